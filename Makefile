@@ -1,0 +1,48 @@
+# The targets a developer needs; `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+
+.PHONY: help install check format unit test e2e bench demo clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## Make .venv with everything a developer needs
+
+$(STAMP): pyproject.toml client/llmpt.pth
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
+	@touch $@
+
+check: $(STAMP)  ## Lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## Put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+unit: $(STAMP)  ## Unit tests: seconds, no network, no libtorrent session
+	$(BIN)/pytest tests/unit
+
+test: $(STAMP)  ## Unit, contract and integration tests: real roles as processes on loopback, no Docker
+	$(BIN)/pytest tests/unit tests/contract tests/integration
+
+e2e: $(STAMP)  ## The three-node universe under docker compose (needs a Docker engine)
+	$(BIN)/pytest tests/e2e
+
+bench: $(STAMP)  ## Benchmarks: ratios against a reference measured in the same run
+	$(BIN)/python -m tests.bench
+
+demo:  ## From nothing: a seeder, a tracker and a second "machine" that downloads a real model from the swarm
+	$(PYTHON) tests/demo.py
+
+clean:  ## Remove what the other targets made
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis test-logs dist build

@@ -1,0 +1,1 @@
+"""llmpt: Hugging Face models and datasets from your LAN's own swarm."""

@@ -1,0 +1,72 @@
+"""Every error that llmpt raises on purpose.
+
+::
+
+    LlmptError                 a sentence that can be shown to a user; anything else that escapes is our bug
+    ├── SettingError           a setting is wrong; names it and says what would be right
+    ├── InvalidInput           what somebody told us cannot be (also a ValueError)
+    │   ├── BencodeError       not canonical bencode, or beyond the limits
+    │   ├── MetainfoError      bencode, but not a torrent of ours
+    │   └── InvalidName        a repo id, path, ref, commit or etag that the Hub would not have
+    ├── ContentMismatch        bytes that are not what their etag says
+    ├── TrackerError
+    │   ├── TrackerUnavailable no answer in time, or one that makes no sense
+    │   └── TrackerRefused     an answer, and it is no (status, code, message)
+    ├── AgentUnavailable       no agent on this machine, and none could be started
+    └── SwarmError             libtorrent is missing, or said no
+"""
+
+from __future__ import annotations
+
+
+class LlmptError(Exception):
+    """The root: its text is a sentence fit for the person at the keyboard."""
+
+
+class SettingError(LlmptError):
+    """A setting has a value that cannot be used."""
+
+
+class InvalidInput(LlmptError, ValueError):
+    """Something we were told cannot be."""
+
+
+class BencodeError(InvalidInput):
+    """Not canonical bencode, or beyond the limits that we accept."""
+
+
+class MetainfoError(InvalidInput):
+    """Well-formed bencode that is not the metainfo of one blob."""
+
+
+class InvalidName(InvalidInput):
+    """A repo id, repo type, path, ref, commit or etag that cannot be one."""
+
+
+class ContentMismatch(LlmptError):
+    """The bytes of a file are not what its etag says."""
+
+
+class TrackerError(LlmptError):
+    """The tracker could not be used."""
+
+
+class TrackerUnavailable(TrackerError):
+    """The tracker gave no answer in time, or one that makes no sense."""
+
+
+class TrackerRefused(TrackerError):
+    """The tracker answered, and the answer is no."""
+
+    def __init__(self, message: str, *, status: int, code: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class AgentUnavailable(LlmptError):
+    """No agent runs on this machine, and none could be started."""
+
+
+class SwarmError(LlmptError):
+    """libtorrent is not here, or refused what was asked."""

@@ -1,0 +1,118 @@
+"""Who may talk to whom: networks in CIDR notation, and what this host's own routes say (DESIGN D9, D10)."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmpt.core.errors import InvalidInput
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# Private, link-local, loopback and unique-local ranges: a LAN.
+DEFAULT_PEER_CIDRS = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16,127.0.0.0/8,::1/128,fe80::/10,fc00::/7"
+
+
+def parse_address(text: str) -> Address:
+    """Read an IP address; an IPv4 address in IPv6 clothes (`::ffff:a.b.c.d`) becomes IPv4, a zone (`%eth0`) is dropped.
+
+    Raises `ValueError` for anything else, host names among them.
+    """
+    address = ipaddress.ip_address(text.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+@dataclass(frozen=True, slots=True)
+class CidrSet:
+    """A set of networks. `address in cidrs` asks whether one of them contains it."""
+
+    networks: tuple[Network, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> CidrSet:
+        """Read networks separated by commas or blanks; raise `InvalidInput` naming the first that is none."""
+        networks = []
+        for item in text.replace(",", " ").split():
+            try:
+                networks.append(ipaddress.ip_network(item, strict=False))
+            except ValueError:
+                raise InvalidInput(f"not a network in CIDR notation (such as 192.168.0.0/16): {item!r}") from None
+        return cls(tuple(networks))
+
+    def __contains__(self, address: Address) -> bool:
+        return any(address.version == network.version and address in network for network in self.networks)
+
+    def __bool__(self) -> bool:
+        return bool(self.networks)
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.networks))
+
+
+@dataclass(frozen=True, slots=True)
+class HostNetwork:
+    """What this host knows of the networks it is on.
+
+    `gateways`: the default gateways; `on_link`: the networks reached without one; `in_container`: whether we run inside
+    a container engine's network, where a gateway may stand for every client (D10). On systems without Linux's /proc all
+    are empty.
+    """
+
+    gateways: frozenset[Address] = frozenset()
+    on_link: CidrSet = CidrSet(())
+    in_container: bool = False
+
+    @classmethod
+    def read(cls, proc: Path = Path("/proc/net"), root: Path = Path("/")) -> HostNetwork:
+        gateways: set[Address] = set()
+        on_link: list[Network] = []
+        for destination, mask, gateway in _ipv4_routes(proc / "route"):
+            if int(gateway) == 0:
+                on_link.append(ipaddress.ip_network(f"{destination}/{mask}", strict=False))
+            elif int(destination) == 0:
+                gateways.add(gateway)
+        for network, hop in _ipv6_routes(proc / "ipv6_route"):
+            if int(hop) == 0 and not network.is_multicast and network.prefixlen > 0:
+                on_link.append(network)
+            elif int(hop) and network.prefixlen == 0:
+                gateways.add(hop)
+        inside = any((root / marker).exists() for marker in (".dockerenv", "run/.containerenv"))
+        return cls(frozenset(gateways), CidrSet(tuple(on_link)), inside)
+
+
+def _ipv4_routes(table: Path) -> Iterable[tuple[ipaddress.IPv4Address, ipaddress.IPv4Address, ipaddress.IPv4Address]]:
+    """Yield (destination, mask, gateway) from the kernel's table, whose numbers are little-endian hex."""
+    for row in _rows(table)[1:]:
+        if row[0] != "lo" and len(row) > 7:
+            destination, gateway, mask = (ipaddress.IPv4Address(bytes.fromhex(row[i].zfill(8))[::-1]) for i in (1, 2, 7))
+            yield destination, mask, gateway
+
+
+def _ipv6_routes(table: Path) -> Iterable[tuple[ipaddress.IPv6Network, ipaddress.IPv6Address]]:
+    for row in _rows(table):
+        if len(row) > 9 and row[9] != "lo":
+            destination = ipaddress.IPv6Address(bytes.fromhex(row[0]))
+            yield ipaddress.IPv6Network((destination, int(row[1], 16))), ipaddress.IPv6Address(bytes.fromhex(row[4]))
+
+
+def _rows(table: Path) -> list[list[str]]:
+    try:
+        return [line.split() for line in table.read_text().splitlines()]
+    except OSError:
+        return []
+
+
+def address_towards(host: str, port: int) -> Address | None:
+    """Return the address that this host uses to reach `host`; None when there is no route. Sends nothing."""
+    try:
+        family, kind, proto, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.connect(target)
+            return parse_address(probe.getsockname()[0])
+    except (OSError, ValueError):
+        return None

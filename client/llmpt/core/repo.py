@@ -1,0 +1,102 @@
+"""Names of the Hub: repos, revisions, refs, and the paths of files in a repo.
+
+Each is checked once, where it enters; inside, a `RepoRef` is valid because it exists.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from llmpt.core.errors import InvalidName
+
+REPO_TYPES = ("model", "dataset", "space", "kernel")
+
+_ID_PART = re.compile(r"[A-Za-z0-9._-]{1,96}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REF_PART = re.compile(r"[^\x00-\x20\x7f~^:?*\[\\]+")
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+MAX_PATH_PARTS = 64
+MAX_PART_BYTES = 255
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RepoRef:
+    """A repo of the Hub: its type (model, dataset, space, kernel) and its id (`name` or `owner/name`)."""
+
+    type: str
+    id: str
+
+    def __post_init__(self) -> None:
+        if self.type not in REPO_TYPES:
+            raise InvalidName(f"not a repo type (one of {', '.join(REPO_TYPES)}): {self.type!r:.80}")
+        parts = self.id.split("/") if isinstance(self.id, str) else []
+        if not 1 <= len(parts) <= 2 or not all(map(_is_id_part, parts)):
+            raise InvalidName(f"not a repo id of the Hub (`name` or `owner/name`): {self.id!r:.120}")
+
+    @property
+    def folder(self) -> str:
+        """The name of the repo's folder in a Hub cache, e.g. `models--org--name`."""
+        return "--".join([self.type + "s", *self.id.split("/")])
+
+    @classmethod
+    def from_folder(cls, folder: str) -> RepoRef:
+        """Read the name of a folder of a Hub cache; raise `InvalidName` when it is not a repo's."""
+        kind, _, rest = folder.partition("--")
+        if not kind.endswith("s") or not rest:
+            raise InvalidName(f"not a repo folder of a Hub cache: {folder!r:.120}")
+        return cls(kind[:-1], rest.replace("--", "/"))
+
+    def __str__(self) -> str:
+        return self.id if self.type == "model" else f"{self.type}s/{self.id}"
+
+
+def _is_id_part(part: str) -> bool:
+    return (
+        _ID_PART.fullmatch(part) is not None
+        and "--" not in part
+        and ".." not in part
+        and part[0] not in "-."
+        and part[-1] not in "-."
+        and not part.endswith(".git")
+    )
+
+
+def check_commit(text: str) -> str:
+    """Return `text` when it is a commit id (40 lower-case hex digits); raise `InvalidName` otherwise."""
+    if not isinstance(text, str) or not _COMMIT.fullmatch(text):
+        raise InvalidName(f"not a commit id (40 lower-case hex digits): {text!r:.80}")
+    return text
+
+
+def check_ref(text: str) -> str:
+    """Return `text` when it can be a branch, tag or `refs/pr/N`; raise `InvalidName` otherwise."""
+    parts = text.split("/") if isinstance(text, str) else []
+    bad = not parts or len(text) > 255 or any(not _REF_PART.fullmatch(p) or p in (".", "..") for p in parts)
+    if bad or text.endswith(".lock") or ".." in text:
+        raise InvalidName(f"not the name of a branch, tag or ref: {text!r:.80}")
+    return text
+
+
+def check_path(text: str) -> str:
+    """Return `text` when it is a path that stays inside a repo; raise `InvalidName` otherwise.
+
+    Refused: empty names, `.`, `..`, backslashes, NUL, control and bidirectional characters, absolute paths and drive
+    letters, names over 255 bytes, more than 64 levels.
+    """
+    parts = text.split("/") if isinstance(text, str) else []
+    if not parts or len(parts) > MAX_PATH_PARTS or not all(map(_is_path_part, parts)) or parts[0][1:2] == ":":
+        raise InvalidName(f"not a path inside a repo: {text!r:.200}")
+    return text
+
+
+def _is_path_part(part: str) -> bool:
+    if part in ("", ".", "..") or "\\" in part:
+        return False
+    try:
+        if len(part.encode()) > MAX_PART_BYTES:
+            return False
+    except UnicodeEncodeError:
+        return False
+    return not any(char in _BIDI or unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in part)

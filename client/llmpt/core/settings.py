@@ -1,0 +1,183 @@
+"""How settings are read: once, into frozen values, with errors that name the setting.
+
+A value comes from the environment, else the user's config file, else /etc/llmpt/config.toml (Jupyter and systemd have no
+shell). Each role declares its own in a frozen dataclass whose fields are made by `setting`; the README's table is held to
+those declarations by a test.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from llmpt.core.errors import InvalidInput, SettingError
+from llmpt.core.networks import CidrSet
+
+T = TypeVar("T")
+
+ETC_CONFIG = Path("/etc/llmpt/config.toml")
+
+
+def setting(name: str, parse: Callable[[str], Any], default: str, doc: str) -> Any:
+    """Declare a field: its environment variable, how its text is read, the default as text, one line for the README.
+
+    `parse` raises `ValueError` with a sentence that says what would be right.
+    """
+    return dataclasses.field(metadata={"name": name, "parse": parse, "default": default, "doc": doc})
+
+
+def declared(cls: type) -> list[tuple[str, str, str]]:
+    """Return (name, default, doc) of every setting that a settings class declares."""
+    meta = [field.metadata for field in dataclasses.fields(cls)]
+    return [(m["name"], m["default"], m["doc"]) for m in meta if m]
+
+
+def load(cls: type[T], source: Mapping[str, str], **overrides: Any) -> T:
+    """Build `cls` from `source` (names → text) and `overrides` (field names → values). Raises `SettingError`."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.name in overrides:
+            values[field.name] = overrides[field.name]
+        elif field.metadata:
+            values[field.name] = _read(field.metadata, source)
+    return cls(**values)
+
+
+def _read(meta: Mapping[str, Any], source: Mapping[str, str]) -> Any:
+    text = source.get(meta["name"], "").strip() or meta["default"]
+    try:
+        return meta["parse"](text)
+    except ValueError as error:
+        raise SettingError(f"{meta['name']}={text!r} cannot be used: {error}") from None
+
+
+def user_config_file(environ: Mapping[str, str]) -> Path:
+    """Return where the user's own config file is, e.g. ~/.config/llmpt/config.toml."""
+    import platformdirs  # not at the top: the hook reads settings in processes that want no third-party import early
+
+    if explicit := environ.get("XDG_CONFIG_HOME"):
+        return Path(explicit) / "llmpt" / "config.toml"
+    return platformdirs.user_config_path("llmpt") / "config.toml"
+
+
+def sources(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Merge /etc/llmpt/config.toml, the user's config file and the environment (the last one wins) into names → text.
+
+    Keys in the files are the names of the variables, e.g. `LLMPT_TRACKER = "http://server:8000"`.
+    """
+    environ = os.environ if environ is None else environ
+    merged: dict[str, str] = {}
+    for path in (ETC_CONFIG, user_config_file(environ)):
+        merged.update(_read_toml(path))
+    merged.update({name: text for name, text in environ.items() if text.strip()})
+    return merged
+
+
+def _read_toml(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"{path} is not TOML: {error}") from None
+    return {name: _as_text(value) for name, value in table.items()}
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+# How the text of a setting is read. Each raises ValueError with what would be right.
+
+
+def text(value: str) -> str:
+    return value
+
+
+def optional_text(value: str) -> str | None:
+    return value or None
+
+
+def path(value: str) -> Path:
+    """Read a path; `~` and `$VAR` are expanded."""
+    return Path(os.path.expandvars(value)).expanduser()
+
+
+def url(value: str) -> str | None:
+    """Read the address of a server: http:// or https://, a host, perhaps a port; nothing means none."""
+    if not value:
+        return None
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
+        raise ValueError("write it as http://server:8000")
+    return value.rstrip("/")
+
+
+def flag(value: str) -> bool:
+    """Read 1/0, true/false, yes/no, on/off."""
+    if value.lower() in ("1", "true", "yes", "on"):
+        return True
+    if value.lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("write 1 or 0")
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Make a reader of numbers in [low, high]."""
+
+    def read(value: str) -> float:
+        try:
+            result = float(value)
+        except ValueError:
+            result = float("nan")
+        if not low <= result <= high:
+            raise ValueError(f"write a number between {low:g} and {high:g}")
+        return result
+
+    return read
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """Make a reader of whole numbers in [low, high]."""
+
+    def read(value: str) -> int:
+        if not re.fullmatch(r"-?\d{1,18}", value) or not low <= int(value) <= high:
+            raise ValueError(f"write a whole number between {low} and {high}")
+        return int(value)
+
+    return read
+
+
+port = integer(0, 65535)
+
+
+def size(value: str) -> int:
+    """Read a number of bytes: 1048576, 1M, 50MiB, 1.5G (powers of 1024)."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", value.lower())
+    if not match:
+        raise ValueError("write a number of bytes, such as 1048576, 512K or 50M")
+    return int(float(match[1]) * 1024 ** (" kmgt".index(match[2] or " ")))
+
+
+def cidrs(value: str) -> CidrSet:
+    try:
+        return CidrSet.parse(value)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+
+
+def patterns(value: str) -> tuple[str, ...]:
+    """Read names or patterns separated by commas or blanks."""
+    return tuple(value.replace(",", " ").split())
