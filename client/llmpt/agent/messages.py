@@ -1,0 +1,184 @@
+"""What the hook and the machine's agent say to each other, and where they meet.
+
+They meet at a Unix socket in a folder that only its user can enter. Each message is one line of JSON that carries the
+version of this protocol. The hook sends one request per connection::
+
+    fetch    → progress* → done | refused | failed     (the hook closes the connection to cancel)
+    landed   → ok
+    status   → status
+    stop     → stopping
+
+`refused`: nothing was transferred. `failed`: something was, and the file is not whole. Either way the hook takes the
+ordinary path. `done` with `moved`: the agent has renamed the file to its destination; without: its verified bytes lie at
+`path`, and the hook moves it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import AgentUnavailable, InvalidInput
+
+PROTOCOL_VERSION = 1
+MAX_LINE_BYTES = 1 << 20
+# The kernel's limit for the path of a Unix socket is 108 bytes on Linux, 104 on macOS, one of them the closing NUL.
+MAX_SOCKET_PATH_BYTES = 103
+
+Message = dict[str, Any]
+
+FETCH, LANDED, STATUS, STOP = "fetch", "landed", "status", "stop"
+REFUSED, PROGRESS, DONE, FAILED, OK, STOPPING = "refused", "progress", "done", "failed", "ok", "stopping"
+TERMINAL = frozenset({REFUSED, DONE, FAILED})
+
+
+# Where they meet.
+
+
+def runtime_dir(environ: Mapping[str, str]) -> Path:
+    """Return the folder of the agent's socket, made with mode 0700: `$XDG_RUNTIME_DIR/llmpt`, else `/tmp/llmpt-<uid>`.
+
+    An XDG_RUNTIME_DIR that belongs to somebody else (as after `su`) or cannot be made doesn't count. Raises
+    `AgentUnavailable` when the folder cannot be had, belongs to another user, or is a symbolic link.
+    """
+    base = environ.get("XDG_RUNTIME_DIR", "")
+    if base.startswith("/") and _is_own_folder(Path(base)):
+        folder = Path(base) / "llmpt"
+    else:
+        folder = Path(f"/tmp/llmpt-{os.getuid()}")  # noqa: S108 - the owner is checked below; TMPDIR differs between processes
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise AgentUnavailable(f"{folder} is not a folder of this user's, so it is not safe to talk to an agent there")
+        if found.st_mode & 0o077:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise AgentUnavailable(f"the agent's folder {folder} cannot be used: {error.strerror}") from None
+    return folder
+
+
+def _is_own_folder(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder.stat().st_uid == os.getuid()
+    except OSError:
+        return False
+
+
+def socket_path(environ: Mapping[str, str]) -> Path:
+    """Return the path of the agent's socket. Raises `AgentUnavailable` as `runtime_dir`, or when it is too long."""
+    path = runtime_dir(environ) / "agent.sock"
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
+        raise AgentUnavailable(f"XDG_RUNTIME_DIR is too long for a socket: {path}")
+    return path
+
+
+def log_path(environ: Mapping[str, str]) -> Path:
+    """Return where a started agent writes its log."""
+    return runtime_dir(environ) / "agent.log"
+
+
+def start_lock_path(environ: Mapping[str, str]) -> Path:
+    """Return the file whose `flock` makes the start of an agent single."""
+    return runtime_dir(environ) / "start.lock"
+
+
+# How they speak.
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """Write a message as one line, with the protocol's version."""
+    return json.dumps({"v": PROTOCOL_VERSION, **message}, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """Read one line; raise `InvalidInput` when it is no message, or one of another version of this protocol."""
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        raise InvalidInput("not a line of JSON") from None
+    if not isinstance(message, dict):
+        raise InvalidInput("not a JSON object")
+    if message.get("v") != PROTOCOL_VERSION:
+        raise InvalidInput(f"version {message.get('v')!r:.20} of the agent's protocol, where {PROTOCOL_VERSION} is spoken")
+    return message
+
+
+class LineReader:
+    """Reads messages from a connected socket, with a limit for the length of a line."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer = bytearray()
+
+    def read(self, *, timeout_s: float | None = None) -> Message | None:
+        """Return the next message; None when the other side has closed.
+
+        Raises `TimeoutError` after `timeout_s` seconds without a whole line, `InvalidInput` for a line that is none or
+        is too long, `OSError` when the connection breaks.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > MAX_LINE_BYTES:
+                raise InvalidInput(f"a line of more than {MAX_LINE_BYTES} bytes")
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if remaining is not None and remaining <= 0:
+                raise TimeoutError("no whole line in time")
+            self._connection.settimeout(remaining)
+            data = self._connection.recv(65536)
+            if not data:
+                return None
+            self._buffer += data
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return decode(line)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """Asks the agent for the content of `etag` (`size` bytes), written into the file at `path`, which is (`dev`, `ino`).
+
+    `destination`: where the agent renames it to once verified, unless `replace` says that something is to be replaced
+    there. `tracker` must be the agent's own. `revision` is the commit; the repo's name is for display and statistics.
+    """
+
+    tracker: str
+    etag: str
+    size: int
+    repo_type: str
+    repo_id: str
+    revision: str
+    filename: str
+    path: str
+    dev: int
+    ino: int
+    destination: str
+    replace: bool
+
+    def message(self) -> Message:
+        return {"op": FETCH, **asdict(self)}
+
+    @classmethod
+    def parse(cls, message: Mapping[str, Any]) -> FetchRequest:
+        """Read a request; raise `InvalidInput` when a field is missing, of another type, or cannot be."""
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            value = values[field.name] = message.get(field.name)
+            if type(value).__name__ != field.type:
+                raise InvalidInput(f"a fetch needs {field.name}, of type {field.type}")
+        request = cls(**values)
+        Etag(request.etag)
+        if request.size <= 0:
+            raise InvalidInput("a fetch needs a size above 0")
+        if not os.path.isabs(request.path) or not os.path.isabs(request.destination):  # noqa: PTH117 - text, not a file
+            raise InvalidInput("a fetch needs absolute paths")
+        return request

@@ -1,0 +1,43 @@
+"""What a user can set on a workstation: read once, by the hook, the agent and the command line alike.
+
+Only the standard library is needed to import this: the hook reads it inside other people's programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
+from llmpt.core.settings import cidrs, flag, load, number, patterns, port, setting, size, sources, url
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """The settings of one workstation. `tracker` None means that nothing is ever asked of the LAN."""
+
+    tracker: str | None = setting("LLMPT_TRACKER", url, "", "the server's address, e.g. http://server:8000")
+    use_p2p: bool = setting("HF_USE_P2P", flag, "1", "0 switches llmpt off for a process")
+    min_blob_bytes: int = setting("LLMPT_MIN_BLOB_BYTES", size, "1M", "smaller files are left to the ordinary path")
+    stall_timeout_s: float = setting(
+        "LLMPT_STALL_TIMEOUT", number(0.1, 3600), "5", "seconds without a byte after which a download falls back to the Hub"
+    )
+    quiet: bool = setting("LLMPT_QUIET", flag, "0", "1 leaves out the line that says how much came from the LAN")
+    peer_port: int = setting("LLMPT_PEER_PORT", port, "6882", "where the agent listens for peers (any free port if it is taken)")
+    peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", cidrs, DEFAULT_PEER_CIDRS, "networks whose addresses may talk to us")
+    bind: tuple[str, ...] = setting("LLMPT_BIND", patterns, "0.0.0.0,[::]", "addresses to listen on")
+    upload_limit_bytes_s: int = setting("LLMPT_UPLOAD_LIMIT", size, "0", "bytes per second given to other machines (0: no limit)")
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> ClientSettings:
+        """Read the environment (or `environ`) and the config files; raise `SettingError` naming what is wrong."""
+        return load(cls, sources(environ), **overrides)
+
+
+def state_dir() -> Path:
+    """Return the folder where the agent keeps what must survive a restart, e.g. ~/.local/state/llmpt. Doesn't make it."""
+    import platformdirs  # not at the top: see above
+
+    return platformdirs.user_state_path("llmpt")
