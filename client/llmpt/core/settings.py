@@ -116,6 +116,13 @@ def path(value: str) -> Path:
     return Path(os.path.expandvars(value)).expanduser()
 
 
+def data_folder(value: str) -> Path:
+    """Read the folder of a server's state; nothing means the user's own data folder, e.g. ~/.local/share/llmpt."""
+    import platformdirs  # not at the top, as above
+
+    return path(value) if value else platformdirs.user_data_path("llmpt")
+
+
 def url(value: str) -> str | None:
     """Read the address of a server: http:// or https://, a host, perhaps a port; nothing means none."""
     if not value:

@@ -1,0 +1,86 @@
+"""The tracker's settings: read once, by the parent, the application and the announcer alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmpt.core import settings as core
+from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, parse_address
+from llmpt.core.settings import load, setting, sources
+
+DEFAULT_BIND = "0.0.0.0,[::]"
+CONTROL_SOCKET = "LLMPT_CONTROL_SOCKET"  # from the parent to its two children, not for people
+
+
+def addresses(value: str) -> tuple[str, ...]:
+    """Read literal addresses separated by commas or blanks; IPv6 with or without brackets."""
+    found = tuple(str(_literal(item)) for item in value.replace(",", " ").split())
+    if not found:
+        raise ValueError("write the addresses to listen on, such as 0.0.0.0 or 192.168.1.10,[::1]")
+    return tuple(dict.fromkeys(found))
+
+
+def literal_address(value: str) -> str | None:
+    """Read one literal address; nothing means none."""
+    return str(_literal(value)) if value else None
+
+
+def database(value: str) -> str | None:
+    """Read the URL of a database; nothing means the SQLite file in LLMPT_DATA."""
+    if value and "://" not in value:
+        raise ValueError("write it as postgresql+psycopg://user:password@host/name, or leave it out")
+    return value or None
+
+
+def _literal(item: str) -> object:
+    try:
+        return parse_address(item.strip("[]"))
+    except ValueError:
+        raise ValueError(f"{item!r} is not an IP address (a name cannot stand here)") from None
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """What `llmpt-tracker serve` and its two processes were told."""
+
+    data: Path = setting("LLMPT_DATA", core.data_folder, "", "Folder of the server's state; empty: the user's data folder")
+    http_port: int = setting("LLMPT_HTTP_PORT", core.port, "8000", "TCP port of the API and the page")
+    announce_port: int = setting("LLMPT_ANNOUNCE_PORT", core.port, "6969", "TCP port of announces and scrapes")
+    bind: tuple[str, ...] = setting("LLMPT_BIND", addresses, DEFAULT_BIND, "Addresses to listen on, separated by commas")
+    peer_cidrs: CidrSet = setting(
+        "LLMPT_PEER_CIDRS", core.cidrs, DEFAULT_PEER_CIDRS, "Networks that get an answer, on every port"
+    )
+    trusted_proxies: CidrSet = setting("LLMPT_TRUSTED_PROXIES", core.cidrs, "", "Proxies whose X-Forwarded-For is believed")
+    advertise_host: str | None = setting(
+        "LLMPT_ADVERTISE_HOST", literal_address, "", "IP address under which the seeder is handed out to peers"
+    )
+    database_url: str | None = setting("LLMPT_DATABASE_URL", database, "", "Database; empty: SQLite in LLMPT_DATA/tracker.db")
+    min_blob_bytes: int = setting(
+        "LLMPT_MIN_BLOB_BYTES", core.size, "1M", "Files smaller than this have no swarm and come the ordinary way"
+    )
+    control_socket: Path | None = None  # of the announcer; given by the parent
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> TrackerSettings:
+        """Read the environment and the config files. Raises `SettingError` naming what is wrong."""
+        environ = os.environ if environ is None else environ
+        socket = environ.get(CONTROL_SOCKET)
+        return load(cls, sources(environ), control_socket=Path(socket) if socket else None)
+
+    @property
+    def database_location(self) -> str:
+        """The SQLAlchemy URL that is used: the one that was set, else the SQLite file in `data`."""
+        return self.database_url or f"sqlite:///{self.sqlite_file}"
+
+    @property
+    def sqlite_file(self) -> Path:
+        """The embedded database; in use unless `database_url` is set."""
+        return self.data / "tracker.db"
+
+    @property
+    def token_file(self) -> Path:
+        """Where the first token lies for the seeder."""
+        return self.data / "publish.token"
