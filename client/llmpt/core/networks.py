@@ -72,9 +72,9 @@ class HostNetwork:
         gateways: set[Address] = set()
         on_link: list[Network] = []
         for destination, mask, gateway in _ipv4_routes(proc / "route"):
-            if int(gateway) == 0:
+            if int(gateway) == 0 and int(mask):  # a default route into a tunnel puts nobody on our link
                 on_link.append(ipaddress.ip_network(f"{destination}/{mask}", strict=False))
-            elif int(destination) == 0:
+            elif int(gateway) and int(destination) == 0:
                 gateways.add(gateway)
         for network, hop in _ipv6_routes(proc / "ipv6_route"):
             if int(hop) == 0 and not network.is_multicast and network.prefixlen > 0:

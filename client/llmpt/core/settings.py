@@ -127,7 +127,8 @@ def url(value: str) -> str | None:
     """Read the address of a server: http:// or https://, a host, perhaps a port; nothing means none."""
     if not value:
         return None
-    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
+    match = re.fullmatch(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(?::(\d{1,5}))?(?:/[^\s?#]*)?", value)
+    if not match or int(match[1] or 0) > 65535:
         raise ValueError("write it as http://server:8000")
     return value.rstrip("/")
 
@@ -172,7 +173,7 @@ port = integer(0, 65535)
 
 def size(value: str) -> int:
     """Read a number of bytes: 1048576, 1M, 50MiB, 1.5G (powers of 1024)."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", value.lower())
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", value.lower())
     if not match:
         raise ValueError("write a number of bytes, such as 1048576, 512K or 50M")
     return int(float(match[1]) * 1024 ** (" kmgt".index(match[2] or " ")))
