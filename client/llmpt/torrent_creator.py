@@ -9,14 +9,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from queue import SimpleQueue
 
-from llmpt.core.blob import READ_BYTES, Etag, EtagHasher
+from llmpt.core.blob import Etag, EtagHasher
 from llmpt.core.errors import ContentMismatch
-from llmpt.core.merkle import BLOCK_BYTES
-from llmpt.core.metainfo import Metainfo
+from llmpt.core.merkle import BLOCK_BYTES, PieceHasher
+from llmpt.core.metainfo import Metainfo, piece_length_for
+
+# Small enough to stay in a core's second-level cache between the two hashes, and to let them run side by side.
+STEP_BYTES = 512 << 10
+BUFFERS = 6
 
 
 class Cancelled(Exception):
@@ -34,49 +38,81 @@ def create_torrent(
 
     `etag` is what the content must be; by default the file's name, as in a Hub cache. `on_progress` is called with the
     number of bytes of each step. Raises `ContentMismatch` when the content is not what the etag says or changes
-    underway, `InvalidName` when the name is no etag, `OSError` when it cannot be read, `Cancelled` when told to stop.
+    underway, `InvalidName` when the name is no etag, `MetainfoError` for a file of no bytes, `OSError` when it cannot be
+    read, `Cancelled` when told to stop.
     """
     etag = etag or Etag(path.name)
     with path.open("rb", buffering=0) as file:
         before = os.fstat(file.fileno())
-        leaves, matches = _hash(file.fileno(), EtagHasher(etag, before.st_size), on_progress, cancelled)
+        content = EtagHasher(etag, before.st_size)
+        tree = PieceHasher(before.st_size, piece_length_for(before.st_size))
+        _hash(file.fileno(), content, tree, on_progress, cancelled)
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ContentMismatch(f"{path} changed while it was read")
-    if not matches:
+    if not content.matches():
         raise ContentMismatch(f"{path}: the content is not what its etag {etag} says; delete it and download it again")
-    return Metainfo.from_leaves(etag, before.st_size, leaves)
+    return Metainfo(etag, before.st_size, *tree.finish())
+
+
+class _Buffer:
+    """Room for one step, cut into blocks once (slicing memory views costs more than one thinks)."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(STEP_BYTES))
+        self.blocks = [self.view[i : i + BLOCK_BYTES] for i in range(0, STEP_BYTES, BLOCK_BYTES)]
+
+    def leaves(self, count: int) -> bytes:
+        whole, rest = divmod(count, BLOCK_BYTES)
+        digests = [sha256(block).digest() for block in (self.blocks if count == STEP_BYTES else self.blocks[:whole])]
+        if rest:
+            digests.append(sha256(self.blocks[whole][:rest]).digest())
+        return b"".join(digests)
 
 
 def _hash(
     fd: int,
-    hasher: EtagHasher,
+    content: EtagHasher,
+    tree: PieceHasher,
     on_progress: Callable[[int], None] | None,
     cancelled: threading.Event | None,
-) -> tuple[bytes, bool]:
-    """Hash the open file: the etag on a second thread (hashlib lets go of the GIL), the leaves on this one."""
-    buffers = [memoryview(bytearray(READ_BYTES)) for _ in range(2)]
-    leaves: list[bytes] = []
-    with ThreadPoolExecutor(1, thread_name_prefix="etag") as other:
-        pending = None
+) -> None:
+    """Feed the open file to both: read and etag on this thread, the tree on another (hashlib lets go of the GIL)."""
+    free: SimpleQueue[_Buffer] = SimpleQueue()
+    full: SimpleQueue[tuple[_Buffer, int] | None] = SimpleQueue()
+    made = 0
+
+    def grow_tree() -> None:
+        while (item := full.get()) is not None:
+            buffer, count = item
+            tree.add(buffer.leaves(count))
+            free.put(buffer)
+
+    other = threading.Thread(target=grow_tree, name="merkle", daemon=True)
+    other.start()
+    try:
         while True:
             if cancelled is not None and cancelled.is_set():
                 raise Cancelled
-            buffer = buffers[0]
-            count = os.readv(fd, [buffer])
+            if made < BUFFERS and free.empty():
+                buffer, made = _Buffer(), made + 1
+            else:
+                buffer = free.get()
+            count = _fill(fd, buffer.view)
             if count == 0:
                 break
-            # A short read in the middle would shift the blocks: fill up to a whole buffer, or the end of the file.
-            while count < READ_BYTES and (more := os.readv(fd, [buffer[count:]])):
-                count += more
-            if pending is not None:
-                pending.result()
-            pending = other.submit(hasher.update, buffer[:count])
-            for start in range(0, count, BLOCK_BYTES):
-                leaves.append(sha256(buffer[start : min(start + BLOCK_BYTES, count)]).digest())
-            buffers.reverse()
+            full.put((buffer, count))
+            content.update(buffer.view if count == STEP_BYTES else buffer.view[:count])
             if on_progress is not None:
                 on_progress(count)
-        if pending is not None:
-            pending.result()
-    return b"".join(leaves), hasher.matches()
+    finally:
+        full.put(None)
+        other.join()
+
+
+def _fill(fd: int, view: memoryview) -> int:
+    """Read until `view` is full or the file ends: a short read in the middle would shift the blocks."""
+    count = os.readv(fd, [view])
+    while 0 < count < len(view) and (more := os.readv(fd, [view[count:]])):
+        count += more
+    return count

@@ -38,6 +38,37 @@ def root_of_layer(layer: bytes, piece_length: int) -> bytes:
     return _reduce(layer, height=_height(len(layer) // DIGEST_BYTES), padding_height=padding)
 
 
+class PieceHasher:
+    """Fed the leaves of a file of `size` bytes in order, keeps one node per piece: 32 bytes for each `piece_length`."""
+
+    def __init__(self, size: int, piece_length: int) -> None:
+        self._piece_length = piece_length
+        self._step = piece_length // BLOCK_BYTES * DIGEST_BYTES
+        self._single = size <= piece_length
+        self._leaves = bytearray()
+        self._nodes: list[bytes] = []
+
+    def add(self, leaves: bytes) -> None:
+        """Take the concatenated digests of the next 16 KiB blocks."""
+        self._leaves += leaves
+        while not self._single and len(self._leaves) >= self._step:
+            self._nodes.append(self._node(bytes(self._leaves[: self._step])))
+            del self._leaves[: self._step]
+
+    def finish(self) -> tuple[bytes, bytes]:
+        """Return (pieces root, piece layer); the layer is empty for a file of one piece or less."""
+        if self._single:
+            return pieces_root(bytes(self._leaves)), b""
+        if self._leaves:
+            self._nodes.append(self._node(bytes(self._leaves)))
+            self._leaves.clear()
+        layer = b"".join(self._nodes)
+        return root_of_layer(layer, self._piece_length), layer
+
+    def _node(self, leaves: bytes) -> bytes:
+        return _reduce(leaves, height=(self._piece_length // BLOCK_BYTES).bit_length() - 1, padding_height=0)
+
+
 def _height(nodes: int) -> int:
     return max(nodes - 1, 0).bit_length()
 

@@ -1,0 +1,152 @@
+"""The inventory: what this machine knows of its blobs, so that each is hashed once in its life (DESIGN D2).
+
+A blob at a path is known by (etag, size, mtime, inode). The device number is deliberately not part of that: NFS, btrfs and
+container engines give out another one at each mount, and a reboot would hash terabytes anew. For each known blob there is
+either the root of its Merkle tree, or the reason why it must never be served; the piece layers, far bigger than all the
+rest, lie in a table of their own and are read one at a time.
+
+One SQLite file, safe to use from several threads and processes.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmpt.core.blob import Etag
+from llmpt.core.metainfo import Metainfo
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS known_blobs (
+    etag TEXT NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
+    root BLOB, problem TEXT, PRIMARY KEY (etag, path)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS piece_layers (root BLOB PRIMARY KEY, layer BLOB NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What `stat` says of a file's content: `size` in bytes, `mtime_ns`, `inode`. Another stamp, another content."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, stat: os.stat_result) -> FileStamp:
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBlob:
+    """A file that was read once: its `root` (32 bytes) when it is what its etag says, else the `problem`."""
+
+    etag: Etag
+    path: Path
+    stamp: FileStamp
+    root: bytes | None
+    problem: str | None
+
+
+class Inventory:
+    """Owns the database file at `database`; a context manager. Raises `sqlite3.Error` when the file cannot be used."""
+
+    def __init__(self, database: Path) -> None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(database, timeout=10, check_same_thread=False, isolation_level=None)
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.executescript(_SCHEMA)
+        except sqlite3.Error:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> Inventory:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def remember(self, path: Path, stamp: FileStamp, metainfo: Metainfo) -> None:
+        """Note that the file at `path`, while it had `stamp`, was read and is the blob that `metainfo` describes."""
+        with self.transaction() as sql:
+            self._put(sql, metainfo.etag, path, stamp, metainfo.root, None)
+            if metainfo.layer:
+                sql.execute("INSERT OR REPLACE INTO piece_layers VALUES (?, ?)", (metainfo.root, metainfo.layer))
+
+    def condemn(self, etag: Etag, path: Path, stamp: FileStamp, problem: str) -> None:
+        """Note that the file at `path`, while it has `stamp`, must not be served as `etag`, and why."""
+        with self.transaction() as sql:
+            self._put(sql, etag, path, stamp, None, problem)
+
+    def lookup(self, etag: Etag, path: Path, stamp: FileStamp) -> KnownBlob | None:
+        """Return what is known of the file, None when it was never read as it is now.
+
+        A file that was moved is known still: a row of another path counts when the stamp is the same.
+        """
+        row = self._one(
+            "SELECT root, problem FROM known_blobs WHERE etag = ? AND size = ? AND mtime_ns = ? AND inode = ?"
+            " ORDER BY path = ? DESC LIMIT 1",
+            (etag.value, stamp.size, stamp.mtime_ns, stamp.inode, os.fsencode(path)),
+        )
+        return KnownBlob(etag, path, stamp, row[0], row[1]) if row else None
+
+    def metainfo(self, etag: Etag) -> Metainfo | None:
+        """Assemble the metainfo of a blob that was found good at some path; None when there is none."""
+        row = self._one(
+            "SELECT b.size, b.root, coalesce(p.layer, x'') FROM known_blobs b LEFT JOIN piece_layers p ON p.root = b.root"
+            " WHERE b.etag = ? AND b.root IS NOT NULL LIMIT 1",
+            (etag.value,),
+        )
+        return Metainfo(etag, row[0], row[1], row[2]) if row else None
+
+    def blobs(self) -> Iterator[KnownBlob]:
+        """Yield everything that is known, good and bad, in the order of etags."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT etag, path, size, mtime_ns, inode, root, problem FROM known_blobs ORDER BY etag, path"
+            ).fetchall()
+        for etag, path, size, mtime_ns, inode, root, problem in rows:
+            yield KnownBlob(Etag(etag), Path(os.fsdecode(path)), FileStamp(size, mtime_ns, inode), root, problem)
+
+    def forget(self, etag: Etag, path: Path) -> None:
+        """Drop what is known of the file at `path`, and the piece layer when it was the last with that content."""
+        with self.transaction() as sql:
+            sql.execute("DELETE FROM known_blobs WHERE etag = ? AND path = ?", (etag.value, os.fsencode(path)))
+            sql.execute("DELETE FROM piece_layers WHERE root NOT IN (SELECT root FROM known_blobs WHERE root IS NOT NULL)")
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Hold the database for one thread: all of what happens inside is kept, or nothing when it raises."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def _one(self, query: str, values: tuple[object, ...]) -> Any:
+        with self._lock:
+            return self._connection.execute(query, values).fetchone()
+
+    @staticmethod
+    def _put(sql: sqlite3.Connection, etag: Etag, path: Path, stamp: FileStamp, root: bytes | None, problem: str | None) -> None:
+        sql.execute(
+            "INSERT OR REPLACE INTO known_blobs VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (etag.value, os.fsencode(path), stamp.size, stamp.mtime_ns, stamp.inode, root, problem),
+        )
