@@ -1,0 +1,20 @@
+"""The swarm engine: libtorrent, set up for a LAN, behind a few verbs (seed, download, withdraw).
+
+The agent of a workstation and the seeder of a server run the same engine. Only this package imports libtorrent.
+"""
+
+from __future__ import annotations
+
+from llmpt.core.errors import SwarmError
+
+try:
+    from llmpt.swarm.engine import Engine
+except ImportError as error:
+    raise SwarmError(
+        f"libtorrent cannot be loaded ({error}); it has wheels for CPython 3.9 to 3.13 on Linux (x86-64, ARM64) and "
+        "macOS (ARM64): use one of these, or an agent from another environment"
+    ) from None
+from llmpt.swarm.download import Download
+from llmpt.swarm.types import EngineSettings, SeededBlob, Totals, free_port
+
+__all__ = ["Download", "Engine", "EngineSettings", "SeededBlob", "Totals", "free_port"]

@@ -1,0 +1,93 @@
+"""What the tracker says, asked with patience limited for the whole machine, not per file.
+
+After a failure nobody asks for `QUIET_S`: a tracker that accepts and never answers costs one time-out, however many files
+are wanted. A new boot id means that the announcer lost its peers: whoever seeds announces again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.tracker_client import Lookup, TrackerClient
+
+log = logging.getLogger("llmpt.agent")
+
+QUIET_S = 30.0
+WATCH_INTERVAL_S = 15.0
+DEAD_PEER_S = 30.0
+
+Peer = tuple[str, int]
+
+
+class Directory:
+    """One tracker, seen by one machine. `on_boot` is called with the announce URL whenever a new boot id is seen."""
+
+    def __init__(self, client: TrackerClient, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.client = client
+        self.on_boot: Callable[[str], None] = lambda _url: None
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._quiet_until = 0.0
+        self._boot_id = ""
+        self._dead: dict[Peer, float] = {}
+
+    @property
+    def answers(self) -> bool:
+        """Whether the last question was answered."""
+        return self._boot_id != "" and self._clock() >= self._quiet_until
+
+    def lookup(self, etag: Etag) -> Lookup:
+        """Ask for one blob. Raises `TrackerUnavailable` at once while the tracker is known to be out of action."""
+        with self._lock:
+            left_s = self._quiet_until - self._clock()
+        if left_s > 0:
+            raise TrackerUnavailable(f"the tracker at {self.client.url} did not answer; asked again in {left_s:.0f} s")
+        try:
+            found = self.client.lookup(etag)
+        except TrackerError as error:
+            self._failed(error)
+            raise
+        self._seen(found.boot_id, found.announce_url)
+        return found
+
+    def contact(self) -> None:
+        """Ask how the tracker is, unless it is to be left alone; never raises for what a network does."""
+        if self._clock() < self._quiet_until:
+            return
+        try:
+            self._seen(*self.client.contact())
+        except TrackerError as error:
+            self._failed(error)
+
+    def bury(self, peers: tuple[Peer, ...]) -> None:
+        """Remember peers that gave nothing: they are not tried again for `DEAD_PEER_S`."""
+        until = self._clock() + DEAD_PEER_S
+        with self._lock:
+            self._dead.update(dict.fromkeys(peers, until))
+
+    def alive(self, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
+        """Return the peers that did not fail just now."""
+        now = self._clock()
+        with self._lock:
+            self._dead = {peer: until for peer, until in self._dead.items() if until > now}
+            return tuple(peer for peer in peers if peer not in self._dead)
+
+    def _failed(self, error: TrackerError) -> None:
+        if isinstance(error, TrackerRefused):
+            log.warning("the tracker refused: %s", error)
+        else:
+            log.warning("%s; it is left alone for %.0f s", error, QUIET_S)
+        with self._lock:
+            self._quiet_until = self._clock() + QUIET_S
+
+    def _seen(self, boot_id: str, announce_url: str) -> None:
+        with self._lock:
+            fresh, self._boot_id = boot_id != self._boot_id, boot_id
+        if fresh:
+            log.info("tracker %s, announcing to %s", self.client.url, announce_url)
+            self.on_boot(announce_url)

@@ -1,0 +1,354 @@
+"""The swarm engine: one libtorrent session, one thread that reads its alerts, a few verbs.
+
+Seeding is in place and never writes: `have_pieces + no_verify_files + upload_mode`, without piece layers, so that 20,000
+blobs cost seconds and a rotten piece can never make libtorrent write into a user's cache. A download is written into a
+file that exists; when it is whole the owner flushes it, verifies it, and lets the engine move it: it goes on seeding.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import libtorrent as lt
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import SwarmError
+from llmpt.core.metainfo import Metainfo
+from llmpt.swarm.download import RUNNING, Download
+from llmpt.swarm.session import open_session
+from llmpt.swarm.types import EngineSettings, SeededBlob, Totals
+
+log = logging.getLogger("llmpt.swarm")
+
+_FLAGS = lt.torrent_flags
+_PRIVATE = _FLAGS.apply_ip_filter | _FLAGS.disable_dht | _FLAGS.disable_lsd | _FLAGS.disable_pex
+_IN_PLACE = _FLAGS.no_verify_files | _FLAGS.upload_mode | _PRIVATE
+_NOT_YET = lt.peer_info.connecting | lt.peer_info.handshake
+
+BUSY_TICK_S = 0.1
+IDLE_TICK_S = 1.0
+DISK_TIMEOUT_S = 60.0
+
+
+class _Torrent:
+    """A handle, and what we wait for on it."""
+
+    def __init__(self, etag: Etag, key: bytes, download: Download | None) -> None:
+        self.etag, self.key, self.download = etag, key, download
+        self.handle: Any = None
+        self.flushed = threading.Event()
+        self.moved = threading.Event()
+        self.move_error = ""
+
+
+class Engine:
+    """A context manager that owns the session. Its methods can be called from any thread.
+
+    Raises `SwarmError` on entry when it cannot listen on its port.
+    """
+
+    def __init__(self, settings: EngineSettings, *, user_agent: str = "llmpt") -> None:
+        self._settings = settings
+        self._user_agent = user_agent
+        self._session: Any = None
+        self._lock = threading.RLock()
+        self._torrents: dict[Etag, _Torrent] = {}
+        self._by_hash: dict[bytes, _Torrent] = {}
+        self._announce_url: str | None = None
+        self._unreadable: set[Etag] = set()
+        self._totals = Totals()
+        self._counted_at = time.monotonic()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Engine:
+        self._session = open_session(self._settings, user_agent=self._user_agent)
+        self._await_listening()
+        self._thread = threading.Thread(target=self._run, name="swarm-alerts", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        with self._lock:
+            for torrent in self._torrents.values():
+                if torrent.download is not None:
+                    torrent.download.fail("the agent is stopping")
+            self._torrents.clear()
+            self._by_hash.clear()
+        self._session = None  # its destructor announces `stopped` and waits for that, at most stop_tracker_timeout
+
+    @property
+    def port(self) -> int:
+        """The TCP port that peers connect to."""
+        return int(self._session.listen_port())
+
+    # Seeding
+
+    def seed(self, blob: SeededBlob, *, announce_url: str | None = None) -> None:
+        """Seed a verified blob from where it lies; again with another path: from there."""
+        with self._lock:
+            known = self._torrents.get(blob.etag)
+            if known is not None:
+                if known.download is not None and known.download.state == RUNNING:
+                    return
+                self._remove(known)
+            params: Any = lt.load_torrent_buffer(b"d4:info" + blob.info + b"12:piece layersdee")
+            params.save_path = str(blob.path.parent)
+            params.renamed_files = {0: str(blob.path)}
+            params.have_pieces = [True] * params.ti.num_pieces()
+            params.flags = _IN_PLACE
+            self._add(blob.etag, params, announce_url, None)
+
+    def withdraw(self, etag: Etag) -> None:
+        """Stop seeding or downloading a blob; announces `stopped`. Unknown ones are fine."""
+        with self._lock:
+            torrent = self._torrents.get(etag)
+            if torrent is not None:
+                self._remove(torrent)
+
+    def seeding(self) -> frozenset[Etag]:
+        """Return the blobs that are seeded now."""
+        with self._lock:
+            return frozenset(
+                etag for etag, torrent in self._torrents.items() if torrent.download is None or torrent.moved.is_set()
+            )
+
+    def set_announce_url(self, url: str) -> None:
+        """Announce every torrent, present and future, to this URL."""
+        with self._lock:
+            if url == self._announce_url:
+                return
+            self._announce_url = url
+            for torrent in self._torrents.values():
+                torrent.handle.replace_trackers([{"url": url, "tier": 0}])
+        self.reannounce()
+
+    def reannounce(self) -> None:
+        """Announce every torrent now: the tracker lost its peers (a new boot id)."""
+        with self._lock:
+            for torrent in self._torrents.values():
+                torrent.handle.force_reannounce(0, -1, lt.torrent_handle.ignore_min_interval)
+
+    def unreadable(self) -> frozenset[Etag]:
+        """Return the blobs that gave file errors since the last call; their owner looks whether they are still there."""
+        with self._lock:
+            found, self._unreadable = frozenset(self._unreadable), set()
+            return found
+
+    def totals(self) -> Totals:
+        """Return what was moved since the start, at most one second old."""
+        return self._totals
+
+    def uploaded(self) -> dict[Etag, int]:
+        """Return the payload bytes uploaded of each torrent that is in the session."""
+        with self._lock:
+            torrents = list(self._torrents.values())
+        return {torrent.etag: int(torrent.handle.status(0).total_payload_upload) for torrent in torrents}
+
+    # Downloading
+
+    def download(
+        self, metainfo: Metainfo, path: Path, *, peers: Iterable[tuple[str, int]], announce_url: str | None, resume: bool
+    ) -> Download:
+        """Begin to fetch a blob into the file at `path`, which exists; connect to `peers` at once.
+
+        With `resume` what the file holds is checked first and kept where it is right. Raises `SwarmError` when the blob
+        is in the session already.
+        """
+        params: Any = lt.load_torrent_buffer(metainfo.encode())
+        params.save_path = str(path.parent)
+        params.renamed_files = {0: str(path)}
+        params.flags = _PRIVATE if resume else _PRIVATE | _FLAGS.no_verify_files
+        params.peers = list(peers)
+        download = Download(metainfo, path)
+        download.checking = resume
+        with self._lock:
+            if metainfo.etag in self._torrents:
+                raise SwarmError(f"{metainfo.etag} is in the session already")
+            self._add(metainfo.etag, params, announce_url, download)
+        return download
+
+    def add_peers(self, etag: Etag, peers: Iterable[tuple[str, int]]) -> None:
+        """Connect a running download to more peers."""
+        with self._lock:
+            torrent = self._torrents.get(etag)
+            if torrent is not None:
+                for peer in peers:
+                    torrent.handle.connect_peer(peer)
+
+    def flush(self, etag: Etag) -> None:
+        """Return when every byte of a finished download can be read by others; writes nothing to it afterwards."""
+        torrent = self._get(etag)
+        torrent.flushed.clear()
+        torrent.handle.set_flags(_FLAGS.upload_mode)
+        torrent.handle.flush_cache()
+        if not torrent.flushed.wait(DISK_TIMEOUT_S):
+            raise SwarmError(f"{etag}: the disk did not take the last bytes in {DISK_TIMEOUT_S:.0f} s")
+
+    def move(self, etag: Etag, destination: Path) -> None:
+        """Move a finished, flushed blob to `destination` and go on seeding it there.
+
+        Raises `SwarmError` when the destination exists or lies on another file system; then nothing has changed.
+        """
+        torrent = self._get(etag)
+        torrent.moved.clear()
+        torrent.move_error = ""
+        torrent.handle.rename_file(0, str(destination))
+        if not torrent.moved.wait(DISK_TIMEOUT_S):
+            raise SwarmError(f"{etag}: not moved to {destination} in {DISK_TIMEOUT_S:.0f} s")
+        if torrent.move_error:
+            torrent.moved.clear()
+            raise SwarmError(torrent.move_error)
+
+    # The session's thread
+
+    def _run(self) -> None:
+        next_tick = next_stats = time.monotonic()
+        while not self._stopping.is_set():
+            with self._lock:
+                busy = any(t.download is not None and t.download.state == RUNNING for t in self._torrents.values())
+            self._session.wait_for_alert(int(1000 * (BUSY_TICK_S if busy else IDLE_TICK_S / 2)))
+            for alert in self._session.pop_alerts():
+                self._handle(alert)
+            now = time.monotonic()
+            if busy and now >= next_tick:
+                next_tick = now + BUSY_TICK_S
+                self._sample()
+            if now >= next_stats:
+                next_stats = now + IDLE_TICK_S
+                self._session.post_session_stats()
+
+    def _handle(self, alert: Any) -> None:
+        if isinstance(alert, lt.session_stats_alert):
+            self._count(alert.values)
+            return
+        torrent = self._torrent_of(alert)
+        if torrent is None:
+            return
+        download = torrent.download
+        if isinstance(alert, lt.cache_flushed_alert):
+            torrent.flushed.set()
+        elif isinstance(alert, lt.file_renamed_alert):
+            torrent.moved.set()
+        elif isinstance(alert, lt.file_rename_failed_alert):
+            torrent.move_error = alert.message()
+            torrent.moved.set()
+        elif isinstance(alert, (lt.file_error_alert, lt.torrent_error_alert)):
+            log.debug("%s: %s", torrent.etag, alert.message())
+            self._on_error(torrent, alert)
+        elif isinstance(alert, lt.tracker_error_alert):
+            log.debug("%s: announce failed: %s", torrent.etag, alert.message())
+        elif download is None or download.state != RUNNING:
+            return
+        elif isinstance(alert, lt.torrent_checked_alert):
+            download.resumed_bytes = int(torrent.handle.status(0).total_done) if download.checking else 0
+            download.checking = False
+            download.touch()
+        elif isinstance(alert, lt.torrent_finished_alert):
+            self._sample_one(torrent)
+            download.finish()
+        elif isinstance(alert, lt.peer_disconnected_alert):
+            download.lost_peers.add((str(alert.endpoint[0]), int(alert.endpoint[1])))
+            download.touch()
+        elif isinstance(alert, lt.hash_failed_alert):
+            log.warning("%s: piece %s from the swarm is not what the torrent says; refused", torrent.etag, alert.piece_index)
+
+    def _on_error(self, torrent: _Torrent, alert: Any) -> None:
+        if torrent.download is not None and torrent.download.state == RUNNING:
+            torrent.download.fail(f"the disk said no: {alert.message()}")
+        else:
+            with self._lock:
+                self._unreadable.add(torrent.etag)
+
+    def _sample(self) -> None:
+        with self._lock:
+            running = [t for t in self._torrents.values() if t.download is not None and t.download.state == RUNNING]
+        for torrent in running:
+            self._sample_one(torrent)
+
+    def _sample_one(self, torrent: _Torrent) -> None:
+        download = torrent.download
+        if download is None or not torrent.handle.is_valid():
+            return
+        status = torrent.handle.status(0)
+        connected = [peer for peer in torrent.handle.get_peer_info() if not peer.flags & _NOT_YET]
+        for peer in connected:
+            if peer.total_download:
+                name = f"{peer.ip[0]}:{peer.ip[1]}"
+                download.bytes_by_peer[name] = max(download.bytes_by_peer.get(name, 0), int(peer.total_download))
+        done = int(status.total_done)
+        moved = (done, len(connected)) != (download.bytes_done, download.peers)
+        download.bytes_done, download.peers = done, len(connected)
+        download.rate_bytes_s = int(status.download_payload_rate)
+        if moved:
+            download.touch()
+
+    def _count(self, values: dict[str, int]) -> None:
+        now, before = time.monotonic(), self._totals
+        up, down = values["net.sent_payload_bytes"], values["net.recv_payload_bytes"]
+        elapsed_s = max(now - self._counted_at, 0.001)
+        self._counted_at = now
+        self._totals = Totals(
+            uploaded_bytes=up,
+            downloaded_bytes=down,
+            upload_rate_bytes_s=int((up - before.uploaded_bytes) / elapsed_s),
+            download_rate_bytes_s=int((down - before.downloaded_bytes) / elapsed_s),
+            peers=values["peer.num_peers_connected"],
+        )
+
+    # Helpers
+
+    def _add(self, etag: Etag, params: Any, announce_url: str | None, download: Download | None) -> None:
+        url = announce_url or self._announce_url
+        if url is not None:
+            params.trackers = [url]
+        torrent = _Torrent(etag, params.ti.info_hashes().v2.to_bytes(), download)
+        self._by_hash[torrent.key] = torrent
+        self._torrents[etag] = torrent
+        torrent.handle = self._session.add_torrent(params)
+
+    def _remove(self, torrent: _Torrent) -> None:
+        self._torrents.pop(torrent.etag, None)
+        self._by_hash.pop(torrent.key, None)
+        if torrent.download is not None:
+            torrent.download.fail("withdrawn")
+        self._session.remove_torrent(torrent.handle)
+
+    def _get(self, etag: Etag) -> _Torrent:
+        with self._lock:
+            torrent = self._torrents.get(etag)
+        if torrent is None:
+            raise SwarmError(f"{etag} is not in the session")
+        return torrent
+
+    def _torrent_of(self, alert: Any) -> _Torrent | None:
+        handle = getattr(alert, "handle", None)
+        if handle is None or not handle.is_valid():
+            return None
+        with self._lock:
+            return self._by_hash.get(handle.info_hashes().v2.to_bytes())
+
+    def _await_listening(self) -> None:
+        """Wait until the session listens on TCP; raise `SwarmError` with libtorrent's own words when it cannot."""
+        deadline = time.monotonic() + 5
+        failures: list[str] = []
+        while time.monotonic() < deadline:
+            self._session.wait_for_alert(500)
+            for alert in self._session.pop_alerts():
+                if isinstance(alert, lt.listen_succeeded_alert) and "TCP" in alert.message():
+                    return
+                if isinstance(alert, lt.listen_failed_alert):
+                    failures.append(alert.message())
+            if len(failures) >= len(self._settings.listen):
+                break
+        reason = "; ".join(failures) or "no answer from the operating system"
+        raise SwarmError(f"peers cannot reach us on port {self._settings.port}: {reason}")

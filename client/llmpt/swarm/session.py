@@ -1,0 +1,91 @@
+"""The libtorrent session: the settings that a LAN wants, and why (each was measured).
+
+TCP only (uTP is several times slower on a LAN); no encryption (RC4 halves the speed); no DHT, local discovery, UPnP or
+peer exchange (a LAN's tracker knows everyone, and nothing may leak); posix disk I/O (the fastest here, the smallest, and
+data is on disk when libtorrent says so); nothing is auto-managed (its queue leaves five seeds active).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libtorrent as lt
+
+from llmpt.core.networks import CidrSet
+from llmpt.swarm.types import EngineSettings
+
+_CATEGORIES = ("error", "status", "storage", "connect", "stats")
+
+
+def open_session(settings: EngineSettings, *, user_agent: str) -> lt.session:
+    """Open a session that listens on `settings.listen` and talks to `settings.peer_cidrs` only."""
+    pack: Any = _pack(settings, user_agent)
+    params = lt.session_params(pack)
+    params.disk_io_constructor = "posix_disk_io_constructor"
+    session = lt.session(params)
+    session.set_ip_filter(_filter(settings.peer_cidrs))
+    return session
+
+
+def _pack(settings: EngineSettings, user_agent: str) -> dict[str, Any]:
+    mask = 0
+    for name in _CATEGORIES:
+        mask |= int(getattr(lt.alert_category, name))
+    hosts = (f"[{host.strip('[]')}]" if ":" in host else host for host in settings.listen)
+    return {
+        "user_agent": user_agent,
+        "alert_mask": mask,
+        "alert_queue_size": 100_000,  # the default drops alerts silently when thousands of torrents start
+        "listen_interfaces": ",".join(f"{host}:{settings.port}" for host in hosts),
+        "max_retry_port_bind": 0,
+        "listen_system_port_fallback": False,
+        "announce_ip": str(settings.announce_address or ""),
+        "upload_rate_limit": settings.upload_limit_bytes_s,
+        "enable_dht": False,
+        "enable_lsd": False,
+        "enable_upnp": False,
+        "enable_natpmp": False,
+        "enable_outgoing_utp": False,
+        "enable_incoming_utp": False,
+        "out_enc_policy": 2,  # pe_disabled
+        "in_enc_policy": 2,
+        "allow_multiple_connections_per_ip": True,  # several machines behind one gateway; several agents on one host
+        "ignore_limits_on_local_network": False,  # the operator's limit means this network
+        "active_limit": -1,
+        "active_seeds": -1,
+        "active_downloads": -1,
+        "active_tracker_limit": -1,
+        "active_checking": 4,
+        "unchoke_slots_limit": -1,
+        "connections_limit": 2000,
+        "listen_queue_size": 128,
+        "min_reconnect_time": 1,  # the default of 60 s turns every hiccup into a minute
+        "peer_connect_timeout": 3,
+        "handshake_timeout": 5,
+        "connection_speed": 200,
+        "max_allowed_in_request_queue": 16,  # deeper queues send the same block from several peers
+        "whole_pieces_threshold": 0,
+        # A downloader keeps its peers until the owner has read who sent what; a seeder lets finished peers go.
+        "close_redundant_connections": not settings.downloads,
+        "inactivity_timeout": 60,
+        "min_announce_interval": 30,
+        "max_concurrent_http_announces": 50,
+        "stop_tracker_timeout": 2,
+        "tracker_completion_timeout": 10,
+        "tracker_receive_timeout": 5,
+        "tracker_backoff": 20,
+        "aio_threads": 2,
+        "hashing_threads": 2,
+        "no_connect_privileged_ports": False,
+    }
+
+
+def _filter(cidrs: CidrSet) -> lt.ip_filter:
+    """Block every address outside `cidrs` (D9)."""
+    blocked = 1
+    rules = lt.ip_filter()
+    rules.add_rule("0.0.0.0", "255.255.255.255", blocked)  # noqa: S104 - a rule over all addresses, not a socket
+    rules.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", blocked)
+    for network in cidrs.networks:
+        rules.add_rule(str(network.network_address), str(network.broadcast_address), 0)
+    return rules

@@ -1,0 +1,66 @@
+"""The values that go in and out of the swarm engine."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmpt.core.blob import Etag
+from llmpt.core.metainfo import info_dict
+from llmpt.core.networks import Address, CidrSet
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How an engine meets its peers.
+
+    `listen`: the addresses to listen on; `port`: TCP; `peer_cidrs`: only these may connect or be connected to;
+    `announce_address`: our own address, told to trackers that see a gateway instead of us (D10); `upload_limit_bytes_s`:
+    0 for none; `downloads`: False for a pure seeder, which drops peers as soon as they have everything.
+    """
+
+    listen: tuple[str, ...]
+    port: int
+    peer_cidrs: CidrSet
+    announce_address: Address | None = None
+    upload_limit_bytes_s: int = 0
+    downloads: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SeededBlob:
+    """A blob that lies complete and verified at `path`: all that is needed to seed it (no piece layer)."""
+
+    etag: Etag
+    size: int
+    root: bytes
+    path: Path
+
+    @property
+    def info(self) -> bytes:
+        return info_dict(self.etag, self.size, self.root)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What an engine has moved since it started: payload bytes, rates in bytes per second, connected peers."""
+
+    uploaded_bytes: int = 0
+    downloaded_bytes: int = 0
+    upload_rate_bytes_s: int = 0
+    download_rate_bytes_s: int = 0
+    peers: int = 0
+
+
+def free_port(wanted: int) -> int:
+    """Return `wanted` when nobody listens on it, else any free TCP port."""
+    for port in (wanted, 0):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("0.0.0.0", port))  # noqa: S104 - asked only whether it is free
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError("no free TCP port")
