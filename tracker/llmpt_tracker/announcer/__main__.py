@@ -1,0 +1,96 @@
+"""Start the announcer: `python -m llmpt_tracker.announcer`, with LLMPT_CONTROL_SOCKET naming its control socket.
+
+It serves the control socket at once, and the announce port only when it is told to `open`: by then the whole list of torrents
+has been loaded into it. SIGTERM ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import signal
+import sys
+
+from llmpt.core.errors import LlmptError
+from llmpt.core.networks import HostNetwork, parse_address
+from llmpt_tracker.announcer.control import ControlServer
+from llmpt_tracker.announcer.memory_store import MemoryStore
+from llmpt_tracker.announcer.seeders import Seeders
+from llmpt_tracker.announcer.server import FrontEnd
+from llmpt_tracker.announcer.tracker import Tracker
+from llmpt_tracker.announcer.visibility import Visibility, is_own_address
+from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
+
+log = logging.getLogger("llmpt_tracker.announcer")
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; return the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = TrackerSettings.read()
+        if settings.control_socket is None:
+            raise LlmptError(f"{CONTROL_SOCKET} is not set: `llmpt-tracker serve` starts the announcer")
+        _raise_descriptor_limit()
+        asyncio.run(serve(settings))
+    except LlmptError as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+async def serve(settings: TrackerSettings) -> None:
+    """Serve the control socket, and announces from `open` on, until SIGTERM or SIGINT."""
+    tracker = _tracker(settings)
+    front = FrontEnd(tracker)
+
+    async def open_port() -> int:
+        port = await front.open(settings.bind, settings.announce_port)
+        log.info("announces are answered on port %d, boot id %s", port, tracker.boot_id)
+        return port
+
+    control = ControlServer(tracker, open_port=open_port, port=lambda: front.port)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    assert settings.control_socket is not None  # noqa: S101 - main has looked
+    await control.start(settings.control_socket)
+    try:
+        while not stopped.is_set():
+            tracker.sweep()
+            front.reap()
+            try:
+                await asyncio.wait_for(stopped.wait(), timeout=1)
+            except asyncio.TimeoutError:  # another class than TimeoutError on Python 3.10
+                pass
+    finally:
+        await control.close()
+        await front.close()
+
+
+def _tracker(settings: TrackerSettings) -> Tracker:
+    seeders = Seeders()
+    visibility = Visibility(
+        allowed=settings.peer_cidrs,
+        seeders=seeders,
+        host=HostNetwork.read(),
+        advertise=parse_address(settings.advertise_host) if settings.advertise_host else None,
+        owns=is_own_address,
+    )
+    return Tracker(MemoryStore(), seeders=seeders, visibility=visibility, trusted_proxies=settings.trusted_proxies)
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow as many connections as the system lets us have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError):  # macOS has a lower limit than it says
+            log.debug("the limit of open files stays at %d", soft)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,236 @@
+"""The store in memory: every operation takes the same time however many peers there are.
+
+In each swarm, each role and family has one byte array of compact endpoints: an answer is a slice of it from a random place,
+and a peer that leaves is overwritten by the last one. A dictionary in the order of the last announces leads from an endpoint
+to its slot; its front is what expires, and what goes when a limit is reached.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+
+from llmpt_tracker.announcer.store import FAMILIES, Counts, Limits, Peer, Role
+from llmpt_tracker.announcer.wire import V6_BYTES, Endpoint
+
+
+class _Entry:
+    """A peer inside: which role, and which slot of that role's array; tagged ones have no slot."""
+
+    __slots__ = ("peer_id", "role", "seen_s", "slot", "tag")
+
+    def __init__(self, role: Role, tag: str | None, seen_s: float, peer_id: bytes) -> None:
+        self.role, self.tag, self.seen_s, self.peer_id = role, tag, seen_s, peer_id
+        self.slot = -1
+
+
+class _Swarm:
+    __slots__ = ("arrays", "entries", "tagged")
+
+    def __init__(self) -> None:
+        self.entries: OrderedDict[Endpoint, _Entry] = OrderedDict()
+        self.tagged: OrderedDict[Endpoint, _Entry] = OrderedDict()
+        self.arrays = tuple(bytearray() for _ in range(len(Role) * len(FAMILIES)))
+
+    def array(self, role: Role, family: int) -> bytearray:
+        return self.arrays[role + len(Role) if family == V6_BYTES else role]
+
+    def place(self, endpoint: Endpoint, entry: _Entry) -> None:
+        if entry.tag is not None:
+            self.tagged[endpoint] = entry
+            return
+        array = self.array(entry.role, len(endpoint))
+        entry.slot = len(array) // len(endpoint)
+        array += endpoint
+
+    def displace(self, endpoint: Endpoint, entry: _Entry) -> None:
+        if entry.tag is not None:
+            del self.tagged[endpoint]
+            return
+        width = len(endpoint)
+        array = self.array(entry.role, width)
+        last = bytes(array[-width:])
+        array[entry.slot * width : (entry.slot + 1) * width] = last
+        self.entries[last].slot = entry.slot
+        del array[-width:]
+
+
+class _Address:
+    """What one address has: its endpoints by swarm, both in the order of the last announces."""
+
+    __slots__ = ("swarms", "total")
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.swarms: OrderedDict[bytes, list[Endpoint]] = OrderedDict()
+
+
+class MemoryStore:
+    """A `SwarmStore` in this process. Not for several threads."""
+
+    def __init__(self, *, limits: Limits | None = None, uniform: Callable[[], float] = random.random) -> None:
+        self._limits = limits or Limits()
+        self._uniform = uniform
+        self._completed: dict[bytes, int] = {}  # the closed list
+        self._swarms: dict[bytes, _Swarm] = {}  # those of it that have peers
+        self._addresses: dict[bytes, _Address] = {}
+        self._to_sweep: list[bytes] = []
+        self._peers = 0
+
+    def register(self, hashes: Iterable[bytes]) -> None:
+        for info_hash in hashes:
+            self._completed.setdefault(info_hash, 0)
+
+    def unregister(self, hashes: Iterable[bytes]) -> None:
+        for info_hash in hashes:
+            for endpoint in list(self._swarms[info_hash].entries) if info_hash in self._swarms else ():
+                self.remove(info_hash, endpoint)
+            self._completed.pop(info_hash, None)
+
+    def __contains__(self, info_hash: bytes) -> bool:
+        return info_hash in self._completed
+
+    def __len__(self) -> int:
+        return len(self._completed)
+
+    @property
+    def peer_count(self) -> int:
+        return self._peers
+
+    def put(
+        self, info_hash: bytes, endpoint: Endpoint, role: Role, *, now: float, tag: str | None = None, peer_id: bytes = b""
+    ) -> Role | None:
+        swarm = self._swarms.get(info_hash)
+        entry = swarm.entries.get(endpoint) if swarm is not None else None
+        if swarm is None or entry is None:
+            self._add(info_hash, endpoint, _Entry(role, tag, now, peer_id))
+            return None
+        before = entry.role
+        if before != role or entry.tag != tag:
+            swarm.displace(endpoint, entry)
+            entry.role, entry.tag = role, tag
+            swarm.place(endpoint, entry)
+        if tag is not None:
+            swarm.tagged.move_to_end(endpoint)
+        entry.seen_s, entry.peer_id = now, peer_id
+        swarm.entries.move_to_end(endpoint)
+        address = self._addresses[endpoint[:-2]]
+        address.swarms.move_to_end(info_hash)
+        endpoints = address.swarms[info_hash]
+        if len(endpoints) > 1:
+            endpoints.remove(endpoint)
+            endpoints.append(endpoint)
+        return before
+
+    def _add(self, info_hash: bytes, endpoint: Endpoint, entry: _Entry) -> None:
+        self._make_room(info_hash, endpoint, entry.tag)
+        if info_hash not in self._completed:
+            raise KeyError(info_hash.hex())
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            swarm = self._swarms[info_hash] = _Swarm()
+        swarm.entries[endpoint] = entry
+        swarm.place(endpoint, entry)
+        address = self._addresses.get(endpoint[:-2])
+        if address is None:
+            address = self._addresses[endpoint[:-2]] = _Address()
+        address.total += 1
+        address.swarms.setdefault(info_hash, []).append(endpoint)
+        address.swarms.move_to_end(info_hash)
+        self._peers += 1
+
+    def _make_room(self, info_hash: bytes, endpoint: Endpoint, tag: str | None) -> None:
+        """Drop whoever was silent longest where one more would be over a limit."""
+        address = self._addresses.get(endpoint[:-2])
+        if address is not None:
+            here = address.swarms.get(info_hash)
+            if here is not None and len(here) >= self._limits.per_address_and_swarm:
+                self.remove(info_hash, here[0])
+            elif address.total >= self._limits.per_address:
+                oldest, endpoints = next(iter(address.swarms.items()))
+                self.remove(oldest, endpoints[0])
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            return
+        if len(swarm.entries) >= self._limits.per_swarm:
+            self.remove(info_hash, next(iter(swarm.entries)))
+        elif tag is not None and len(swarm.tagged) >= self._limits.tagged_per_swarm:
+            self.remove(info_hash, next(iter(swarm.tagged)))
+
+    def remove(self, info_hash: bytes, endpoint: Endpoint) -> Role | None:
+        swarm = self._swarms.get(info_hash)
+        entry = swarm.entries.get(endpoint) if swarm is not None else None
+        if swarm is None or entry is None:
+            return None
+        swarm.displace(endpoint, entry)
+        del swarm.entries[endpoint]
+        if not swarm.entries:
+            del self._swarms[info_hash]
+        address = self._addresses[endpoint[:-2]]
+        address.total -= 1
+        address.swarms[info_hash].remove(endpoint)
+        if not address.swarms[info_hash]:
+            del address.swarms[info_hash]
+        if not address.total:
+            del self._addresses[endpoint[:-2]]
+        self._peers -= 1
+        return entry.role
+
+    def add_completed(self, info_hash: bytes) -> None:
+        self._completed[info_hash] += 1
+
+    def counts(self, info_hash: bytes) -> Counts:
+        completed = self._completed.get(info_hash, 0)
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            return Counts(completed=completed)
+        s4, l4, p4, s6, l6, p6 = swarm.arrays
+        return Counts(len(s4) // 6 + len(s6) // 18, len(l4) // 6 + len(l6) // 18, len(p4) // 6 + len(p6) // 18, completed)
+
+    def plain(self, info_hash: bytes, role: Role, family: int, limit: int, *, exclude: Endpoint = b"") -> bytes:
+        swarm = self._swarms.get(info_hash)
+        array = swarm.array(role, family) if swarm is not None else b""
+        if swarm is None or not array or limit <= 0:
+            return b""
+        total = len(array) // family
+        entry = swarm.entries.get(exclude)
+        skip = entry.slot if entry is not None and entry.tag is None and entry.role == role and len(exclude) == family else -1
+        take = min(total, limit + 1 if skip >= 0 else limit)
+        first = int(self._uniform() * total) if take < total else 0
+        start, end = first * family, (first + take) * family
+        chunk = bytes(array[start:end]) if end <= len(array) else bytes(array[start:]) + bytes(array[: end - len(array)])
+        if skip < 0:
+            return chunk
+        place = (skip - first) % total
+        if place < take:
+            return chunk[: place * family] + chunk[(place + 1) * family :]
+        return chunk[: limit * family]
+
+    def tagged(self, info_hash: bytes) -> Sequence[Peer]:
+        swarm = self._swarms.get(info_hash)
+        if swarm is None or not swarm.tagged:
+            return ()
+        return [Peer(endpoint, entry.role, entry.tag, entry.peer_id) for endpoint, entry in swarm.tagged.items()]
+
+    def peer(self, info_hash: bytes, endpoint: Endpoint) -> Peer | None:
+        swarm = self._swarms.get(info_hash)
+        entry = swarm.entries.get(endpoint) if swarm is not None else None
+        return None if entry is None else Peer(endpoint, entry.role, entry.tag, entry.peer_id)
+
+    def sweep(self, now: float, *, swarms: int) -> int:
+        if not self._to_sweep:
+            self._to_sweep = list(self._swarms)
+        batch, self._to_sweep = self._to_sweep[-swarms:], self._to_sweep[:-swarms]
+        dropped = 0
+        for info_hash in batch:
+            swarm = self._swarms.get(info_hash)
+            silent = []
+            for endpoint, entry in swarm.entries.items() if swarm is not None else ():
+                if now - entry.seen_s < self._limits.peer_ttl_s:
+                    break
+                silent.append(endpoint)
+            for endpoint in silent:
+                self.remove(info_hash, endpoint)
+            dropped += len(silent)
+        return dropped

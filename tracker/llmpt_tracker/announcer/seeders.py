@@ -1,0 +1,47 @@
+"""Our seeders as their heartbeats tell: who is alive, under which announce key, and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ALIVE_S = 30.0
+FORGOTTEN_S = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The last word of one seeder; `report` is what it sent to the application, kept as it came."""
+
+    seeder: str
+    key: str
+    report: Mapping[str, Any]
+    at_s: float
+
+
+class Seeders:
+    """The heartbeats, by announce key. One that is silent for a day is forgotten."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, Heartbeat] = {}
+
+    def beat(self, seeder: str, *, key: str, report: Mapping[str, Any], now: float) -> None:
+        """Record that `seeder`, which announces under `key`, is alive."""
+        stale = [k for k, beat in self._by_key.items() if beat.seeder == seeder or now - beat.at_s >= FORGOTTEN_S]
+        for old in stale:
+            del self._by_key[old]
+        self._by_key[key] = Heartbeat(seeder, key, report, now)
+
+    def knows(self, key: str) -> bool:
+        """Say whether `key` is that of a seeder that has reported, however long ago."""
+        return key in self._by_key
+
+    def is_alive(self, key: str, now: float) -> bool:
+        """Say whether the seeder of `key` reported within the last 30 s."""
+        beat = self._by_key.get(key)
+        return beat is not None and now - beat.at_s < ALIVE_S
+
+    def all(self) -> list[Heartbeat]:
+        """Return the last heartbeat of every seeder, the oldest first."""
+        return sorted(self._by_key.values(), key=lambda beat: beat.at_s)

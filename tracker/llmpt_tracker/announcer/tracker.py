@@ -1,0 +1,83 @@
+"""The tracker itself: what owns the peers, the closed list and the seeders, and answers one request after another."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+
+from llmpt.core.networks import CidrSet, parse_address
+from llmpt_tracker.announcer import swarms, wire
+from llmpt_tracker.announcer.http import BadRequest, Head
+from llmpt_tracker.announcer.seeders import Seeders
+from llmpt_tracker.announcer.store import SwarmStore
+from llmpt_tracker.announcer.visibility import Asker, Visibility
+
+SWEPT_PER_SECOND = 1000  # swarms; a slice takes about a millisecond
+
+
+class Tracker:
+    """The state of the announcer. `boot_id` is another one at each start: who sees a new one announces again."""
+
+    def __init__(
+        self,
+        store: SwarmStore,
+        *,
+        seeders: Seeders,
+        visibility: Visibility,
+        trusted_proxies: CidrSet | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store, self.seeders, self.visibility, self.clock = store, seeders, visibility, clock
+        self.boot_id = secrets.token_hex(8)
+        self._trusted_proxies = trusted_proxies or CidrSet(())
+
+    def asker(self, address: str) -> Asker:
+        """Return who is at the other end of a socket; raise `ValueError` when `address` is no IP address."""
+        asker: Asker = self.visibility.asker(address)
+        return asker
+
+    def answer(self, head: Head, asker: Asker) -> bytes:
+        """Answer an announce or a scrape; a refusal is an answer too. Raises `BadRequest` for anything else."""
+        path = head.path
+        if self._trusted_proxies and asker.address in self._trusted_proxies:
+            asker = self._behind_proxies(head, asker)
+        try:
+            if path == b"/announce":
+                return self._announce(head, asker, b"")
+            if path == b"/scrape" or path.startswith(b"/scrape/"):  # libtorrent replaces `announce` and keeps the key
+                return self._scrape(head, asker)
+            if path.startswith(b"/announce/"):
+                return self._announce(head, asker, path[len(b"/announce/") :])
+        except wire.ClientError as error:
+            return wire.encode_failure(str(error))
+        raise BadRequest(404, "here are /announce and /scrape")
+
+    def sweep(self) -> None:
+        """Drop peers that have gone silent, in the next slice of the swarms. Call it every second."""
+        self.store.sweep(self.clock(), swarms=SWEPT_PER_SECOND)
+
+    def _announce(self, head: Head, asker: Asker, key: bytes) -> bytes:
+        request = wire.parse_announce(head.query, key=key)
+        reply = swarms.announce(
+            self.store, request, asker, visibility=self.visibility, now=self.clock(), reached_at=head.reached_at
+        )
+        return wire.encode_announce(reply)
+
+    def _scrape(self, head: Head, asker: Asker) -> bytes:
+        swarms.check_allowed(asker)
+        hashes = wire.parse_scrape(head.query)
+        return wire.encode_scrape(swarms.scrape(self.store, hashes, visibility=self.visibility, now=self.clock()))
+
+    def _behind_proxies(self, head: Head, asker: Asker) -> Asker:
+        """Walk X-Forwarded-For from the right while the hop is a proxy of LLMPT_TRUSTED_PROXIES."""
+        hops = b",".join(head.all_fields(b"x-forwarded-for")).decode("latin-1").split(",")
+        for hop in reversed(hops):
+            try:
+                address = parse_address(hop.strip())
+            except ValueError:
+                break
+            asker = self.asker(str(address))
+            if address not in self._trusted_proxies:
+                break
+        return asker

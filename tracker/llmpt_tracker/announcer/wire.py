@@ -1,0 +1,219 @@
+"""The tracker protocol: announces and scrapes as they come (query bytes) and as they are answered (bencode).
+
+BEP 3 and 23 (compact unless `compact=0`), 7 (`peers6`), 21 (`event=paused`, `downloaders`), 24 (`external ip`), 31
+(`retry in`), 48 (scrape), 52 (an info-hash is the first 20 bytes of the SHA-256). The query is split and percent-decoded as
+bytes, never as UTF-8, which would destroy the hashes; behind this module nobody sees it again. An answer is always status 200:
+clients throw away the body of any other.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from llmpt.core import bencode
+from llmpt.core.errors import LlmptError
+
+INTERVAL_S = 900
+MIN_INTERVAL_S = 60
+RETRY_MINUTES = 1
+DEFAULT_NUMWANT = 50
+MAX_NUMWANT = 100
+MAX_SCRAPE = 74
+
+V4_BYTES = 6  # an endpoint in compact form: address and port, big-endian
+V6_BYTES = 18
+
+Endpoint = bytes
+
+
+class ClientError(LlmptError):
+    """What the client asked for cannot be: the text is told to it as `failure reason`."""
+
+
+class Event(Enum):
+    """What an announce says about its peer; `NONE` is the regular one."""
+
+    NONE = b""
+    STARTED = b"started"
+    STOPPED = b"stopped"
+    COMPLETED = b"completed"
+    PAUSED = b"paused"  # BEP 21: has not everything, and wants no more
+
+
+_EVENTS = {event.value: event for event in Event} | {b"empty": Event.NONE}
+
+
+class AnnounceRequest(NamedTuple):
+    """One announce, every field checked. `left` is bytes; `ip` is what the client claims, believed only by the gateway rule."""
+
+    info_hash: bytes
+    peer_id: bytes
+    port: int
+    left: int
+    event: Event = Event.NONE
+    numwant: int = DEFAULT_NUMWANT
+    compact: bool = True
+    no_peer_id: bool = False
+    ip: str = ""
+    key: str = ""
+
+
+class AnnounceReply(NamedTuple):
+    """The answer to an announce. `peers4` and `peers6` are compact; `peer_ids` is set when the client wants dictionaries."""
+
+    complete: int
+    incomplete: int
+    downloaded: int
+    interval_s: int
+    peers4: bytes
+    peers6: bytes
+    external_ip: bytes
+    warning: str = ""
+    peer_ids: Mapping[Endpoint, bytes] | None = None
+
+
+class ScrapeEntry(NamedTuple):
+    """The counts of one swarm, with BEP 21's `downloaders`: those of `incomplete` that still want something."""
+
+    complete: int = 0
+    downloaded: int = 0
+    downloaders: int = 0
+    incomplete: int = 0
+
+
+def parse_announce(query: bytes, *, key: bytes = b"") -> AnnounceRequest:
+    """Read the raw query of an announce; `key` is what stood behind `/announce/`. Raises `ClientError`."""
+    fields = dict([part.partition(b"=")[::2] for part in query.split(b"&")])
+    if query.count(b"info_hash=") > 1:
+        raise ClientError("info_hash is given more than once")
+    get = fields.get
+    info_hash = _twenty_bytes("info_hash", get(b"info_hash"))
+    peer_id = _twenty_bytes("peer_id", get(b"peer_id"))
+    port = _number("port", get(b"port"))
+    if not 0 < port < 65536:
+        raise ClientError("port must be between 1 and 65535")
+    event = _EVENTS.get(get(b"event", b""))
+    if event is None:
+        raise ClientError("event must be started, stopped, completed or paused")
+    left = _number("left", get(b"left"))
+    numwant = get(b"numwant")
+    wanted = DEFAULT_NUMWANT if numwant is None else min(_number("numwant", numwant), MAX_NUMWANT)
+    compact, no_peer_id = _flag("compact", get(b"compact", b"1")), _flag("no_peer_id", get(b"no_peer_id", b"0"))
+    ip = get(b"ip", b"")
+    return AnnounceRequest(
+        info_hash,
+        peer_id,
+        port,
+        left,
+        event,
+        wanted,
+        compact,
+        no_peer_id,
+        unquote_to_bytes(ip).decode("latin-1") if ip else "",
+        _key(key) if key else "",
+    )
+
+
+def parse_scrape(query: bytes) -> list[bytes]:
+    """Read the raw query of a scrape: its info-hashes, each once. Raises `ClientError`; there is no scrape of everything."""
+    values = [part[10:] for part in query.split(b"&") if part.startswith(b"info_hash=")]
+    if not values:
+        raise ClientError("a scrape names its torrents: info_hash is missing")
+    if len(values) > MAX_SCRAPE:
+        raise ClientError(f"a scrape may name {MAX_SCRAPE} torrents at most")
+    return list(dict.fromkeys(_twenty_bytes("info_hash", value) for value in values))
+
+
+def encode_announce(reply: AnnounceReply) -> bytes:
+    """Write the answer to an announce."""
+    if reply.peer_ids is not None:
+        return _encode_dictionaries(reply, reply.peer_ids)
+    return (
+        b"d8:completei%de10:downloadedi%de11:external ip%d:%b10:incompletei%de8:intervali%de12:min intervali%de5:peers%d:%b%b%be"
+        % (
+            reply.complete,
+            reply.downloaded,
+            len(reply.external_ip),
+            reply.external_ip,
+            reply.incomplete,
+            reply.interval_s,
+            MIN_INTERVAL_S,
+            len(reply.peers4),
+            reply.peers4,
+            b"6:peers6%d:%b" % (len(reply.peers6), reply.peers6) if reply.peers6 else b"",
+            b"15:warning message" + bencode.encode(reply.warning) if reply.warning else b"",
+        )
+    )
+
+
+def _encode_dictionaries(reply: AnnounceReply, peer_ids: Mapping[Endpoint, bytes]) -> bytes:
+    """Write the answer as BEP 3 had it: a list of dictionaries for both families."""
+    peers = []
+    for endpoint in (*split(reply.peers4, V4_BYTES), *split(reply.peers6, V6_BYTES)):
+        peer: dict[str, object] = {"ip": str(ipaddress.ip_address(endpoint[:-2])), "port": int.from_bytes(endpoint[-2:], "big")}
+        if endpoint in peer_ids:
+            peer["peer id"] = peer_ids[endpoint]
+        peers.append(peer)
+    answer: dict[str, object] = {
+        "complete": reply.complete,
+        "downloaded": reply.downloaded,
+        "external ip": reply.external_ip,
+        "incomplete": reply.incomplete,
+        "interval": reply.interval_s,
+        "min interval": MIN_INTERVAL_S,
+        "peers": peers,
+    }
+    if reply.warning:
+        answer["warning message"] = reply.warning
+    return bencode.encode(answer)
+
+
+def encode_scrape(entries: Mapping[bytes, ScrapeEntry]) -> bytes:
+    """Write the answer to a scrape (BEP 48)."""
+    files = {info_hash: entry._asdict() for info_hash, entry in entries.items()}
+    return bencode.encode({"files": files, "flags": {"min_request_interval": MIN_INTERVAL_S}})
+
+
+def encode_failure(reason: str) -> bytes:
+    """Write a refusal. The intervals are short: libtorrent would be silent for as long as we say, and ignores `retry in`."""
+    return bencode.encode(
+        {"failure reason": reason, "interval": MIN_INTERVAL_S, "min interval": MIN_INTERVAL_S, "retry in": RETRY_MINUTES}
+    )
+
+
+def split(compact: bytes, width: int) -> Iterable[Endpoint]:
+    """Cut a compact string into its endpoints of `width` bytes."""
+    return (compact[i : i + width] for i in range(0, len(compact), width))
+
+
+def _twenty_bytes(name: str, value: bytes | None) -> bytes:
+    if value is None:
+        raise ClientError(f"{name} is missing")
+    decoded = unquote_to_bytes(value) if b"%" in value else value
+    if len(decoded) != 20:
+        raise ClientError(f"{name} must be 20 bytes, percent-encoded; it has {len(decoded)}")
+    return decoded
+
+
+def _number(name: str, value: bytes | None) -> int:
+    if value is None:
+        raise ClientError(f"{name} is missing")
+    if not value.isdigit() or len(value) > 19:
+        raise ClientError(f"{name} must be a whole number, not negative")
+    return int(value)
+
+
+def _flag(name: str, value: bytes) -> bool:
+    if value not in (b"0", b"1"):
+        raise ClientError(f"{name} must be 0 or 1")
+    return value == b"1"
+
+
+def _key(value: bytes) -> str:
+    if len(value) > 64 or not value.isalnum():
+        raise ClientError("unknown announce key")
+    return value.decode("ascii")
