@@ -1,0 +1,42 @@
+"""`llmpt serve`: a server without Docker: tracker and seeder as two processes that live and die together."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import click
+import platformdirs
+
+from llmpt.core.errors import LlmptError, SettingError
+from llmpt.supervisor import Supervisor
+
+_NEEDED = ("flask", "sqlalchemy", "alembic", "gunicorn", "pydantic", "tenacity")
+
+
+@click.command()
+@click.option("--cache", type=click.Path(path_type=Path), help="The Hub cache to share; default HF_HUB_CACHE, as the Hub has it.")
+@click.option("--data", type=click.Path(path_type=Path), help="Where state is kept; default LLMPT_DATA, else your data folder.")
+@click.option("--repos", help="What to share beyond what is public on the Hub: patterns, `*` for all; default LLMPT_REPOS.")
+def serve(cache: Path | None, data: Path | None, repos: str | None) -> None:
+    """Run tracker and seeder on this machine until Ctrl-C."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise LlmptError(f"{', '.join(missing)} not installed: pip install 'llmpt[server]'")
+    environ = dict(os.environ)
+    if cache is not None:
+        if not cache.expanduser().is_dir():
+            raise SettingError(f"--cache {cache}: no such folder; name a Hub cache, such as ~/.cache/huggingface/hub")
+        environ["HF_HUB_CACHE"] = str(cache.expanduser().resolve())
+    if data is not None:
+        environ["LLMPT_DATA"] = str(data.expanduser().resolve())
+    environ.setdefault("LLMPT_DATA", str(platformdirs.user_data_path("llmpt")))
+    if repos is not None:
+        environ["LLMPT_REPOS"] = repos
+    with Supervisor() as family:
+        family.start("tracker", [sys.executable, "-m", "llmpt_tracker", "serve"], env=environ)
+        family.start("seeder", [sys.executable, "-m", "llmpt_seeder", "run"], env=environ)
+        code = family.wait()
+    sys.exit(code)

@@ -1,0 +1,166 @@
+"""What the product promises of libtorrent, held against real sessions on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import SwarmError
+from llmpt.core.metainfo import Metainfo
+from llmpt.core.networks import CidrSet
+from llmpt.swarm import Download, Engine, EngineSettings, SeededBlob, free_port
+from llmpt.torrent_creator import create_torrent
+from tests.support.waiting import eventually
+
+LOOPBACK = CidrSet.parse("127.0.0.0/8")
+
+
+def engine(*, downloads: bool = True, cidrs: CidrSet = LOOPBACK, limit: int = 0) -> Engine:
+    return Engine(EngineSettings(("127.0.0.1",), free_port(0), cidrs, upload_limit_bytes_s=limit, downloads=downloads))
+
+
+@pytest.fixture
+def seeder() -> Iterator[Engine]:
+    with engine(downloads=False) as running:
+        yield running
+
+
+@pytest.fixture
+def leecher() -> Iterator[Engine]:
+    with engine() as running:
+        yield running
+
+
+def make_blob(folder: Path, size: int = (3 << 20) + 17) -> tuple[Metainfo, Path]:
+    content = os.urandom(size)
+    path = folder / hashlib.sha256(content).hexdigest()
+    path.write_bytes(content)
+    return create_torrent(path), path
+
+
+def seed(engine: Engine, metainfo: Metainfo, path: Path) -> tuple[str, int]:
+    engine.seed(SeededBlob(metainfo.etag, metainfo.size, metainfo.root, path))
+    return ("127.0.0.1", engine.port)
+
+
+def start(engine: Engine, metainfo: Metainfo, path: Path, *peers: tuple[str, int], resume: bool = False) -> Download:
+    if not resume:
+        path.touch()
+    return engine.download(metainfo, path, peers=peers, announce_url=None, resume=resume)
+
+
+def finished(download: Download) -> bool:
+    assert download.state != "failed", download.reason
+    return download.state == "finished"
+
+
+def test_a_blob_seeded_in_place_arrives_whole_and_every_byte_is_accounted_for(
+    seeder: Engine, leecher: Engine, tmp_path: Path
+) -> None:
+    metainfo, path = make_blob(tmp_path)
+    peer = seed(seeder, metainfo, path)
+    download = start(leecher, metainfo, tmp_path / "tmp", peer)
+    eventually(lambda: finished(download), timeout_s=10, what="the download")
+    leecher.flush(metainfo.etag)
+    assert (tmp_path / "tmp").read_bytes() == path.read_bytes()
+    assert sum(download.bytes_by_peer.values()) == metainfo.size
+    eventually(lambda: seeder.totals().uploaded_bytes == metainfo.size, what="the seeder's counter")
+    eventually(lambda: leecher.totals().downloaded_bytes == metainfo.size, what="the leecher's counter")
+
+
+def test_a_finished_blob_is_moved_as_the_same_file_and_seeded_on_from_there(
+    seeder: Engine, leecher: Engine, tmp_path: Path
+) -> None:
+    metainfo, path = make_blob(tmp_path)
+    download = start(leecher, metainfo, tmp_path / "tmp", seed(seeder, metainfo, path))
+    inode = (tmp_path / "tmp").stat().st_ino
+    eventually(lambda: finished(download), what="the first download")
+    leecher.flush(metainfo.etag)
+    leecher.move(metainfo.etag, tmp_path / "final")
+    assert (tmp_path / "final").stat().st_ino == inode
+    assert not (tmp_path / "tmp").exists()
+    seeder.withdraw(metainfo.etag)
+    with engine() as third:
+        second = start(third, metainfo, tmp_path / "tmp2", ("127.0.0.1", leecher.port))
+        eventually(lambda: finished(second), what="the download from the first leecher")
+        third.flush(metainfo.etag)
+        assert (tmp_path / "tmp2").read_bytes() == path.read_bytes()
+
+
+def test_an_existing_destination_is_never_overwritten(seeder: Engine, leecher: Engine, tmp_path: Path) -> None:
+    metainfo, path = make_blob(tmp_path)
+    download = start(leecher, metainfo, tmp_path / "tmp", seed(seeder, metainfo, path))
+    eventually(lambda: finished(download), what="the download")
+    leecher.flush(metainfo.etag)
+    (tmp_path / "final").write_text("somebody's")
+    with pytest.raises(SwarmError, match="exists"):
+        leecher.move(metainfo.etag, tmp_path / "final")
+    assert (tmp_path / "final").read_text() == "somebody's"
+    assert (tmp_path / "tmp").read_bytes() == path.read_bytes()
+
+
+def test_a_rotten_piece_is_refused_and_the_seeder_never_writes_to_its_file(
+    seeder: Engine, leecher: Engine, tmp_path: Path
+) -> None:
+    metainfo, path = make_blob(tmp_path)
+    peer = seed(seeder, metainfo, path)
+    with path.open("r+b") as file:
+        file.seek(1 << 20)
+        file.write(b"rot" * 100)
+    rotten, before = path.read_bytes(), path.stat().st_mtime_ns
+    download = start(leecher, metainfo, tmp_path / "tmp", peer)
+    eventually(lambda: download.lost_peers, timeout_s=15, what="the liar to be dropped")
+    assert download.state == "running"
+    assert download.bytes_done < metainfo.size
+    assert path.read_bytes() == rotten
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_deleted_blob_is_reported_and_not_created_anew(seeder: Engine, leecher: Engine, tmp_path: Path) -> None:
+    metainfo, path = make_blob(tmp_path)
+    peer = seed(seeder, metainfo, path)
+    path.unlink()
+    start(leecher, metainfo, tmp_path / "tmp", peer)
+    assert eventually(seeder.unreadable, what="the file error") == {metainfo.etag}
+    assert not path.exists()
+
+
+def test_what_lies_on_disk_is_not_fetched_again(seeder: Engine, leecher: Engine, tmp_path: Path) -> None:
+    metainfo, path = make_blob(tmp_path)
+    partial = tmp_path / "tmp"
+    kept = 2 << 20
+    partial.write_bytes(path.read_bytes()[:kept])
+    download = start(leecher, metainfo, partial, seed(seeder, metainfo, path), resume=True)
+    eventually(lambda: finished(download), what="the download")
+    leecher.flush(metainfo.etag)
+    assert partial.read_bytes() == path.read_bytes()
+    assert download.resumed_bytes == kept
+    eventually(lambda: leecher.totals().downloaded_bytes == metainfo.size - kept, what="only the rest to be fetched")
+
+
+def test_addresses_outside_the_allowed_networks_are_not_talked_to(leecher: Engine, tmp_path: Path) -> None:
+    metainfo, path = make_blob(tmp_path)
+    with engine(cidrs=CidrSet.parse("10.0.0.0/8"), downloads=False) as closed:
+        peer = seed(closed, metainfo, path)
+        download = start(leecher, metainfo, tmp_path / "tmp", peer)
+        eventually(lambda: peer in download.lost_peers, what="the connection to be refused")
+        assert download.bytes_done == 0
+
+
+def test_a_taken_port_is_an_error_that_names_it(seeder: Engine) -> None:
+    settings = EngineSettings(("127.0.0.1",), seeder.port, LOOPBACK)
+    with pytest.raises(SwarmError, match=str(seeder.port)), Engine(settings):
+        pass
+
+
+def test_a_thousand_blobs_are_seeded_without_piece_layers(seeder: Engine, tmp_path: Path) -> None:
+    for number in range(1000):
+        root = hashlib.sha256(b"%d" % number)
+        etag = Etag(root.hexdigest())
+        seeder.seed(SeededBlob(etag, 1 << 30, root.digest(), tmp_path / etag.value))
+    assert len(seeder.seeding()) == 1000
