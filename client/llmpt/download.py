@@ -1,0 +1,194 @@
+"""One file's way through the LAN: a temporary file beside the destination, the agent's transfer, the hand-over.
+
+The temporary file's name comes from the etag and the user, so that the next try finds what this one left. The agent writes
+into it and verifies it; then it has renamed it to the destination, or we move it with the library's own function. Whatever
+goes wrong, `run` returns False and the library downloads the file in its own way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from llmpt.agent.link import Link
+from llmpt.agent.link import Progress as Transfer
+from llmpt.agent.messages import FetchRequest
+from llmpt.progress import Bar
+from llmpt.summary import Summary
+
+log = logging.getLogger("llmpt")
+
+
+@dataclass
+class Call:
+    """What huggingface_hub was asked for, and what the Hub said about it, in this very call."""
+
+    repo_type: str
+    repo_id: str
+    revision: str  # as asked: a branch, a tag, a commit
+    filename: str
+    etag: str = ""
+    commit: str = ""
+    size: int = 0
+    served: Served | None = None  # filled when the bytes came from the LAN
+
+
+@dataclass(frozen=True)
+class Served:
+    """A file that came from the LAN. The agent seeds it already if it has put it at `known_at` itself."""
+
+    link: Link
+    tracker: str
+    etag: str
+    known_at: Path | None
+
+    def report(self, returned: str) -> None:
+        """Tell the agent where the file lies, now that the library has returned its path, unless it knows."""
+        final = Path(os.path.realpath(returned))
+        if self.known_at is None or final != Path(os.path.realpath(self.known_at.parent)) / self.known_at.name:
+            self.link.landed(etag=self.etag, path=str(final), tracker=self.tracker)
+
+
+class Download:
+    """A file that the agent is asked for.
+
+    `run`; if that is False, `fall_back`, then the library downloads, then `discard`; `close` at the end of it all.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        *,
+        library: ModuleType,
+        link: Link,
+        summary: Summary,
+        tracker: str,
+        incomplete: Path,
+        destination: Path,
+        tqdm_class: Any = None,
+    ) -> None:
+        self._call, self._library, self._link, self._summary, self._tracker = call, library, link, summary, tracker
+        self._destination = Path(os.path.abspath(destination))  # noqa: PTH100 - resolve() would follow a link at the end
+        suffix = hashlib.sha256(f"{call.etag}:{os.getuid()}".encode()).hexdigest()[:8]
+        self._temporary = Path(os.path.abspath(incomplete.with_name(f"{incomplete.stem}.{suffix}.incomplete")))  # noqa: PTH100
+        self._bar = Bar(library, filename=call.filename, total=call.size, tqdm_class=tqdm_class)
+        self._descriptor: int | None = None
+        self._fresh = False  # the temporary file did not exist before
+        self.begun = False  # bytes have flowed
+
+    def run(self) -> bool:
+        """Return True when the file lies at its destination, verified."""
+        if not self._open():
+            log.debug("%s: its temporary file cannot be used; ordinary path", self._call.filename)
+            return False
+        with self._summary.lan_transfer():
+            outcome = self._link.fetch(self._request(), on_progress=self._on_progress)
+        if not outcome.verified or not self._hand_over(moved=outcome.moved):
+            reason = outcome.reason or "the agent's word and the disk disagree"
+            if self.begun:
+                log.warning("%s: the LAN broke off (%s); fetching it the ordinary way", self._call.filename, reason)
+            else:
+                log.debug("%s: not from the LAN (%s)", self._call.filename, reason)
+            return False
+        known_at = self._destination if outcome.moved else None
+        self._call.served = Served(self._link, self._tracker, self._call.etag, known_at)
+        self._summary.from_lan(self._call.size, machines=outcome.peers)
+        log.info("%s: %d bytes from the LAN", self._call.filename, self._call.size)
+        self._bar.finish()
+        return True
+
+    def fall_back(self, *, same_bar: bool) -> type | None:
+        """Make room for the library: take back what the bar showed.
+
+        Returns the class with which the library goes on with the same bar; None when no bar was shown, or, without
+        `same_bar`, when the library makes its own.
+        """
+        if self._fresh and not self.begun:
+            self._remove()
+        return self._bar.hand_over(keep=same_bar)
+
+    def discard(self) -> None:
+        """The library has downloaded the file: remove what we have of it."""
+        self._remove()
+
+    def close(self) -> None:
+        """Let go of the bar and the temporary file. What it holds stays for the next try."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        self._bar.close()
+
+    def _open(self) -> bool:
+        """Create or find the temporary file and lock it; False when it cannot be had, or somebody else uses it."""
+        import fcntl  # not at the top: Windows has none
+
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            try:
+                self._descriptor = os.open(self._temporary, flags | os.O_CREAT | os.O_EXCL, 0o666)
+                self._fresh = True
+            except FileExistsError:
+                self._descriptor = os.open(self._temporary, flags)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = os.fstat(self._descriptor)
+            if not stat.S_ISREG(found.st_mode) or not self._is_mine(self._temporary):
+                return False
+            if found.st_size > self._call.size:
+                os.ftruncate(self._descriptor, self._call.size)
+        except OSError:  # in use, moved away in the meantime, a file system without locks, a full or read-only one
+            return False
+        return True
+
+    def _request(self) -> FetchRequest:
+        found = os.lstat(self._temporary)
+        return FetchRequest(
+            tracker=self._tracker,
+            etag=self._call.etag,
+            size=self._call.size,
+            repo_type=self._call.repo_type,
+            repo_id=self._call.repo_id,
+            revision=self._call.revision,
+            filename=self._call.filename,
+            path=str(self._temporary),
+            dev=found.st_dev,
+            ino=found.st_ino,
+            destination=str(self._destination),
+            replace=os.path.lexists(self._destination),
+        )
+
+    def _on_progress(self, transfer: Transfer) -> None:
+        if transfer.done_bytes > 0:
+            self.begun = True
+            self._bar.show(min(transfer.done_bytes, self._call.size))
+
+    def _hand_over(self, *, moved: bool) -> bool:
+        """See the verified file to its destination; False when the agent's word and the disk disagree."""
+        if not self._is_mine(self._destination if moved else self._temporary) or self._size() != self._call.size:
+            return False
+        if not moved:
+            self._library._chmod_and_move(self._temporary, self._destination)
+        return True
+
+    def _size(self) -> int:
+        return 0 if self._descriptor is None else os.fstat(self._descriptor).st_size
+
+    def _is_mine(self, path: Path) -> bool:
+        """Whether `path` names the very file that we hold open."""
+        if self._descriptor is None:
+            return False
+        mine = os.fstat(self._descriptor)
+        try:
+            named = os.lstat(path)
+        except OSError:
+            return False
+        return (mine.st_dev, mine.st_ino) == (named.st_dev, named.st_ino)
+
+    def _remove(self) -> None:
+        if self._is_mine(self._temporary):
+            self._temporary.unlink(missing_ok=True)

@@ -1,0 +1,165 @@
+"""One quiet line on stderr, after the downloads: how much came from the LAN, how much from the Hub.
+
+It appears when no download has been under way for a moment, or at the end of the program; never with LLMPT_QUIET=1, and
+only when something came from the LAN or was begun there and had to be fetched from the Hub after all.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+QUIET_MOMENT_S = 1.0
+
+
+@dataclass
+class _Tally:
+    active: int = 0  # downloads under way
+    transfers: int = 0  # those of them that may get bytes from the LAN
+    since: float = 0.0  # when the first of these began
+    busy_s: float = 0.0
+    lan_bytes: int = 0
+    hub_bytes: int = 0
+    machines: int = 0
+    broken_off: int = 0
+
+
+class Summary:
+    """Counts what downloads report, from any thread; says it when they have come to rest. A forked child starts at zero."""
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        *,
+        moment_s: float = QUIET_MOMENT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write, self._moment_s, self._clock = write, moment_s, clock
+        self._reset()
+        atexit.register(self.flush)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._timer: threading.Timer | None = None
+        self._tally = _Tally()
+
+    def close(self) -> None:
+        """Say what there is to say, and stop listening to the end of the program."""
+        self.flush()
+        atexit.unregister(self.flush)
+
+    @contextmanager
+    def download(self) -> Iterator[None]:
+        """A download is under way: nothing is said meanwhile."""
+        with self._mine():
+            self._tally.active += 1
+            self._stop_timer()
+        try:
+            yield
+        finally:
+            with self._mine():
+                self._tally.active = max(0, self._tally.active - 1)
+                if self._tally.active == 0 and (self._tally.hub_bytes or self._worth_saying()):
+                    self._stop_timer()
+                    self._timer = threading.Timer(self._moment_s, self._after_a_moment)
+                    self._timer.daemon = True
+                    try:
+                        self._timer.start()
+                    except RuntimeError:
+                        pass  # no thread to be had, as when the program is ending: it is said at the very end
+
+    @contextmanager
+    def lan_transfer(self) -> Iterator[None]:
+        """Bytes may flow from the LAN: the rate is taken over the time in which at least one such transfer runs."""
+        with self._mine():
+            self._tally.transfers += 1
+            if self._tally.transfers == 1:
+                self._tally.since = self._clock()
+        try:
+            yield
+        finally:
+            with self._mine():
+                self._tally.transfers = max(0, self._tally.transfers - 1)
+                if self._tally.transfers == 0:
+                    self._tally.busy_s += self._clock() - self._tally.since
+
+    def from_lan(self, size_bytes: int, *, machines: int) -> None:
+        with self._mine():
+            self._tally.lan_bytes += size_bytes
+            self._tally.machines = max(self._tally.machines, machines)
+
+    def from_hub(self, size_bytes: int, *, after_lan: bool = False) -> None:
+        """`after_lan`: its transfer from the LAN had begun, and broke off."""
+        with self._mine():
+            self._tally.hub_bytes += size_bytes
+            self._tally.broken_off += after_lan
+
+    def flush(self) -> None:
+        """Say it now, if there is something to say."""
+        with self._mine():
+            self._stop_timer()
+            text = self._text() if self._worth_saying() else ""
+            self._tally = _Tally(self._tally.active, self._tally.transfers, since=self._clock())
+        if text:
+            self._write(text)
+
+    def _after_a_moment(self) -> None:
+        with self._mine():
+            idle = self._tally.active == 0
+        if idle:
+            self.flush()
+
+    def _mine(self) -> threading.Lock:
+        if self._pid != os.getpid():  # in a forked child another thread of the parent may have held the lock
+            self._reset()
+        return self._lock
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _worth_saying(self) -> bool:
+        return self._tally.lan_bytes > 0 or self._tally.broken_off > 0
+
+    def _text(self) -> str:
+        parts = []
+        if self._tally.lan_bytes:
+            busy_s = self._tally.busy_s + (self._clock() - self._tally.since if self._tally.transfers else 0.0)
+            details = [f"{self._tally.machines} machine{'s' * (self._tally.machines != 1)}"] if self._tally.machines else []
+            details += [f"{human_bytes(self._tally.lan_bytes / busy_s)}/s"] if busy_s > 0 else []
+            parts.append(f"{human_bytes(self._tally.lan_bytes)} from the LAN" + (f" ({', '.join(details)})" if details else ""))
+        if self._tally.hub_bytes:
+            parts.append(f"{human_bytes(self._tally.hub_bytes)} from the Hub")
+        if self._tally.broken_off:
+            files = "a file" if self._tally.broken_off == 1 else f"{self._tally.broken_off} files"
+            parts.append(f"the LAN broke off in the middle of {files}")
+        return f"llmpt: {', '.join(parts)}"
+
+
+def human_bytes(count: float) -> str:
+    """Write a number of bytes as the library's bars do, in powers of 1000: 950 B, 91.3 MB, 210 MB."""
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while count >= 999.5 and len(units) > 1:
+        count /= 1000
+        del units[0]
+    return f"{count:.0f} {units[0]}" if count >= 99.95 or units[0] == "B" else f"{count:.1f} {units[0]}"
+
+
+def write_to_stderr(line: str) -> None:
+    """Write a line without tearing the progress bars that may be on the screen."""
+    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    try:
+        if tqdm is not None:
+            tqdm.write(line, file=sys.stderr)
+        elif sys.stderr is not None:
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is what the module is for
+    except (OSError, ValueError):
+        pass  # stderr is closed: nobody would read it
