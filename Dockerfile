@@ -1,0 +1,90 @@
+# llmpt's images: `tracker` and `seeder` are what compose/compose.yaml runs on a server; `node` is a workstation with the
+# client installed, as the end-to-end tests and containerised jobs use it.
+#
+# One wheel is built; each image has one virtual environment in /opt/llmpt, copied out of a stage that nothing else of stays.
+# The dependencies lie in a layer of their own, made from pyproject.toml alone: a change of the code rebuilds in seconds.
+
+FROM python:3.13-slim-trixie AS base
+ENV PATH=/opt/llmpt/bin:$PATH \
+    PYTHONUNBUFFERED=1
+
+
+FROM base AS environment
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+COPY pyproject.toml ./
+# Prints what a role needs: the client's own dependencies, those of the extras that are named, and nothing named with a minus.
+RUN printf '%s\n' \
+        'import sys, tomllib' \
+        'project = tomllib.load(open("pyproject.toml", "rb"))["project"]' \
+        'extras = [name for name in sys.argv[1:] if name[0] != "-"]' \
+        'unwanted = tuple(name[1:] for name in sys.argv[1:] if name[0] == "-")' \
+        'lines = sum((project["optional-dependencies"][name] for name in extras), project["dependencies"])' \
+        'print(*(line for line in lines if not unwanted or not line.startswith(unwanted)), sep="\n")' \
+        > /requirements.py \
+    && python3 -m venv --without-pip /opt/llmpt
+
+
+FROM environment AS wheel
+COPY . .
+RUN --mount=type=cache,target=/root/.cache/pip pip wheel --quiet --no-deps --wheel-dir /wheels .
+
+
+# The tracker runs neither the hook nor a swarm: it does without the two big libraries that they need.
+FROM environment AS tracker-environment
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 /requirements.py tracker -huggingface_hub -libtorrent > /requirements.txt \
+    && pip --python /opt/llmpt/bin/python install --quiet --requirement /requirements.txt
+RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
+    pip --python /opt/llmpt/bin/python install --quiet --no-deps /wheels/*.whl
+
+
+FROM environment AS seeder-environment
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 /requirements.py seeder > /requirements.txt \
+    && pip --python /opt/llmpt/bin/python install --quiet --requirement /requirements.txt
+RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
+    pip --python /opt/llmpt/bin/python install --quiet --no-deps /wheels/*.whl
+
+
+FROM environment AS node-environment
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 /requirements.py > /requirements.txt \
+    && pip --python /opt/llmpt/bin/python install --quiet --requirement /requirements.txt
+RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
+    pip --python /opt/llmpt/bin/python install --quiet --no-deps /wheels/*.whl
+
+
+# A server keeps its state in /data, drops root in its entry point, and never patches a huggingface_hub of its own.
+FROM base AS server
+ENV LLMPT_DATA=/data \
+    HF_USE_P2P=0
+COPY compose/entrypoint /usr/local/bin/llmpt-entrypoint
+RUN mkdir /data && chown 1000:1000 /data
+VOLUME /data
+ENTRYPOINT ["llmpt-entrypoint"]
+
+
+FROM server AS tracker
+COPY --from=tracker-environment /opt/llmpt /opt/llmpt
+EXPOSE 8000 6969
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "import os, urllib.request as http; port = os.environ.get('LLMPT_HTTP_PORT') or '8000'; http.build_opener(http.ProxyHandler({})).open(f'http://127.0.0.1:{port}/healthz', timeout=4)"]
+CMD ["llmpt-tracker", "serve"]
+
+
+FROM server AS seeder
+ENV HF_HUB_CACHE=/cache
+COPY --from=seeder-environment /opt/llmpt /opt/llmpt
+EXPOSE 6881
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["llmpt-seeder", "health"]
+CMD ["llmpt-seeder", "run"]
+
+
+FROM base AS node
+COPY --from=node-environment /opt/llmpt /opt/llmpt
+RUN useradd --create-home --uid 1000 user
+USER user
+WORKDIR /home/user
+EXPOSE 6882
+CMD ["llmpt", "agent", "run"]
