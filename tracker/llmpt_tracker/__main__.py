@@ -1,0 +1,5 @@
+"""`python -m llmpt_tracker` is `llmpt-tracker`."""
+
+from llmpt_tracker.cli import main
+
+main()

@@ -1,0 +1,46 @@
+"""The application's composition root.
+
+`create_app` builds it from what it is given; `wsgi` is what gunicorn loads: it reads the environment that the parent made.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timezone
+
+from flask import Flask
+
+from llmpt.core.errors import SettingError
+from llmpt_tracker.announcer_client import Announcer, AnnouncerClient
+from llmpt_tracker.database import Database
+from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
+from llmpt_tracker.state import Clock, State, attach
+from llmpt_tracker.views import access, catalog, errors, health, pages, publishing
+
+
+def utc_now() -> datetime:
+    """Return this moment, aware and in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def create_app(settings: TrackerSettings, clock: Clock, announcer: Announcer) -> Flask:
+    """Build the application over a migrated database."""
+    app = Flask("llmpt_tracker")
+    app.config.update(MAX_CONTENT_LENGTH=publishing.MAX_PUBLISH_BYTES, MAX_FORM_MEMORY_SIZE=0)
+    app.url_map.converters["repo_id"] = catalog.RepoIdConverter
+    app.url_map.merge_slashes = False
+    attach(app, State(settings, clock, Database(settings.database_location), announcer))
+    app.before_request(access.guard)
+    errors.register(app)
+    for blueprint in (catalog.blueprint, publishing.blueprint, health.blueprint, pages.blueprint):
+        app.register_blueprint(blueprint)
+    return app
+
+
+def wsgi() -> Flask:
+    """Build the application in a gunicorn worker."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = TrackerSettings.read()
+    if settings.control_socket is None:
+        raise SettingError(f"{CONTROL_SOCKET} is not set: start the tracker with `llmpt-tracker serve`")
+    return create_app(settings, utc_now, AnnouncerClient(settings.control_socket))

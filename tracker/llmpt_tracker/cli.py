@@ -1,0 +1,98 @@
+"""The command `llmpt-tracker`: serve, and tokens."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from llmpt.core.errors import LlmptError
+from llmpt_tracker.settings import TrackerSettings
+
+if TYPE_CHECKING:
+    from llmpt_tracker.database import Database
+
+NEEDED = ("flask", "sqlalchemy", "alembic", "gunicorn", "pydantic")
+
+
+def main() -> None:
+    """Run the command line; what goes wrong is one sentence on stderr and exit status 1."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit(f"llmpt-tracker needs {', '.join(missing)}: pip install 'llmpt[tracker]'")
+    try:
+        cli(prog_name="llmpt-tracker")
+    except LlmptError as error:
+        sys.exit(f"llmpt-tracker: {error}")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="llmpt")
+def cli() -> None:
+    """The tracker of a LAN: catalogue, announces, and a page that shows them."""
+
+
+@cli.command()
+def serve() -> None:
+    """Run the tracker until it is told to stop."""
+    from llmpt_tracker import serve as parent
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    sys.exit(parent.serve(TrackerSettings.read(), parent.environment()))
+
+
+@cli.group()
+def token() -> None:
+    """Tokens of those who may publish."""
+
+
+@token.command("create")
+@click.option("--name", default="made by hand", show_default=True, help="What it is for, shown in the list.")
+def create_token(name: str) -> None:
+    """Make a token and show it, once."""
+    from llmpt_tracker.app import utc_now
+    from llmpt_tracker.rules import tokens
+
+    secret = tokens.new_secret()
+    with _database() as database, database.writing() as session:
+        tokens.add(session, secret, name=name, now=utc_now())
+    click.echo(secret)
+
+
+@token.command("list")
+def list_tokens() -> None:
+    """Show every token's number, name and age; never the token."""
+    from llmpt_tracker.rules import tokens
+
+    with _database() as database, database.reading() as session:
+        for one in tokens.listed(session):
+            state = f"revoked {one.revoked_at:%Y-%m-%d %H:%M}" if one.revoked_at else "valid"
+            click.echo(f"{one.id:>4}  {one.created_at:%Y-%m-%d %H:%M}  {state}  {one.name}")
+
+
+@token.command("revoke")
+@click.argument("number", type=int)
+def revoke_token(number: int) -> None:
+    """Stop token NUMBER of the list from publishing, for good."""
+    from llmpt_tracker.app import utc_now
+    from llmpt_tracker.rules import tokens
+
+    with _database() as database, database.writing() as session:
+        name = tokens.revoke(session, number, now=utc_now()).name
+    click.echo(f"revoked: {name}")
+
+
+@contextmanager
+def _database() -> Iterator[Database]:
+    from llmpt_tracker.serve import make_data_folder, open_database
+
+    settings = TrackerSettings.read()
+    make_data_folder(settings.data)
+    with open_database(settings) as database:
+        yield database

@@ -1,0 +1,138 @@
+"""What the catalogue remembers, as tables.
+
+A *blob* is a content that has a swarm, named by its etag; its metainfo lies in a table of its own, so that a row that is
+listed is small. A *revision* is a commit of a repo, a *ref* points at one, its *files* are the manifest: path → etag and
+size. Small files stand in manifests without a blob. Peers are not here: the announcer owns them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import BigInteger, Dialect, ForeignKey, Index, Integer, LargeBinary, MetaData, String, TypeDecorator
+from sqlalchemy import DateTime as SqlDateTime
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# Names that every database agrees on, so that a later migration can drop what an earlier one made.
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only in a column that is an INTEGER
+
+
+class Utc(TypeDecorator[datetime]):
+    """A moment: aware and UTC in Python, whatever the database keeps."""
+
+    impl = SqlDateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(timezone.utc) if value is not None else None
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        moment: datetime = value
+        return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+
+
+class Instance(Base):
+    """One row: the identity of this database, made with it. A seeder that meets another one publishes everything anew."""
+
+    __tablename__ = "instance"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    uuid: Mapped[str] = mapped_column(String(36))
+    created_at: Mapped[datetime] = mapped_column(Utc)
+
+
+class PublisherToken(Base):
+    """A bearer token that may publish; only its SHA-256 is kept."""
+
+    __tablename__ = "publisher_tokens"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    name: Mapped[str] = mapped_column(String(80))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(Utc)
+    revoked_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+class Repo(Base):
+    """A repo of the Hub of which at least one manifest was published."""
+
+    __tablename__ = "repos"
+    __table_args__ = (Index(None, "type", "name", unique=True),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    type: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(200))
+
+
+class Revision(Base):
+    """A commit of a repo. `complete`: a publisher that knows the whole listing said that nothing is missing."""
+
+    __tablename__ = "revisions"
+    __table_args__ = (Index(None, "repo_id", "commit", unique=True), Index(None, "commit"))
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    repo_id: Mapped[int] = mapped_column(ForeignKey(Repo.id, ondelete="CASCADE"))
+    commit: Mapped[str] = mapped_column(String(40))
+    complete: Mapped[bool]
+    published_at: Mapped[datetime] = mapped_column(Utc)
+
+
+class Ref(Base):
+    """A branch, tag or `refs/pr/N` of a repo, and the revision it was last seen at."""
+
+    __tablename__ = "refs"
+    __table_args__ = (Index(None, "revision_id"),)
+
+    repo_id: Mapped[int] = mapped_column(ForeignKey(Repo.id, ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    revision_id: Mapped[int] = mapped_column(ForeignKey(Revision.id, ondelete="CASCADE"))
+
+
+class Blob(Base):
+    """A content with a swarm. `size` is bytes; `info_hash` 32 bytes, `swarm` its first 20 (BEP 52)."""
+
+    __tablename__ = "blobs"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    etag: Mapped[str] = mapped_column(String(64), unique=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    info_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    swarm: Mapped[bytes] = mapped_column(LargeBinary(20), unique=True)
+    published_at: Mapped[datetime] = mapped_column(Utc)
+
+
+class StoredMetainfo(Base):
+    """The .torrent of a blob, without any outer key but its piece layer."""
+
+    __tablename__ = "metainfo"
+
+    blob_id: Mapped[int] = mapped_column(ForeignKey(Blob.id, ondelete="CASCADE"), primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class File(Base):
+    """A line of a manifest. The etag is what the publisher says the Hub says; `blob_id` is set when it has a swarm."""
+
+    __tablename__ = "files"
+    __table_args__ = (Index(None, "blob_id", "revision_id"), Index(None, "etag"))
+
+    revision_id: Mapped[int] = mapped_column(ForeignKey(Revision.id, ondelete="CASCADE"), primary_key=True)
+    path: Mapped[str] = mapped_column(String(2048), primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    etag: Mapped[str] = mapped_column(String(64))
+    lfs: Mapped[bool]
+    blob_id: Mapped[int | None] = mapped_column(ForeignKey(Blob.id, ondelete="SET NULL"))

@@ -1,0 +1,165 @@
+"""What a publisher may say: the body of `POST /api/v1/publish`, parsed into values that are valid because they exist.
+
+Everything is checked here that can be checked without the catalogue: syntax, names, paths, metainfo. Two paths that differ
+only by case are accepted: the Hub's repos live on case-sensitive file systems and do hold such pairs (a workstation on
+a case-insensitive one meets the same trouble without us). The same path twice, and a file that is also a folder, are not.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import InvalidInput
+from llmpt.core.metainfo import MAX_BLOB_BYTES, Metainfo
+from llmpt.core.repo import RepoRef, check_commit, check_path, check_ref
+from llmpt_tracker.errors import Refused
+
+MAX_PATH_BYTES = 2048
+MAX_REFS = 1000
+MODEL = TypeVar("MODEL", bound=BaseModel)
+
+STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class FileBody(BaseModel):
+    """One line of a manifest, as it is sent."""
+
+    model_config = STRICT
+
+    path: str
+    size: int = Field(ge=0, le=MAX_BLOB_BYTES)
+    etag: str
+    lfs: bool
+
+
+class PublishBody(BaseModel):
+    """The JSON body of a publish: a manifest, torrents, or both."""
+
+    model_config = STRICT
+
+    repo_type: str | None = None
+    repo_id: str | None = None
+    commit: str | None = None
+    refs: list[str] = Field(default=[], max_length=MAX_REFS)
+    complete: bool = False
+    files: list[FileBody] | None = None
+    torrents: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestFile:
+    """A file of a manifest; `size` in bytes; `lfs` whether the Hub keeps it outside git."""
+
+    path: str
+    size: int
+    etag: Etag
+    lfs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What one commit of a repo holds, or the part of it that the publisher has."""
+
+    repo: RepoRef
+    commit: str
+    refs: tuple[str, ...]
+    complete: bool
+    files: tuple[ManifestFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A publish that makes sense by itself."""
+
+    manifest: Manifest | None
+    torrents: tuple[Metainfo, ...]
+
+
+def read(body: bytes) -> Publication:
+    """Read the body of a publish. Raises `Refused`: 400 when it is not the JSON that is asked for, 422 when what it says
+    cannot be; the message names the first thing that is wrong."""
+    parsed = parse_json(PublishBody, body)
+    torrents = tuple(_torrent(index, text) for index, text in enumerate(parsed.torrents))
+    if len({meta.etag for meta in torrents}) != len(torrents):
+        raise Refused(422, "bad_metainfo", "two torrents of one publish name the same etag")
+    manifest = _manifest(parsed)
+    if manifest is None and not torrents:
+        raise Refused(400, "bad_request", "nothing to publish: neither `files` nor `torrents`")
+    return Publication(manifest, torrents)
+
+
+def parse_json(model: type[MODEL], body: bytes) -> MODEL:
+    """Read JSON into `model`; raise `Refused` (400) naming the field that is wrong."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise Refused(400, "bad_request", f"{where}: {first['msg']}" if where else first["msg"]) from None
+
+
+def _torrent(index: int, text: str) -> Metainfo:
+    try:
+        return Metainfo.parse(base64.b64decode(text, validate=True))
+    except binascii.Error:
+        raise Refused(422, "bad_metainfo", f"torrents.{index}: not base64") from None
+    except InvalidInput as error:
+        raise Refused(422, "bad_metainfo", f"torrents.{index}: {error}") from None
+
+
+def _manifest(body: PublishBody) -> Manifest | None:
+    named = {"repo_type": body.repo_type, "repo_id": body.repo_id, "commit": body.commit, "files": body.files}
+    missing = [name for name, value in named.items() if value is None]
+    if len(missing) == len(named) and not body.refs and not body.complete:
+        return None
+    if missing:
+        raise Refused(400, "bad_request", f"a manifest needs {', '.join(missing)} as well")
+    try:
+        repo = RepoRef(body.repo_type or "", body.repo_id or "")
+        commit = check_commit(body.commit or "")
+        refs = tuple(dict.fromkeys(check_ref(name) for name in body.refs))
+    except InvalidInput as error:
+        raise Refused(422, "bad_name", str(error)) from None
+    files = tuple(_file(index, file) for index, file in enumerate(body.files or ()))
+    if len({file.path for file in files}) != len(files):
+        raise Refused(422, "bad_path", f"the path {_first_twice(file.path for file in files)!r} stands twice in the manifest")
+    refuse_folders([file.path for file in files])
+    return Manifest(repo, commit, refs, body.complete, files)
+
+
+def _file(index: int, file: FileBody) -> ManifestFile:
+    try:
+        if len(check_path(file.path).encode()) > MAX_PATH_BYTES:
+            raise Refused(422, "bad_path", f"files.{index}: a path of more than {MAX_PATH_BYTES} bytes")
+    except InvalidInput as error:
+        raise Refused(422, "bad_path", f"files.{index}: {error}") from None
+    try:
+        etag = Etag(file.etag)
+    except InvalidInput as error:
+        raise Refused(422, "bad_etag", f"files.{index} ({file.path!r}): {error}") from None
+    if file.lfs and not etag.is_sha256:
+        raise Refused(422, "bad_etag", f"files.{index} ({file.path!r}): the etag of an LFS file is a SHA-256 (64 hex digits)")
+    return ManifestFile(file.path, file.size, etag, file.lfs)
+
+
+def refuse_folders(paths: Collection[str]) -> None:
+    """Raise `Refused` when one path is a folder of another."""
+    files = set(paths)
+    for path in paths:
+        slash = path.find("/")
+        while slash > 0:
+            if path[:slash] in files:
+                raise Refused(422, "bad_path", f"{path[:slash]!r} is both a file and a folder of {path!r}")
+            slash = path.find("/", slash + 1)
+
+
+def _first_twice(paths: Iterable[str]) -> str:
+    seen: set[str] = set()
+    return next(path for path in paths if path in seen or seen.add(path))  # type: ignore[func-returns-value]

@@ -1,0 +1,72 @@
+"""Who is asking, and under which name: the two questions that every answer depends on.
+
+The address is the socket's. `X-Forwarded-For` counts only as far as the hops are trusted proxies, walked from the right:
+what stands left of the first stranger is the stranger's own claim.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from flask import Request, request
+
+from llmpt.core.networks import Address, CidrSet, parse_address
+from llmpt_tracker.errors import Refused
+from llmpt_tracker.state import state
+
+log = logging.getLogger(__name__)
+
+_HOST = re.compile(r"(?P<name>[A-Za-z0-9_]([A-Za-z0-9._-]{0,253})|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?")
+
+
+def client_address(remote: str, forwarded_for: str | None, trusted: CidrSet) -> Address:
+    """Return the address that asks. Raises `ValueError` when the socket's is none (a UNIX socket, say)."""
+    address = parse_address(remote)
+    hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
+    while hops and address in trusted:
+        try:
+            address = parse_address(hops.pop().strip("[]"))
+        except ValueError:
+            break  # a trusted proxy passed on nonsense: the proxy itself is the last that we know
+    return address
+
+
+def asker() -> Address:
+    """Return the address of whoever sent the current request. Raises `Refused` (403) when there is none."""
+    forwarded = ",".join(request.headers.getlist("X-Forwarded-For")) or None
+    try:
+        return client_address(request.remote_addr or "", forwarded, state().settings.trusted_proxies)
+    except ValueError:
+        raise Refused(403, "address_refused", "this request has no address") from None
+
+
+def guard() -> None:
+    """Refuse whoever asks from outside `LLMPT_PEER_CIDRS` (403); only the health check may always come from this host."""
+    address = asker()
+    if address in state().settings.peer_cidrs or (request.path == "/healthz" and address.is_loopback):
+        return
+    log.warning("refused %s: outside LLMPT_PEER_CIDRS", address)
+    raise Refused(
+        403, "address_refused", f"{address} is not in LLMPT_PEER_CIDRS, the networks that this tracker answers: set it there"
+    )
+
+
+def host_as_asked(request: Request) -> tuple[str, int]:
+    """Return the host (IPv6 in brackets) and port under which the client reached us, for addresses that we hand back.
+
+    A `Host` header that is not one is replaced by `LLMPT_ADVERTISE_HOST`, else by `localhost`.
+    """
+    settings = state().settings
+    match = _HOST.fullmatch(request.headers.get("Host", ""))
+    port = int(match["port"]) if match and match["port"] else 80
+    if match and 0 < port < 65536:
+        return match["name"], port
+    host = settings.advertise_host or "localhost"
+    return f"[{host}]" if ":" in host else host, settings.http_port
+
+
+def base_url(request: Request) -> str:
+    """Return this tracker's URL as the client would write it, e.g. http://server:8000."""
+    host, port = host_as_asked(request)
+    return f"http://{host}" if port == 80 else f"http://{host}:{port}"

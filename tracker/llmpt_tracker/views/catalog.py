@@ -1,0 +1,241 @@
+"""Routes of whoever wants to download: torrents by exact filters, .torrent files, peers, repos, manifests. No token."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+from werkzeug.routing import BaseConverter
+
+from llmpt.core import bencode
+from llmpt.core.blob import Etag
+from llmpt.core.errors import InvalidInput
+from llmpt.core.repo import RepoRef, check_path, check_ref
+from llmpt_tracker.announcer_client import Swarm
+from llmpt_tracker.errors import Refused
+from llmpt_tracker.openapi import document
+from llmpt_tracker.rules import catalog, paging
+from llmpt_tracker.state import state
+from llmpt_tracker.views.access import asker, host_as_asked
+
+blueprint = Blueprint("catalog", __name__, url_prefix="/api/v1")
+
+PEERS_IN_LIST = 50
+PEERS_OF_ONE = 100
+_HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
+_FILTERS = ("repo_type", "repo_id", "revision", "path", "etag", "info_hash")
+
+
+class RepoIdConverter(BaseConverter):
+    """`name` or `owner/name` in a route."""
+
+    regex = r"[^/]+(?:/[^/]+)?"
+    part_isolating = False
+
+
+@blueprint.get("/torrents")
+def list_torrents() -> ResponseReturnValue:
+    """Find torrents; an empty list when nothing matches."""
+    args = _arguments(*_FILTERS, "include", "limit", "cursor")
+    include = _include(args.get("include", ""), {"metainfo", "peers"})
+    query = catalog.TorrentQuery(
+        repo_type=args.get("repo_type"),
+        repo_id=args.get("repo_id"),
+        revision=_checked("revision", check_ref, args.get("revision")),
+        path=_checked("path", check_path, args.get("path")),
+        etag=_checked("etag", Etag, args.get("etag")),
+        info_hash=_info_hash(args["info_hash"]) if "info_hash" in args else None,
+        limit=paging.read_limit(args.get("limit")),
+        before=paging.read_cursor(args.get("cursor")),
+    )
+    if query.repo_id is not None or query.repo_type is not None:
+        _repo(query.repo_type or "model", query.repo_id or "any")
+    with state().database.reading() as session:
+        page, last = catalog.find_torrents(session, query)
+        metainfo = catalog.metainfo(session, [one.key for one in page]) if "metainfo" in include else {}
+    swarms, boot_id = _swarms([one.swarm for one in page], peers=PEERS_IN_LIST if "peers" in include else 0)
+    entries = []
+    for one in page:
+        entry = _entry(one, swarms)
+        if "metainfo" in include:
+            entry["metainfo"] = base64.b64encode(metainfo[one.key]).decode()
+        if "peers" in include:
+            entry["peers"] = _peers(swarms.get(one.swarm))
+        entries.append(entry)
+    return jsonify(
+        {
+            "torrents": entries,
+            "next": paging.write_cursor(last) if last is not None else None,
+            "boot_id": boot_id,
+            "announce_port": state().announcer.status().announce_port,
+        }
+    )
+
+
+@blueprint.get("/torrents/<info_hash>")
+def one_torrent(info_hash: str) -> ResponseReturnValue:
+    """Return one torrent, by the 64 hex digits of its info-hash or the first 40."""
+    _arguments()
+    found = _find(info_hash)
+    swarms, _ = _swarms([found.swarm], peers=0)
+    return jsonify(_entry(found, swarms))
+
+
+@blueprint.get("/torrents/<info_hash>.torrent")
+def torrent_file(info_hash: str) -> ResponseReturnValue:
+    """Return the .torrent, with this tracker's announce URL under the name by which it was asked."""
+    _arguments()
+    found = _find(info_hash)
+    with state().database.reading() as session:
+        stored = catalog.metainfo(session, [found.key])[found.key]
+    host, _ = host_as_asked(request)
+    announce = f"http://{host}:{state().announcer.status().announce_port}/announce"
+    response = Response(with_announce(stored, announce), mimetype="application/x-bittorrent")
+    response.headers["Content-Disposition"] = f'attachment; filename="{found.etag}.torrent"'
+    return response
+
+
+@blueprint.get("/torrents/<info_hash>/peers")
+def torrent_peers(info_hash: str) -> ResponseReturnValue:
+    """Return peers of a swarm as the asker may see them; no address: the one at which you reach this tracker."""
+    _arguments()
+    found = _find(info_hash)
+    swarms, boot_id = _swarms([found.swarm], peers=PEERS_OF_ONE)
+    return jsonify({"peers": _peers(swarms.get(found.swarm)), "boot_id": boot_id})
+
+
+@blueprint.get("/repos")
+def list_repos() -> ResponseReturnValue:
+    """List the repos, the newest first, each with its newest revisions."""
+    args = _arguments("limit", "cursor")
+    limit, before = paging.read_limit(args.get("limit")), paging.read_cursor(args.get("cursor"))
+    with state().database.reading() as session:
+        page, last = catalog.list_repos(session, limit=limit, before=before)
+    repos = [
+        {"repo_type": one.repo.type, "repo_id": one.repo.id, "revisions": [_revision(rev) for rev in one.revisions]}
+        for one in page
+    ]
+    return jsonify({"repos": repos, "next": paging.write_cursor(last) if last is not None else None})
+
+
+@blueprint.get("/repos/<repo_type>/<repo_id:repo_id>/revisions/<path:revision>")
+def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
+    """Return the manifest of a revision (a commit or the name of a ref): every file that is known of it."""
+    _arguments()
+    repo = _repo(repo_type, repo_id)
+    with state().database.reading() as session:
+        found = catalog.find_revision(session, repo, revision)
+        lines = catalog.manifest(session, found)
+    files = [{"path": one.path, "size": one.size, "etag": one.etag, "lfs": one.lfs} for one in lines]
+    return jsonify(
+        {
+            "repo_type": repo.type,
+            "repo_id": repo.id,
+            "commit": found.commit,
+            "refs": list(found.refs),
+            "complete": found.complete,
+            "files": files,
+        }
+    )
+
+
+@blueprint.get("/openapi.json")
+def openapi() -> ResponseReturnValue:
+    """Return this description."""
+    return jsonify(document())
+
+
+def with_announce(stored: bytes, announce: str) -> bytes:
+    """Put `announce` into the outer dictionary of a stored metainfo; `info` keeps its very bytes.
+
+    Stored metainfo begins with `info`, and `announce` sorts before it.
+    """
+    return b"d8:announce" + bencode.encode(announce) + stored[1:]
+
+
+def _arguments(*known: str) -> dict[str, str]:
+    """Return the query's parameters. Raises `Refused` (400) for one that is not known here, or stands twice."""
+    found: dict[str, str] = {}
+    for name, values in request.args.lists():
+        if name not in known:
+            raise Refused(400, "bad_request", f"{name!r:.80}: no parameter of this route ({', '.join(known) or 'it takes none'})")
+        if len(values) != 1:
+            raise Refused(400, "bad_request", f"{name}: given more than once")
+        found[name] = values[0]
+    return found
+
+
+def _include(text: str, known: Collection[str]) -> frozenset[str]:
+    wanted = frozenset(filter(None, text.split(",")))
+    if not wanted <= frozenset(known):
+        raise Refused(400, "bad_request", f"include: any of {', '.join(sorted(known))}, separated by commas")
+    return wanted
+
+
+def _checked(name: str, check: Callable[[str], Any], text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return check(text)
+    except InvalidInput as error:
+        raise Refused(400, "bad_request", f"{name}: {error}") from None
+
+
+def _repo(repo_type: str, repo_id: str) -> RepoRef:
+    try:
+        return RepoRef(repo_type, repo_id)
+    except InvalidInput as error:
+        raise Refused(400, "bad_request", str(error)) from None
+
+
+def _info_hash(text: str) -> bytes:
+    if not _HEX.fullmatch(text.lower()):
+        raise Refused(400, "bad_request", "an info-hash here is 64 hex digits, or the first 40 of them")
+    return bytes.fromhex(text)
+
+
+def _find(info_hash: str) -> catalog.Torrent:
+    with state().database.reading() as session:
+        return catalog.torrent(session, _info_hash(info_hash))
+
+
+def _swarms(hashes: list[str], *, peers: int) -> tuple[dict[str, Swarm], str]:
+    if not hashes:
+        return {}, state().announcer.status().boot_id
+    return state().announcer.swarms(hashes, peers=peers, asker=str(asker()))
+
+
+def _entry(one: catalog.Torrent, swarms: Mapping[str, Swarm]) -> dict[str, Any]:
+    swarm = swarms.get(one.swarm, Swarm())
+    return {
+        "info_hash": str(one.info_hash),
+        "etag": one.etag,
+        "size": one.size,
+        "piece_length": one.piece_length,
+        "appears_in": [
+            {"repo_type": at.repo.type, "repo_id": at.repo.id, "commit": at.commit, "path": at.path} for at in one.appears_in
+        ],
+        "seeders": swarm.seeders,
+        "leechers": swarm.leechers,
+        "completed": swarm.completed,
+        "magnet": one.magnet,
+    }
+
+
+def _peers(swarm: Swarm | None) -> list[dict[str, Any]]:
+    return [{"address": peer.address, "port": peer.port} for peer in swarm.peers] if swarm else []
+
+
+def _revision(one: catalog.RevisionSummary) -> dict[str, Any]:
+    return {
+        "commit": one.commit,
+        "refs": list(one.refs),
+        "complete": one.complete,
+        "files": one.files,
+        "size": one.size,
+        "published_at": one.published_at.isoformat(),
+    }

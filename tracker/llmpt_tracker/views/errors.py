@@ -1,0 +1,91 @@
+"""From errors to answers: `{"error": {"code", "message"}}` for programs, plain text for a browser, and safe headers on all.
+
+A `Refused` is told as it is. The announcer or the database being away is 503: try again. Anything else is our bug: it is
+logged with its traceback, and the client learns nothing of it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask, Response, jsonify, request
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from llmpt_tracker.errors import AnnouncerUnavailable, Refused
+
+log = logging.getLogger(__name__)
+
+CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def register(app: Flask) -> None:
+    """Install the handlers and the headers."""
+    app.register_error_handler(Refused, _refused)
+    app.register_error_handler(AnnouncerUnavailable, _announcer)
+    app.register_error_handler(SQLAlchemyError, _database)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _bug)
+    app.after_request(_safe)
+
+
+def answer(status: int, code: str, message: str) -> Response:
+    """Return an error in the shape that the asked route speaks."""
+    if request.path.startswith(("/api/", "/healthz")):
+        response = jsonify({"error": {"code": code, "message": message}})
+    else:
+        response = Response(f"{message}\n", mimetype="text/plain")
+    response.status_code = status
+    return response
+
+
+def _refused(error: Refused) -> Response:
+    response = answer(error.status, error.code, str(error))
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="llmpt"'
+    return response
+
+
+def _announcer(error: AnnouncerUnavailable) -> Response:
+    log.warning("%s", error)
+    return _later("announcer_unavailable", "the announcer does not answer; try again in a moment")
+
+
+def _database(error: SQLAlchemyError) -> Response:
+    log.exception("the database failed", exc_info=error)
+    return _later("database_unavailable", "the database does not answer; try again in a moment")
+
+
+def _later(code: str, message: str) -> Response:
+    response = answer(503, code, message)
+    response.headers["Retry-After"] = "5"
+    return response
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    if isinstance(error, RequestEntityTooLarge):
+        return answer(413, "too_large", "the body is larger than this route takes: publish in smaller batches")
+    response = answer(status, CODES.get(status, "bad_request" if status < 500 else "internal"), error.description or error.name)
+    for name, value in error.get_headers():
+        if name.lower() in ("allow", "location"):
+            response.headers[name] = value
+    return response
+
+
+def _bug(error: Exception) -> Response:
+    log.exception("%s %r failed", request.method, request.full_path, exc_info=error)
+    return answer(500, "internal", "something went wrong here; the tracker's log says what")
+
+
+def _safe(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if not request.path.startswith("/static/"):
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response

@@ -1,0 +1,112 @@
+"""The pages for people: what is published, who seeds it, and what to paste on a workstation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from flask import Blueprint, render_template, request
+from flask.typing import ResponseReturnValue
+
+from llmpt.core.errors import InvalidInput
+from llmpt.core.repo import RepoRef
+from llmpt_tracker.announcer_client import Swarm
+from llmpt_tracker.errors import AnnouncerUnavailable, Refused
+from llmpt_tracker.rules import catalog, paging
+from llmpt_tracker.state import state
+from llmpt_tracker.version import VERSION
+from llmpt_tracker.views.access import base_url
+
+blueprint = Blueprint("pages", __name__)
+
+SEEDER_LIVE_S = 30.0
+FILES_SHOWN = 50
+MANIFEST_SHOWN = 1000
+
+
+@blueprint.get("/")
+def overview() -> ResponseReturnValue:
+    """Show repos, the newest files, and the seeders."""
+    before = paging.read_cursor(request.args.get("cursor"))
+    with state().database.reading() as session:
+        repos, last = catalog.list_repos(session, limit=paging.DEFAULT_LIMIT, before=before)
+        torrents, _ = catalog.find_torrents(session, catalog.TorrentQuery(limit=FILES_SHOWN))
+        repo_count, blob_count, blob_bytes = catalog.totals(session)
+    live = _Live.ask([one.swarm for one in torrents])
+    return render_template(
+        "overview.html",
+        repos=repos,
+        next=paging.write_cursor(last) if last is not None else None,
+        torrents=torrents,
+        repo_count=repo_count,
+        blob_count=blob_count,
+        blob_bytes=blob_bytes,
+        live=live,
+        live_s=SEEDER_LIVE_S,
+        url=base_url(request),
+    )
+
+
+@blueprint.get("/repos/<repo_type>/<repo_id:repo_id>/revisions/<path:revision>")
+def repo(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
+    """Show the files of a revision."""
+    try:
+        ref = RepoRef(repo_type, repo_id)
+    except InvalidInput as error:
+        raise Refused(404, "not_found", str(error)) from None
+    with state().database.reading() as session:
+        found = catalog.find_revision(session, ref, revision)
+        lines = catalog.manifest(session, found)
+    shown = lines[:MANIFEST_SHOWN]
+    live = _Live.ask([one.swarm for one in shown if one.swarm])
+    return render_template("repo.html", repo=ref, revision=found, lines=shown, hidden=len(lines) - len(shown), live=live)
+
+
+class _Live:
+    """What the announcer knows at this moment; a page is shown without it rather than not at all."""
+
+    def __init__(self, swarms: Mapping[str, Swarm], seeders: list[Any], peers: int | None) -> None:
+        self.swarms, self.seeders, self.peers = swarms, seeders, peers
+
+    @classmethod
+    def ask(cls, swarms: list[str]) -> _Live:
+        announcer = state().announcer
+        try:
+            found = announcer.swarms(swarms, peers=0, asker="127.0.0.1")[0] if swarms else {}
+            return cls(found, announcer.seeders(), announcer.status().peers)
+        except AnnouncerUnavailable:
+            return cls({}, [], None)
+
+    def swarm(self, name: str | None) -> Swarm | None:
+        return self.swarms.get(name, Swarm()) if name and self.peers is not None else None
+
+
+@blueprint.app_template_filter("bytes")
+def human_bytes(size: int) -> str:
+    """Write a number of bytes as people read it: 90.9 MB (powers of 1000, as the Hub does)."""
+    value, units = float(size), ["B", "kB", "MB", "GB", "TB", "PB"]
+    while value >= 999.5 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.0f} {units[0]}" if units[0] == "B" or value >= 99.95 else f"{value:.1f} {units[0]}"
+
+
+@blueprint.app_template_filter("ago")
+def human_ago(seconds: float) -> str:
+    """Write an age as people say it."""
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
+@blueprint.app_template_filter("when")
+def human_when(moment: datetime) -> str:
+    """Write how long ago a moment was."""
+    return human_ago(max((state().clock() - moment).total_seconds(), 0))
+
+
+@blueprint.app_context_processor
+def _everywhere() -> dict[str, Any]:
+    return {"version": VERSION}

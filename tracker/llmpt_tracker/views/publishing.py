@@ -1,0 +1,112 @@
+"""Routes of a publisher: `POST /api/v1/publish` and `PUT /api/v1/seeders/<id>`. Both take a bearer token."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, Field
+
+from llmpt_tracker.errors import Refused
+from llmpt_tracker.rules import catalog, publication, publish, tokens
+from llmpt_tracker.state import state
+
+log = logging.getLogger(__name__)
+blueprint = Blueprint("publishing", __name__, url_prefix="/api/v1")
+
+MAX_PUBLISH_BYTES = 10 << 20
+MAX_REPORT_BYTES = 256 << 10
+_SEEDER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Hashing(BaseModel):
+    """How far a seeder is with reading new blobs."""
+
+    model_config = publication.STRICT
+
+    blobs_done: int = Field(ge=0)
+    blobs_total: int = Field(ge=0)
+    bytes_done: int = Field(ge=0)
+    bytes_total: int = Field(ge=0)
+    current: str | None = Field(default=None, max_length=1000)
+
+
+class Problem(BaseModel):
+    """Something that a seeder could not share, and why."""
+
+    model_config = publication.STRICT
+
+    what: str = Field(max_length=4000)
+    reason: str = Field(max_length=4000)
+
+
+class Report(BaseModel):
+    """What a seeder says of itself; `port` is where its peers reach it."""
+
+    model_config = publication.STRICT
+
+    port: int = Field(ge=1, le=65535)
+    version: str = Field(max_length=40)
+    blobs: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    uploaded_bytes: int = Field(ge=0)
+    upload_rate_bytes_s: int = Field(ge=0)
+    hashing: Hashing | None = None
+    problems: list[Problem] = Field(default=[], max_length=1000)
+
+
+@blueprint.post("/publish")
+def publish_manifest() -> ResponseReturnValue:
+    """Enter torrents and a manifest; answer once the announcer takes announces for them."""
+    header = request.headers.get("Authorization")
+    with state().database.reading() as session:
+        token_name = tokens.authenticate(session, header).name  # before ten megabytes are read from a stranger
+    publication_ = publication.read(_body(MAX_PUBLISH_BYTES))
+    with state().database.writing() as session:
+        done = publish.publish(session, publication_, min_blob_bytes=state().settings.min_blob_bytes, now=state().clock())
+        instance_id = catalog.instance_id(session)
+    if done.swarms:
+        state().announcer.register(done.swarms)
+    manifest = publication_.manifest
+    what = f"{manifest.repo}@{manifest.commit[:12]}, {done.files} files" if manifest else "no manifest"
+    log.info("%r published %d torrents (%d new), %s", token_name, done.torrents, done.new_torrents, what)
+    return jsonify(
+        {
+            "torrents": done.torrents,
+            "new_torrents": done.new_torrents,
+            "files": done.files,
+            "boot_id": state().announcer.status().boot_id,
+            "instance_id": instance_id,
+        }
+    )
+
+
+@blueprint.put("/seeders/<seeder_id>")
+def heartbeat(seeder_id: str) -> ResponseReturnValue:
+    """Note that a seeder lives; tell it where and behind which key it announces."""
+    with state().database.reading() as session:
+        token = tokens.authenticate(session, request.headers.get("Authorization"))
+        instance_id = catalog.instance_id(session)
+    if not _SEEDER_ID.fullmatch(seeder_id):
+        raise Refused(422, "bad_name", "a seeder's id has 1 to 64 letters, digits, dots, dashes or underscores")
+    report = publication.parse_json(Report, _body(MAX_REPORT_BYTES))
+    key = tokens.announce_key(token, seeder_id)
+    boot_id = state().announcer.heartbeat(seeder_id, key=key, report=report.model_dump(mode="json"))
+    return jsonify(
+        {
+            "boot_id": boot_id,
+            "instance_id": instance_id,
+            "announce_port": state().announcer.status().announce_port,
+            "announce_key": key,
+        }
+    )
+
+
+def _body(max_bytes: int) -> bytes:
+    """Return the body of the current request; raise 413 when it is longer than `max_bytes`, 415 when it is packed."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Refused(415, "unsupported_media_type", "send the body as it is, without Content-Encoding")
+    request.max_content_length = max_bytes
+    return request.get_data(cache=False)
