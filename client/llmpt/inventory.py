@@ -17,10 +17,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo
+
+Self = TypeVar("Self", bound="Inventory")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS known_blobs (
@@ -70,7 +72,7 @@ class Inventory:
             self._connection.close()
             raise
 
-    def __enter__(self) -> Inventory:
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

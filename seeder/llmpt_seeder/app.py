@@ -1,0 +1,143 @@
+"""The composition root: builds every part of the seeder once, runs them, and takes them down in order."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from ipaddress import ip_address
+from queue import SimpleQueue
+from types import FrameType
+
+from llmpt.core.errors import SettingError
+from llmpt.core.networks import Address, address_towards
+from llmpt.swarm import Engine, EngineSettings
+from llmpt.tracker_client import TrackerClient
+from llmpt_seeder.alive import SignsOfLife
+from llmpt_seeder.hashing import HashingPool
+from llmpt_seeder.scanner import CacheMissing
+from llmpt_seeder.service import Service
+from llmpt_seeder.settings import SeederSettings
+from llmpt_seeder.sharing import Sharing, ask_hub
+from llmpt_seeder.state import SeederState
+from llmpt_seeder.tracker_link import TrackerLink
+
+log = logging.getLogger("llmpt.seeder")
+
+HEARTBEAT_TIMEOUT_S = 5.0
+END_TIMEOUT_S = 8.0
+
+
+def run(settings: SeederSettings) -> int:
+    """Seed until SIGTERM, SIGINT or SIGHUP; return the exit code (1 when a part of us failed).
+
+    Raises `LlmptError` when the cache, the data folder or the peer port cannot be used.
+    """
+    if settings.tracker is None or settings.hub is None:
+        raise SettingError("LLMPT_TRACKER and HF_ENDPOINT must be addresses, such as http://server:8000")
+    if not settings.cache.is_dir():
+        raise CacheMissing(f"no Hub cache at {settings.cache}: set HF_HUB_CACHE to the folder that holds models--…, or make it")
+    client = TrackerClient(settings.tracker)  # refuses a bad address before anything runs
+    stop, wake = threading.Event(), threading.Event()
+    ends: SimpleQueue[str] = SimpleQueue()  # its `put` may be called in a signal handler, an Event's `set` may not
+
+    with ExitStack() as stack:
+        state = stack.enter_context(SeederState(settings.database))
+        life = SignsOfLife(settings.alive_file, clock=time.time)
+        stack.callback(life.remove)
+        hasher = stack.enter_context(HashingPool(on_done=wake.set))
+        engine = stack.enter_context(Engine(_engine_settings(settings, client), user_agent=f"llmpt-seeder/{version()}"))
+        sharing = Sharing(settings.repos, memory=state, ask=partial(ask_hub, settings.hub), clock=time.time)
+        link = TrackerLink(
+            seeder_id=state.seeder_id,
+            connect=lambda token: TrackerClient(client.url, token=token, timeout_s=HEARTBEAT_TIMEOUT_S),
+            find_token=lambda: find_token(settings),
+            where_token=f"{settings.token_file} or LLMPT_TOKEN",
+            report=lambda: {"version": version(), **service.report()},
+            on_news=wake.set,
+            beat=life.beat,
+            stop=stop,
+        )
+        service = Service(
+            cache=settings.cache,
+            min_blob_bytes=settings.min_blob_bytes,
+            scan_interval_s=settings.scan_interval_s,
+            state=state,
+            engine=engine,
+            hasher=hasher,
+            sharing=sharing,
+            link=link,
+            clock=time.time,
+            beat=lambda: life.beat("work"),
+            stop=stop,
+            wake=wake,
+        )
+        _on_signals(ends)
+        threads = [
+            threading.Thread(target=_until_end, args=(ends, name, part), name=name, daemon=True)
+            for name, part in (("heartbeat", link.run), ("work", service.run))
+        ]
+        for thread in threads:
+            thread.start()
+        log.info("seeding %s on port %d, tracker %s, seeder %s", settings.cache, engine.port, client.url, state.seeder_id)
+        reason = ends.get()
+        log.info("ending: %s", reason)
+        stop.set()
+        wake.set()
+        for thread in threads:
+            thread.join(END_TIMEOUT_S)
+    return 0 if reason.startswith("SIG") else 1
+
+
+def find_token(settings: SeederSettings) -> str | None:
+    """Return the token to publish with: LLMPT_TOKEN, else the one that the tracker left in the data folder; None so far."""
+    if settings.token:
+        return settings.token
+    try:
+        return settings.token_file.read_text(encoding="ascii").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def version() -> str:
+    """Return the version of the installed distribution."""
+    return importlib.metadata.version("llmpt")
+
+
+def _engine_settings(settings: SeederSettings, tracker: TrackerClient) -> EngineSettings:
+    return EngineSettings(
+        listen=tuple(address.strip("[]") for address in settings.bind),
+        port=settings.peer_port,
+        peer_cidrs=settings.peer_cidrs,
+        announce_address=_own_address(tracker),
+        upload_limit_bytes_s=settings.upload_limit_bytes_s,
+        downloads=False,
+    )
+
+
+def _own_address(tracker: TrackerClient) -> Address | None:
+    """Return our address as the tracker's network has it; None on the same machine, where it would say nothing."""
+    address = address_towards(tracker.host, tracker.port)
+    return None if address is None or address.is_loopback or address == ip_address("0.0.0.0") else address  # noqa: S104
+
+
+def _on_signals(ends: SimpleQueue[str]) -> None:
+    def handler(number: int, _frame: FrameType | None) -> None:
+        ends.put(signal.Signals(number).name)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, handler)
+
+
+def _until_end(ends: SimpleQueue[str], name: str, part: Callable[[], None]) -> None:
+    """Run one of our loops; when it ends for whatever reason, the seeder ends."""
+    try:
+        part()
+    except Exception:
+        log.exception("the %s loop failed", name)
+    ends.put(f"the {name} loop ended")

@@ -1,0 +1,112 @@
+"""The command `llmpt-seeder`: run, scan, health."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import click
+
+from llmpt.core.errors import LlmptError
+from llmpt_seeder.settings import load_settings
+
+EXTRAS = ("tenacity",)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what can go wrong for the operator into one line and exit code 1."""
+    try:
+        yield
+    except LlmptError as error:
+        raise click.ClickException(str(error)) from None
+    except (OSError, sqlite3.Error) as error:
+        raise click.ClickException(f"the seeder's own state (LLMPT_DATA) cannot be used: {error}") from None
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="llmpt")
+def main() -> None:
+    """Share a Hugging Face cache with the LAN: hash, publish, seed. Settings come from the environment."""
+
+
+@main.command()
+@click.option("--verbose", is_flag=True, help="Say more.")
+def run(verbose: bool) -> None:
+    """Publish and seed the cache until told to stop."""
+    _need_extra()
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    with _told():
+        settings = load_settings()
+        from llmpt_seeder.app import run as run_seeder  # libtorrent is loaded only here
+
+        code = run_seeder(settings)
+    sys.exit(code)
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Write nothing, not even what the Hub answered.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def scan(dry_run: bool, as_json: bool) -> None:
+    """List every repo of the cache: what is shared, what is not, and why. No blob is read."""
+    from llmpt_seeder.report import lines, open_memory
+    from llmpt_seeder.sharing import ask_hub
+
+    with _told():
+        settings = load_settings()
+        with open_memory(settings.database, dry=dry_run) as memory:
+            ask = partial(ask_hub, settings.hub or "https://huggingface.co")
+            found = list(lines(settings.cache, settings.repos, memory=memory, ask=ask, clock=time.time))
+    if as_json:
+        click.echo(json.dumps([line.as_json() for line in found], indent=2))
+    else:
+        _print_table(found, settings.cache)
+
+
+@main.command()
+def health() -> None:
+    """Exit with 0 when a seeder is alive here (also while it hashes), else with 1 and the reason."""
+    from llmpt_seeder.alive import what_is_wrong
+
+    with _told():
+        problem = what_is_wrong(load_settings().alive_file, now=time.time())
+    if problem is not None:
+        raise click.ClickException(problem)
+    click.echo("alive")
+
+
+def _need_extra(find: Callable[[str], Any] = importlib.util.find_spec) -> None:
+    if any(find(name) is None for name in EXTRAS):
+        raise click.ClickException("this is the light client; the seeder needs more: pip install 'llmpt[seeder]'")
+
+
+def _print_table(found: list[Any], cache: Any) -> None:
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    if not found:
+        console.print(f"No repo in {escape(str(cache))}.")
+        return
+    table = Table(title=f"{len(found)} repos in {escape(str(cache))}")
+    for name in ("repo", "revisions", "files", "size", "shared", "reason"):
+        table.add_column(name, justify="right" if name in ("revisions", "files", "size") else "left", overflow="fold")
+    for line in found:
+        verdict = "[green]yes[/]" if line.shared else "[red]no[/]"
+        table.add_row(escape(line.name), str(line.revisions), str(line.files), decimal(line.size), verdict, escape(line.reason))
+    console.print(table)
+    for line in found:
+        for problem in line.problems:
+            console.print(f"[yellow]{escape(problem.what)}[/]: {escape(problem.reason)}")

@@ -1,0 +1,45 @@
+"""`trees/<commit>.json`: the Hub's own list of a commit's files, as huggingface_hub (1.22 and later) keeps it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import InvalidName
+from llmpt.core.repo import check_path
+
+FORMAT_VERSION = 1
+MAX_LISTING_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """What the Hub says of one file: its etag and its `size` in bytes."""
+
+    etag: Etag
+    size: int
+
+
+Listing = dict[str, ListedFile]
+
+
+def read_listing(path: Path) -> Listing | None:
+    """Read the list; None when there is none, it cannot be read (it has mode 0600), or it has a form we don't know."""
+    try:
+        if path.stat().st_size > MAX_LISTING_BYTES:
+            return None
+        document = json.loads(path.read_bytes())
+        if document["format_version"] != FORMAT_VERSION:
+            return None
+        return {check_path(name): _listed(entry) for name, entry in document["files"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, InvalidName):
+        return None
+
+
+def _listed(entry: dict[str, Any]) -> ListedFile:
+    if (sha256 := entry.get("lfs_sha256")) is not None:
+        return ListedFile(Etag(sha256), int(entry.get("lfs_size", entry["size"])))
+    return ListedFile(Etag(entry["blob_id"]), int(entry["size"]))

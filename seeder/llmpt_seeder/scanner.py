@@ -1,0 +1,235 @@
+"""What lies in a Hub cache, read tolerantly and never written to.
+
+`scan_cache_dir` of huggingface_hub drops a whole repo for one dangling link; here each file stands for itself. A partial
+snapshot is the normal case, a dangling ref too; leftovers of downloads, locks and other tools' files are passed over;
+what cannot be read is unknown, and said to be.
+
+    models--org--name/snapshots/<commit>/<path>  →  ../../blobs/<etag>  [→  ../../blobs/ab/<xet hash>]
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import InvalidName, LlmptError
+from llmpt.core.repo import MAX_PATH_PARTS, RepoRef, check_commit, check_path, check_ref
+from llmpt.inventory import FileStamp
+from llmpt_seeder.listing import Listing, read_listing
+
+MAX_PROBLEMS = 50  # per repo; one wrong mount option would otherwise fill the report
+
+
+class CacheMissing(LlmptError):
+    """There is no Hub cache where one was said to be, or it cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not shared although one might expect it, and why."""
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFile:
+    """A file that should hold the blob `etag`; `path` is its real path, `stamp` what `stat` says of it."""
+
+    etag: Etag
+    path: Path
+    stamp: FileStamp
+
+    @property
+    def size(self) -> int:
+        return self.stamp.size
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The files of one commit that are here. `complete`: all are, by the Hub's own list; None when that is not known."""
+
+    commit: str
+    refs: tuple[str, ...]
+    files: tuple[tuple[str, BlobFile], ...]
+    complete: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class CachedRepo:
+    """One repo folder: its snapshots that hold files, and what could not be read (`unknown`: some of it may be here)."""
+
+    ref: RepoRef
+    snapshots: tuple[Snapshot, ...]
+    problems: tuple[Problem, ...]
+    unknown: bool
+
+
+def scan(cache: Path) -> Iterator[CachedRepo]:
+    """Yield the repos of the Hub cache at `cache`, in the order of their names; raise `CacheMissing` without one."""
+    try:
+        root = cache.resolve(strict=True)
+        folders = sorted(entry.name for entry in os.scandir(root) if "--" in entry.name and entry.is_dir())
+    except OSError as error:
+        raise CacheMissing(
+            f"no Hub cache can be read at {cache} ({error.strerror or error}); set HF_HUB_CACHE to the folder that holds"
+            " models--… (or mount it there), or make an empty folder if nothing was downloaded yet"
+        ) from None
+    for folder in folders:
+        try:
+            ref = RepoRef.from_folder(folder)
+        except InvalidName:
+            continue
+        yield _RepoReader(root, root / folder, ref).read()
+
+
+class _RepoReader:
+    def __init__(self, root: Path, folder: Path, ref: RepoRef) -> None:
+        self.root, self.folder, self.ref = root, folder, ref
+        self.problems: list[Problem] = []
+        self.unknown = False
+        self.blobs: dict[str, BlobFile | None] = {}
+
+    def read(self) -> CachedRepo:
+        refs = self._refs()
+        links_are_used = any(True for _ in self._entries(self.folder / "blobs"))
+        snapshots = []
+        for entry in self._entries(self.folder / "snapshots"):
+            try:
+                commit = check_commit(entry.name)
+            except InvalidName:
+                continue
+            snapshot = self._snapshot(commit, tuple(refs.get(commit, ())), links_are_used)
+            if snapshot.files:
+                snapshots.append(snapshot)
+        return CachedRepo(self.ref, tuple(snapshots), tuple(self.problems), self.unknown)
+
+    def _snapshot(self, commit: str, refs: tuple[str, ...], links_are_used: bool) -> Snapshot:
+        listing = read_listing(self.folder / "trees" / f"{commit}.json")
+        files: dict[str, BlobFile] = {}
+        unlinked = 0
+        for entry, path in self._walk(self.folder / "snapshots" / commit):
+            try:
+                check_path(path)
+                is_link = entry.is_symlink()
+            except (InvalidName, OSError) as error:
+                self._problem(entry.path, str(error))
+                continue
+            blob = self._linked(entry) if is_link else self._listed(entry, path, listing)
+            if blob is not None:
+                files[path] = blob
+            elif not is_link and not links_are_used:
+                unlinked += 1
+        if unlinked:
+            self._problem(
+                f"{self.ref}@{commit[:12]}",
+                f"{unlinked} files lie in the snapshot itself (a cache without symbolic links), and no trees/{commit[:12]}….json"
+                " that can be read says which blobs they are; download the repo again with snapshot_download to share it",
+            )
+        return Snapshot(commit, refs, tuple(sorted(files.items())), _is_complete(files, listing))
+
+    def _linked(self, entry: os.DirEntry[str]) -> BlobFile | None:
+        """Follow a snapshot's link to …/blobs/<etag>; None when that is missing or is no blob."""
+        try:
+            target = os.path.normpath(Path(entry.path).parent / Path(entry.path).readlink())
+        except OSError as error:
+            self._unreadable(entry.path, error)
+            return None
+        if target not in self.blobs:
+            self.blobs[target] = self._blob(target)
+        return self.blobs[target]
+
+    def _blob(self, target: str) -> BlobFile | None:
+        folder, name = os.path.split(target)
+        try:
+            etag = Etag(name)
+        except InvalidName:
+            return None  # a half-finished download, or another tool's file
+        if os.path.basename(folder) != "blobs":  # noqa: PTH119
+            return None
+        try:
+            real = Path(target).resolve(strict=True)
+            if not real.is_relative_to(self.root):
+                self._problem(target, f"leads out of the cache, to {real}; mount the whole hub folder, targets included")
+                return None
+            facts = real.stat()
+            if not stat.S_ISREG(facts.st_mode):
+                return None
+        except FileNotFoundError:
+            return None  # the snapshot outlived its blob: normal after a clean-up
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+            self._unreadable(target, error)
+            return None
+        return BlobFile(etag, real, FileStamp.of(facts))
+
+    def _listed(self, entry: os.DirEntry[str], path: str, listing: Listing | None) -> BlobFile | None:
+        """Take a regular file in a snapshot for the blob that the Hub's own list names there, if any.
+
+        Without that list it is something that a user or a tool put there (or a cache without links): not the Hub's.
+        """
+        expected = (listing or {}).get(path)
+        if expected is None:
+            return None
+        try:
+            facts = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            self._unreadable(entry.path, error)
+            return None
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size != expected.size:
+            return None
+        return BlobFile(expected.etag, Path(entry.path).resolve(), FileStamp.of(facts))
+
+    def _refs(self) -> dict[str, list[str]]:
+        """Map commits to the refs that name them; a ref to a commit without a snapshot is normal."""
+        refs: dict[str, list[str]] = {}
+        for entry, name in self._walk(self.folder / "refs"):
+            try:
+                with open(entry.path, "rb") as file:  # noqa: PTH123
+                    commit = check_commit(file.read(128).decode("ascii").strip())
+                refs.setdefault(commit, []).append(check_ref(name))
+            except (InvalidName, UnicodeDecodeError):
+                continue
+            except OSError as error:
+                self._unreadable(entry.path, error)
+        return {commit: sorted(names) for commit, names in refs.items()}
+
+    def _walk(self, top: Path) -> Iterator[tuple[os.DirEntry[str], str]]:
+        """Yield every file and link below `top` with its path from there; links to folders are not entered."""
+        pending = [(top, "")]
+        while pending:
+            folder, prefix = pending.pop()
+            for entry in self._entries(folder):
+                path = prefix + entry.name
+                if not entry.is_dir(follow_symlinks=False):
+                    yield entry, path
+                elif path.count("/") < MAX_PATH_PARTS:
+                    pending.append((Path(entry.path), path + "/"))
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            self._unreadable(str(folder), error)
+            return []
+
+    def _unreadable(self, what: str, error: Exception) -> None:
+        self.unknown = True
+        self._problem(what, f"cannot be read ({getattr(error, 'strerror', None) or error})")
+
+    def _problem(self, what: str, reason: str) -> None:
+        if len(self.problems) < MAX_PROBLEMS:
+            shown = what.removeprefix(f"{self.root}/")
+            self.problems.append(Problem(shown.encode("utf-8", "replace").decode(), reason))
+
+
+def _is_complete(files: dict[str, BlobFile], listing: Listing | None) -> bool | None:
+    if listing is None:
+        return None
+    return all(path in files and files[path].etag == listed.etag for path, listed in listing.items())

@@ -1,0 +1,273 @@
+"""The seeder at work: what the cache holds, less what is seeded, is what there is to do.
+
+    look      scan the cache, judge each repo, and keep the result as a View        (every LLMPT_SCAN_INTERVAL)
+    hash      give what was never read to the hasher, take in what came of it
+    publish   the torrents that are new, then the manifests whose blobs are all known
+    seed      what is published and good; withdraw what is gone, changed, or no longer shared
+
+Each step starts from the whole picture, so that nothing has to be undone when a step could not be made. One thread does
+all this; another (`TrackerLink`) sends the heartbeats, also while terabytes are hashed or a scan takes minutes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import TrackerError
+from llmpt.core.repo import RepoRef
+from llmpt.swarm.types import SeededBlob, Totals
+from llmpt_seeder.hashing import Hasher
+from llmpt_seeder.knowledge import Good, Knowledge, stamp_of
+from llmpt_seeder.publisher import Publisher
+from llmpt_seeder.scanner import BlobFile, CachedRepo, CacheMissing, Problem, Snapshot, scan
+from llmpt_seeder.sharing import Sharing, Verdict
+from llmpt_seeder.state import SeederState
+from llmpt_seeder.tracker_link import TrackerLink, Welcome
+from llmpt_seeder.view import View
+
+log = logging.getLogger("llmpt.seeder")
+
+MAX_REPORTED = 100
+PROGRESS_EVERY_S = 5.0
+
+
+class Engine(Protocol):
+    """The verbs of `llmpt.swarm.Engine` that the seeder uses."""
+
+    @property
+    def port(self) -> int: ...
+
+    def seed(self, blob: SeededBlob, *, announce_url: str | None = None) -> None: ...
+
+    def withdraw(self, etag: Etag) -> None: ...
+
+    def set_announce_url(self, url: str) -> None: ...
+
+    def reannounce(self) -> None: ...
+
+    def totals(self) -> Totals: ...
+
+    def unreadable(self) -> frozenset[Etag]: ...
+
+
+class Service:
+    """Owns the reconciliation. `wake()` makes it take its next step at once; `beat` is called while it works."""
+
+    def __init__(
+        self,
+        *,
+        cache: Path,
+        min_blob_bytes: int,
+        scan_interval_s: float,
+        state: SeederState,
+        engine: Engine,
+        hasher: Hasher,
+        sharing: Sharing,
+        link: TrackerLink,
+        clock: Callable[[], float],
+        beat: Callable[[], None],
+        stop: threading.Event,
+        wake: threading.Event,
+    ) -> None:
+        self._cache, self._min_blob_bytes, self._scan_interval_s = cache, min_blob_bytes, scan_interval_s
+        self._state, self._engine, self._hasher, self._sharing, self._link = state, engine, hasher, sharing, link
+        self._clock, self._beat, self._stop, self._wake = clock, beat, stop, wake
+        self._knowledge = Knowledge(state, clock=clock)
+        self._publisher = Publisher(state, post=link.publish, clock=clock)
+        self._view = View()
+        self._seeded: dict[Etag, BlobFile] = {}
+        self._welcome: Welcome | None = None
+        self._verdicts: dict[RepoRef, Verdict] = {}
+        self._cache_problem: str | None = None
+        self._problems: tuple[Problem, ...] = ()
+        self._said = 0.0
+        if announce_url := state.fact("announce_url"):
+            engine.set_announce_url(announce_url)
+
+    def run(self) -> None:
+        """Work until `stop` is set."""
+        look_at = time.monotonic()
+        while not self._stop.is_set():
+            started = time.monotonic()
+            self._wake.clear()
+            if started >= look_at:
+                self.look()
+                look_at = time.monotonic() + self._scan_interval_s
+            self.reconcile()
+            now = time.monotonic()
+            # A step looks at everything: with very many blobs it leaves the machine alone for as long as it took.
+            if not self._stop.wait(min(now - started, 1.0)):
+                self._wake.wait(max(0.0, min(look_at - now, PROGRESS_EVERY_S)))
+
+    def look(self) -> None:
+        """Scan the cache. When it is not there at all (a mount that failed?), what is known stays as it is."""
+        repos: list[tuple[CachedRepo, Verdict]] = []
+        try:
+            for repo in scan(self._cache):
+                self._beat()
+                if self._stop.is_set():
+                    return
+                repos.append((repo, self._judge(repo.ref)))
+        except CacheMissing as error:
+            if self._cache_problem is None:
+                log.error("%s", error)
+            self._cache_problem = str(error)
+            return
+        self._cache_problem = None
+        self._view = View.of(repos)
+
+    def reconcile(self) -> None:
+        """Bring hashing, publishing and seeding in line with the last look; what cannot be done now is done next time."""
+        self._beat()
+        for hashed in self._hasher.collect():
+            self._knowledge.learn(hashed)
+        good = self._good()
+        self._hasher.plan(list(self._unread(good)))
+        try:
+            self._meet_tracker()
+            if self._link.is_up:
+                self._publish(good)
+        except TrackerError as error:
+            log.info("publishing is put off: %s", error)
+        self._withdraw(good)
+        self._seed(good)
+        self._note_problems()
+        self._say_progress()
+
+    def report(self) -> dict[str, object]:
+        """Return what a heartbeat says of us. May be called from any thread."""
+        totals, seeded, progress = self._engine.totals(), list(self._seeded.values()), self._hasher.progress()
+        return {
+            "port": self._engine.port,
+            "blobs": len(seeded),
+            "bytes": sum(blob.size for blob in seeded),
+            "uploaded_bytes": totals.uploaded_bytes,
+            "upload_rate_bytes_s": totals.upload_rate_bytes_s,
+            "hashing": asdict(progress) if progress else None,
+            "problems": [asdict(problem) for problem in self._problems[:MAX_REPORTED]],
+        }
+
+    def _judge(self, repo: RepoRef) -> Verdict:
+        verdict = self._sharing.verdict(repo)
+        if self._verdicts.get(repo) != verdict:
+            log.info("%s: %s (%s)", repo, "shared" if verdict.shared else "not shared", verdict.reason)
+            self._verdicts[repo] = verdict
+        return verdict
+
+    def _good(self) -> dict[Etag, tuple[BlobFile, bytes]]:
+        """Return, for each etag that a file is known to hold, that file (the one seeded now, if it can be) and its root."""
+        good: dict[Etag, tuple[BlobFile, bytes]] = {}
+        for etag, files in self._view.blobs.items():
+            for blob in files:
+                known = self._knowledge.of(blob)
+                if isinstance(known, Good) and (etag not in good or self._seeded.get(etag) == blob):
+                    good[etag] = (blob, known.root)
+        return good
+
+    def _unread(self, good: dict[Etag, tuple[BlobFile, bytes]]) -> Iterator[BlobFile]:
+        """Yield one file to read for each etag of which no good file is known, in the order of the cache."""
+        for etag, files in self._view.blobs.items():
+            if etag not in good:
+                unread = next((blob for blob in files if self._knowledge.of(blob) is None), None)
+                if unread is not None:
+                    yield unread
+
+    def _meet_tracker(self) -> None:
+        """Follow what the heartbeats brought: another announce URL, a restarted announcer, another database."""
+        welcome, last = self._link.welcome, self._welcome
+        if welcome is None or welcome == last:
+            return
+        if self._publisher.use_instance(welcome.instance_id):
+            log.info("the tracker's database is new to us: everything is published there")
+        self._engine.set_announce_url(welcome.announce_url)
+        self._state.keep_fact("announce_url", welcome.announce_url)
+        if (last is None or last.boot_id != welcome.boot_id) and self._seeded:
+            log.info("the tracker has started anew: announcing %d blobs", len(self._seeded))
+            self._engine.reannounce()
+        self._welcome = welcome
+
+    def _publish(self, good: dict[Etag, tuple[BlobFile, bytes]]) -> None:
+        taken = self._publisher.publish_torrents(etag for etag, (blob, _) in good.items() if blob.size >= self._min_blob_bytes)
+        if any(etag in self._seeded for etag in taken):
+            self._engine.reannounce()  # its announces were refused as long as the tracker did not know the torrent
+        for repo, snapshot in self._view.snapshots:
+            self._beat()
+            if self._stop.is_set():
+                return
+            files = self._files_to_name(snapshot, good)
+            if files:
+                self._publisher.publish_manifest(repo, snapshot, files)
+
+    def _files_to_name(self, snapshot: Snapshot, good: dict[Etag, tuple[BlobFile, bytes]]) -> dict[str, BlobFile] | None:
+        """Return the files that a manifest may name: all but the bad ones; None as long as one of them is in doubt."""
+        files: dict[str, BlobFile] = {}
+        for path, blob in snapshot.files:
+            if blob.etag not in good:
+                if any(self._knowledge.of(other) is None for other in self._view.blobs[blob.etag]):
+                    return None
+                continue
+            there = good[blob.etag][0]
+            if there.size < self._min_blob_bytes or blob.etag in self._publisher.torrents:
+                files[path] = there
+            elif not self._publisher.refuses(blob.etag):
+                return None
+        return files
+
+    def _withdraw(self, good: dict[Etag, tuple[BlobFile, bytes]]) -> None:
+        failing = self._engine.unreadable()
+        for etag, blob in list(self._seeded.items()):
+            chosen = good.get(etag)
+            if chosen is not None and chosen[0] == blob and etag not in failing:
+                continue
+            try:
+                unchanged = stamp_of(blob.path) == blob.stamp
+            except OSError:
+                unchanged = True  # not to be looked at for now is not gone
+            if unchanged and (self._view.unknown or (chosen is not None and chosen[0] == blob)):
+                continue
+            log.info("withdrawn: %s (%s)", etag, "no longer shared" if unchanged else "its file is gone or changed")
+            self._engine.withdraw(etag)
+            del self._seeded[etag]
+
+    def _seed(self, good: dict[Etag, tuple[BlobFile, bytes]]) -> None:
+        for etag, (blob, root) in good.items():
+            if etag in self._seeded or etag not in self._publisher.torrents or blob.size < self._min_blob_bytes:
+                continue
+            try:
+                if stamp_of(blob.path) != blob.stamp:
+                    continue  # it went away since the last look
+            except OSError:
+                continue
+            self._engine.seed(SeededBlob(etag, blob.size, root, blob.path))
+            self._seeded[etag] = blob
+
+    def _note_problems(self) -> None:
+        problems = [Problem(str(self._cache), self._cache_problem)] if self._cache_problem else []
+        problems += [
+            problem for files in self._view.blobs.values() for blob in files if (problem := self._knowledge.problem(blob))
+        ]
+        problems += self._publisher.problems()
+        problems += self._view.problems
+        for problem in problems:
+            if problem not in self._problems and problem in self._view.problems:
+                log.warning("not shared: %s: %s", problem.what, problem.reason)
+        self._problems = tuple(problems)
+
+    def _say_progress(self) -> None:
+        progress, now = self._hasher.progress(), time.monotonic()
+        if progress is not None and now - self._said >= PROGRESS_EVERY_S:
+            self._said = now
+            log.info(
+                "hashing: %d of %d blobs, %.1f of %.1f GB",
+                progress.blobs_done,
+                progress.blobs_total,
+                progress.bytes_done / 1e9,
+                progress.bytes_total / 1e9,
+            )

@@ -1,0 +1,132 @@
+"""May this repo be shared? (DESIGN D9)
+
+Yes when the operator names it in LLMPT_REPOS, or when the Hub shows it to an anonymous caller; `!` excludes whatever else
+says yes. The Hub is asked once per repo, without any token, and its answer is remembered.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from llmpt.core.repo import RepoRef
+
+ASK_TIMEOUT_S = 5.0
+ASK_AGAIN_S = 24 * 3600.0  # a "no" may change: a model that was gated at first, a repo that was made public
+BACK_OFF_S = (30.0, 60.0, 120.0, 300.0, 600.0)
+MAX_ANSWER_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a repo is shared, and the reason in words fit for the operator."""
+
+    shared: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubAnswer:
+    """What the Hub said of a repo: whether anyone may read it, in which words, and when (seconds since 1970)."""
+
+    public: bool
+    reason: str
+    asked_at: float
+
+
+class HubUnreachable(Exception):
+    """The Hub gave no answer from which anything follows."""
+
+
+class Memory(Protocol):
+    """Where the Hub's answers are kept."""
+
+    def hub_answer(self, repo: RepoRef) -> HubAnswer | None: ...
+
+    def keep_hub_answer(self, repo: RepoRef, answer: HubAnswer) -> None: ...
+
+
+class Sharing:
+    """The rule, with its patterns, its memory and its way to ask (`ask` raises `HubUnreachable`)."""
+
+    def __init__(
+        self,
+        patterns: tuple[str, ...],
+        *,
+        memory: Memory,
+        ask: Callable[[RepoRef], tuple[bool, str]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._wanted = tuple(pattern for pattern in patterns if not pattern.startswith("!"))
+        self._excluded = tuple(pattern[1:] for pattern in patterns if pattern.startswith("!"))
+        self._memory, self._ask, self._clock = memory, ask, clock
+        self._failures = 0
+        self._quiet_until = 0.0
+
+    def verdict(self, repo: RepoRef) -> Verdict:
+        """Judge one repo; ask the Hub when nothing else answers and it was not silent a short while ago."""
+        for pattern in self._excluded:
+            # An exclusion is taken widely: any spelling of the name that it fits.
+            if any(fnmatchcase(name.lower(), pattern.lower()) for name in (str(repo), repo.id, f"{repo.type}s/{repo.id}")):
+                return Verdict(False, f"excluded by LLMPT_REPOS (!{pattern})")
+        for pattern in self._wanted:
+            if fnmatchcase(str(repo), pattern) or fnmatchcase(f"{repo.type}s/{repo.id}", pattern):
+                return Verdict(True, f"named by LLMPT_REPOS ({pattern})")
+        now = self._clock()
+        known = self._memory.hub_answer(repo)
+        if known is None or (not known.public and now - known.asked_at > ASK_AGAIN_S):
+            known = self._asked(repo, now) or known
+        if known is None:
+            return Verdict(
+                False, f"the Hub could not be asked whether it is public; to share it anyway name {repo} in LLMPT_REPOS"
+            )
+        return Verdict(known.public, known.reason)
+
+    def _asked(self, repo: RepoRef, now: float) -> HubAnswer | None:
+        if now < self._quiet_until:
+            return None
+        try:
+            public, reason = self._ask(repo)
+        except HubUnreachable:
+            self._quiet_until = now + BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
+            self._failures += 1
+            return None
+        self._failures = 0
+        answer = HubAnswer(public, reason, now)
+        self._memory.keep_hub_answer(repo, answer)
+        return answer
+
+
+def ask_hub(endpoint: str, repo: RepoRef) -> tuple[bool, str]:
+    """Ask the Hub at `endpoint`, as nobody, whether it shows `repo`; return (public, reason).
+
+    Route: `GET /api/{type}s/{id}`. A gated repo is shown to everybody, its files are not: not public. This is Internet
+    traffic, so that the proxies of the environment count. Raises `HubUnreachable`.
+    """
+    url = f"{endpoint}/api/{repo.type}s/{repo.id}"
+    request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "llmpt"})  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S) as response:  # noqa: S310
+            return _read_answer(response.read(MAX_ANSWER_BYTES))
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code in (401, 403, 404):
+                return False, f"not public on the Hub (it answered {error.code} to an anonymous caller)"
+            raise HubUnreachable(f"{url} answered {error.code}") from None
+    except (OSError, ValueError) as error:  # URLError, time-outs, a broken answer
+        raise HubUnreachable(f"{url}: {error}") from None
+
+
+def _read_answer(body: bytes) -> tuple[bool, str]:
+    document = json.loads(body)
+    if not isinstance(document, dict) or not isinstance(document.get("id"), str):
+        raise ValueError("not the Hub's answer (a proxy's page?)")
+    for fact, words in (("private", "private"), ("gated", "gated"), ("disabled", "disabled")):
+        if document.get(fact):
+            return False, f"{words} on the Hub"
+    return True, "public on the Hub"

@@ -1,0 +1,102 @@
+"""What the seeder remembers over a restart, beside the inventory in the same file: LLMPT_DATA/seeder.db.
+
+Its random id; what the Hub answered about repos; the tracker it last spoke to, and what was published there. Another
+tracker instance (its database was made anew) makes all of the latter void.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from llmpt.core.blob import Etag
+from llmpt.core.repo import RepoRef
+from llmpt.inventory import Inventory
+from llmpt_seeder.sharing import HubAnswer
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hub_answers (
+    repo TEXT PRIMARY KEY, public INTEGER NOT NULL, reason TEXT NOT NULL, asked_at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS published_torrents (etag TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS published_manifests (
+    repo TEXT NOT NULL, revision TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (repo, revision)
+) WITHOUT ROWID;
+"""
+
+
+class SeederState(Inventory):
+    """The seeder's whole memory; a context manager. Raises `sqlite3.Error` when the file cannot be used."""
+
+    def __init__(self, database: Path) -> None:
+        super().__init__(database)
+        with self.transaction() as sql:
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                sql.execute(statement)
+        self.seeder_id = self.fact("seeder_id") or self._new_id()
+
+    def _new_id(self) -> str:
+        seeder_id = secrets.token_hex(8)
+        self.keep_fact("seeder_id", seeder_id)
+        return seeder_id
+
+    def fact(self, name: str) -> str | None:
+        row = self._one("SELECT value FROM facts WHERE name = ?", (name,))
+        return row[0] if row else None
+
+    def keep_fact(self, name: str, value: str) -> None:
+        with self.transaction() as sql:
+            sql.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def hub_answer(self, repo: RepoRef) -> HubAnswer | None:
+        row = self._one("SELECT public, reason, asked_at FROM hub_answers WHERE repo = ?", (_key(repo),))
+        return HubAnswer(bool(row[0]), row[1], row[2]) if row else None
+
+    def keep_hub_answer(self, repo: RepoRef, answer: HubAnswer) -> None:
+        with self.transaction() as sql:
+            sql.execute(
+                "INSERT OR REPLACE INTO hub_answers VALUES (?, ?, ?, ?)",
+                (_key(repo), answer.public, answer.reason, answer.asked_at),
+            )
+
+    def use_instance(self, instance_id: str) -> bool:
+        """Say which tracker instance is spoken to; return whether it is another, so that nothing counts as published."""
+        if self.fact("instance_id") == instance_id:
+            return False
+        with self.transaction() as sql:
+            sql.execute("DELETE FROM published_torrents")
+            sql.execute("DELETE FROM published_manifests")
+            sql.execute("INSERT OR REPLACE INTO facts VALUES ('instance_id', ?)", (instance_id,))
+        return True
+
+    def published_torrents(self) -> set[Etag]:
+        with self.transaction() as sql:
+            return {Etag(etag) for (etag,) in sql.execute("SELECT etag FROM published_torrents")}
+
+    def keep_published(self, etags: list[Etag]) -> None:
+        with self.transaction() as sql:
+            sql.executemany("INSERT OR IGNORE INTO published_torrents VALUES (?)", [(etag.value,) for etag in etags])
+
+    def drop_published(self, etags: list[Etag]) -> None:
+        with self.transaction() as sql:
+            sql.executemany("DELETE FROM published_torrents WHERE etag = ?", [(etag.value,) for etag in etags])
+
+    def published_manifests(self) -> dict[tuple[RepoRef, str], str]:
+        """Return the digests of what was last published, by repo and commit."""
+        with self.transaction() as sql:
+            rows = sql.execute("SELECT repo, revision, digest FROM published_manifests").fetchall()
+        return {(_repo(repo), commit): digest for repo, commit, digest in rows}
+
+    def keep_manifest(self, repo: RepoRef, commit: str, digest: str) -> None:
+        with self.transaction() as sql:
+            sql.execute("INSERT OR REPLACE INTO published_manifests VALUES (?, ?, ?)", (_key(repo), commit, digest))
+
+
+def _key(repo: RepoRef) -> str:
+    return f"{repo.type}:{repo.id}"
+
+
+def _repo(key: str) -> RepoRef:
+    kind, _, repo_id = key.partition(":")
+    return RepoRef(kind, repo_id)
