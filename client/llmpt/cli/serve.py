@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import platformdirs
 
 from llmpt.core.errors import LlmptError, SettingError
+from llmpt.core.settings import patterns, sources
 from llmpt.supervisor import Supervisor
 
 _NEEDED = ("flask", "sqlalchemy", "alembic", "gunicorn", "pydantic", "tenacity")
@@ -33,6 +35,7 @@ def serve(cache: Path | None, data: Path | None, repos: str | None) -> None:
     if data is not None:
         environ["LLMPT_DATA"] = str(data.expanduser().resolve())
     environ.setdefault("LLMPT_DATA", str(platformdirs.user_data_path("llmpt")))
+    environ["LLMPT_TRACKER"] = _own_tracker(sources(environ))
     if repos is not None:
         environ["LLMPT_REPOS"] = repos
     with Supervisor() as family:
@@ -40,3 +43,11 @@ def serve(cache: Path | None, data: Path | None, repos: str | None) -> None:
         family.start("seeder", [sys.executable, "-m", "llmpt_seeder", "run"], env=environ)
         code = family.wait()
     sys.exit(code)
+
+
+def _own_tracker(source: Mapping[str, str]) -> str:
+    """Return where the seeder finds the tracker on this very machine."""
+    bind = [host.strip("[]") for host in patterns(source.get("LLMPT_BIND", ""))]
+    everywhere = not bind or "0.0.0.0" in bind  # noqa: S104 - compared, not bound
+    host = "127.0.0.1" if everywhere else bind[0]
+    return f"http://{f'[{host}]' if ':' in host else host}:{source.get('LLMPT_HTTP_PORT', '8000')}"
