@@ -45,8 +45,8 @@ async def serve(settings: TrackerSettings) -> None:
     tracker = _tracker(settings)
     front = FrontEnd(tracker)
 
-    async def open_port() -> int:
-        port = await front.open(settings.bind, settings.announce_port)
+    def open_port() -> int:
+        port = front.open(settings.bind, settings.announce_port)
         log.info("announces are answered on port %d, boot id %s", port, tracker.boot_id)
         return port
 
@@ -67,7 +67,7 @@ async def serve(settings: TrackerSettings) -> None:
                 pass
     finally:
         await control.close()
-        await front.close()
+        front.close()
 
 
 def _tracker(settings: TrackerSettings) -> Tracker:

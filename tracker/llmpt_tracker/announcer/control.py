@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ Reply = dict[str, Any]
 class ControlServer:
     """Answers the operations; `open_port` opens the TCP port and returns its number, `port` says it (None before)."""
 
-    def __init__(self, tracker: Tracker, *, open_port: Callable[[], Awaitable[int]], port: Callable[[], int | None]) -> None:
+    def __init__(self, tracker: Tracker, *, open_port: Callable[[], int], port: Callable[[], int | None]) -> None:
         self._tracker, self._open_port, self._port = tracker, open_port, port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -46,7 +46,7 @@ class ControlServer:
         self._writers.add(writer)
         try:
             while line := await reader.readline():
-                writer.write(json.dumps(await self.answer(line)).encode() + b"\n")
+                writer.write(json.dumps(self.answer(line)).encode() + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError):  # gone, or a line without end
             pass
@@ -54,14 +54,14 @@ class ControlServer:
             self._writers.discard(writer)
             writer.close()
 
-    async def answer(self, line: bytes) -> Reply:
+    def answer(self, line: bytes) -> Reply:
         """Carry out one operation; what is wrong with it is in the reply."""
         try:
             request = json.loads(line)
             if not isinstance(request, dict):
                 raise InvalidInput("a request is a JSON object")
             if request.get("op") == "open":
-                port = await self._open_port()
+                port = self._open_port()
                 return {"ok": True, "announce_port": port, "boot_id": self._tracker.boot_id}
             operation = _OPERATIONS.get(str(request.get("op")))
             if operation is None:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from llmpt_tracker.announcer.store import FAMILIES, Counts, Limits, Peer, Role
 from llmpt_tracker.announcer.wire import V6_BYTES, Endpoint
 
+_ROLES = len(Role)
+
 
 class _Entry:
     """A peer inside: which role, and which slot of that role's array; tagged ones have no slot."""
@@ -31,10 +33,10 @@ class _Swarm:
     def __init__(self) -> None:
         self.entries: OrderedDict[Endpoint, _Entry] = OrderedDict()
         self.tagged: OrderedDict[Endpoint, _Entry] = OrderedDict()
-        self.arrays = tuple(bytearray() for _ in range(len(Role) * len(FAMILIES)))
+        self.arrays = tuple(bytearray() for _ in range(_ROLES * len(FAMILIES)))
 
     def array(self, role: Role, family: int) -> bytearray:
-        return self.arrays[role + len(Role) if family == V6_BYTES else role]
+        return self.arrays[role + _ROLES if family == V6_BYTES else role]
 
     def place(self, endpoint: Endpoint, entry: _Entry) -> None:
         if entry.tag is not None:
@@ -190,8 +192,10 @@ class MemoryStore:
 
     def plain(self, info_hash: bytes, role: Role, family: int, limit: int, *, exclude: Endpoint = b"") -> bytes:
         swarm = self._swarms.get(info_hash)
-        array = swarm.array(role, family) if swarm is not None else b""
-        if swarm is None or not array or limit <= 0:
+        if swarm is None:
+            return b""
+        array = swarm.array(role, family)
+        if not array or limit <= 0:
             return b""
         total = len(array) // family
         entry = swarm.entries.get(exclude)

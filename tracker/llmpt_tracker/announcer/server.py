@@ -1,196 +1,219 @@
-"""The TCP front end: HTTP connections on every address we listen on, with time-outs and limits (asyncio, no other thread)."""
+"""The TCP front end: HTTP connections with time-outs and limits, in the event loop's one thread.
+
+BitTorrent clients make a new connection for each announce. asyncio's transports cost three times as much as the announce
+itself then (a task, a future and a 256 KiB buffer each), so that connections are served here from the loop's readers and
+writers: what has arrived when a connection is accepted is answered at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import errno
+import logging
 import socket
 from collections.abc import Sequence
 
-from llmpt.core.errors import SettingError
 from llmpt_tracker.announcer.http import MAX_HEAD_BYTES, BadRequest, parse_head, respond
+from llmpt_tracker.announcer.listening import listen_on
 from llmpt_tracker.announcer.tracker import Tracker
-from llmpt_tracker.announcer.visibility import Asker
 
 REQUEST_S = 10.0  # from the first byte of a request to its end, and for reading our answer
 IDLE_S = 60.0  # between two requests on a connection
 MAX_CONNECTIONS = 16_384
-BACKLOG = 1024
-_PORT_TRIES = 20
+INBOX_BYTES = 64 << 10
+_ACCEPTED_AT_ONCE = 64
+
+log = logging.getLogger(__name__)
 
 
-class Connection(asyncio.Protocol):
-    """One client: requests are answered in order, also when several arrive at once."""
+class Connection:
+    """One client: requests are answered in order, also when several arrive at once, as long as it reads the answers."""
 
-    __slots__ = ("_asker", "_buffer", "_front", "_is_paused", "_tracker", "_transport", "deadline_s")
+    __slots__ = ("_asker", "_buffer", "_fd", "_front", "_is_ending", "_is_watched", "_outbox", "_sock", "deadline_s")
 
-    def __init__(self, front: FrontEnd, tracker: Tracker) -> None:
-        self._front, self._tracker = front, tracker
-        self._buffer = b""
-        self._is_paused = False
+    def __init__(self, front: FrontEnd, sock: socket.socket, address: str) -> None:
+        self._front, self._sock, self._fd = front, sock, sock.fileno()
+        self._asker = front.tracker.asker(address)
+        self._buffer = self._outbox = b""
+        self._is_watched = self._is_ending = False
+        self.deadline_s = front.now() + REQUEST_S
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio's promise for TCP
-        self._transport = transport
-        self.deadline_s = self._front.now() + REQUEST_S
-        peer = transport.get_extra_info("peername")
-        if peer is None or not self._front.admit(self):  # gone already, or one too many
-            transport.abort()
+    def watch(self) -> None:
+        """Wait for what comes next, unless the connection has ended."""
+        if not self._is_watched and self._fd >= 0 and not self._outbox:
+            self._is_watched = True
+            self._front.loop.add_reader(self._fd, self.read)
+
+    def close(self) -> None:
+        """End the connection; what was not sent is lost. Closing again does nothing."""
+        if self._fd < 0:
             return
-        self._asker: Asker = self._tracker.asker(peer[0])
-
-    def connection_lost(self, _error: Exception | None) -> None:
+        if self._is_watched:
+            self._front.loop.remove_reader(self._fd)
+        if self._outbox:
+            self._front.loop.remove_writer(self._fd)
+        self._fd = -1
+        self._sock.close()
         self._front.dismiss(self)
 
-    def pause_writing(self) -> None:
-        self._is_paused = True
-        self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self._is_paused = False
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
-            self._advance(was_idle=True)
-
-    def data_received(self, data: bytes) -> None:
-        was_idle = not self._buffer
-        self._buffer = data if was_idle else self._buffer + data
-        self._advance(was_idle=was_idle)
+    def read(self) -> None:
+        """Take what has arrived and answer it."""
+        inbox = self._front.inbox
+        try:
+            count = self._sock.recv_into(inbox)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            count = 0
+        if not count:
+            self.close()
+        elif not self._is_ending:  # else: what follows a request that we refused is thrown away
+            was_idle = not self._buffer
+            self._buffer += inbox[:count]
+            self._advance(was_idle=was_idle)
 
     def _advance(self, *, was_idle: bool) -> None:
-        """Answer every whole request in the buffer, as long as the client reads our answers."""
-        buffer, start = self._buffer, 0
-        while not self._is_paused:
-            end = buffer.find(b"\r\n\r\n", start)
-            if end < 0 and len(buffer) - start <= MAX_HEAD_BYTES:
-                break
-            if end < 0 or end - start > MAX_HEAD_BYTES:
-                self._refuse(BadRequest(431, "the head of the request is too long"))
-                return
-            try:
+        """Answer every whole request in the buffer."""
+        buffer, start, answers, refusal, ends = self._buffer, 0, [], None, False
+        try:
+            while not ends:
+                end = buffer.find(b"\r\n\r\n", start)
+                if (len(buffer) if end < 0 else end) - start > MAX_HEAD_BYTES:
+                    raise BadRequest(431, "the head of the request is too long")
+                if end < 0:
+                    break
                 head = parse_head(buffer[start:end])
-                body = self._tracker.answer(head, self._asker)
-            except BadRequest as error:
-                self._refuse(error)
-                return
-            start = end + 4
-            if not head.keep_alive:
-                self._transport.write(respond(200, body, keep_alive=False))
-                self._close()
-                return
-            self._transport.write(respond(200, body, keep_alive=True))
-        if start:
-            self._buffer = buffer = buffer[start:]
+                ends = not head.keep_alive
+                answers.append(respond(200, self._front.tracker.answer(head, self._asker), keep_alive=not ends))
+                start = end + 4
+        except BadRequest as error:
+            refusal = error
+            answers.append(respond(error.status, f"{error}\n".encode(), keep_alive=False))
+        self._buffer = buffer[start:] if start else buffer
         if start or was_idle:
-            self.deadline_s = self._front.now() + (REQUEST_S if buffer or self._is_paused else IDLE_S)
+            self.deadline_s = self._front.now() + (REQUEST_S if self._buffer else IDLE_S)
+        if answers:
+            self._send(b"".join(answers))
+        if ends and not self._outbox:
+            self.close()
+        elif ends or refusal:
+            self._end()
 
-    def _refuse(self, error: BadRequest) -> None:
-        self._transport.write(respond(error.status, f"{error}\n".encode(), keep_alive=False))
-        self._close()
-
-    def _close(self) -> None:
-        self._buffer = b""
+    def _end(self) -> None:
+        """Close when the client has: closing with its bytes unread would reset the connection, and lose our answer."""
+        self._is_ending, self._buffer = True, b""
         self.deadline_s = self._front.now() + REQUEST_S
-        self._transport.close()
+        self._finish()
 
-    def abort(self) -> None:
-        """End the connection without another word."""
-        self._transport.abort()
+    def _finish(self) -> None:
+        if self._fd >= 0 and not self._outbox:
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                self.close()
+
+    def _send(self, data: bytes) -> None:
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        if sent < len(data):
+            self._outbox = data[sent:]
+            self.deadline_s = self._front.now() + REQUEST_S
+            if self._is_watched:
+                self._is_watched = False
+                self._front.loop.remove_reader(self._fd)
+            self._front.loop.add_writer(self._fd, self._write)
+
+    def _write(self) -> None:
+        """Send what the client had no room for; it is read from again when all is sent."""
+        try:
+            sent = self._sock.send(self._outbox)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close()
+            return
+        self._outbox = self._outbox[sent:]
+        if not self._outbox:
+            self._front.loop.remove_writer(self._fd)
+            if self._is_ending:
+                self._finish()
+            self.watch()
 
 
 class FrontEnd:
-    """The listening sockets and the connections. Nothing listens before `open`."""
+    """The listening sockets and the connections. Nothing listens before `open`. Build it inside a running event loop."""
 
     def __init__(self, tracker: Tracker) -> None:
-        self._tracker = tracker
-        self._servers: list[asyncio.Server] = []
-        self._connections: set[Connection] = set()
-        self._loop = asyncio.get_running_loop()
-        self.now = self._loop.time
+        self.tracker = tracker
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
+        self.inbox = memoryview(bytearray(INBOX_BYTES))  # emptied by a connection as soon as it was filled for it
         self.port: int | None = None
+        self._listening: list[socket.socket] = []
+        self._is_full = False
+        self._connections: set[Connection] = set()
 
-    async def open(self, addresses: Sequence[str], port: int) -> int:
+    def open(self, addresses: Sequence[str], port: int) -> int:
         """Listen on every address; return the port, which is one free on all of them when `port` is 0.
 
         Does nothing when it listens already. Raises `SettingError` naming the address that cannot be had.
         """
         if self.port is None:
-            sockets = listen_on(addresses, port)
-            self._servers = [await self._loop.create_server(self._connection, sock=sock, backlog=BACKLOG) for sock in sockets]
-            self.port = sockets[0].getsockname()[1]
+            self._listening = listen_on(addresses, port)
+            self.port = int(self._listening[0].getsockname()[1])
+            self._resume()
         return self.port
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop listening and end every connection."""
-        for server in self._servers:
-            server.close()
+        for sock in self._listening:
+            self.loop.remove_reader(sock)
+            sock.close()
+        self._listening = []
         for connection in list(self._connections):
-            connection.abort()
-        for server in self._servers:
-            await server.wait_closed()
+            connection.close()
 
     def reap(self) -> None:
         """End the connections whose client is too slow. Call it every second."""
         now = self.now()
         for connection in [connection for connection in self._connections if connection.deadline_s < now]:
-            connection.abort()
-
-    def admit(self, connection: Connection) -> bool:
-        """Count a new connection in; False when there are too many."""
-        if len(self._connections) >= MAX_CONNECTIONS:
-            return False
-        self._connections.add(connection)
-        return True
+            connection.close()
+        if self._is_full:
+            self._resume()
 
     def dismiss(self, connection: Connection) -> None:
-        """Count a connection out."""
+        """Forget a connection that has ended."""
         self._connections.discard(connection)
 
-    def _connection(self) -> Connection:
-        return Connection(self, self._tracker)
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            if len(self._connections) >= MAX_CONNECTIONS:
+                self._pause(f"{MAX_CONNECTIONS} connections")
+                return
+            try:
+                sock, peer = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no descriptors left: the loop would spin on a connection that it cannot take
+                self._pause(str(error))
+                return
+            sock.setblocking(False)
+            connection = Connection(self, sock, peer[0])
+            self._connections.add(connection)
+            connection.read()
+            connection.watch()
 
+    def _pause(self, reason: str) -> None:
+        log.warning("no new connections for a second: %s", reason)
+        self._is_full = True
+        for sock in self._listening:
+            self.loop.remove_reader(sock)
 
-def listen_on(addresses: Sequence[str], port: int) -> list[socket.socket]:
-    """Bind every address to the same port (0: one that is free on all). A host without IPv6 does without `::`.
-
-    Raises `SettingError`.
-    """
-    for tries_left in reversed(range(_PORT_TRIES)):
-        bound: list[socket.socket] = []
-        try:
-            for address in addresses:
-                if (sock := _bind(address, bound[0].getsockname()[1] if bound else port)) is not None:
-                    bound.append(sock)
-            if bound:
-                return bound
-            raise SettingError(f"LLMPT_BIND: this host has none of {', '.join(addresses)}")
-        except OSError as error:
-            for sock in bound:
-                sock.close()
-            if port == 0 and error.errno == errno.EADDRINUSE and tries_left:
-                continue  # free for one family and taken for the other
-            raise SettingError(
-                f"cannot listen on {address} port {port}: {error.strerror} (LLMPT_BIND, LLMPT_ANNOUNCE_PORT)"
-            ) from None
-    raise AssertionError("unreachable")
-
-
-def _bind(address: str, port: int) -> socket.socket | None:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        if address == "::" and error.errno == errno.EAFNOSUPPORT:
-            return None
-        raise
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((address, port))
-    except OSError as error:
-        sock.close()
-        if address == "::" and error.errno == errno.EADDRNOTAVAIL:
-            return None
-        raise
-    return sock
+    def _resume(self) -> None:
+        self._is_full = False
+        for sock in self._listening:
+            self.loop.add_reader(sock, self._accept, sock)

@@ -69,8 +69,6 @@ def announce(
     else:
         if endpoint:
             _record(store, request, endpoint, asker, seeding=seeding, now=now)
-        if reached_at is not None and not visibility.may_hand_out(reached_at):
-            reached_at = None
         wanted = _FOR_SEEDERS if seeding or request.event is Event.PAUSED else _FOR_LEECHERS
         peers4, peers6 = _choose(store, request, endpoint, wanted, asker, visibility, now, reached_at)
     counts = count(store, info_hash, visibility=visibility, now=now)
@@ -178,7 +176,7 @@ def _choose(
             continue
         shown = visibility.shown(peer, asker, now=now)
         address = reached_at if shown is HERE else shown
-        if room and address is not None:
+        if room and address is not None and visibility.may_hand_out(address):
             shown_as = address.packed + peer.endpoint[-2:]
             chosen[len(shown_as)] += shown_as
             room -= 1

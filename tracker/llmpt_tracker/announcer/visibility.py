@@ -39,6 +39,14 @@ class Asker(NamedTuple):
     is_allowed: bool
 
 
+class Source(NamedTuple):
+    """Where a tagged peer announces from; near means: from the appliance's own network, where its peers don't see it."""
+
+    address: Address
+    is_loopback: bool
+    is_near: bool
+
+
 class Visibility:
     """The address rules, for one host. `advertise` is LLMPT_ADVERTISE_HOST; `owns` says whether an address is this host's."""
 
@@ -53,9 +61,11 @@ class Visibility:
     ) -> None:
         self._allowed, self._seeders, self._advertise, self._owns = allowed, seeders, advertise, owns
         self._host = host or HostNetwork()
-        self.asker = lru_cache(maxsize=1 << 16)(self._asker)
+        # What an address is does not change while we run, and `ipaddress` is slow: asked once for each.
+        self._source = lru_cache(maxsize=4096)(self._find_source)
+        self.asker = lru_cache(maxsize=1 << 16)(self._find_asker)
 
-    def _asker(self, text: str) -> Asker:
+    def _find_asker(self, text: str) -> Asker:
         address = parse_address(text)
         return Asker(address, address.packed, address.is_loopback, self._is_gateway(address), self.may_hand_out(address))
 
@@ -78,33 +88,26 @@ class Visibility:
         """Return the address under which a tagged peer is handed out to `asker`, `HERE`, or None when it is not."""
         if self.is_out(peer, now):
             return None
-        address = parse_address(socket.inet_ntop(_family(peer.endpoint), peer.endpoint[:-2]))
-        if not self._is_near(address) or not peer.tag:
-            return address if asker.is_loopback or not address.is_loopback else None
-        if self._are_neighbours(address, asker):
-            return address
+        source = self._source(peer.endpoint[:-2])
+        if not peer.tag or not source.is_near:
+            return source.address if asker.is_loopback or not source.is_loopback else None
+        if self._are_neighbours(source, asker):
+            return source.address
         return self._advertise or HERE
 
-    def _is_near(self, address: Address) -> bool:
-        """Say whether an address belongs to the appliance: the peers see it elsewhere."""
-        if address.is_loopback or self._owns(address):
-            return True
-        return self._host.in_container and address in self._host.on_link and not self._is_gateway(address)
+    def _find_source(self, packed: bytes) -> Source:
+        address = parse_address(socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed))
+        in_network = self._host.in_container and address in self._host.on_link and not self._is_gateway(address)
+        return Source(address, address.is_loopback, address.is_loopback or self._owns(address) or in_network)
 
-    def _are_neighbours(self, address: Address, asker: Asker) -> bool:
+    def _are_neighbours(self, source: Source, asker: Asker) -> bool:
         """Say whether the asker reaches that address itself: on this very host, or on the same containers' network."""
-        if address.is_loopback or asker.is_loopback:
-            return address.is_loopback and asker.is_loopback
+        if source.is_loopback or asker.is_loopback:
+            return source.is_loopback and asker.is_loopback
         if not self._host.in_container or asker.is_gateway:
             return False
-        return any(
-            address.version == asker.address.version == network.version and address in network and asker.address in network
-            for network in self._host.on_link.networks
-        )
-
-
-def _family(endpoint: bytes) -> socket.AddressFamily:
-    return socket.AF_INET if len(endpoint) == 6 else socket.AF_INET6
+        networks = [CidrSet((network,)) for network in self._host.on_link.networks]
+        return any(source.address in network and asker.address in network for network in networks)
 
 
 @lru_cache(maxsize=1024)

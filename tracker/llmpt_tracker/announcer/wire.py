@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -193,10 +194,13 @@ def split(compact: bytes, width: int) -> Iterable[Endpoint]:
 def _twenty_bytes(name: str, value: bytes | None) -> bytes:
     if value is None:
         raise ClientError(f"{name} is missing")
-    decoded = unquote_to_bytes(value) if b"%" in value else value
+    decoded = _unescape(value) if b"%" in value else value
     if len(decoded) != 20:
         raise ClientError(f"{name} must be 20 bytes, percent-encoded; it has {len(decoded)}")
     return decoded
+
+
+_unescape = lru_cache(maxsize=1 << 14)(unquote_to_bytes)  # a client asks for the same hashes again, escaped the same way
 
 
 def _number(name: str, value: bytes | None) -> int:

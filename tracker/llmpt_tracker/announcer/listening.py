@@ -1,0 +1,62 @@
+"""The sockets we listen on: every address of LLMPT_BIND, all with the same port."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Sequence
+
+from llmpt.core.errors import SettingError
+
+BACKLOG = 1024
+_PORT_TRIES = 20
+
+
+def listen_on(addresses: Sequence[str], port: int) -> list[socket.socket]:
+    """Listen on every address at the same port (0: one that is free on all). A host without IPv6 does without `::`.
+
+    The sockets don't block. Raises `SettingError` naming the address that cannot be had.
+    """
+    for tries_left in reversed(range(_PORT_TRIES)):
+        bound: list[socket.socket] = []
+        for address in addresses:
+            try:
+                sock = _bind(address, bound[0].getsockname()[1] if bound else port)
+            except OSError as error:
+                _close(bound)
+                if port == 0 and error.errno == errno.EADDRINUSE and tries_left:
+                    break  # free for one family and taken for the other
+                reason = f"cannot listen on {address} port {port}: {error.strerror}"
+                raise SettingError(f"{reason} (LLMPT_BIND, LLMPT_ANNOUNCE_PORT)") from None
+            if sock is not None:
+                bound.append(sock)
+        else:
+            if bound:
+                return bound
+            raise SettingError(f"LLMPT_BIND: this host has none of {', '.join(addresses)}")
+    raise AssertionError("unreachable")
+
+
+def _bind(address: str, port: int) -> socket.socket | None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = None
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        if sock is not None:
+            sock.close()
+        if address == "::" and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            return None
+        raise
+    return sock
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
