@@ -149,16 +149,15 @@ class Link:
                     connection.close()
                     return
                 if asked_at <= _failed_at(lock) <= time.monotonic():  # not a time from before the last reboot
-                    raise AgentUnavailable("no agent is running, and another process could not start one")
+                    raise AgentUnavailable("no agent is running, and another try to start one has just failed")
                 try:
                     self._run(self._command())
-                except AgentUnavailable:
+                except AgentUnavailable as error:
                     os.pwrite(lock, f"{time.monotonic():030.6f}".encode(), 0)
+                    log.warning("no agent: %s; downloads take the ordinary path", error)
                     raise
                 log.info("started an agent")
-        except AgentUnavailable as error:
-            if self._gave_up_at is None or time.monotonic() - self._gave_up_at >= RETRY_START_AFTER_S:
-                log.warning("no agent: %s; downloads take the ordinary path", error)
+        except AgentUnavailable:
             self._gave_up_at = time.monotonic()
             raise
 

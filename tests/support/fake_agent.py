@@ -1,0 +1,119 @@
+"""An agent that speaks the socket's protocol and serves content from memory, as told: well, badly, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from llmpt.agent import messages
+from llmpt.agent.messages import LineReader
+
+Say = Callable[..., None]
+
+
+class FakeAgent:
+    """Listens under `runtime` (an XDG_RUNTIME_DIR). `behaviour` names one of the methods below; it may be changed at any time.
+
+    `fetches` and `landed` are what it was asked. It serves what `contents` holds by etag and refuses everything else.
+    """
+
+    def __init__(self, runtime: Path, contents: Mapping[str, bytes], *, behaviour: str = "serve") -> None:
+        self.contents = dict(contents)
+        self.behaviour = behaviour
+        self.fetches: list[dict[str, Any]] = []
+        self.landed: list[dict[str, Any]] = []
+        self.cancelled = 0
+        self._path = messages.socket_path({"XDG_RUNTIME_DIR": str(runtime)})
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._closing = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> FakeAgent:
+        self._listener.bind(str(self._path))
+        self._listener.listen(64)
+        self._listener.settimeout(0.05)
+        self._spawn(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        for thread in self._threads:
+            thread.join(timeout=10)
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+
+    def _spawn(self, target: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while not self._closing.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            self._spawn(self._converse, connection)
+
+    def _converse(self, connection: socket.socket) -> None:
+        def say(event: str, **more: Any) -> None:
+            connection.sendall(messages.encode({"event": event, **more}))
+
+        with connection:
+            try:
+                message = LineReader(connection).read(timeout_s=5)
+                if message is None:
+                    return
+                if message["op"] == messages.FETCH:
+                    self.fetches.append(message)
+                    self._fetch(message, say, connection)
+                elif message["op"] == messages.LANDED:
+                    self.landed.append(message)
+                    say(messages.OK)
+                else:
+                    say(messages.STATUS, fetches=len(self.fetches))
+            except (BrokenPipeError, ConnectionResetError):
+                self.cancelled += 1
+
+    def _fetch(self, message: dict[str, Any], say: Say, connection: socket.socket) -> None:
+        behaviour = self.behaviour
+        content = self.contents.get(message["etag"])
+        if content is None or behaviour == "refuse":
+            return say(messages.REFUSED, reason="nobody has it")
+        if behaviour == "nonsense":
+            return connection.sendall(b"\x00 not a line of ours\n")
+        path = Path(message["path"])
+        found = path.stat()
+        assert (found.st_dev, found.st_ino) == (message["dev"], message["ino"])
+        half = len(content) // 2
+        broken = behaviour in ("fail_midway", "hang", "hang_up")
+        with path.open("r+b") as file:
+            for start, stop in [(0, half)] if broken else [(0, half), (half, len(content))]:
+                file.seek(start)
+                file.write(content[start:stop])
+                say(messages.PROGRESS, bytes=stop, rate_bytes_s=1000, peers=2)
+            say(messages.PROGRESS, bytes=half // 2, rate_bytes_s=1000, peers=2)  # a piece failed its hash
+        if behaviour == "fail_midway":
+            return say(messages.FAILED, reason="every peer has gone")
+        if behaviour == "hang":
+            self._closing.wait(60)
+        if behaviour in ("hang", "hang_up"):
+            return None
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == message["etag"] or len(message["etag"]) == 40
+        moved = behaviour == "serve" and not message["replace"]
+        if moved:
+            path.replace(message["destination"])
+        if behaviour == "lie_about_content":
+            os.truncate(path, len(content) - 1)
+        return say(
+            messages.DONE,
+            moved=moved or behaviour == "lie_about_moved",
+            bytes_from_lan=len(content),
+            peers=2,
+            seconds=0.1,
+        )
