@@ -1,0 +1,144 @@
+"""What the end-to-end tests stand on: images built once, a Hub cache made by hand, and a universe of containers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import minilm
+from tests.support.cache_builder import CacheBuilder, git_sha1, lfs_sha256
+from tests.support.compose import Compose, engine
+from tests.support.containers import Hub, Tracker, Workstation
+from tests.support.waiting import eventually
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Model:
+    """A repo in the hand-made cache: path → (size in bytes, etag)."""
+
+    repo_id: str
+    commit: str
+    files: dict[str, tuple[int, str]]
+
+    @property
+    def big(self) -> dict[str, tuple[int, str]]:
+        """The files that have a swarm."""
+        return {path: file for path, file in self.files.items() if file[0] >= MIB}
+
+    @property
+    def small(self) -> dict[str, tuple[int, str]]:
+        return {path: file for path, file in self.files.items() if file[0] < MIB}
+
+    @property
+    def swarm_bytes(self) -> int:
+        return sum(size for size, _ in self.big.values())
+
+
+MINILM = Model(minilm.REPO_ID, minilm.COMMIT, minilm.FILES)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    report: Any = yield
+    if report.failed:
+        for fixture in getattr(item, "funcargs", {}).values():
+            if isinstance(fixture, Universe):
+                report.sections.append(("containers", f"what they printed is in {fixture.compose.keep_logs(item.nodeid)}"))
+    return report
+
+
+class Universe:
+    """A server, a stand-in for the Hub and two workstations, on a network with no way out."""
+
+    def __init__(self, compose: Compose, models: tuple[Model, ...]) -> None:
+        self.compose = compose
+        self.models = models
+        self.hub: Hub
+
+    def start(self) -> None:
+        """Bring the server and the first workstation up, and wait until everything big is published and seeded."""
+        self.compose.up("tracker", "seeder", "hub", "downloader1")
+        self.hub = Hub(self.compose.container("hub"))
+        eventually(self._all_is_seeded, timeout_s=60, what="a seeder for every big file of the catalogue")
+
+    @property
+    def tracker(self) -> Tracker:
+        return Tracker(self.compose.container("tracker"))
+
+    def workstation(self, number: int) -> Workstation:
+        return Workstation(self.compose.container(f"downloader{number}"))
+
+    def fresh_workstation(self, number: int) -> Workstation:
+        """Start a workstation with nothing on its disk, whatever there was before."""
+        self.compose.up(f"downloader{number}", recreate=True)
+        return self.workstation(number)
+
+    def _all_is_seeded(self) -> bool:
+        return all(
+            sorted(one["etag"] for one in self.tracker.catalogue(repo_id=model.repo_id) if one["seeders"])
+            == sorted(etag for _, etag in model.big.values())
+            for model in self.models
+        )
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[Any]:
+    client = engine()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def images(docker_engine: Any) -> None:
+    """Build the images from this checkout."""
+    Compose(docker_engine, "compose.yaml", "e2e.yaml", HF_HUB_CACHE="/").build()
+
+
+@pytest.fixture(scope="session")
+def hub_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hub cache with a model of random bytes and a real one, as downloads would have left it."""
+    cache = tmp_path_factory.mktemp("server") / "hub"
+    cache.mkdir()
+    minilm.lay_out(cache)
+    return cache
+
+
+@pytest.fixture(scope="session")
+def dummy(hub_cache: Path) -> Model:
+    """5 MB of random bytes and two small files, laid out by hand."""
+    contents = {
+        "dummy_model.bin": os.urandom(5_000_000),
+        "config.json": b'{"architectures": ["Dummy"]}\n',
+        "nested/folder/README.md": b"# Dummy\n",
+    }
+    commit = CacheBuilder(hub_cache).repo("acme/dummy-model").commit(contents, lfs={"dummy_model.bin"})
+    etags = {path: lfs_sha256(data) if path.endswith(".bin") else git_sha1(data) for path, data in contents.items()}
+    return Model("acme/dummy-model", commit, {path: (len(data), etags[path]) for path, data in contents.items()})
+
+
+@pytest.fixture(scope="module")
+def universe(docker_engine: Any, images: None, hub_cache: Path, dummy: Model) -> Iterator[Universe]:
+    compose = Compose(docker_engine, "compose.yaml", "e2e.yaml", HF_HUB_CACHE=str(hub_cache))
+    made = Universe(compose, (dummy, MINILM))
+    try:
+        try:
+            made.start()
+        except BaseException:
+            compose.keep_logs("universe")
+            raise
+        yield made
+    finally:
+        compose.down()

@@ -1,0 +1,128 @@
+"""One server, one Hub that refuses to give big files, two workstations, no way out: where did the bytes come from?"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import MIB, MINILM, Model, Universe
+from tests.support.containers import Workstation
+from tests.support.waiting import eventually
+
+
+class Downloaded:
+    """Both models on the first workstation, and what the Hub was asked meanwhile."""
+
+    def __init__(self, universe: Universe) -> None:
+        self.workstation = universe.workstation(1)
+        universe.hub.refuse_bytes_over(MIB)
+        universe.hub.forget()
+        self.snapshots = {model.repo_id: self.workstation.download(model.repo_id) for model in universe.models}
+        self.asked = universe.hub.byte_gets()
+
+
+@pytest.fixture(scope="module")
+def downloaded(universe: Universe) -> Downloaded:
+    return Downloaded(universe)
+
+
+@pytest.fixture(params=["dummy", "minilm"])
+def model(request: pytest.FixtureRequest, dummy: Model) -> Model:
+    return dummy if request.param == "dummy" else MINILM
+
+
+def check_cache(workstation: Workstation, model: Model, snapshot: str) -> dict[str, Any]:
+    """The cache holds the model, whole and right, and nothing else; return the facts of each file."""
+    found = workstation.survey(snapshot)
+    files: dict[str, Any] = found["files"]
+    assert snapshot.endswith(f"/models--{model.repo_id.replace('/', '--')}/snapshots/{model.commit}")
+    assert files.keys() == model.files.keys()
+    for path, (size, etag) in model.files.items():
+        file = files[path]
+        assert (file["size"], file["blob"]) == (size, etag)
+        assert file["sha256" if len(etag) == 64 else "git_sha1"] == etag
+        assert file["link"] == "../" * (path.count("/") + 2) + f"blobs/{etag}"
+    assert found["blobs"] == sorted({etag for _, etag in model.files.values()})
+    return files
+
+
+def test_the_catalogue_lists_what_the_seeder_has(universe: Universe, model: Model) -> None:
+    listed = {one["etag"]: one for one in universe.tracker.catalogue(repo_id=model.repo_id, revision="main")}
+    assert listed.keys() == {etag for _, etag in model.big.values()}
+    for path, (size, etag) in model.big.items():
+        here = {"repo_type": "model", "repo_id": model.repo_id, "commit": model.commit, "path": path}
+        assert listed[etag]["size"] == size
+        assert here in listed[etag]["appears_in"]
+        assert listed[etag]["seeders"] == 1
+
+
+def test_the_hub_gave_the_small_files_once_and_no_byte_of_the_big_ones(universe: Universe, downloaded: Downloaded) -> None:
+    assert downloaded.asked == Counter(path for model in universe.models for path in model.small)
+
+
+def test_the_files_lie_in_the_cache_as_the_library_would_have_put_them(downloaded: Downloaded, model: Model) -> None:
+    check_cache(downloaded.workstation, model, downloaded.snapshots[model.repo_id])
+
+
+def test_each_big_file_was_written_once_and_moved_not_copied(downloaded: Downloaded, model: Model) -> None:
+    files = check_cache(downloaded.workstation, model, downloaded.snapshots[model.repo_id])
+    records = downloaded.workstation.downloads(model.repo_id)
+    assert records.keys() == model.big.keys()
+    for path, (size, _) in model.big.items():
+        assert records[path]["moved"]
+        assert files[path]["ino"] == records[path]["ino"], "the blob is not the file that the agent was given"
+        assert files[path]["nlink"] == 1
+        assert files[path]["allocated"] >= size
+        assert files[path]["mode"] == 0o644
+
+
+def test_both_ends_account_for_every_byte(universe: Universe, downloaded: Downloaded) -> None:
+    records = [row for model in universe.models for row in downloaded.workstation.downloads(model.repo_id).values()]
+    expected = sum(model.swarm_bytes for model in universe.models)
+    assert [row["outcome"] for row in records] == ["done"] * len(records)
+    assert sum(row["bytes_from_lan"] for row in records) == expected
+    assert downloaded.workstation.status()["downloaded_bytes"] >= expected
+
+    def uploaded() -> bool:
+        (report,) = universe.tracker.seeders()
+        return bool(report["uploaded_bytes"] >= expected)
+
+    eventually(uploaded, timeout_s=25, what=f"a heartbeat of the seeder that says it uploaded {expected} bytes")
+
+
+@pytest.fixture
+def seeder_gone(universe: Universe, downloaded: Downloaded) -> Iterator[None]:
+    universe.compose.stop("seeder")
+    yield
+    universe.compose.up("seeder")
+
+
+@pytest.mark.usefixtures("seeder_gone")
+def test_the_second_machine_gets_it_from_the_first_when_the_seeder_has_gone(universe: Universe) -> None:
+    second = universe.fresh_workstation(2)
+    universe.hub.forget()
+    for model in universe.models:
+        check_cache(second, model, second.download(model.repo_id))
+        for record in second.downloads(model.repo_id).values():
+            assert (record["outcome"], record["bytes_from_lan"]) == ("done", record["size"])
+    assert universe.hub.byte_gets() == Counter(path for model in universe.models for path in model.small)
+
+
+@pytest.mark.usefixtures("seeder_gone")
+def test_with_nobody_seeding_the_hub_serves_each_file_once(universe: Universe, model: Model) -> None:
+    universe.compose.stop("downloader1")
+    universe.hub.refuse_bytes_over(None)
+    try:
+        alone = universe.fresh_workstation(2)
+        universe.hub.forget()
+        began = time.monotonic()
+        check_cache(alone, model, alone.download(model.repo_id))
+        assert time.monotonic() - began < 30, "falling back took too long"
+        assert universe.hub.byte_gets() == Counter(list(model.files))
+    finally:
+        universe.hub.refuse_bytes_over(MIB)
+        universe.compose.up("downloader1")
