@@ -6,21 +6,16 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timezone
 
 from flask import Flask
 
 from llmpt.core.errors import SettingError
 from llmpt_tracker.announcer_client import Announcer, AnnouncerClient
+from llmpt_tracker.clock import Clock, utc_now
 from llmpt_tracker.database import Database
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
-from llmpt_tracker.state import Clock, State, attach
+from llmpt_tracker.state import State, attach
 from llmpt_tracker.views import access, catalog, errors, health, pages, publishing
-
-
-def utc_now() -> datetime:
-    """Return this moment, aware and in UTC."""
-    return datetime.now(timezone.utc)
 
 
 def create_app(settings: TrackerSettings, clock: Clock, announcer: Announcer) -> Flask:

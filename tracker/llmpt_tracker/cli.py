@@ -56,7 +56,7 @@ def token() -> None:
 @click.option("--name", default="made by hand", show_default=True, help="What it is for, shown in the list.")
 def create_token(name: str) -> None:
     """Make a token and show it, once."""
-    from llmpt_tracker.app import utc_now
+    from llmpt_tracker.clock import utc_now
     from llmpt_tracker.rules import tokens
 
     secret = tokens.new_secret()
@@ -80,7 +80,7 @@ def list_tokens() -> None:
 @click.argument("number", type=int)
 def revoke_token(number: int) -> None:
     """Stop token NUMBER of the list from publishing, for good."""
-    from llmpt_tracker.app import utc_now
+    from llmpt_tracker.clock import utc_now
     from llmpt_tracker.rules import tokens
 
     with _database() as database, database.writing() as session:

@@ -1,4 +1,4 @@
-"""The database: one engine, short sessions, migrations run once by the parent.
+"""The database: one engine, short sessions.
 
 SQLite is the embedded default: WAL, foreign keys on, a busy time-out, `synchronous` NORMAL. pysqlite's own idea of when a
 transaction begins is switched off: a session that will write takes the write lock at its first statement, so that two
@@ -8,24 +8,13 @@ publishers wait for each other instead of failing half-way. Any other database c
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.orm import Session
 
-from llmpt.core.errors import SettingError
-
 BUSY_TIMEOUT_MS = 10_000
-BACKUPS_KEPT = 3
-_MIGRATIONS = Path(__file__).parent / "migrations"
 _WRITES = "llmpt_writes"
 
 
@@ -57,45 +46,6 @@ class Database:
         """Ask the database for something; raises SQLAlchemy's error when it does not answer."""
         with self.engine.connect() as connection:
             connection.execute(text("select 1 from instance"))
-
-    def migrate(self, *, backups: Path, now: datetime) -> str | None:
-        """Bring the schema up to date. Returns the revision it came to, or None when there was nothing to do.
-
-        A SQLite file that has something to lose is copied into `backups` before; the last few copies are kept. Raises
-        `SettingError` when the database was made by a newer llmpt.
-        """
-        scripts = ScriptDirectory(str(_MIGRATIONS))
-        head = scripts.get_current_head()
-        with self.engine.connect() as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
-        if current == head:
-            return None
-        if current is not None:
-            if current not in {script.revision for script in scripts.walk_revisions()}:
-                raise SettingError(f"the database was made by a newer llmpt (its schema is {current!r}): update the tracker")
-            self._back_up(backups, f"{now:%Y%m%dT%H%M%SZ}-before-{head}")
-        with self.engine.begin() as connection:
-            command.upgrade(_config(connection), "head")
-        return head
-
-    def _back_up(self, folder: Path, label: str) -> None:
-        file = self.engine.url.database
-        if self.engine.dialect.name != "sqlite" or not file or file == ":memory:":
-            return
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        copy = folder / f"tracker-{label}.db"
-        with contextlib.closing(sqlite3.connect(file)) as source, contextlib.closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
-        copy.chmod(0o600)
-        for old in sorted(folder.glob("tracker-*-before-*.db"))[:-BACKUPS_KEPT]:
-            old.unlink()
-
-
-def _config(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
 
 
 def _engine(url: str) -> Engine:

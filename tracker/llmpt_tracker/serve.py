@@ -21,8 +21,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from llmpt.core.errors import LlmptError, SettingError
+from llmpt_tracker import schema
 from llmpt_tracker.announcer_client import AnnouncerClient
-from llmpt_tracker.app import utc_now
+from llmpt_tracker.clock import utc_now
 from llmpt_tracker.database import Database
 from llmpt_tracker.errors import AnnouncerUnavailable
 from llmpt_tracker.process import Children, Stopped
@@ -91,7 +92,7 @@ def make_data_folder(folder: Path) -> None:
 def open_database(settings: TrackerSettings) -> Database:
     """Return the database, migrated."""
     database = Database(settings.database_location)
-    if came_to := database.migrate(backups=settings.data / "backups", now=utc_now()):
+    if came_to := schema.migrate(database, backups=settings.data / "backups", now=utc_now()):
         log.info("the database is at schema %s", came_to)
     if not settings.database_url:
         settings.sqlite_file.chmod(0o600)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from flask import Flask, current_app
 
 from llmpt_tracker.announcer_client import Announcer
+from llmpt_tracker.clock import Clock
 from llmpt_tracker.database import Database
 from llmpt_tracker.settings import TrackerSettings
-
-Clock = Callable[[], datetime]
 
 _KEY = "llmpt"
 

@@ -1,1 +1,1 @@
-"""The schema's history (alembic). `Database.migrate` runs it; the parent calls that once before anything is served."""
+"""The schema's history (alembic). `schema.migrate` runs it; the parent calls that once before anything is served."""

@@ -1,4 +1,4 @@
-"""Run by alembic: migrate over the connection that `Database.migrate` hands over, inside its transaction."""
+"""Run by alembic: migrate over the connection that `schema.migrate` hands over, inside its transaction."""
 
 from __future__ import annotations
 
