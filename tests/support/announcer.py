@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 
 from tests.support.waiting import eventually
 
+_COMMAND = [sys.executable, "-m", "llmpt_tracker.announcer"]
+
 
 class ControlClient:
     """One connection to a control socket."""
@@ -76,21 +78,28 @@ class AnnouncerProcess:
 
     def start(self) -> None:
         """Start it; return when the control socket answers. The port stays the same over a restart."""
-        path = self._folder / "control.sock"
-        path.unlink(missing_ok=True)
+        self.control_path.unlink(missing_ok=True)
         self._log = (self._folder / "log").open("ab")
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("LLMPT_")}
-        environ |= {"LLMPT_BIND": "127.0.0.1", "XDG_CONFIG_HOME": str(self._folder)}
-        environ |= self._environ | {"LLMPT_ANNOUNCE_PORT": str(self._port), "LLMPT_CONTROL_SOCKET": str(path)}
-        command = [sys.executable, "-m", "llmpt_tracker.announcer"]
-        self._process = subprocess.Popen(command, env=environ, stdout=self._log, stderr=self._log)
-        self._control = eventually(lambda: self._connect(path), timeout_s=20, what="the announcer's control socket")
+        self._process = subprocess.Popen(_COMMAND, env=self._environment(), stdout=self._log, stderr=self._log)
+        self._control = eventually(self._connect, timeout_s=20, what="the announcer's control socket")
 
-    def _connect(self, path: Path) -> ControlClient | None:
+    def run_without_socket(self) -> tuple[int, str]:
+        """Run it without a control socket to the end; return the exit code and what it wrote."""
+        environ = self._environment()
+        del environ["LLMPT_CONTROL_SOCKET"]
+        done = subprocess.run(_COMMAND, env=environ, capture_output=True, text=True, timeout=20, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def _environment(self) -> dict[str, str]:
+        environ = {name: text for name, text in os.environ.items() if not name.startswith("LLMPT_")}
+        environ |= {"LLMPT_BIND": "127.0.0.1", "XDG_CONFIG_HOME": str(self._folder)} | self._environ
+        return environ | {"LLMPT_ANNOUNCE_PORT": str(self._port), "LLMPT_CONTROL_SOCKET": str(self.control_path)}
+
+    def _connect(self) -> ControlClient | None:
         assert self._process is not None
         assert self._process.poll() is None, self.log
         try:
-            return ControlClient(path)
+            return ControlClient(self.control_path)
         except OSError:
             return None
 
@@ -104,10 +113,22 @@ class AnnouncerProcess:
         assert self._process is not None
         return self._process.pid
 
+    def descriptor_count(self) -> int:
+        """How many descriptors it holds (Linux)."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
     @property
     def log(self) -> str:
         """What it has written so far."""
         return (self._folder / "log").read_text(errors="replace")
+
+    @property
+    def control_path(self) -> Path:
+        return self._folder / "control.sock"
+
+    def set_port(self, port: int) -> None:
+        """Choose the announce port of the next start (0: a free one)."""
+        self._port = port
 
     @property
     def port(self) -> int:

@@ -69,7 +69,7 @@ class ControlServer:
             return {"ok": True} | operation(self._tracker, request) | self._status(request)
         except (LlmptError, ValueError) as error:
             return {"ok": False, "error": str(error)}
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             return {"ok": False, "error": f"malformed request: {error!r:.200}"}
 
     def _status(self, request: Reply) -> Reply:

@@ -2,7 +2,7 @@
 
 A *plain* peer is the same to every asker: its endpoint is handed out as it is, in bulk. A *tagged* peer is handed out one at
 a time by rule (visibility.py): one of our seeders, tagged with its announce key, or a peer on loopback, tagged with nothing.
-Every implementation passes tests/contract/swarm_store.py.
+Every implementation passes tests/contract/test_swarm_store.py.
 """
 
 from __future__ import annotations

@@ -1,0 +1,227 @@
+"""What every `SwarmStore` does. A new implementation adds itself to `IMPLEMENTATIONS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from llmpt_tracker.announcer.memory_store import MemoryStore
+from llmpt_tracker.announcer.store import Counts, Limits, Role, SwarmStore
+from llmpt_tracker.announcer.wire import split
+
+Make = Callable[..., SwarmStore]
+IMPLEMENTATIONS: dict[str, Make] = {"memory": MemoryStore}
+
+ONE, TWO = b"1" * 20, b"2" * 20
+
+
+@pytest.fixture(params=list(IMPLEMENTATIONS))
+def make(request: pytest.FixtureRequest) -> Make:
+    def build(**arguments: object) -> SwarmStore:
+        store: SwarmStore = IMPLEMENTATIONS[request.param](**arguments)
+        store.register([ONE, TWO])
+        return store
+
+    return build
+
+
+def v4(number: int, port: int = 6881) -> bytes:
+    return bytes((10, 0, number >> 8, number & 255)) + port.to_bytes(2, "big")
+
+
+def v6(number: int) -> bytes:
+    return b"\xfd" + bytes(14) + bytes((number,)) + (6881).to_bytes(2, "big")
+
+
+def listed(store: SwarmStore, role: Role, *, family: int = 6, limit: int = 1000, exclude: bytes = b"") -> list[bytes]:
+    return sorted(split(store.plain(ONE, role, family, limit, exclude=exclude), family))
+
+
+def test_only_registered_torrents_are_on_the_list(make: Make) -> None:
+    store = make()
+    assert ONE in store
+    assert b"3" * 20 not in store
+    assert len(store) == 2
+
+
+def test_registering_again_keeps_the_peers(make: Make) -> None:
+    store = make()
+    store.put(ONE, v4(1), Role.SEEDER, now=0)
+    store.add_completed(ONE)
+    store.register([ONE])
+    assert store.counts(ONE) == Counts(seeders=1, completed=1)
+
+
+def test_unregistering_drops_the_torrent_and_its_peers(make: Make) -> None:
+    store = make()
+    store.put(ONE, v4(1), Role.SEEDER, now=0)
+    store.put(TWO, v4(1), Role.SEEDER, now=0)
+    store.unregister([ONE, b"3" * 20])
+    assert ONE not in store
+    assert store.counts(ONE) == Counts()
+    assert store.peer_count == 1
+
+
+def test_a_peer_of_a_torrent_that_is_not_listed_is_a_bug(make: Make) -> None:
+    with pytest.raises(KeyError):
+        make().put(b"3" * 20, v4(1), Role.SEEDER, now=0)
+
+
+def test_put_returns_the_role_that_the_peer_had(make: Make) -> None:
+    store = make()
+    assert store.put(ONE, v4(1), Role.LEECHER, now=0) is None
+    assert store.put(ONE, v4(1), Role.PAUSED, now=1) is Role.LEECHER
+    assert store.put(ONE, v4(1), Role.SEEDER, now=2) is Role.PAUSED
+    assert store.counts(ONE) == Counts(seeders=1)
+    assert store.peer_count == 1
+
+
+def test_remove_returns_the_role_and_forgets_the_peer(make: Make) -> None:
+    store = make()
+    store.put(ONE, v4(1), Role.LEECHER, now=0)
+    assert store.remove(ONE, v4(1)) is Role.LEECHER
+    assert store.remove(ONE, v4(1)) is None
+    assert store.counts(ONE) == Counts()
+    assert store.peer_count == 0
+
+
+def test_families_and_roles_are_kept_apart(make: Make) -> None:
+    store = make()
+    store.put(ONE, v4(1), Role.SEEDER, now=0)
+    store.put(ONE, v4(2), Role.LEECHER, now=0)
+    store.put(ONE, v6(3), Role.SEEDER, now=0)
+    store.put(ONE, v6(4), Role.PAUSED, now=0)
+    assert listed(store, Role.SEEDER) == [v4(1)]
+    assert listed(store, Role.LEECHER) == [v4(2)]
+    assert listed(store, Role.SEEDER, family=18) == [v6(3)]
+    assert listed(store, Role.PAUSED, family=18) == [v6(4)]
+    assert store.counts(ONE) == Counts(seeders=2, leechers=1, paused=1)
+
+
+def test_peers_that_leave_leave_no_gap(make: Make) -> None:
+    store = make()
+    for number in range(50):
+        store.put(ONE, v4(number), Role.SEEDER, now=0)
+    for number in range(0, 50, 2):
+        store.remove(ONE, v4(number))
+    assert listed(store, Role.SEEDER) == sorted(v4(number) for number in range(1, 50, 2))
+
+
+@pytest.mark.parametrize("uniform", [0.0, 0.3, 0.5, 0.97, 0.999999])
+@pytest.mark.parametrize("limit", [1, 3, 9, 10, 11, 100])
+def test_a_sample_has_distinct_peers_without_the_asker_wherever_it_starts(make: Make, uniform: float, limit: int) -> None:
+    store = make(uniform=lambda: uniform)
+    everybody = {v4(number) for number in range(10)}
+    for endpoint in everybody:
+        store.put(ONE, endpoint, Role.SEEDER, now=0)
+    assert len(listed(store, Role.SEEDER, limit=limit)) == min(limit, 10)
+    for asker in everybody:
+        found = listed(store, Role.SEEDER, limit=limit, exclude=asker)
+        assert len(found) == len(set(found)) == min(limit, 9)
+        assert set(found) <= everybody - {asker}
+
+
+def test_a_sample_of_nothing_is_empty(make: Make) -> None:
+    store = make()
+    store.put(ONE, v4(1), Role.SEEDER, now=0)
+    assert store.plain(ONE, Role.SEEDER, 6, 0) == b""
+    assert store.plain(ONE, Role.LEECHER, 6, 10) == b""
+    assert store.plain(TWO, Role.SEEDER, 6, 10) == b""
+
+
+def test_samples_start_at_different_places(make: Make) -> None:
+    store = make()
+    for number in range(200):
+        store.put(ONE, v4(number), Role.SEEDER, now=0)
+    assert len({store.plain(ONE, Role.SEEDER, 6, 1) for _ in range(200)}) > 20
+
+
+def test_tagged_peers_are_told_one_by_one_and_not_in_samples(make: Make) -> None:
+    store = make()
+    store.put(ONE, v4(1), Role.SEEDER, now=0, tag="key", peer_id=b"a" * 20)
+    store.put(ONE, v4(2), Role.LEECHER, now=0, tag="")
+    assert listed(store, Role.SEEDER) == []
+    assert [(peer.endpoint, peer.role, peer.tag) for peer in store.tagged(ONE)] == [
+        (v4(1), Role.SEEDER, "key"),
+        (v4(2), Role.LEECHER, ""),
+    ]
+    assert store.counts(ONE) == Counts()
+    assert store.peer_count == 2
+
+
+def test_a_peer_can_gain_and_lose_its_tag(make: Make) -> None:
+    store = make()
+    store.put(ONE, v4(1), Role.SEEDER, now=0)
+    store.put(ONE, v4(1), Role.SEEDER, now=1, tag="key")
+    assert listed(store, Role.SEEDER) == []
+    assert len(store.tagged(ONE)) == 1
+    store.put(ONE, v4(1), Role.LEECHER, now=2)
+    assert listed(store, Role.LEECHER) == [v4(1)]
+    assert not store.tagged(ONE)
+
+
+def test_the_peer_id_of_the_last_announce_is_known(make: Make) -> None:
+    store = make()
+    store.put(ONE, v4(1), Role.SEEDER, now=0, peer_id=b"a" * 20)
+    store.put(ONE, v4(1), Role.SEEDER, now=1, peer_id=b"b" * 20)
+    peer = store.peer(ONE, v4(1))
+    assert peer is not None
+    assert peer.peer_id == b"b" * 20
+    assert store.peer(ONE, v4(2)) is None
+
+
+def test_the_sweep_drops_the_silent_and_keeps_the_rest(make: Make) -> None:
+    store = make(limits=Limits(peer_ttl_s=100))
+    for number in range(10):
+        store.put(ONE, v4(number), Role.SEEDER, now=0)
+    store.put(ONE, v4(3), Role.SEEDER, now=60)
+    store.put(TWO, v4(1), Role.LEECHER, now=90, tag="")
+    assert store.sweep(99, swarms=10) == 0
+    assert store.sweep(100, swarms=10) == 9
+    assert listed(store, Role.SEEDER) == [v4(3)]
+    assert store.peer_count == 2
+
+
+def test_the_sweep_goes_on_where_it_stopped(make: Make) -> None:
+    store = make(limits=Limits(peer_ttl_s=100))
+    hashes = [bytes((number,)) * 20 for number in range(10)]
+    store.register(hashes)
+    for info_hash in hashes:
+        store.put(info_hash, v4(1), Role.SEEDER, now=0)
+    assert [store.sweep(200, swarms=4) for _ in range(3)] == [4, 4, 2]
+    assert store.peer_count == 0
+
+
+def test_one_address_has_a_limit_in_a_swarm_and_its_oldest_peer_goes(make: Make) -> None:
+    store = make(limits=Limits(per_address_and_swarm=3))
+    for port in (1, 2, 3):
+        store.put(ONE, v4(1, port), Role.SEEDER, now=port)
+    store.put(ONE, v4(1, 1), Role.SEEDER, now=4)
+    store.put(ONE, v4(1, 4), Role.SEEDER, now=5)
+    assert listed(store, Role.SEEDER) == [v4(1, 1), v4(1, 3), v4(1, 4)]
+
+
+def test_one_address_has_a_limit_over_all_swarms(make: Make) -> None:
+    store = make(limits=Limits(per_address=2))
+    hashes = [bytes((number,)) * 20 for number in range(3)]
+    store.register(hashes)
+    for number, info_hash in enumerate(hashes):
+        store.put(info_hash, v4(1), Role.SEEDER, now=number)
+    assert [store.counts(info_hash).seeders for info_hash in hashes] == [0, 1, 1]
+
+
+def test_a_swarm_has_a_limit_and_the_peer_silent_longest_goes(make: Make) -> None:
+    store = make(limits=Limits(per_swarm=3))
+    for number in (1, 2, 3):
+        store.put(ONE, v4(number), Role.SEEDER, now=number)
+    store.put(ONE, v4(1), Role.SEEDER, now=4)
+    store.put(ONE, v4(4), Role.SEEDER, now=5)
+    assert listed(store, Role.SEEDER) == [v4(1), v4(3), v4(4)]
+
+
+def test_tagged_peers_have_a_limit_of_their_own(make: Make) -> None:
+    store = make(limits=Limits(tagged_per_swarm=2))
+    for number in (1, 2, 3):
+        store.put(ONE, v4(number), Role.SEEDER, now=number, tag="key")
+    assert [peer.endpoint for peer in store.tagged(ONE)] == [v4(2), v4(3)]

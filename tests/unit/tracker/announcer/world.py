@@ -1,0 +1,80 @@
+"""A tracker's rules with a store in memory, a host of one's choice, and a clock that is set by hand."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from llmpt.core.networks import DEFAULT_PEER_CIDRS, Address, CidrSet, HostNetwork
+from llmpt_tracker.announcer import swarms
+from llmpt_tracker.announcer.memory_store import MemoryStore
+from llmpt_tracker.announcer.seeders import Seeders
+from llmpt_tracker.announcer.store import SwarmStore
+from llmpt_tracker.announcer.visibility import Visibility
+from llmpt_tracker.announcer.wire import AnnounceReply, AnnounceRequest, Event, ScrapeEntry
+
+HASH = b"h" * 20
+KEY = "0123456789abcdef0123456789abcdef"
+GATEWAY = "172.18.0.1"
+CONTAINER = HostNetwork(
+    gateways=frozenset({ipaddress.ip_address(GATEWAY)}), on_link=CidrSet.parse("172.18.0.0/16"), in_container=True
+)
+
+
+class World:
+    """`announce("10.0.0.1")` and `peers(…)` as the tracker answers them at `now`."""
+
+    def __init__(self, *, host: HostNetwork | None = None, advertise: str | None = None, own: tuple[str, ...] = ()) -> None:
+        self.now = 1000.0
+        self.store: SwarmStore = MemoryStore()
+        self.store.register([HASH])
+        self.seeders = Seeders()
+        self.visibility = Visibility(
+            allowed=CidrSet.parse(DEFAULT_PEER_CIDRS),
+            seeders=self.seeders,
+            host=host,
+            advertise=ipaddress.ip_address(advertise) if advertise else None,
+            owns=lambda address: str(address) in own,
+        )
+
+    def heartbeat(self) -> None:
+        self.seeders.beat("seeder", key=KEY, report={"port": 6881}, now=self.now)
+
+    def announce(
+        self, source: str, *, port: int = 6881, left: int = 5, event: Event = Event.NONE, at: str | None = None, **more: Any
+    ) -> AnnounceReply:
+        fields: dict[str, Any] = {"info_hash": HASH, "peer_id": b"-XX0000-" + source.encode().ljust(12)[:12]} | more
+        return swarms.announce(
+            self.store,
+            AnnounceRequest(port=port, left=left, event=event, **fields),
+            self.visibility.asker(source),
+            visibility=self.visibility,
+            now=self.now,
+            reached_at=ipaddress.ip_address(at) if at else None,
+        )
+
+    def told(self, source: str, **arguments: Any) -> set[str]:
+        """Announce, and return the peers that the answer holds as `address:port`."""
+        return set(texts(self.announce(source, **arguments)))
+
+    def scrape(self) -> ScrapeEntry:
+        return swarms.scrape(self.store, [HASH], visibility=self.visibility, now=self.now)[HASH]
+
+    def peers(self, asker: str, *, limit: int = 50) -> list[tuple[Address | None, int]]:
+        found = swarms.peers(
+            self.store, HASH, limit, asker=self.visibility.asker(asker), visibility=self.visibility, now=self.now
+        )
+        return [(peer.address, peer.port) for peer in found]
+
+    def addresses(self, asker: str) -> list[str | None]:
+        return [None if address is None else str(address) for address, _ in self.peers(asker)]
+
+
+def texts(reply: AnnounceReply) -> list[str]:
+    """List the peers of a compact answer as `address:port`."""
+    found = []
+    for compact, width in ((reply.peers4, 6), (reply.peers6, 18)):
+        for i in range(0, len(compact), width):
+            endpoint = compact[i : i + width]
+            found.append(f"{ipaddress.ip_address(endpoint[:-2])}:{int.from_bytes(endpoint[-2:], 'big')}")
+    return found
