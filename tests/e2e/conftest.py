@@ -6,13 +6,13 @@ import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import pytest
 
 from tests.support import minilm
 from tests.support.cache_builder import CacheBuilder, git_sha1, lfs_sha256
-from tests.support.compose import Compose, engine
+from tests.support.compose import Compose, engine, keep
 from tests.support.containers import Hub, Tracker, Workstation
 from tests.support.waiting import eventually
 
@@ -50,13 +50,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.e2e)
 
 
+@runtime_checkable
+class HasLogs(Protocol):
+    """A fixture whose containers print something worth keeping."""
+
+    def logs(self) -> str: ...
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    report: Any = yield
+    report = yield
     if report.failed:
-        for fixture in getattr(item, "funcargs", {}).values():
-            if isinstance(fixture, Universe):
-                report.sections.append(("containers", f"what they printed is in {fixture.compose.keep_logs(item.nodeid)}"))
+        printed = [fixture.logs() for fixture in getattr(item, "funcargs", {}).values() if isinstance(fixture, HasLogs)]
+        if printed:
+            report.sections.append(("containers", f"what they printed is in {keep(''.join(printed), item.nodeid)}"))
     return report
 
 
@@ -67,6 +74,9 @@ class Universe:
         self.compose = compose
         self.models = models
         self.hub: Hub
+
+    def logs(self) -> str:
+        return self.compose.logs()
 
     def start(self) -> None:
         """Bring the server and the first workstation up, and wait until everything big is published and seeded."""
@@ -131,14 +141,7 @@ def dummy(hub_cache: Path) -> Model:
 
 @pytest.fixture(scope="module")
 def universe(docker_engine: Any, images: None, hub_cache: Path, dummy: Model) -> Iterator[Universe]:
-    compose = Compose(docker_engine, "compose.yaml", "e2e.yaml", HF_HUB_CACHE=str(hub_cache))
-    made = Universe(compose, (dummy, MINILM))
-    try:
-        try:
-            made.start()
-        except BaseException:
-            compose.keep_logs("universe")
-            raise
+    with Compose(docker_engine, "compose.yaml", "e2e.yaml", HF_HUB_CACHE=str(hub_cache)) as compose:
+        made = Universe(compose, (dummy, MINILM))
+        made.start()
         yield made
-    finally:
-        compose.down()

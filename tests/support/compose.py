@@ -10,6 +10,7 @@ import secrets
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import docker
@@ -40,13 +41,26 @@ def engine() -> Any:
 
 
 class Compose:
-    """A project made of some of the files in compose/, with the environment `settings`."""
+    """A project made of some of the files in compose/, with the environment `settings`.
+
+    A context manager: leaving it removes all that the project has; leaving it by an exception keeps what was printed.
+    """
 
     def __init__(self, client: Any, *files: str, **settings: str) -> None:
         self.client = client
         self.name = f"llmpt-test-{secrets.token_hex(4)}"
         self._files = [argument for file in files for argument in ("--file", str(ROOT / "compose" / file))]
         self._settings = {"LLMPT_TAG": TAG, **settings}
+
+    def __enter__(self) -> Compose:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is not None:
+                keep(self.logs(), self.name)
+        finally:
+            self("down", "--volumes", "--remove-orphans", "--timeout", "10")
 
     def __call__(self, *arguments: str, timeout_s: float = 300) -> str:
         """Run `docker compose` with `arguments`; return what it printed. Raises `AssertionError` with its words."""
@@ -65,25 +79,22 @@ class Compose:
     def stop(self, *services: str) -> None:
         self("stop", *services)
 
-    def down(self) -> None:
-        """Remove everything that the project has: containers, networks, volumes."""
-        self("down", "--volumes", "--remove-orphans", "--timeout", "10")
-
     def container(self, service: str) -> Container:
         labels = [f"com.docker.compose.project={self.name}", f"com.docker.compose.service={service}"]
         (found,) = self.client.containers.list(all=True, filters={"label": labels})
         return found
 
-    def keep_logs(self, test: str) -> Path:
-        """Write what the containers printed into test-logs/; return the file."""
-        path = log_file(test)
-        path.write_text(self("logs") + self("ps", "--all"))
-        return path
+    def logs(self) -> str:
+        """Return what the containers printed, and how they are."""
+        return self("logs") + self("ps", "--all")
 
 
-def log_file(test: str) -> Path:
+def keep(logs: str, name: str) -> Path:
+    """Write what containers printed into test-logs/; return the file."""
     LOGS.mkdir(exist_ok=True)
-    return LOGS / f"{test.replace('/', '_').replace('::', '-')}.log"
+    path = LOGS / f"{name.replace('/', '_').replace('::', '-')}.log"
+    path.write_text(logs)
+    return path
 
 
 def run(command: Sequence[str], *, environ: Mapping[str, str], timeout_s: float = 300) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,147 @@
+"""The server as a user runs it, with published ports, and workstations that reach nothing of it but those (DESIGN D10).
+
+Between two bridge networks the engine lets only published ports through, at the gateway's address, and the server sees its
+own network's gateway in place of every client: as on rootless engines and Docker Desktop.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker.models.containers import Container
+
+from tests.e2e.conftest import MIB, Model
+from tests.support.compose import ROOT, TAG, Compose
+from tests.support.containers import Hub, Tracker, Workstation
+from tests.support.waiting import eventually
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("0.0.0.0", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+class Server:
+    """Nothing but compose.yaml, with free ports in place of the usual ones."""
+
+    def __init__(self, client: Any, cache: Path) -> None:
+        self.http_port, announce_port, peer_port = free_ports(3)
+        self.compose = Compose(
+            client,
+            "compose.yaml",
+            HF_HUB_CACHE=str(cache),
+            LLMPT_REPOS="acme/*",
+            LLMPT_HTTP_PORT=str(self.http_port),
+            LLMPT_ANNOUNCE_PORT=str(announce_port),
+            LLMPT_PEER_PORT=str(peer_port),
+        )
+
+    @property
+    def tracker(self) -> Tracker:
+        return Tracker(self.compose.container("tracker"), port=self.http_port)
+
+    def logs(self) -> str:
+        return self.compose.logs()
+
+    def seeders_of(self, model: Model) -> int:
+        return min((one["seeders"] for one in self.tracker.catalogue(repo_id=model.repo_id)), default=0)
+
+
+class Floor:
+    """Another bridge network, with a stand-in for the Hub and workstations that know the server by the gateway's address."""
+
+    def __init__(self, client: Any, server: Server, cache: Path) -> None:
+        self._client, self._server, self._cache = client, server, cache
+        self._stack = ExitStack()
+        self._containers: list[Container] = []
+
+    def __enter__(self) -> Floor:
+        self._network = self._client.networks.create(f"llmpt-test-{secrets.token_hex(4)}", driver="bridge")
+        self._stack.callback(self._network.remove)
+        self._network.reload()
+        self.gateway = self._network.attrs["IPAM"]["Config"][0]["Gateway"]
+        serve = ["python", "/hub.py", "--cache", "/cache", "--port", "8080", "--refuse-bytes-over", str(MIB)]
+        files = {
+            str(ROOT / "tests/support/hub.py"): {"bind": "/hub.py", "mode": "ro"},
+            str(self._cache): {"bind": "/cache", "mode": "ro"},
+        }
+        self.hub = Hub(self._run("hub", command=serve, volumes=files))
+        eventually(lambda: self.hub.container.logs(), what="the Hub's ready line")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def logs(self) -> str:
+        return "".join(f"--- {one.name}\n{one.logs().decode()}" for one in self._containers)
+
+    def workstation(self, name: str) -> Workstation:
+        environment = {
+            "LLMPT_TRACKER": f"http://{self.gateway}:{self._server.http_port}",
+            "HF_ENDPOINT": f"http://{self.hub.container.name}:8080",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+        made = Workstation(self._run(name, environment=environment))
+        eventually(lambda: b"ready at" in made.container.logs(), timeout_s=30, what="the agent's ready line")
+        return made
+
+    def _run(self, name: str, **options: Any) -> Container:
+        container: Container = self._client.containers.create(
+            f"llmpt-node:{TAG}",
+            name=f"{self._network.name}-{name}",
+            network=self._network.name,
+            init=True,
+            **options,
+        )
+        self._stack.callback(container.remove, force=True, v=True)
+        self._containers.append(container)
+        container.start()
+        return container
+
+
+@pytest.fixture(scope="module")
+def server(docker_engine: Any, images: None, hub_cache: Path, dummy: Model) -> Iterator[Server]:
+    made = Server(docker_engine, hub_cache)
+    with made.compose:
+        made.compose.up()
+        eventually(lambda: made.seeders_of(dummy), timeout_s=60, what="a seeder for the model")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def floor(docker_engine: Any, server: Server, hub_cache: Path) -> Iterator[Floor]:
+    with Floor(docker_engine, server, hub_cache) as made:
+        yield made
+
+
+def test_a_machine_that_reaches_only_published_ports_downloads_from_the_swarm(floor: Floor, dummy: Model) -> None:
+    ann = floor.workstation("ann")
+    ann.download(dummy.repo_id)
+    assert floor.hub.byte_gets() == Counter(list(dummy.small))
+    (record,) = ann.downloads(dummy.repo_id).values()
+    assert (record["outcome"], record["bytes_from_lan"]) == ("done", dummy.swarm_bytes)
+    assert {peer.rpartition(":")[0] for peer in record["bytes_by_peer"]} == {floor.gateway}
+
+
+def test_machines_that_all_seem_to_be_the_gateway_still_find_each_other(server: Server, floor: Floor, dummy: Model) -> None:
+    bob = floor.workstation("bob")
+    bob.download(dummy.repo_id)
+    eventually(lambda: server.seeders_of(dummy) >= 2, timeout_s=30, what="bob among the seeders")
+    server.compose.stop("seeder")
+    floor.hub.forget()
+    cleo = floor.workstation("cleo")
+    cleo.download(dummy.repo_id)
+    assert floor.hub.byte_gets() == Counter(list(dummy.small))
+    (record,) = cleo.downloads(dummy.repo_id).values()
+    assert (record["outcome"], record["bytes_from_lan"]) == ("done", dummy.swarm_bytes)
