@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from llmpt.tracker_client import Torrent, TrackerClient
 
+    __version__: str
+
 __all__ = ["Torrent", "TrackerClient", "__version__", "disable_p2p", "enable_p2p", "is_enabled"]
 
 
@@ -41,13 +43,15 @@ def is_enabled() -> bool:
     return _boot.waiting() or (patch is not None and bool(patch.is_enabled()))
 
 
-def __getattr__(name: str) -> object:
-    if name in ("Torrent", "TrackerClient"):
-        from llmpt import tracker_client
+if not TYPE_CHECKING:  # a type checker shall go on noticing names that don't exist
 
-        return getattr(tracker_client, name)
-    if name == "__version__":
-        from importlib.metadata import version
+    def __getattr__(name):
+        if name in ("Torrent", "TrackerClient"):
+            from llmpt import tracker_client
 
-        return version("llmpt")
-    raise AttributeError(f"module 'llmpt' has no attribute {name!r}")
+            return getattr(tracker_client, name)
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("llmpt")
+        raise AttributeError(f"module 'llmpt' has no attribute {name!r}")

@@ -80,6 +80,7 @@ class Download:
         self._bar = Bar(library, filename=call.filename, total=call.size, tqdm_class=tqdm_class)
         self._descriptor: int | None = None
         self._fresh = False  # the temporary file did not exist before
+        self._held = False  # it is locked, and ours until `close`
         self.begun = False  # bytes have flowed
 
     def run(self) -> bool:
@@ -139,9 +140,14 @@ class Download:
             found = os.fstat(self._descriptor)
             if not stat.S_ISREG(found.st_mode) or not self._is_mine(self._temporary):
                 return False
+            self._held = True
             if found.st_size > self._call.size:
                 os.ftruncate(self._descriptor, self._call.size)
-        except OSError:  # in use, moved away in the meantime, a file system without locks, a full or read-only one
+        except BlockingIOError:  # in use
+            return False
+        except OSError:  # moved away in the meantime, a file system without locks, a full or read-only one
+            self._held = self._fresh
+            self._remove()
             return False
         return True
 
@@ -190,5 +196,5 @@ class Download:
         return (mine.st_dev, mine.st_ino) == (named.st_dev, named.st_ino)
 
     def _remove(self) -> None:
-        if self._is_mine(self._temporary):
+        if self._held and self._is_mine(self._temporary):
             self._temporary.unlink(missing_ok=True)

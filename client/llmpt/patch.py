@@ -170,10 +170,11 @@ class Hook:
         if call is None:
             return self._originals[name](*args, **kwargs)
         token = _call.set(call)
+        self._guarded(self._summary.begin)
         try:
-            with self._summary.download():
-                result = self._originals[name](*args, **kwargs)
+            result = self._originals[name](*args, **kwargs)
         finally:
+            self._guarded(self._summary.end)
             _call.reset(token)
         if call.served is not None and isinstance(result, str):
             self._guarded(call.served.report, result)
@@ -192,7 +193,7 @@ class Hook:
         download = None if call is None else self._guarded(self._new_download, call, args, kwargs)
         if call is None or download is None:
             result = original(*args, **kwargs)
-            self._count(call)
+            self._guarded(self._count, call)
             return result
         try:
             if self._guarded(download.run):
@@ -204,7 +205,7 @@ class Hook:
                 args = ()
             result = original(*args, **kwargs)
             self._guarded(download.discard)
-            self._count(call, after_lan=download.begun)
+            self._guarded(self._count, call, download.begun)
             return result
         finally:
             self._guarded(download.close)
@@ -256,7 +257,7 @@ class Hook:
             tqdm_class=asked.get("tqdm_class"),
         )
 
-    def _count(self, call: Call | None, *, after_lan: bool = False) -> None:
+    def _count(self, call: Call | None, after_lan: bool = False) -> None:
         if call is not None:
             self._summary.from_hub(call.size, after_lan=after_lan)
 

@@ -55,25 +55,23 @@ class Summary:
         self.flush()
         atexit.unregister(self.flush)
 
-    @contextmanager
-    def download(self) -> Iterator[None]:
-        """A download is under way: nothing is said meanwhile."""
+    def begin(self) -> None:
+        """A download is under way: nothing is said until as many have ended as began."""
         with self._mine():
             self._tally.active += 1
             self._stop_timer()
-        try:
-            yield
-        finally:
-            with self._mine():
-                self._tally.active = max(0, self._tally.active - 1)
-                if self._tally.active == 0 and (self._tally.hub_bytes or self._worth_saying()):
-                    self._stop_timer()
-                    self._timer = threading.Timer(self._moment_s, self._after_a_moment)
-                    self._timer.daemon = True
-                    try:
-                        self._timer.start()
-                    except RuntimeError:
-                        pass  # no thread to be had, as when the program is ending: it is said at the very end
+
+    def end(self) -> None:
+        with self._mine():
+            self._tally.active = max(0, self._tally.active - 1)
+            if self._tally.active == 0 and (self._tally.hub_bytes or self._worth_saying()):
+                self._stop_timer()
+                self._timer = threading.Timer(self._moment_s, self._after_a_moment)
+                self._timer.daemon = True
+                try:
+                    self._timer.start()
+                except RuntimeError:
+                    self._timer = None  # no thread to be had, as when the program is ending: it is said at the very end
 
     @contextmanager
     def lan_transfer(self) -> Iterator[None]:

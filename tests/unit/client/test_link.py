@@ -1,0 +1,184 @@
+"""The hook's side of the socket: what becomes of each thing that an agent may say, or not say."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from llmpt.agent import link as module
+from llmpt.agent import messages
+from llmpt.agent.link import Link, Outcome, Progress
+from llmpt.agent.messages import FetchRequest, LineReader
+from llmpt.core.errors import AgentUnavailable
+from llmpt.settings import ClientSettings
+
+REQUEST = FetchRequest("http://t:1", "a" * 64, 5, "model", "org/m", "main", "f", "/p", 1, 2, "/d", False)
+Answer = Callable[[socket.socket], None]
+
+
+@pytest.fixture
+def environ() -> Iterator[dict[str, str]]:
+    folder = tempfile.mkdtemp(prefix="llmpt-")  # short enough for a socket's path
+    yield {"XDG_RUNTIME_DIR": folder, "PATH": "", "XDG_CONFIG_HOME": folder, "LLMPT_STALL_TIMEOUT": "0.1"}
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def agent(environ: dict[str, str], answer: Answer) -> Iterator[list[messages.Message | None]]:
+    """Answer one connection."""
+    asked: list[messages.Message | None] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(messages.socket_path(environ)))
+        listener.listen()
+        listener.settimeout(10)
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                asked.append(LineReader(connection).read(timeout_s=5))
+                answer(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield asked
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
+
+def saying(*lines: dict[str, object] | bytes) -> Answer:
+    def answer(connection: socket.socket) -> None:
+        for line in lines:
+            connection.sendall(line if isinstance(line, bytes) else messages.encode(line))
+
+    return answer
+
+
+def make_link(environ: dict[str, str], *, start: list[str] | None = None) -> Link:
+    return Link(ClientSettings.read(environ), environ=environ, start_command=start)
+
+
+PROGRESS = {"event": "progress", "bytes": 3, "rate_bytes_s": 2, "peers": 1}
+
+
+@pytest.mark.parametrize(
+    ("lines", "outcome"),
+    [
+        ([{"event": "refused", "reason": "nobody has it"}], Outcome(False, reason="nobody has it")),
+        ([PROGRESS, {"event": "failed", "reason": "gone"}], Outcome(False, begun=True, reason="gone")),
+        ([{"event": "failed"}], Outcome(False, reason="no reason given")),
+        ([PROGRESS, {"event": "done", "moved": True, "bytes_from_lan": 5, "peers": 2}],
+         Outcome(True, moved=True, begun=True, bytes_from_lan=5, peers=2)),
+        ([{"event": "done", "moved": "yes", "bytes_from_lan": -1, "peers": True}], Outcome(True, begun=True, peers=1)),
+        ([PROGRESS, {"event": "of a later version"}, {"event": "refused", "reason": "x"}],
+         Outcome(False, begun=True, reason="x")),
+        ([], Outcome(False, reason="the agent has gone away")),
+        ([PROGRESS], Outcome(False, begun=True, reason="the agent has gone away")),
+        ([b"\xff\n"], Outcome(False, reason="not a line of JSON")),
+        ([b'{"v":9}\n'], Outcome(False, reason="version 9 of the agent's protocol, where 1 is spoken")),
+    ],
+)  # fmt: skip
+def test_each_answer_has_its_outcome(environ: dict[str, str], lines: list[dict[str, object] | bytes], outcome: Outcome) -> None:
+    seen: list[Progress] = []
+    with agent(environ, saying(*lines)) as asked:
+        assert make_link(environ).fetch(REQUEST, on_progress=seen.append) == outcome
+    assert asked == [{"v": 1, **REQUEST.message()}]
+    assert seen == [Progress(3, 2, 1)] * (PROGRESS in lines)
+
+
+def test_a_silent_agent_is_given_up(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SILENCE_MARGIN_S", 0.1)
+    released = threading.Event()
+
+    def say_nothing(connection: socket.socket) -> None:
+        released.wait(10)
+
+    with agent(environ, say_nothing):
+        assert make_link(environ).fetch(REQUEST, on_progress=print) == Outcome(False, reason="the agent is silent")
+        released.set()
+
+
+def test_an_interrupted_fetch_closes_the_connection(environ: dict[str, str]) -> None:
+    closed: list[bytes] = []
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(messages.encode(PROGRESS))
+        connection.settimeout(5)
+        closed.append(connection.recv(1))
+
+    def interrupt(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with agent(environ, answer), pytest.raises(KeyboardInterrupt):
+        make_link(environ).fetch(REQUEST, on_progress=interrupt)
+    assert closed == [b""]
+
+
+def test_a_request_has_one_reply(environ: dict[str, str]) -> None:
+    with agent(environ, saying({"event": "status", "pid": 7})) as asked:
+        assert make_link(environ).ask({"op": "status"})["pid"] == 7
+    assert asked == [{"v": 1, "op": "status"}]
+
+
+def test_asking_starts_no_agent(environ: dict[str, str]) -> None:
+    with pytest.raises(AgentUnavailable, match="no agent is running"):
+        make_link(environ, start=["/nowhere/to/be/found"]).ask({"op": "status"})
+
+
+def test_telling_where_a_file_lies_raises_for_nobody(environ: dict[str, str]) -> None:
+    make_link(environ).landed(etag="a" * 64, path="/x", tracker="http://t:1")
+    with agent(environ, saying({"event": "ok"})) as asked:
+        make_link(environ).landed(etag="a" * 64, path="/x", tracker="http://t:1")
+    assert asked == [{"v": 1, "op": "landed", "etag": "a" * 64, "path": "/x", "tracker": "http://t:1"}]
+
+
+def test_after_a_failed_start_there_is_no_other_for_a_while(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    link = make_link(environ, start=["/nowhere/to/be/found"])
+    reasons = [link.fetch(REQUEST, on_progress=print).reason for _ in range(3)]
+    assert reasons[0] == "/nowhere/to/be/found cannot be run: No such file or directory"
+    assert set(reasons[1:]) == {"no agent is running, and the last try to start one failed"}
+    assert len(caplog.records) == 1
+    monkeypatch.setattr(module, "RETRY_START_AFTER_S", 0)
+    assert link.fetch(REQUEST, on_progress=print).reason == reasons[0]
+
+
+def test_a_failure_noted_before_the_last_reboot_holds_nobody_back(environ: dict[str, str]) -> None:
+    messages.start_lock_path(environ).write_text(f"{1e12:030.6f}")
+    reason = make_link(environ, start=["/nowhere/to/be/found"]).fetch(REQUEST, on_progress=print).reason
+    assert reason.startswith("/nowhere/to/be/found cannot be run")
+
+
+def test_a_start_command_that_ends_badly_says_why(environ: dict[str, str]) -> None:
+    command = [sys.executable, "-S", "-c", "import sys; sys.exit('first line\\nthe tracker is not set')"]
+    assert make_link(environ, start=command).fetch(REQUEST, on_progress=print).reason == "the tracker is not set"
+
+
+def test_without_libtorrent_the_agent_of_another_environment_is_started(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    program = tmp_path / "llmpt"
+    program.write_text('#!/bin/sh\necho "$@" for "$LLMPT_TRACKER" >&2\nexit 1\n')
+    program.chmod(0o755)
+    environ |= {"PATH": str(tmp_path), "LLMPT_TRACKER": "http://server:8000"}
+    assert make_link(environ).fetch(REQUEST, on_progress=print).reason == "agent start for http://server:8000"
+
+
+def test_an_environment_without_libtorrent_cannot_start_its_own(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    environ["PATH"] = str(Path(sys.executable).parent)
+    assert "this Python has no libtorrent" in make_link(environ).fetch(REQUEST, on_progress=print).reason
+
+
+def test_a_runtime_folder_that_is_not_ours_is_the_ordinary_path(environ: dict[str, str], tmp_path: Path) -> None:
+    (Path(environ["XDG_RUNTIME_DIR"]) / "llmpt").symlink_to(tmp_path)
+    assert "not a folder of this user" in make_link(environ).fetch(REQUEST, on_progress=print).reason

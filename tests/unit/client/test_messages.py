@@ -1,0 +1,131 @@
+"""The language of hook and agent, and the folder where they meet."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from llmpt.agent import messages
+from llmpt.agent.messages import FetchRequest, LineReader
+from llmpt.core.errors import AgentUnavailable, InvalidInput
+
+REQUEST = FetchRequest(
+    tracker="http://server:8000",
+    etag="a" * 64,
+    size=5,
+    repo_type="model",
+    repo_id="org/model",
+    revision="main",
+    filename="wéights\udcff.bin",
+    path="/cache/tmp\udcff",
+    dev=1,
+    ino=2,
+    destination="/cache/blob",
+    replace=False,
+)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_a_request_survives_the_wire_with_paths_that_are_no_text() -> None:
+    assert FetchRequest.parse(messages.decode(messages.encode(REQUEST.message()))) == REQUEST
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"etag": "a" * 63}, {"size": 0}, {"size": -1}, {"size": True}, {"path": "tmp"}, {"destination": "./x"}, {"replace": 1}],
+)
+def test_a_request_that_cannot_be_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput):
+        FetchRequest.parse({**REQUEST.message(), **change})
+
+
+@pytest.mark.parametrize("name", ["tracker", "ino", "replace"])
+def test_a_request_without_a_field_is_refused_by_name(name: str) -> None:
+    message = REQUEST.message()
+    del message[name]
+    with pytest.raises(InvalidInput, match=name):
+        FetchRequest.parse(message)
+
+
+@pytest.mark.parametrize("line", [b"", b"[1]", b"null", b"{", b"\xff\xfe", b'{"v":1' * 3, b"[" * 100_000])
+def test_what_is_no_message_is_refused(line: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        messages.decode(line)
+
+
+@pytest.mark.parametrize("line", [b'{"op":"status"}', b'{"v":2,"op":"status"}', b'{"v":"1"}'])
+def test_another_version_of_the_protocol_is_refused_as_such(line: bytes) -> None:
+    with pytest.raises(InvalidInput, match="version"):
+        messages.decode(line)
+
+
+def test_messages_come_whole_however_the_bytes_arrive(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    reader = LineReader(ours)
+    data = messages.encode({"event": "a"}) + messages.encode({"event": "b"})
+    theirs.sendall(data[:5])
+    with pytest.raises(TimeoutError):
+        reader.read(timeout_s=0.01)
+    theirs.sendall(data[5:])
+    assert [message["event"] for message in (reader.read(timeout_s=1), reader.read(timeout_s=1)) if message] == ["a", "b"]
+    theirs.close()
+    assert reader.read(timeout_s=1) is None
+
+
+def test_a_line_without_end_is_refused(pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "MAX_LINE_BYTES", 100)
+    ours, theirs = pair
+    theirs.sendall(b"x" * 200)
+    with pytest.raises(InvalidInput, match="100 bytes"):
+        LineReader(ours).read(timeout_s=1)
+
+
+def test_the_folder_is_made_for_its_user_alone(tmp_path: Path) -> None:
+    base = tmp_path / "run"
+    folder = messages.runtime_dir({"XDG_RUNTIME_DIR": str(base)})
+    assert folder == base / "llmpt"
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_others_could_enter_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "llmpt").mkdir(mode=0o755)
+    assert messages.runtime_dir({"XDG_RUNTIME_DIR": str(tmp_path)}).stat().st_mode & 0o777 == 0o700
+
+
+def test_a_symbolic_link_in_its_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "llmpt").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(AgentUnavailable, match="not a folder of this user"):
+        messages.runtime_dir({"XDG_RUNTIME_DIR": str(tmp_path)})
+
+
+@pytest.mark.parametrize("base", ["", "relative/run", "/proc/nothing"])
+def test_without_a_runtime_dir_of_ones_own_it_is_in_tmp(base: str) -> None:
+    assert messages.runtime_dir({"XDG_RUNTIME_DIR": base}) == Path(f"/tmp/llmpt-{os.getuid()}")
+
+
+def test_a_path_that_is_too_long_for_a_socket_names_the_variable(tmp_path: Path) -> None:
+    with pytest.raises(AgentUnavailable, match="XDG_RUNTIME_DIR"):
+        messages.socket_path({"XDG_RUNTIME_DIR": str(tmp_path / ("x" * 100))})
+
+
+def test_all_of_it_lies_in_one_folder(tmp_path: Path) -> None:
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    paths = [messages.socket_path(environ), messages.log_path(environ), messages.start_lock_path(environ)]
+    assert {path.parent for path in paths} == {tmp_path / "llmpt"}
+    assert len(set(paths)) == 3
+
+
+def test_changing_a_request_makes_another_message() -> None:
+    assert replace(REQUEST, size=6).message()["size"] == 6

@@ -1,0 +1,377 @@
+"""The hook's rules, against a small library with the shape of huggingface_hub's and an agent's link that does as told."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmpt import patch
+from llmpt.agent.link import Outcome, Progress
+from llmpt.agent.messages import FetchRequest
+from llmpt.download import Call
+from llmpt.settings import ClientSettings
+from llmpt.summary import Summary
+
+ETAG = "a" * 64
+SIZE = 2 << 20
+
+# Functions call each other by global name, as the library's do.
+LIBRARY = """
+import logging
+from pathlib import Path
+
+logger = logging.getLogger("huggingface_hub.file_download")
+metadata = ("http://hub/f", ETAG, "c" * 40, SIZE, None, None)
+asked, fetched, answer = [], [], None
+
+class tqdm:
+    def __init__(self, **looks): pass
+    def __enter__(self): return self
+    def __exit__(self, *_): pass
+    def update(self, n): pass
+
+def _get_metadata_or_catch_error(*, repo_id, filename, repo_type, revision):
+    return metadata
+
+def _download_to_tmp_and_move(
+    incomplete_path, destination_path, url_to_download, headers, expected_size, filename, force_download, etag
+):
+    if destination_path.exists() and not force_download:
+        return
+    fetched.append(sorted(path.name for path in incomplete_path.parent.iterdir()))
+    if answer is not None:
+        raise answer
+    destination_path.write_bytes(b"from the hub")
+
+def _chmod_and_move(src, dst):
+    src.replace(dst)
+
+def _hf_hub_download_to_cache_dir(*, cache_dir, repo_id, repo_type, revision, filename, force_download=False):
+    url, etag, commit, size, *_, error = _get_metadata_or_catch_error(
+        repo_id=repo_id, filename=filename, repo_type=repo_type, revision=revision
+    )
+    blob = Path(cache_dir) / etag
+    _download_to_tmp_and_move(
+        incomplete_path=Path(str(blob) + ".incomplete"), destination_path=blob, url_to_download=url, headers={},
+        expected_size=size, filename=filename, force_download=force_download, etag=etag,
+    )
+    return str(blob)
+
+def _hf_hub_download_to_local_dir(*, cache_dir, repo_id, repo_type, revision, filename, force_download=False):
+    path = _hf_hub_download_to_cache_dir(cache_dir=cache_dir, repo_id=repo_id, repo_type=repo_type, revision=revision,
+                                         filename=filename, force_download=force_download)
+    return path or (_get_metadata_or_catch_error, _download_to_tmp_and_move)
+"""
+
+
+class Agent:
+    """Stands in for `Link`."""
+
+    def __init__(self) -> None:
+        self.fetches: list[FetchRequest] = []
+        self.told: list[tuple[str, str, str]] = []
+        self.answer: Callable[[FetchRequest, Callable[[Progress], None]], Outcome] = self.serve
+
+    def fetch(self, request: FetchRequest, *, on_progress: Callable[[Progress], None]) -> Outcome:
+        self.fetches.append(request)
+        return self.answer(request, on_progress)
+
+    def landed(self, *, etag: str, path: str, tracker: str) -> None:
+        self.told.append((etag, path, tracker))
+
+    def serve(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+        os.truncate(request.path, request.size)
+        Path(request.path).replace(request.destination)
+        return Outcome(True, moved=True, begun=True, bytes_from_lan=request.size, peers=1)
+
+    def refuse(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+        return Outcome(False, reason="nobody has it")
+
+    def break_off(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+        Path(request.path).write_bytes(b"some")
+        on_progress(Progress(4, 1, 1))
+        return Outcome(False, begun=True, reason="gone")
+
+
+@pytest.fixture
+def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
+    agent = Agent()
+    monkeypatch.setattr(patch, "Link", lambda settings, *, environ: agent)
+    return agent
+
+
+@pytest.fixture
+def library() -> Iterator[Any]:
+    module = types.ModuleType("file_download")
+    vars(module).update(ETAG=ETAG, SIZE=SIZE)
+    exec(compile(LIBRARY, "file_download", "exec"), vars(module))
+    patch.disable()
+    yield module
+    patch.disable()
+
+
+@pytest.fixture
+def download(library: Any, agent: Agent, tmp_path: Path) -> Callable[..., Path]:
+    settings = ClientSettings.read({"LLMPT_TRACKER": "http://server:8000", "XDG_CONFIG_HOME": str(tmp_path), "LLMPT_QUIET": "1"})
+    assert patch.install(library, settings=settings)
+    (tmp_path / "blobs").mkdir()
+
+    def download(**more: Any) -> Path:
+        return Path(
+            library._hf_hub_download_to_cache_dir(
+                cache_dir=tmp_path / "blobs", repo_id="org/m", repo_type="model", revision="main", filename="w.bin", **more
+            )
+        )
+
+    return download
+
+
+Download = Callable[..., Path]
+
+
+def test_a_file_of_the_lan_is_not_fetched(download: Download, library: Any, agent: Agent) -> None:
+    path = download()
+    assert path.stat().st_size == SIZE
+    assert [(asked.etag, asked.revision, asked.filename) for asked in agent.fetches] == [(ETAG, "main", "w.bin")]
+    assert not library.fetched
+    assert not agent.told, "the agent put it there itself"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("etag", "size"),
+    [(ETAG, 0), (ETAG, None), (ETAG, (1 << 20) - 1), ("A" * 64, SIZE), ("W/abc", SIZE), ("a" * 32, SIZE), ("../x", SIZE)],
+)
+def test_the_agent_is_not_asked_for_what_has_no_swarm(
+    download: Download, library: Any, agent: Agent, etag: str, size: int | None
+) -> None:
+    library.metadata = ("http://hub/f", etag.replace("/", "_"), "c" * 40, size, None, None)
+    download()
+    assert not agent.fetches
+    assert len(library.fetched) == 1
+
+
+def test_a_file_whose_size_or_etag_is_told_in_two_ways_is_left_to_the_library(
+    download: Download, library: Any, agent: Agent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for expected_size, etag in [(SIZE + 1, ETAG), (SIZE, "b" * 64)]:
+        token = patch._call.set(Call("model", "org/m", "main", "w.bin", ETAG, "c" * 40, SIZE))
+        library._download_to_tmp_and_move(
+            tmp_path / "x.incomplete", tmp_path / "x", "url", {}, expected_size, "w.bin", True, etag=etag
+        )
+        patch._call.reset(token)
+    assert not agent.fetches
+    assert len(library.fetched) == 2
+
+
+def test_a_call_that_the_hook_does_not_understand_is_the_librarys(download: Download, library: Any, agent: Agent) -> None:
+    with pytest.raises(TypeError):
+        library._download_to_tmp_and_move("too few")
+    assert not agent.fetches
+
+
+def test_what_is_refused_leaves_nothing_for_the_library_to_find(download: Download, library: Any, agent: Agent) -> None:
+    agent.answer = agent.refuse
+    assert download().read_bytes() == b"from the hub"
+    assert library.fetched == [[]]
+
+
+def test_what_arrived_stays_until_the_library_has_the_file(download: Download, library: Any, agent: Agent) -> None:
+    agent.answer = agent.break_off
+    library.answer = OSError("the Hub is down, too")
+    with pytest.raises(OSError, match="the Hub is down"):
+        download()
+    (left,) = library.fetched[0]
+    assert left == Path(agent.fetches[0].path).name
+    library.answer = None
+    path = download()
+    assert agent.fetches[0].path == agent.fetches[1].path
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_interrupted_download_keeps_what_arrived(download: Download, library: Any, agent: Agent) -> None:
+    def interrupt(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+        Path(request.path).write_bytes(b"some")
+        raise KeyboardInterrupt
+
+    agent.answer = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        download()
+    assert Path(agent.fetches[0].path).read_bytes() == b"some"
+    assert not library.fetched
+    agent.answer = agent.serve
+    assert download().stat().st_size == SIZE
+
+
+def test_a_temporary_file_in_use_is_left_alone(download: Download, library: Any, agent: Agent) -> None:
+    agent.answer = agent.break_off
+    library.answer = OSError("down")
+    with pytest.raises(OSError, match="down"):
+        download()
+    library.answer = None
+    with Path(agent.fetches[0].path).open("rb+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        download()
+        assert len(agent.fetches) == 1
+        assert held.read() == b"some"
+    assert Path(agent.fetches[0].path).exists()
+
+
+def test_without_locks_nothing_is_risked_and_nothing_left(
+    download: Download, library: Any, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert download().read_bytes() == b"from the hub"
+    assert library.fetched == [[]]
+    assert not agent.fetches
+
+
+@pytest.mark.parametrize("trap", ["symlink", "folder"])
+def test_nothing_is_written_through_what_is_no_file(
+    download: Download, library: Any, agent: Agent, tmp_path: Path, trap: str
+) -> None:
+    agent.answer = agent.refuse
+    download(force_download=True)
+    name = Path(agent.fetches[0].path)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    if trap == "symlink":
+        name.symlink_to(victim)
+    else:
+        name.mkdir()
+    agent.answer = agent.serve
+    download(force_download=True)
+    assert len(agent.fetches) == 1
+    assert victim.read_bytes() == b"precious"
+
+
+def test_a_leftover_that_is_too_long_is_cut(download: Download, library: Any, agent: Agent) -> None:
+    agent.answer = agent.break_off
+    library.answer = OSError("down")
+    with pytest.raises(OSError, match="down"):
+        download()
+    os.truncate(agent.fetches[0].path, SIZE + 5)
+
+    def look(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+        assert Path(request.path).stat().st_size == SIZE
+        return agent.serve(request, on_progress)
+
+    agent.answer = look
+    assert download().stat().st_size == SIZE
+
+
+def test_the_umask_gives_the_mode(download: Download, library: Any, agent: Agent) -> None:
+    before = os.umask(0o027)
+    try:
+        assert download().stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
+
+
+def test_an_existing_file_is_replaced_by_the_hook_and_never_by_the_agent(download: Download, library: Any, agent: Agent) -> None:
+    def serve_in_place(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+        assert request.replace
+        os.truncate(request.path, request.size)
+        return Outcome(True, moved=False, begun=True, peers=1)
+
+    path = download()
+    agent.answer = serve_in_place
+    assert download(force_download=True) == path
+    assert agent.told == [(ETAG, str(path), "http://server:8000")]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_that_the_library_moves_on_is_reported_where_it_lies(
+    download: Download, library: Any, agent: Agent, tmp_path: Path
+) -> None:
+    patched = library._download_to_tmp_and_move
+
+    def into_shared_store(*, destination_path: Path, **more: Any) -> None:
+        patched(destination_path=destination_path, **more)
+        destination_path.rename(tmp_path / "shared")
+        destination_path.symlink_to(tmp_path / "shared")
+
+    library._download_to_tmp_and_move = into_shared_store
+    assert download().is_symlink()
+    assert agent.told == [(ETAG, str(tmp_path / "shared"), "http://server:8000")]
+
+
+@pytest.mark.parametrize("lie", ["moved", "whole"])
+def test_an_agent_that_lies_is_not_believed(download: Download, library: Any, agent: Agent, lie: str) -> None:
+    def answer(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+        if lie == "moved":
+            os.truncate(request.path, request.size)
+        return Outcome(True, moved=lie == "moved", begun=True, peers=1)
+
+    agent.answer = answer
+    path = download()
+    assert path.read_bytes() == b"from the hub"
+    assert list(path.parent.iterdir()) == [path]
+    assert not agent.told
+
+
+@pytest.mark.parametrize("where", ["fetch", "report", "count"])
+def test_our_own_bugs_are_logged_and_hurt_nobody(
+    download: Download, library: Any, agent: Agent, where: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*args: Any, **kwargs: Any) -> Any:
+        raise ZeroDivisionError("ours")
+
+    agent.answer = bug if where == "fetch" else (lambda *_: Outcome(False))
+    monkeypatch.setattr(agent, "landed", bug)
+    if where == "report":
+        monkeypatch.setattr("llmpt.download.Served.report", bug)
+        agent.answer = agent.serve
+    if where == "count":
+        monkeypatch.setattr(Summary, "from_hub", bug)
+    assert download().exists()
+    assert "this is a bug of llmpt" in caplog.text
+
+
+def test_each_decision_is_one_line(download: Download, library: Any, agent: Agent, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="llmpt")
+    agent.answer = agent.refuse
+    download(force_download=True)
+    agent.answer = agent.break_off
+    download(force_download=True)
+    agent.answer = agent.serve
+    download(force_download=False).unlink()
+    download()
+    said = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "llmpt"]
+    assert said == [
+        ("DEBUG", "w.bin: not from the LAN (nobody has it)"),
+        ("WARNING", "w.bin: the LAN broke off (gone); fetching it the ordinary way"),
+        ("INFO", "w.bin: 2097152 bytes from the LAN"),
+    ]
+
+
+def test_a_new_tracker_holds_from_the_next_file_on(download: Download, library: Any, agent: Agent, tmp_path: Path) -> None:
+    download().unlink()
+    other = ClientSettings.read({"LLMPT_TRACKER": "http://other:8000", "XDG_CONFIG_HOME": str(tmp_path)})
+    assert patch.install(library, settings=other)
+    download()
+    assert [asked.tracker for asked in agent.fetches] == ["http://server:8000", "http://other:8000"]
+
+
+def test_what_another_wrapped_stays_wrapped_and_passes_through(download: Download, library: Any, agent: Agent) -> None:
+    ours = library._download_to_tmp_and_move
+
+    def theirs(*args: Any, **kwargs: Any) -> Any:
+        return ours(*args, **kwargs)
+
+    library._download_to_tmp_and_move = theirs
+    patch.disable()
+    assert library._download_to_tmp_and_move is theirs
+    assert download().read_bytes() == b"from the hub"
+    assert not agent.fetches

@@ -1,0 +1,143 @@
+"""The line at the end: when it is said, and what it says."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from llmpt.summary import Summary, human_bytes, write_to_stderr
+from tests.support.waiting import eventually
+
+
+@contextmanager
+def downloading(summary: Summary) -> Iterator[None]:
+    summary.begin()
+    yield
+    summary.end()
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_it_says_how_much_came_from_where() -> None:
+    said: list[str] = []
+    clock = Clock()
+    summary = Summary(said.append, clock=clock)
+    with downloading(summary):
+        with summary.lan_transfer():
+            clock.now += 2
+        clock.now += 60  # the rate is that of the transfer, not of the program
+        summary.from_lan(91_300_000, machines=1)
+        summary.from_hub(700_000)
+    summary.close()
+    assert said == ["llmpt: 91.3 MB from the LAN (1 machine, 45.6 MB/s), 700 kB from the Hub"]
+
+
+def test_concurrent_transfers_share_their_time() -> None:
+    said: list[str] = []
+    clock = Clock()
+    summary = Summary(said.append, clock=clock)
+    with summary.lan_transfer(), summary.lan_transfer():
+        clock.now += 2
+    summary.from_lan(1000, machines=2)
+    summary.from_lan(1000, machines=3)
+    summary.close()
+    assert said == ["llmpt: 2.0 kB from the LAN (3 machines, 1.0 kB/s)"]
+
+
+def test_nothing_is_said_of_what_came_from_the_hub_alone() -> None:
+    said: list[str] = []
+    summary = Summary(said.append)
+    summary.from_hub(10**9)
+    summary.flush()
+    summary.from_lan(1000, machines=0)
+    summary.close()
+    assert said == ["llmpt: 1.0 kB from the LAN"], "and what was passed over in silence is not counted later"
+
+
+def test_a_transfer_that_broke_off_is_told() -> None:
+    said: list[str] = []
+    summary = Summary(said.append)
+    summary.from_hub(5, after_lan=True)
+    summary.close()
+    assert said == ["llmpt: 5 B from the Hub, the LAN broke off in the middle of a file"]
+
+
+def test_it_is_said_once_a_moment_after_the_last_download() -> None:
+    said: list[str] = []
+    summary = Summary(said.append, moment_s=0.05)
+    with downloading(summary):
+        with downloading(summary):
+            summary.from_lan(1000, machines=1)
+        assert not said
+    eventually(lambda: said, what="the line")
+    summary.close()
+    assert len(said) == 1
+
+
+def test_the_next_download_in_time_holds_it_back() -> None:
+    said: list[str] = []
+    summary = Summary(said.append, moment_s=30)
+    for _ in range(3):
+        with downloading(summary):
+            summary.from_lan(1000, machines=1)
+    assert not said
+    assert sum(isinstance(thread, threading.Timer) for thread in threading.enumerate()) == 1
+    summary.close()
+    assert len(said) == 1
+    eventually(lambda: not any(isinstance(t, threading.Timer) for t in threading.enumerate()), what="the timer's end")
+
+
+def test_a_forked_child_does_not_say_what_its_parent_downloaded() -> None:
+    said: list[str] = []
+    summary = Summary(said.append)
+    summary.from_lan(1000, machines=1)
+    with summary._lock:  # as if another thread of the parent were in the middle of it
+        child = os.fork()
+        if child == 0:
+            summary.flush()
+            os._exit(1 if said else 0)
+    assert os.waitpid(child, 0)[1] == 0
+    summary.close()
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (99_940, "99.9 kB"), (99_960, "100 kB"), (999_600, "1.0 MB"),
+     (91_300_000, "91.3 MB"), (210e6, "210 MB"), (70e9, "70.0 GB"), (5e15, "5000 TB")],
+)  # fmt: skip
+def test_sizes_are_written_as_the_bars_do(count: float, text: str) -> None:
+    assert human_bytes(count) == text
+
+
+def test_bars_on_the_screen_are_not_torn(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, object]] = []
+    tqdm = types.SimpleNamespace(tqdm=types.SimpleNamespace(write=lambda line, file: written.append((line, file))))
+    monkeypatch.setitem(sys.modules, "tqdm", tqdm)
+    write_to_stderr("hello")
+    assert written == [("hello", sys.stderr)]
+
+
+@pytest.mark.parametrize("stream", ["none", "closed"])
+def test_without_a_stderr_nothing_happens(monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    if stream == "none":
+        monkeypatch.setattr(sys, "stderr", None)
+    else:
+        reader, writer = os.pipe()
+        closed = os.fdopen(writer, "w")
+        closed.close()
+        os.close(reader)
+        monkeypatch.setattr(sys, "stderr", closed)
+    write_to_stderr("hello")
