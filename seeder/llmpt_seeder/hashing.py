@@ -179,7 +179,7 @@ def _outcome(blob: BlobFile, future: Future[Any]) -> Hashed | None:
     except Cancelled:
         return None
     except ContentMismatch as error:
-        return Hashed(blob, mismatch=str(error))
+        return Hashed(blob, mismatch=str(error).removeprefix(f"{blob.path}: "))
     except (OSError, BrokenProcessPool, ValueError) as error:
         return Hashed(blob, unreadable=getattr(error, "strerror", None) or str(error))
 

@@ -66,17 +66,17 @@ class Knowledge:
             self._inventory.remember(blob.path, blob.stamp, hashed.metainfo)
             self._known[key] = Good(hashed.metainfo.root)
         elif hashed.mismatch is not None:
-            log.warning("not shared: %s", hashed.mismatch)
+            log.warning("not shared: %s: %s", blob.path, hashed.mismatch)
             self._inventory.condemn(blob.etag, blob.path, blob.stamp, hashed.mismatch)
             self._known[key] = Bad(hashed.mismatch)
         elif hashed.unreadable is not None:
             log.warning("cannot read %s for now: %s", blob.path, hashed.unreadable)
             self._known[key] = Bad(f"cannot be read ({hashed.unreadable})", self._clock() + RETRY_UNREADABLE_S)
 
-    def problem(self, blob: BlobFile) -> Problem | None:
-        """Return what is wrong with a file, if it is known to be."""
+    def problem(self, blob: BlobFile, *, cache: Path) -> Problem | None:
+        """Return what is wrong with a file, if it is known to be; its path is told from the cache on."""
         known = self._known.get((blob.etag, blob.stamp))
-        return Problem(str(blob.path), known.reason) if isinstance(known, Bad) else None
+        return Problem(str(blob.path).removeprefix(f"{cache}/"), known.reason) if isinstance(known, Bad) else None
 
 
 def stamp_of(path: Path) -> FileStamp | None:

@@ -189,7 +189,9 @@ class Service:
         self._engine.set_announce_url(welcome.announce_url)
         self._state.keep_fact("announce_url", welcome.announce_url)
         if (last is None or last.boot_id != welcome.boot_id) and self._seeded:
-            log.info("the tracker has started anew: announcing %d blobs", len(self._seeded))
+            log.info(
+                "%s: announcing %d blobs", "the tracker has started anew" if last else "the tracker is there", len(self._seeded)
+            )
             self._engine.reannounce()
         self._welcome = welcome
 
@@ -250,9 +252,9 @@ class Service:
 
     def _note_problems(self) -> None:
         problems = [Problem(str(self._cache), self._cache_problem)] if self._cache_problem else []
-        problems += [
-            problem for files in self._view.blobs.values() for blob in files if (problem := self._knowledge.problem(blob))
-        ]
+        root = self._cache.resolve()
+        blobs = (blob for files in self._view.blobs.values() for blob in files)
+        problems += [problem for blob in blobs if (problem := self._knowledge.problem(blob, cache=root))]
         problems += self._publisher.problems()
         problems += self._view.problems
         for problem in problems:

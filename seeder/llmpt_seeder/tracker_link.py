@@ -75,6 +75,9 @@ class TrackerLink:
 
     def heartbeat(self) -> float:
         """Send one heartbeat; return the seconds until the next (sooner after a failure, so that we are back at once)."""
+        if self._find_token() is None:
+            self._failed(TrackerUnavailable(f"no token to publish with yet: it is expected in {self._where_token}"))
+            return FIRST_RETRY_S  # a file of ours to look at, no call to anybody
         try:
             client = self._usable_client()
             welcome = _read_welcome(client, client.heartbeat(self._seeder_id, self._report()))

@@ -1,0 +1,128 @@
+"""The inventory: each blob is hashed once in its life, and a file that changed is another file."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmpt.core.blob import Etag
+from llmpt.inventory import FileStamp, Inventory
+from llmpt.torrent_creator import create_torrent
+from tests.support.cache_builder import lfs_sha256
+
+BIG = os.urandom(200_000)  # four pieces
+SMALL = b"one piece"
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Iterator[Inventory]:
+    with Inventory(tmp_path / "state" / "inventory.db") as inventory:
+        yield inventory
+
+
+def blob(folder: Path, data: bytes) -> tuple[Etag, Path, FileStamp]:
+    etag = lfs_sha256(data)
+    path = folder / etag
+    path.write_bytes(data)
+    return Etag(etag), path, FileStamp.of(path.stat())
+
+
+@pytest.mark.parametrize("data", [BIG, SMALL])
+def test_what_was_hashed_is_known_with_its_whole_metainfo(inventory: Inventory, tmp_path: Path, data: bytes) -> None:
+    etag, path, stamp = blob(tmp_path, data)
+    metainfo = create_torrent(path)
+    assert inventory.lookup(etag, path, stamp) is None
+    inventory.remember(path, stamp, metainfo)
+    known = inventory.lookup(etag, path, stamp)
+    assert known is not None
+    assert (known.root, known.problem, known.path) == (metainfo.root, None, path)
+    assert inventory.metainfo(etag) == metainfo
+
+
+def test_knowledge_outlives_the_process(tmp_path: Path) -> None:
+    etag, path, stamp = blob(tmp_path, BIG)
+    with Inventory(tmp_path / "db") as first:
+        first.remember(path, stamp, create_torrent(path))
+    with Inventory(tmp_path / "db") as second:
+        assert second.lookup(etag, path, stamp) is not None
+        assert [known.etag for known in second.blobs()] == [etag]
+        assert second.metainfo(etag) == create_torrent(path)
+
+
+def test_a_moved_file_is_known_and_a_changed_one_is_not(inventory: Inventory, tmp_path: Path) -> None:
+    etag, path, stamp = blob(tmp_path, SMALL)
+    inventory.remember(path, stamp, create_torrent(path))
+    moved = path.rename(tmp_path / "elsewhere")
+    assert inventory.lookup(etag, moved, FileStamp.of(moved.stat())) is not None
+    os.utime(moved, ns=(1, 1))
+    assert inventory.lookup(etag, moved, FileStamp.of(moved.stat())) is None
+
+
+def test_a_condemned_file_is_known_as_bad_and_gives_no_metainfo(inventory: Inventory, tmp_path: Path) -> None:
+    etag, path, stamp = blob(tmp_path, SMALL)
+    inventory.condemn(etag, path, stamp, "rotten")
+    known = inventory.lookup(etag, path, stamp)
+    assert known is not None
+    assert (known.root, known.problem) == (None, "rotten")
+    assert inventory.metainfo(etag) is None
+
+
+def test_a_good_copy_is_found_beside_a_bad_one(inventory: Inventory, tmp_path: Path) -> None:
+    etag, path, stamp = blob(tmp_path, SMALL)
+    inventory.condemn(etag, tmp_path / "a bad copy", FileStamp(1, 2, 3), "rotten")
+    inventory.remember(path, stamp, create_torrent(path))
+    assert inventory.metainfo(etag) is not None
+
+
+def test_what_is_forgotten_leaves_nothing_behind_unless_another_copy_is_known(inventory: Inventory, tmp_path: Path) -> None:
+    etag, path, stamp = blob(tmp_path, BIG)
+    metainfo = create_torrent(path)
+    inventory.remember(path, stamp, metainfo)
+    inventory.remember(tmp_path / "copy", stamp, metainfo)
+    inventory.forget(etag, path)
+    assert inventory.metainfo(etag) == metainfo
+    inventory.forget(etag, tmp_path / "copy")
+    assert inventory.metainfo(etag) is None
+    assert list(inventory.blobs()) == []
+    with inventory.transaction() as sql:
+        assert sql.execute("SELECT count(*) FROM piece_layers").fetchone() == (0,)
+
+
+def test_paths_that_are_no_text_are_kept(inventory: Inventory, tmp_path: Path) -> None:
+    etag, path, stamp = blob(tmp_path, SMALL)
+    odd = path.rename(tmp_path / os.fsdecode(b"\xff\xfe"))
+    inventory.remember(odd, stamp, create_torrent(odd, etag=etag))
+    assert [known.path for known in inventory.blobs()] == [odd]
+
+
+def test_a_transaction_that_fails_changes_nothing(inventory: Inventory) -> None:
+    etag = Etag(lfs_sha256(SMALL))
+
+    def fail() -> None:
+        with inventory.transaction() as sql:
+            sql.execute("INSERT INTO known_blobs VALUES (?, ?, 1, 1, 1, NULL, 'x')", (etag.value, b"p"))
+            raise RuntimeError
+
+    pytest.raises(RuntimeError, fail)
+    assert list(inventory.blobs()) == []
+
+
+def test_threads_may_share_it(inventory: Inventory, tmp_path: Path) -> None:
+    etag, path, stamp = blob(tmp_path, SMALL)
+    metainfo = create_torrent(path)
+
+    def work(number: int) -> None:
+        for i in range(20):
+            inventory.remember(tmp_path / f"{number}-{i}", stamp, metainfo)
+            inventory.lookup(etag, path, stamp)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(list(inventory.blobs())) == 80

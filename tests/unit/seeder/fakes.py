@@ -1,0 +1,223 @@
+"""Fakes with the Protocols of the real parts: a tracker with a catalogue, an engine, a hasher that hashes at once."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import ContentMismatch, TrackerRefused, TrackerUnavailable
+from llmpt.core.metainfo import Metainfo
+from llmpt.core.repo import RepoRef
+from llmpt.swarm.types import SeededBlob, Totals
+from llmpt.torrent_creator import create_torrent
+from llmpt_seeder.hashing import Hashed, HashingProgress
+from llmpt_seeder.scanner import BlobFile
+from llmpt_seeder.service import Service
+from llmpt_seeder.sharing import Sharing
+from llmpt_seeder.state import SeederState
+from llmpt_seeder.tracker_link import TrackerLink
+
+MIN_BLOB_BYTES = 1000
+
+
+class FakeTracker:
+    """A catalogue in memory that holds the rule of the real one: a big file's torrent comes before its manifest."""
+
+    url = "http://tracker:8000"
+    host = "tracker"
+
+    def __init__(self) -> None:
+        self.instance_id, self.boot_id = "instance-1", "boot-1"
+        self.token: str | None = "good"
+        self.up = True
+        self.torrents: dict[str, Metainfo] = {}
+        self.manifests: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self.bodies: list[Mapping[str, Any]] = []
+        self.reports: list[Mapping[str, Any]] = []
+        self.refuse: Callable[[Mapping[str, Any]], str | None] = lambda body: None
+
+    def connect(self, token: str) -> FakeConnection:
+        return FakeConnection(self, token)
+
+    def check(self, token: str) -> None:
+        if not self.up:
+            raise TrackerUnavailable("no answer from the tracker")
+        if token != self.token:
+            raise TrackerRefused("unknown token", status=401, code="unauthorized")
+
+    def publish(self, body: Mapping[str, Any]) -> dict[str, object]:
+        self.bodies.append(body)
+        if reason := self.refuse(body):
+            raise TrackerRefused(reason, status=422, code="refused")
+        for text in body.get("torrents", ()):
+            metainfo = Metainfo.parse(base64.b64decode(text))
+            self.torrents[metainfo.etag.value] = metainfo
+        for file in body.get("files", ()):
+            if file["size"] >= MIN_BLOB_BYTES and file["etag"] not in self.torrents:
+                raise TrackerRefused(f"unknown etag {file['etag']}", status=422, code="unknown_etag")
+        if "commit" in body:
+            self.manifests[body["repo_type"], body["repo_id"], body["commit"]] = dict(body)
+        return {"instance_id": self.instance_id, "boot_id": self.boot_id}
+
+    def start_over(self) -> None:
+        """Lose everything, as a tracker whose database was made anew."""
+        self.torrents.clear()
+        self.manifests.clear()
+        self.instance_id += "'"
+        self.boot_id += "'"
+
+    def paths(self, repo: RepoRef, commit: str) -> list[str]:
+        return [file["path"] for file in self.manifests[repo.type, repo.id, commit]["files"]]
+
+
+class FakeConnection:
+    def __init__(self, tracker: FakeTracker, token: str) -> None:
+        self._tracker, self._token = tracker, token
+        self.url, self.host = tracker.url, tracker.host
+
+    def publish(self, body: Mapping[str, object]) -> Mapping[str, object]:
+        self._tracker.check(self._token)
+        return self._tracker.publish(body)
+
+    def heartbeat(self, seeder_id: str, report: Mapping[str, object]) -> Mapping[str, object]:
+        self._tracker.check(self._token)
+        self._tracker.reports.append(report)
+        return {
+            "boot_id": self._tracker.boot_id,
+            "instance_id": self._tracker.instance_id,
+            "announce_port": 6969,
+            "announce_key": "k" * 32,
+        }
+
+
+class FakeEngine:
+    port = 6881
+
+    def __init__(self) -> None:
+        self.blobs: dict[Etag, SeededBlob] = {}
+        self.announce_url: str | None = None
+        self.reannounced = 0
+        self.failing: set[Etag] = set()
+        self.seeded_at: list[Path] = []
+
+    def seed(self, blob: SeededBlob, *, announce_url: str | None = None) -> None:
+        self.blobs[blob.etag] = blob
+        self.seeded_at.append(blob.path)
+
+    def withdraw(self, etag: Etag) -> None:
+        del self.blobs[etag]
+
+    def set_announce_url(self, url: str) -> None:
+        self.announce_url = url
+
+    def reannounce(self) -> None:
+        self.reannounced += 1
+
+    def totals(self) -> Totals:
+        return Totals(uploaded_bytes=5, upload_rate_bytes_s=2)
+
+    def unreadable(self) -> frozenset[Etag]:
+        failing, self.failing = frozenset(self.failing), set()
+        return failing
+
+    def etags(self) -> set[str]:
+        return {etag.value for etag in self.blobs}
+
+
+class InlineHasher:
+    """Hashes what is planned when it is asked for results; `read` lists what was read. `held`: it has no time now."""
+
+    def __init__(self) -> None:
+        self.planned: list[BlobFile] = []
+        self.read: list[Path] = []
+        self.held = False
+
+    def plan(self, blobs: Sequence[BlobFile]) -> None:
+        self.planned = list(blobs)
+
+    def collect(self) -> list[Hashed]:
+        results: list[Hashed] = []
+        while self.planned and not self.held:
+            blob = self.planned.pop(0)
+            self.read.append(blob.path)
+            try:
+                results.append(Hashed(blob, metainfo=create_torrent(blob.path, etag=blob.etag)))
+            except ContentMismatch as error:
+                results.append(Hashed(blob, mismatch=str(error)))
+            except OSError as error:
+                results.append(Hashed(blob, unreadable=str(error)))
+        return results
+
+    def progress(self) -> HashingProgress | None:
+        total = sum(blob.size for blob in self.planned)
+        return HashingProgress(0, len(self.planned), 0, total, self.planned[0].etag.value) if self.planned else None
+
+
+class Bench:
+    """A service on a real cache and a real state file, among fakes; `restart()` makes it anew as after a crash."""
+
+    def __init__(self, database: Path, cache: Path) -> None:
+        self.database, self.cache = database, cache
+        self.now = 1_000_000.0
+        self.tracker = FakeTracker()
+        self.token: str | None = "good"
+        self.patterns: tuple[str, ...] = ("*",)
+        self._start()
+
+    def _start(self) -> None:
+        self.state = SeederState(self.database)
+        self.engine, self.hasher = FakeEngine(), InlineHasher()
+        self.stop, self.wake = threading.Event(), threading.Event()
+        self.stop.set()  # the link makes one attempt of each publish, and waits for nothing
+        self.link = TrackerLink(
+            seeder_id=self.state.seeder_id,
+            connect=self.tracker.connect,
+            find_token=lambda: self.token,
+            where_token="LLMPT_DATA/publish.token or LLMPT_TOKEN",
+            report=lambda: self.service.report(),
+            on_news=self.wake.set,
+            beat=lambda loop: None,
+            stop=self.stop,
+        )
+        self.service = Service(
+            cache=self.cache,
+            min_blob_bytes=MIN_BLOB_BYTES,
+            scan_interval_s=10,
+            state=self.state,
+            engine=self.engine,
+            hasher=self.hasher,
+            sharing=Sharing(self.patterns, memory=self.state, ask=_no_hub, clock=lambda: self.now),
+            link=self.link,
+            clock=lambda: self.now,
+            beat=lambda: None,
+            stop=threading.Event(),
+            wake=self.wake,
+        )
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.state.close()
+
+    def restart(self) -> None:
+        self.state.close()
+        self._start()
+
+    def work(self) -> None:
+        """Let it meet the tracker, look at the cache, and do all that follows."""
+        self.link.heartbeat()
+        self.service.look()
+        for _ in range(3):
+            self.service.reconcile()
+
+    def problems(self) -> str:
+        return repr(self.service.report()["problems"])
+
+
+def _no_hub(repo: RepoRef) -> tuple[bool, str]:
+    raise AssertionError(f"the Hub was asked about {repo}")

@@ -1,0 +1,52 @@
+"""The seeder's settings: the Hub's own precedence for its cache, and errors that name what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llmpt.core.errors import SettingError
+from llmpt_seeder.settings import load_settings
+
+
+def load(tmp_path: Path, **environ: str) -> object:
+    return load_settings({"XDG_CONFIG_HOME": str(tmp_path), **environ})
+
+
+@pytest.mark.parametrize(
+    ("environ", "cache"),
+    [
+        ({}, Path("~/.cache/huggingface/hub").expanduser()),
+        ({"XDG_CACHE_HOME": "/x"}, Path("/x/huggingface/hub")),
+        ({"XDG_CACHE_HOME": "/x", "HF_HOME": "/home"}, Path("/home/hub")),
+        ({"HF_HOME": "/home", "HUGGINGFACE_HUB_CACHE": "/legacy"}, Path("/legacy")),
+        ({"HUGGINGFACE_HUB_CACHE": "/legacy", "HF_HUB_CACHE": "/cache"}, Path("/cache")),
+        ({"HF_HUB_CACHE": "~/there"}, Path("~/there").expanduser()),
+    ],
+)
+def test_the_cache_is_found_as_the_hub_library_finds_it(tmp_path: Path, environ: dict[str, str], cache: Path) -> None:
+    assert load_settings({"XDG_CONFIG_HOME": str(tmp_path), **environ}).cache == cache
+
+
+def test_defaults_suit_a_seeder_beside_its_tracker(tmp_path: Path) -> None:
+    settings = load_settings({"XDG_CONFIG_HOME": str(tmp_path), "LLMPT_DATA": str(tmp_path)})
+    assert settings.tracker == "http://127.0.0.1:8000"
+    assert (settings.peer_port, settings.min_blob_bytes, settings.scan_interval_s) == (6881, 1 << 20, 10)
+    assert settings.token_file == tmp_path / "publish.token"
+    assert settings.repos == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LLMPT_TRACKER", "server"),
+        ("LLMPT_PEER_PORT", "70000"),
+        ("LLMPT_SCAN_INTERVAL", "0"),
+        ("LLMPT_PEER_CIDRS", "lan"),
+        ("LLMPT_UPLOAD_LIMIT", "-1"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=name):
+        load(tmp_path, **{name: value})
