@@ -1,9 +1,10 @@
 """Announces per second: our announcer beside a reference in the same run, with one load generator for both.
 
 1,000 swarms of 20 peers (preloaded through the store; the reference gets them as announces), 32 connections, kept alive or a
-new one for each announce. The reference is opentracker (C, Debian package `opentracker`) where it is installed, else an asyncio
-server that answers a constant. The load comes from this host's own address where it has one besides loopback: peers on loopback
-go through the address rules one by one.
+new one for each announce, which is what BitTorrent clients do. The reference is opentracker (C, Debian package `opentracker`)
+where it is installed, else an asyncio server that answers a constant; Debian's opentracker closes the connection after every
+answer, whatever the client asks for. The load comes from this host's own address where it has one besides loopback: peers on
+loopback go through the address rules one by one.
 """
 
 from __future__ import annotations

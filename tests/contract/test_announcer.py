@@ -179,6 +179,24 @@ def a_tracker() -> Tracker:
     return Tracker(MemoryStore(), seeders=seeders, visibility=Visibility(allowed=CidrSet.parse("127.0.0.0/8"), seeders=seeders))
 
 
+def test_a_fault_of_ours_is_logged_and_ends_that_connection_only(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        tracker = a_tracker()
+        front = FrontEnd(tracker)
+        port = front.open(["127.0.0.1"], 0)
+        tracker.store = None  # type: ignore[assignment]
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(GET)
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+            await writer.wait_closed()
+        front.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+    assert "Traceback" in caplog.text
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors in /proc")
 def test_clients_that_vanish_leave_nothing_behind(announcer: AnnouncerProcess) -> None:
     before = announcer.descriptor_count()
@@ -253,9 +271,12 @@ def test_sigterm_ends_it_cleanly_with_clients_connected() -> None:
         client = Client(process.port)
         client.send(GET)
         client.answer()
+        application = ControlClient(process.control_path)
+        application.do("status")
         assert process.stop() == 0
         assert client.is_closed()
         client.close()
+        application.close()
         assert "Traceback" not in process.log
 
 

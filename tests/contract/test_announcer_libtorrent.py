@@ -35,6 +35,7 @@ class Peer:
             "enable_outgoing_utp": False,
             "allow_multiple_connections_per_ip": True,
             "min_reconnect_time": 1,
+            "ssrf_mitigation": False,  # it lets no scrape go to loopback
             "alert_mask": lt.alert_category.tracker | lt.alert_category.error | lt.alert_category.status,
         }
         params = lt.session_params(settings)

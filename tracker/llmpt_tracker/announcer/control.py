@@ -28,7 +28,7 @@ class ControlServer:
     def __init__(self, tracker: Tracker, *, open_port: Callable[[], int], port: Callable[[], int | None]) -> None:
         self._tracker, self._open_port, self._port = tracker, open_port, port
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def start(self, path: Path) -> None:
         """Listen at `path`."""
@@ -38,12 +38,16 @@ class ControlServer:
         """Stop listening and end every connection."""
         if self._server is not None:
             self._server.close()
-            for writer in list(self._writers):
+            for writer in self._connections.values():
                 writer.close()
+            if self._connections:
+                await asyncio.wait(self._connections, timeout=1)
             await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine that runs is run by a task
+        self._connections[task] = writer
         try:
             while line := await reader.readline():
                 writer.write(json.dumps(self.answer(line)).encode() + b"\n")
@@ -51,7 +55,7 @@ class ControlServer:
         except (ConnectionError, ValueError):  # gone, or a line without end
             pass
         finally:
-            self._writers.discard(writer)
+            del self._connections[task]
             writer.close()
 
     def answer(self, line: bytes) -> Reply:

@@ -15,6 +15,7 @@ from llmpt_tracker.announcer.store import FAMILIES, Counts, Limits, Peer, Role
 from llmpt_tracker.announcer.wire import V6_BYTES, Endpoint
 
 _ROLES = len(Role)
+_DROPPED_AT_ONCE = 5000  # takes 10 ms, in which nobody is answered
 
 
 class _Entry:
@@ -225,9 +226,11 @@ class MemoryStore:
     def sweep(self, now: float, *, swarms: int) -> int:
         if not self._to_sweep:
             self._to_sweep = list(self._swarms)
-        batch, self._to_sweep = self._to_sweep[-swarms:], self._to_sweep[:-swarms]
         dropped = 0
-        for info_hash in batch:
+        for _ in range(min(swarms, len(self._to_sweep))):
+            if dropped >= _DROPPED_AT_ONCE:
+                break
+            info_hash = self._to_sweep.pop()
             swarm = self._swarms.get(info_hash)
             silent = []
             for endpoint, entry in swarm.entries.items() if swarm is not None else ():

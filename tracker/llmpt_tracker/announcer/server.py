@@ -69,7 +69,13 @@ class Connection:
         elif not self._is_ending:  # else: what follows a request that we refused is thrown away
             was_idle = not self._buffer
             self._buffer += inbox[:count]
-            self._advance(was_idle=was_idle)
+            is_answered = False
+            try:
+                self._advance(was_idle=was_idle)
+                is_answered = True
+            finally:
+                if not is_answered:  # a bug of ours: the event loop logs it, and the client need not wait
+                    self.close()
 
     def _advance(self, *, was_idle: bool) -> None:
         """Answer every whole request in the buffer."""
