@@ -28,8 +28,8 @@ _PR_SET_PDEATHSIG = 1
 class Supervisor:
     """A context manager that owns child processes; leaving it ends those that still run.
 
-    It takes SIGTERM, SIGINT, SIGHUP and SIGCHLD (main thread only) and gives the old handlers back. On Linux the children also get
-    SIGTERM when this process is killed; elsewhere only when it ends in an orderly way.
+    It takes SIGTERM, SIGINT, SIGHUP and SIGCHLD (main thread only) and gives the old handlers back. On Linux the children
+    also get SIGTERM when this process is killed; elsewhere only when it ends in an orderly way.
     """
 
     def __init__(self, *, stop_timeout_s: float = STOP_TIMEOUT_S) -> None:

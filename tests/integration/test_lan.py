@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from llmpt.core.repo import RepoRef
+from tests.support.hub import FakeHub, Mode
 from tests.support.lan import BIG, Lan
 from tests.support.machine import Machine
 from tests.support.waiting import eventually
 
-REPO = "org/dummy"
 SMALL = {"config.json": b'{"a": 1}', "README.md": b"# dummy\n", "empty.txt": b""}
 
 
-@pytest.fixture
-def lan(tmp_path: Path) -> Iterator[Lan]:
-    with Lan(tmp_path / "lan") as running:
+@pytest.fixture(scope="module")
+def shared_lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
+    with Lan(tmp_path_factory.mktemp("lan") / "lan") as running:
         yield running
+
+
+@pytest.fixture
+def lan(shared_lan: Lan) -> Iterator[Lan]:
+    """The LAN of this module, put in order again after each test."""
+    yield shared_lan
+    shared_lan.hub.mode = Mode()
+    shared_lan.hub.forget()
+    if not shared_lan.seeder.running:
+        shared_lan.seeder.start()
+
+
+@pytest.fixture
+def repo(request: pytest.FixtureRequest) -> str:
+    """A repo of this test's own."""
+    return f"org/{re.sub(r'[^a-z0-9]+', '-', request.node.name).strip('-')[:80]}"
 
 
 @pytest.fixture
@@ -37,11 +56,11 @@ def ann(lan: Lan) -> Iterator[Machine]:
         yield machine
 
 
-def publish(lan: Lan, *, size: int = 5_000_000, **more: bytes) -> dict[str, bytes]:
-    files = {"dummy_model.bin": os.urandom(size), **SMALL, **more}
-    lan.hub.add(REPO, files)
-    lan.mirror(REPO)
-    lan.seeded(REPO)
+def publish(lan: Lan, repo: str, *, size: int = 5_000_000) -> dict[str, bytes]:
+    files = {"dummy_model.bin": os.urandom(size), **SMALL}
+    lan.hub.add(repo, files)
+    lan.mirror(repo)
+    lan.seeded(repo)
     return files
 
 
@@ -58,10 +77,10 @@ def assert_snapshot(folder: Path, files: dict[str, bytes]) -> None:
     assert not list(folder.parents[1].rglob("*.incomplete"))
 
 
-def test_a_snapshot_comes_from_the_swarm_and_the_hub_gives_only_the_small_files(lan: Lan, ann: Machine) -> None:
-    files = publish(lan)
+def test_a_snapshot_comes_from_the_swarm_and_the_hub_gives_only_the_small_files(lan: Lan, ann: Machine, repo: str) -> None:
+    files = publish(lan, repo)
     lan.hub.mode.refuse_bytes_over = BIG
-    folder = ann.download(REPO)
+    folder = ann.download(repo)
     assert_snapshot(folder, files)
     assert lan.hub.gets("dummy_model.bin") == 0
     assert {name: lan.hub.gets(name) for name in ("config.json", "README.md")} == {"config.json": 1, "README.md": 1}
@@ -73,76 +92,77 @@ def test_a_snapshot_comes_from_the_swarm_and_the_hub_gives_only_the_small_files(
     assert blob.st_blocks * 512 >= 5_000_000
 
 
-def test_a_second_machine_is_served_by_the_first_when_the_seeder_is_gone(lan: Lan, ann: Machine) -> None:
-    files = publish(lan)
+def test_a_second_machine_is_served_by_the_first_when_the_seeder_is_gone(lan: Lan, ann: Machine, repo: str) -> None:
+    files = publish(lan, repo)
     lan.hub.mode.refuse_bytes_over = BIG
-    ann.download(REPO)
+    ann.download(repo)
     lan.seeder.stop()
     with lan.machine("bob") as bob:
-        assert_snapshot(bob.download(REPO), files)
+        assert_snapshot(bob.download(repo), files)
         eventually(lambda: ann.status()["uploaded_bytes"] >= 5_000_000, what="the first machine's upload counter")
     assert lan.hub.gets("dummy_model.bin") == 0
 
 
-def test_with_nobody_seeding_the_hub_is_asked_once_per_file(lan: Lan, ann: Machine) -> None:
-    files = publish(lan)
+def test_with_nobody_seeding_the_hub_is_asked_once_per_file(lan: Lan, ann: Machine, repo: str) -> None:
+    files = publish(lan, repo)
     lan.seeder.stop()
-    assert_snapshot(ann.download(REPO), files)
+    assert_snapshot(ann.download(repo), files)
     assert [lan.hub.gets(name) for name in ("dummy_model.bin", "config.json", "README.md")] == [1, 1, 1]
 
 
-def test_a_blob_that_rots_after_publishing_never_enters_a_cache(lan: Lan, ann: Machine) -> None:
-    files = publish(lan)
-    blob = next(path for path in (lan.cache / "models--org--dummy" / "blobs").iterdir() if path.stat().st_size >= BIG)
+def test_a_blob_that_rots_after_publishing_never_enters_a_cache(lan: Lan, ann: Machine, repo: str) -> None:
+    files = publish(lan, repo)
+    blob = next(path for path in (lan.cache / RepoRef("model", repo).folder / "blobs").iterdir() if path.stat().st_size >= BIG)
     stamp = blob.stat()
     with blob.open("r+b") as file:
         file.seek(2 << 20)
         file.write(b"rot" * 1000)
     os.utime(blob, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # as a disk does it: nothing shows
-    assert_snapshot(ann.download(REPO), files)
+    assert_snapshot(ann.download(repo), files)
     assert lan.hub.gets("dummy_model.bin") == 1
 
 
-def test_a_blob_rotten_before_publishing_is_never_published(lan: Lan) -> None:
-    lan.hub.add(REPO, {"good.bin": os.urandom(2 * BIG), "rotten.bin": os.urandom(2 * BIG)})
-    rotten = lan.hub.file(REPO, "rotten.bin").etag
-    folder = lan.cache / "models--org--dummy"
+def test_a_blob_rotten_before_publishing_is_never_published(lan: Lan, repo: str) -> None:
+    lan.hub.add(repo, {"good.bin": os.urandom(2 * BIG), "rotten.bin": os.urandom(2 * BIG)})
+    rotten = lan.hub.file(repo, "rotten.bin").etag
+    folder = lan.cache / RepoRef("model", repo).folder
     (folder / "blobs").mkdir(parents=True)
     (folder / "blobs" / rotten).write_bytes(os.urandom(2 * BIG))
-    lan.mirror(REPO)
+    lan.mirror(repo)
     eventually(lambda: rotten in lan.seeder.log.read_text(), timeout_s=20, what="the seeder's report")
-    eventually(lambda: len(lan.torrents(REPO)) == 1, timeout_s=20, what="the good file")
-    assert lan.torrents(REPO)[0].etag == lan.hub.file(REPO, "good.bin").etag
+    eventually(lambda: len(lan.torrents(repo)) == 1, timeout_s=20, what="the good file")
+    assert lan.torrents(repo)[0].etag == lan.hub.file(repo, "good.bin").etag
 
 
-def test_a_new_commit_is_published_and_the_old_content_is_not_taken_for_it(lan: Lan, ann: Machine) -> None:
-    publish(lan)
-    ann.download(REPO)
-    files = publish(lan)
+def test_a_new_commit_is_published_and_the_old_content_is_not_taken_for_it(lan: Lan, ann: Machine, repo: str) -> None:
+    publish(lan, repo)
+    ann.download(repo)
+    files = publish(lan, repo)
     lan.hub.mode.refuse_bytes_over = BIG
-    assert_snapshot(ann.download(REPO), files)
+    assert_snapshot(ann.download(repo), files)
 
 
-def test_private_and_gated_repos_are_not_shared(lan: Lan) -> None:
-    for name, how in (("org/private", {"private": True}), ("org/gated", {"gated": True})):
-        lan.hub.add(name, {"model.bin": os.urandom(2 * BIG)}, **how)
-        lan.mirror(name)
-    publish(lan)
+def test_private_and_gated_repos_are_not_shared(lan: Lan, repo: str) -> None:
+    lan.hub.add("org/private", {"model.bin": os.urandom(2 * BIG)}, private=True)
+    lan.hub.add("org/gated", {"model.bin": os.urandom(2 * BIG)}, gated=True)
+    lan.mirror("org/private")
+    lan.mirror("org/gated")
+    publish(lan, repo)
     assert lan.torrents("org/private") == []
     assert lan.torrents("org/gated") == []
 
 
-def test_a_deleted_blob_is_withdrawn(lan: Lan) -> None:
-    publish(lan)
-    for path in (lan.cache / "models--org--dummy" / "blobs").iterdir():
+def test_a_deleted_blob_is_withdrawn(lan: Lan, repo: str) -> None:
+    publish(lan, repo)
+    for path in (lan.cache / RepoRef("model", repo).folder / "blobs").iterdir():
         path.unlink()
-    eventually(lambda: all(t.seeders == 0 for t in lan.torrents(REPO)), timeout_s=20, what="the withdrawal")
+    eventually(lambda: all(t.seeders == 0 for t in lan.torrents(repo)), timeout_s=20, what="the withdrawal")
 
 
-def test_eight_processes_that_download_at_once_start_one_agent(lan: Lan, ann: Machine) -> None:
-    files = publish(lan)
+def test_eight_processes_that_download_at_once_start_one_agent(lan: Lan, ann: Machine, repo: str) -> None:
+    files = publish(lan, repo)
     lan.hub.mode.refuse_bytes_over = BIG
-    processes = [ann.start("-c", _into_folder(f"w{number}")) for number in range(8)]
+    processes = [ann.start("-c", _into_folder(repo, f"w{number}")) for number in range(8)]
     for process in processes:
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, out + err
@@ -152,14 +172,14 @@ def test_eight_processes_that_download_at_once_start_one_agent(lan: Lan, ann: Ma
     assert lan.hub.gets("dummy_model.bin") == 0
 
 
-def _into_folder(name: str) -> str:
-    return f"from huggingface_hub import snapshot_download; snapshot_download({REPO!r}, local_dir={name!r})"
+def _into_folder(repo: str, name: str) -> str:
+    return f"from huggingface_hub import snapshot_download; snapshot_download({repo!r}, local_dir={name!r})"
 
 
-def test_hf_hub_download_to_a_cache_and_to_a_folder(lan: Lan, ann: Machine) -> None:
-    files = publish(lan)
+def test_hf_hub_download_to_a_cache_and_to_a_folder(lan: Lan, ann: Machine, repo: str) -> None:
+    files = publish(lan, repo)
     lan.hub.mode.refuse_bytes_over = BIG
-    code = f"from huggingface_hub import hf_hub_download as get; print(get({REPO!r}, 'dummy_model.bin'%s))"
+    code = f"from huggingface_hub import hf_hub_download as get; print(get({repo!r}, 'dummy_model.bin'%s))"
     in_cache = Path(ann.script(code % ""))
     in_folder = Path(ann.script(code % ", local_dir='here'"))
     assert in_cache.read_bytes() == in_folder.read_bytes() == files["dummy_model.bin"]
@@ -168,14 +188,14 @@ def test_hf_hub_download_to_a_cache_and_to_a_folder(lan: Lan, ann: Machine) -> N
     assert lan.hub.gets("dummy_model.bin") == 0
 
 
-def test_force_download_next_to_ones_own_seed_replaces_the_file_and_seeds_on(lan: Lan, ann: Machine) -> None:
-    files = publish(lan)
+def test_force_download_next_to_ones_own_seed_replaces_the_file_and_seeds_on(lan: Lan, ann: Machine, repo: str) -> None:
+    files = publish(lan, repo)
     lan.hub.mode.refuse_bytes_over = BIG
-    ann.download(REPO)
+    ann.download(repo)
     lan.seeder.stop()
-    assert_snapshot(ann.download(REPO, force_download=True), files)
+    assert_snapshot(ann.download(repo, force_download=True), files)
     with lan.machine("bob") as bob:
-        assert_snapshot(bob.download(REPO), files)
+        assert_snapshot(bob.download(repo), files)
     assert lan.hub.gets("dummy_model.bin") == 0
 
 
@@ -188,10 +208,10 @@ def _downloading(lan: Lan, machine: Machine) -> bool:
 
 
 @pytest.mark.parametrize("victim", ["tracker", "announcer", "seeder", "agent"])
-def test_killing_a_role_in_the_middle_leaves_the_right_file(slow_lan: Lan, victim: str) -> None:
-    files = publish(slow_lan, size=40_000_000)
+def test_killing_a_role_in_the_middle_leaves_the_right_file(slow_lan: Lan, victim: str, repo: str) -> None:
+    files = publish(slow_lan, repo, size=40_000_000)
     with slow_lan.machine("ann") as ann:
-        process = ann.start_download(REPO)
+        process = ann.start_download(repo)
         eventually(lambda: _downloading(slow_lan, ann), timeout_s=30, what="bytes to flow")
         if victim == "tracker":
             slow_lan.tracker.kill()
@@ -209,10 +229,10 @@ def test_killing_a_role_in_the_middle_leaves_the_right_file(slow_lan: Lan, victi
             slow_lan.tracker.restart()
         elif victim == "seeder":
             slow_lan.seeder.start()
-        slow_lan.seeded(REPO)
+        slow_lan.seeded(repo)
         slow_lan.hub.forget()
         with slow_lan.machine("bob") as bob:
-            assert_snapshot(bob.download(REPO), files)
+            assert_snapshot(bob.download(repo), files)
         assert slow_lan.hub.gets("dummy_model.bin") == 0
 
 
@@ -221,37 +241,37 @@ def _announcer_pid(lan: Lan) -> int:
     return next(int(pid) for pid in children if b"llmpt_tracker.announcer" in Path(f"/proc/{pid}/cmdline").read_bytes())
 
 
-def test_a_restarted_seeder_seeds_at_once_and_reads_nothing_again(lan: Lan) -> None:
-    publish(lan)
+def test_a_restarted_seeder_seeds_at_once_and_reads_nothing_again(lan: Lan, repo: str) -> None:
+    publish(lan, repo)
     lan.seeder.stop()
     hashed = lan.seeder.log.read_text().count("hashed")
     lan.seeder.start()
-    lan.seeded(REPO)
+    lan.seeded(repo)
     assert lan.seeder.log.read_text().count("hashed") == hashed
 
 
-def test_a_restarted_agent_seeds_what_it_had(lan: Lan, ann: Machine) -> None:
-    files = publish(lan)
+def test_a_restarted_agent_seeds_what_it_had(lan: Lan, ann: Machine, repo: str) -> None:
+    files = publish(lan, repo)
     lan.hub.mode.refuse_bytes_over = BIG
-    ann.download(REPO)
+    ann.download(repo)
     ann.kill_agent()
     lan.seeder.stop()
     ann.llmpt("agent", "start")
     with lan.machine("bob") as bob:
-        assert_snapshot(bob.download(REPO), files)
+        assert_snapshot(bob.download(repo), files)
 
 
-def test_an_interrupted_download_goes_on_where_it_stopped(slow_lan: Lan) -> None:
-    files = publish(slow_lan, size=40_000_000)
+def test_an_interrupted_download_goes_on_where_it_stopped(slow_lan: Lan, repo: str) -> None:
+    files = publish(slow_lan, repo, size=40_000_000)
     slow_lan.hub.mode.refuse_bytes_over = BIG
     with slow_lan.machine("ann") as ann:
-        process = ann.start_download(REPO)
+        process = ann.start_download(repo)
         eventually(lambda: _fetched(ann) > 10_000_000, timeout_s=30, what="a quarter of the file")
         process.kill()
         process.communicate(timeout=30)
         eventually(lambda: ann.status()["downloads"][-1]["outcome"] == "failed", what="the agent to notice")
         before = ann.status()["downloads"][-1]["bytes_from_lan"]
-        assert_snapshot_of_big_file(ann.download(REPO), files)
+        assert_snapshot_of_big_file(ann.download(repo), files)
         row = ann.status()["downloads"][-1]
         assert row["outcome"] == "done"
         assert row["bytes_from_lan"] <= 40_000_000 - before + 20 * 65536  # the open pieces at most
@@ -265,35 +285,31 @@ def assert_snapshot_of_big_file(folder: Path, files: dict[str, bytes]) -> None:
     assert (folder / "dummy_model.bin").read_bytes() == files["dummy_model.bin"]
 
 
-def test_a_silent_tracker_costs_a_snapshot_no_more_than_a_moment(tmp_path: Path) -> None:
-    import socket
-
-    from tests.support.hub import FakeHub
-
+def test_a_silent_tracker_costs_a_snapshot_no_more_than_a_moment(tmp_path: Path, repo: str) -> None:
     with socket.socket() as silent, FakeHub() as hub:
         silent.bind(("127.0.0.1", 0))
         silent.listen(64)  # accepts, and never answers
-        hub.add(REPO, {f"model-{n}.bin": os.urandom(BIG) for n in range(12)})
+        hub.add(repo, {f"model-{n}.bin": os.urandom(BIG) for n in range(12)})
         tracker = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with Machine("ann", tracker=tracker, hub=hub.url) as ann:
-            folder = ann.download(REPO)
+            folder = ann.download(repo)
             assert len(list(folder.iterdir())) == 12
             # Asked at most by the first files, which run side by side; then the agent knows.
             assert ann.agent_log().count("left alone") <= 9
 
 
-def test_llmpt_run_needs_no_pth_file(lan: Lan, ann: Machine) -> None:
-    files = publish(lan)
+def test_llmpt_run_needs_no_pth_file(lan: Lan, ann: Machine, repo: str) -> None:
+    files = publish(lan, repo)
     lan.hub.mode.refuse_bytes_over = BIG
     script = ann.root / "script.py"
-    script.write_text(f"from huggingface_hub import snapshot_download\nprint(snapshot_download({REPO!r}))\n")
+    script.write_text(f"from huggingface_hub import snapshot_download\nprint(snapshot_download({repo!r}))\n")
     out = ann.run("-m", "llmpt", "run", str(script), HF_USE_P2P="1").stdout
     assert_snapshot(Path(out.strip().splitlines()[-1]), files)
 
 
-def test_switched_off_the_lan_is_not_asked(lan: Lan, ann: Machine) -> None:
-    files = publish(lan)
-    code = f"from huggingface_hub import snapshot_download\nprint(snapshot_download({REPO!r}))"
+def test_switched_off_the_lan_is_not_asked(lan: Lan, ann: Machine, repo: str) -> None:
+    files = publish(lan, repo)
+    code = f"from huggingface_hub import snapshot_download\nprint(snapshot_download({repo!r}))"
     folder = Path(ann.script(code, HF_USE_P2P="0"))
     assert_snapshot(folder, files)
     assert lan.hub.gets("dummy_model.bin") == 1

@@ -36,6 +36,10 @@ class SeederProcess:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         command = [sys.executable, "-m", "llmpt_seeder", "run"]
         with self.log.open("ab") as log:

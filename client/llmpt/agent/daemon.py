@@ -57,7 +57,7 @@ def run(settings: ClientSettings, environ: Mapping[str, str], *, ready: Callable
     from llmpt.agent.seeds import Seeds
     from llmpt.agent.transfers import Transfers
     from llmpt.inventory import Inventory
-    from llmpt.swarm import Engine, EngineSettings, free_port
+    from llmpt.swarm import ALERTS_THREAD, Engine, EngineSettings, free_port
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     stopping = threading.Event()
@@ -103,6 +103,13 @@ def run(settings: ClientSettings, environ: Mapping[str, str], *, ready: Callable
                 "downloads": [record.as_json() for record in list(transfers.records)],
             }
 
+        def crashed(hook: threading.ExceptHookArgs) -> None:
+            """A bug in a thread: noted, and if it was the swarm's the agent ends, for the next download to start another."""
+            log.error("a bug of llmpt", exc_info=(hook.exc_type, hook.exc_value or hook.exc_type(), hook.exc_traceback))
+            if hook.thread is not None and hook.thread.name == ALERTS_THREAD:
+                stopping.set()
+
+        threading.excepthook = crashed
         directory.on_boot = booted
         seeds.restore()
         server = Server(

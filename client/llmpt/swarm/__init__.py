@@ -8,7 +8,7 @@ from __future__ import annotations
 from llmpt.core.errors import SwarmError
 
 try:
-    from llmpt.swarm.engine import Engine
+    from llmpt.swarm.engine import ALERTS_THREAD, Engine
 except ImportError as error:
     raise SwarmError(
         f"libtorrent cannot be loaded ({error}); it has wheels for CPython 3.9 to 3.13 on Linux (x86-64, ARM64) and "
@@ -17,4 +17,4 @@ except ImportError as error:
 from llmpt.swarm.download import Download
 from llmpt.swarm.types import EngineSettings, SeededBlob, Totals, free_port
 
-__all__ = ["Download", "Engine", "EngineSettings", "SeededBlob", "Totals", "free_port"]
+__all__ = ["ALERTS_THREAD", "Download", "Engine", "EngineSettings", "SeededBlob", "Totals", "free_port"]

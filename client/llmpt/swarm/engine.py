@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,9 +32,19 @@ _PRIVATE = _FLAGS.apply_ip_filter | _FLAGS.disable_dht | _FLAGS.disable_lsd | _F
 _IN_PLACE = _FLAGS.no_verify_files | _FLAGS.upload_mode | _PRIVATE
 _NOT_YET = lt.peer_info.connecting | lt.peer_info.handshake
 
+ALERTS_THREAD = "swarm-alerts"
 BUSY_TICK_S = 0.1
 IDLE_TICK_S = 1.0
 DISK_TIMEOUT_S = 60.0
+
+
+@contextmanager
+def _said_no(etag: Etag) -> Iterator[None]:
+    """Translate libtorrent's exceptions: the torrent was withdrawn by another thread."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise SwarmError(f"{etag}: {error}") from None
 
 
 class _Torrent:
@@ -70,7 +81,7 @@ class Engine:
     def __enter__(self) -> Engine:
         self._session = open_session(self._settings, user_agent=self._user_agent)
         self._await_listening()
-        self._thread = threading.Thread(target=self._run, name="swarm-alerts", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=ALERTS_THREAD, daemon=True)
         self._thread.start()
         return self
 
@@ -151,8 +162,7 @@ class Engine:
     def uploaded(self) -> dict[Etag, int]:
         """Return the payload bytes uploaded of each torrent that is in the session."""
         with self._lock:
-            torrents = list(self._torrents.values())
-        return {torrent.etag: int(torrent.handle.status(0).total_payload_upload) for torrent in torrents}
+            return {etag: int(torrent.handle.status(0).total_payload_upload) for etag, torrent in self._torrents.items()}
 
     # Downloading
 
@@ -189,8 +199,9 @@ class Engine:
         """Return when every byte of a finished download can be read by others; writes nothing to it afterwards."""
         torrent = self._get(etag)
         torrent.flushed.clear()
-        torrent.handle.set_flags(_FLAGS.upload_mode)
-        torrent.handle.flush_cache()
+        with _said_no(etag):
+            torrent.handle.set_flags(_FLAGS.upload_mode)
+            torrent.handle.flush_cache()
         if not torrent.flushed.wait(DISK_TIMEOUT_S):
             raise SwarmError(f"{etag}: the disk did not take the last bytes in {DISK_TIMEOUT_S:.0f} s")
 
@@ -202,7 +213,8 @@ class Engine:
         torrent = self._get(etag)
         torrent.moved.clear()
         torrent.move_error = ""
-        torrent.handle.rename_file(0, str(destination))
+        with _said_no(etag):
+            torrent.handle.rename_file(0, str(destination))
         if not torrent.moved.wait(DISK_TIMEOUT_S):
             raise SwarmError(f"{etag}: not moved to {destination} in {DISK_TIMEOUT_S:.0f} s")
         if torrent.move_error:
@@ -218,7 +230,8 @@ class Engine:
                 busy = any(t.download is not None and t.download.state == RUNNING for t in self._torrents.values())
             self._session.wait_for_alert(int(1000 * (BUSY_TICK_S if busy else IDLE_TICK_S / 2)))
             for alert in self._session.pop_alerts():
-                self._handle(alert)
+                with self._lock:  # no torrent is withdrawn while it is looked at
+                    self._handle(alert)
             now = time.monotonic()
             if busy and now >= next_tick:
                 next_tick = now + BUSY_TICK_S
@@ -273,11 +286,12 @@ class Engine:
         with self._lock:
             running = [t for t in self._torrents.values() if t.download is not None and t.download.state == RUNNING]
         for torrent in running:
-            self._sample_one(torrent)
+            with self._lock:
+                self._sample_one(torrent)
 
     def _sample_one(self, torrent: _Torrent) -> None:
         download = torrent.download
-        if download is None or not torrent.handle.is_valid():
+        if download is None or self._torrents.get(torrent.etag) is not torrent:
             return
         status = torrent.handle.status(0)
         connected = [peer for peer in torrent.handle.get_peer_info() if not peer.flags & _NOT_YET]
@@ -332,10 +346,12 @@ class Engine:
 
     def _torrent_of(self, alert: Any) -> _Torrent | None:
         handle = getattr(alert, "handle", None)
-        if handle is None or not handle.is_valid():
+        if handle is None:
             return None
-        with self._lock:
+        try:
             return self._by_hash.get(handle.info_hashes().v2.to_bytes())
+        except RuntimeError:  # removed since the alert was posted
+            return None
 
     def _await_listening(self) -> None:
         """Wait until the session listens on TCP; raise `SwarmError` with libtorrent's own words when it cannot."""
