@@ -138,12 +138,13 @@ def torrent(session: Session, info_hash: bytes) -> Torrent:
 def metainfo(session: Session, keys: Sequence[int]) -> dict[int, bytes]:
     """Return the stored metainfo of torrents, by key."""
     rows = session.execute(select(StoredMetainfo.blob_id, StoredMetainfo.data).where(StoredMetainfo.blob_id.in_(keys)))
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def all_swarms(session: Session, *, after: int, limit: int) -> list[tuple[int, bytes]]:
     """Return (key, truncated info-hash) of the next `limit` blobs: the announcer's closed list, in slices."""
-    return list(session.execute(select(Blob.id, Blob.swarm).where(Blob.id > after).order_by(Blob.id).limit(limit)).tuples())
+    statement = select(Blob.id, Blob.swarm).where(Blob.id > after).order_by(Blob.id).limit(limit)
+    return [(row[0], row[1]) for row in session.execute(statement)]
 
 
 def list_repos(session: Session, *, limit: int, before: int | None) -> tuple[list[RepoSummary], int | None]:

@@ -1,0 +1,102 @@
+"""An application over a migrated SQLite file, an announcer that is a fake, and a client that holds a token."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from llmpt_tracker import schema
+from llmpt_tracker.app import create_app
+from llmpt_tracker.database import Database
+from llmpt_tracker.rules import tokens
+from llmpt_tracker.settings import TrackerSettings
+from llmpt_tracker.state import State
+from tests.unit.tracker.fakes import FakeAnnouncer
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
+
+
+class Api:
+    """The application as a program on the LAN sees it."""
+
+    def __init__(self, app: Flask, token: str) -> None:
+        self.client: FlaskClient = app.test_client()
+        self.token = token
+
+    def get(self, path: str, **more: Any) -> TestResponse:
+        return self.client.get(path, **more)
+
+    def publish(self, body: Any, *, token: str | None = None) -> TestResponse:
+        """Publish `body` (bytes go as they are) with the valid token, or with `token`."""
+        return self._send("POST", "/api/v1/publish", body, token)
+
+    def beat(self, body: Any, *, seeder: str = "server", token: str | None = None) -> TestResponse:
+        """Send the heartbeat of a seeder."""
+        return self._send("PUT", f"/api/v1/seeders/{seeder}", body, token)
+
+    def torrents(self, **query: Any) -> list[dict[str, Any]]:
+        """Return a page of torrents."""
+        answer = self.get("/api/v1/torrents", query_string=query)
+        assert answer.status_code == 200, answer.get_data(as_text=True)
+        found: list[dict[str, Any]] = answer.get_json()["torrents"]
+        return found
+
+    def _send(self, method: str, path: str, body: Any, token: str | None) -> TestResponse:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        header = {"Authorization": f"Bearer {self.token if token is None else token}"}
+        return self.client.open(path, method=method, data=data, headers=header)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty database file, to be copied."""
+    file = tmp_path_factory.mktemp("database") / "tracker.db"
+    with Database(f"sqlite:///{file}") as database:
+        schema.migrate(database, backups=file.parent, now=NOW)
+    return file
+
+
+@pytest.fixture
+def settings(migrated: Path, tmp_path: Path) -> TrackerSettings:
+    shutil.copy(migrated, tmp_path / "tracker.db")
+    return TrackerSettings.read({"LLMPT_DATA": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "none")})
+
+
+@pytest.fixture
+def announcer() -> FakeAnnouncer:
+    return FakeAnnouncer()
+
+
+@pytest.fixture
+def app(settings: TrackerSettings, announcer: FakeAnnouncer) -> Iterator[Flask]:
+    app = create_app(settings, lambda: NOW, announcer)
+    yield app
+    state_of(app).database.engine.dispose()
+
+
+@pytest.fixture
+def database(app: Flask) -> Database:
+    return state_of(app).database
+
+
+@pytest.fixture
+def api(app: Flask, database: Database) -> Api:
+    secret = tokens.new_secret()
+    with database.writing() as session:
+        tokens.add(session, secret, name="a seeder", now=NOW)
+    return Api(app, secret)
+
+
+def state_of(app: Flask) -> State:
+    """Return what the application was built from."""
+    found: State = app.extensions["llmpt"]
+    return found

@@ -1,0 +1,49 @@
+"""An announcer without peers, with the Protocol of the real one's client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from llmpt_tracker.announcer_client import AnnouncerStatus, SeederReport, Swarm
+from llmpt_tracker.errors import AnnouncerUnavailable
+
+
+class FakeAnnouncer:
+    """Knows what it was told; `down` makes every call fail, as a dead one's would."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.is_open = True
+        self.registered: set[bytes] = set()
+        self.live: dict[str, Swarm] = {}
+        self.beats: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        self.askers: list[str] = []
+
+    def status(self) -> AnnouncerStatus:
+        self._answer()
+        peers = sum(len(swarm.peers) for swarm in self.live.values())
+        return AnnouncerStatus("boot-1", self.is_open, 6969, len(self.registered), peers)
+
+    def register(self, swarms: Iterable[bytes]) -> None:
+        self._answer()
+        self.registered.update(swarms)
+
+    def swarms(self, swarms: Sequence[str], *, peers: int, asker: str) -> tuple[dict[str, Swarm], str]:
+        self._answer()
+        self.askers.append(asker)
+        found = {name: self.live.get(name, Swarm()) for name in swarms}
+        return {name: Swarm(one.seeders, one.leechers, one.completed, one.peers[:peers]) for name, one in found.items()}, "boot-1"
+
+    def heartbeat(self, seeder_id: str, *, key: str, report: Mapping[str, Any]) -> str:
+        self._answer()
+        self.beats[seeder_id] = (key, report)
+        return "boot-1"
+
+    def seeders(self) -> list[SeederReport]:
+        self._answer()
+        return [SeederReport(name, 1.0, report) for name, (_, report) in self.beats.items()]
+
+    def _answer(self) -> None:
+        if self.down:
+            raise AnnouncerUnavailable("the announcer does not answer (fake)")

@@ -1,0 +1,85 @@
+"""Who is answered, and under which name the tracker speaks of itself."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from llmpt.core.networks import CidrSet, parse_address
+from llmpt_tracker.app import create_app
+from llmpt_tracker.settings import TrackerSettings
+from llmpt_tracker.views.access import client_address
+from tests.unit.tracker.bodies import packed, torrent
+from tests.unit.tracker.conftest import NOW, Api, state_of
+from tests.unit.tracker.fakes import FakeAnnouncer
+
+PROXIES = CidrSet.parse("10.0.0.0/24")
+
+
+@pytest.mark.parametrize(
+    ("remote", "forwarded", "expected"),
+    [
+        ("192.168.1.5", None, "192.168.1.5"),
+        ("192.168.1.5", "10.9.9.9", "192.168.1.5"),  # whoever is no proxy cannot speak for another
+        ("10.0.0.2", "192.168.1.5", "192.168.1.5"),
+        ("10.0.0.2", "1.2.3.4, 192.168.1.5", "192.168.1.5"),  # what the stranger claimed stands left of the stranger
+        ("10.0.0.2", "192.168.1.5, 10.0.0.3", "192.168.1.5"),
+        ("10.0.0.2", "192.168.1.5, nonsense", "10.0.0.2"),
+        ("10.0.0.2", "", "10.0.0.2"),
+        ("10.0.0.2", "[fd00::5]", "fd00::5"),
+        ("::ffff:192.168.1.5", None, "192.168.1.5"),
+    ],
+)
+def test_the_address_is_the_sockets_unless_a_trusted_proxy_says_another(
+    remote: str, forwarded: str | None, expected: str
+) -> None:
+    assert client_address(remote, forwarded, PROXIES) == parse_address(expected)
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/torrents", "/api/v1/openapi.json", "/healthz", "/static/tracker.css", "/nowhere"])
+def test_an_address_outside_the_networks_gets_no_answer_and_learns_the_setting(api: Api, path: str) -> None:
+    answer = api.get(path, environ_overrides={"REMOTE_ADDR": "8.8.8.8"})
+    assert answer.status_code == 403
+    assert "LLMPT_PEER_CIDRS" in answer.get_data(as_text=True)
+
+
+def test_a_forged_x_forwarded_for_does_not_let_anyone_in(api: Api) -> None:
+    answer = api.get("/", headers={"X-Forwarded-For": "127.0.0.1"}, environ_overrides={"REMOTE_ADDR": "8.8.8.8"})
+    assert answer.status_code == 403
+
+
+def test_a_forged_x_forwarded_for_changes_nobodys_peers(api: Api, announcer: FakeAnnouncer) -> None:
+    api.publish({"torrents": packed(torrent("a"))})
+    api.get("/api/v1/torrents?include=peers", headers={"X-Forwarded-For": "192.168.1.66"})
+    assert announcer.askers[-1] == "127.0.0.1"
+
+
+def test_the_health_check_of_this_host_is_answered_whatever_the_networks_are(
+    migrated: Path, tmp_path: Path, announcer: FakeAnnouncer
+) -> None:
+    shutil.copy(migrated, tmp_path / "tracker.db")
+    settings = TrackerSettings.read({"LLMPT_DATA": str(tmp_path), "LLMPT_PEER_CIDRS": "192.168.7.0/24"})
+    app = create_app(settings, lambda: NOW, announcer)
+    assert app.test_client().get("/healthz").status_code == 200
+    assert app.test_client().get("/").status_code == 403
+    state_of(app).database.engine.dispose()
+
+
+def test_answers_carry_safe_headers(api: Api) -> None:
+    for path in ("/", "/api/v1/torrents", "/nowhere", "/static/tracker.css"):
+        with api.get(path) as answer:
+            headers = answer.headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Content-Security-Policy"].startswith("default-src 'self'")
+        assert "Access-Control-Allow-Origin" not in headers
+        assert "Set-Cookie" not in headers
+
+
+def test_errors_of_the_api_are_json(api: Api) -> None:
+    for answer, status, code in (
+        (api.get("/api/v1/nothing"), 404, "not_found"),
+        (api.client.delete("/api/v1/torrents"), 405, "method_not_allowed"),
+    ):
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (status, code)

@@ -1,0 +1,93 @@
+"""The pages for people."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from llmpt_tracker.announcer_client import Swarm
+from llmpt_tracker.views.pages import human_ago, human_bytes
+from tests.unit.tracker.bodies import big, manifest, packed, report, small, torrent
+from tests.unit.tracker.conftest import Api
+from tests.unit.tracker.fakes import FakeAnnouncer
+
+A = torrent("a")
+
+
+def page(api: Api, path: str = "/", host: str = "server:8000") -> str:
+    answer = api.get(path, headers={"Host": host})
+    assert answer.status_code == 200
+    return answer.get_data(as_text=True)
+
+
+def test_an_empty_tracker_says_what_to_do(api: Api) -> None:
+    text = page(api)
+    assert "export LLMPT_TRACKER=http://server:8000" in text
+    assert "No seeder has reported" in text
+    assert "Nothing is published yet" in text
+
+
+def test_repos_files_and_counts_are_shown(api: Api, announcer: FakeAnnouncer) -> None:
+    api.publish(manifest(big("model.safetensors", A), small("config.json"), torrents=packed(A)))
+    announcer.live[A.info_hash.truncated.hex()] = Swarm(41, 17, 0)
+    for path in ("/", "/repos/model/org/name/revisions/main"):
+        text = page(api, path)
+        assert "org/name" in text
+        assert "model.safetensors" in text
+        assert ">41<" in text
+        assert ">17<" in text
+
+
+def test_a_seeder_that_hashes_has_a_progress_bar(api: Api) -> None:
+    hashing = {"blobs_done": 1, "blobs_total": 4, "bytes_done": 10, "bytes_total": 90, "current": "model.bin"}
+    api.beat(report(hashing=hashing, problems=[{"what": "blobs/x", "reason": "rotten"}]))
+    text = page(api)
+    assert '<progress max="90" value="10">' in text
+    assert "model.bin" in text
+    assert "rotten" in text
+
+
+def test_what_a_publisher_wrote_is_text_and_never_markup(api: Api) -> None:
+    evil = "<script>alert(1)</script>.bin"
+    api.publish(manifest(small(evil.replace("/", "_"))))
+    api.beat(report(problems=[{"what": evil, "reason": evil}]))
+    for path in ("/", "/repos/model/org/name/revisions/main"):
+        assert "<script" not in page(api, path)
+
+
+def test_nothing_is_inline_and_nothing_comes_from_elsewhere(api: Api) -> None:
+    text = page(api)
+    assert not re.search(r"<style|<script|\sstyle=|\son\w+=", text)
+    assert not re.search(r"(?:src|href)=\"(?!/)", text)
+
+
+def test_a_host_header_that_is_none_is_not_repeated(api: Api) -> None:
+    assert "evil" not in page(api, host="evil;rm -rf ~")
+
+
+def test_without_the_announcer_the_page_shows_what_it_can(api: Api, announcer: FakeAnnouncer) -> None:
+    api.publish(manifest(big("model.safetensors", A), torrents=packed(A)))
+    announcer.down = True
+    text = page(api)
+    assert "The announcer does not answer" in text
+    assert "model.safetensors" in text
+
+
+def test_an_unknown_repo_is_a_plain_404(api: Api) -> None:
+    for path in ("/repos/model/org/none/revisions/main", "/repos/models/a/revisions/main"):
+        answer = api.get(path)
+        assert (answer.status_code, answer.mimetype) == (404, "text/plain")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (90_868_376, "90.9 MB"), (999_999, "1.0 MB"), (733_000_000, "733 MB")],
+)
+def test_bytes_are_written_for_people(size: int, text: str) -> None:
+    assert human_bytes(size) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(3, "3 s ago"), (119, "119 s ago"), (600, "10 min ago"), (90_000, "25 h ago")])
+def test_ages_are_written_for_people(seconds: float, text: str) -> None:
+    assert human_ago(seconds) == text
