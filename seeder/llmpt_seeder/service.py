@@ -99,7 +99,9 @@ class Service:
             self._wake.clear()
             if started >= look_at:
                 self.look()
-                look_at = time.monotonic() + self._scan_interval_s
+                ended = time.monotonic()
+                # A huge cache on a slow disk is looked at less often: no more than a tenth of the time goes into that.
+                look_at = ended + max(self._scan_interval_s, 9 * (ended - started))
             self.reconcile()
             now = time.monotonic()
             # A step looks at everything: with very many blobs it leaves the machine alone for as long as it took.

@@ -44,7 +44,7 @@ def main() -> None:
     bar_single = BAR * one_core * (1.0 if cores > 1 else 0.5)
     load, _, _ = os.getloadavg()
     print(
-        f"openssl sha256, one core: {one_core / 1e6:.0f} MB/s; cores: {cores}; load {load:.1f} (above {cores}: take ratios lightly)"
+        f"openssl sha256, one core: {one_core / 1e6:.0f} MB/s; cores: {cores}; load {load:.1f} (ratios mean little above {cores})"
     )
     _say(f"one blob of {SINGLE_BYTES >> 20} MiB", rate_single, bar_single)
     _say(f"{MANY} blobs of {BLOB_BYTES >> 20} MiB", rate_many, bar_many)

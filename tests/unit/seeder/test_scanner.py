@@ -75,6 +75,20 @@ def test_a_link_that_leaves_the_cache_is_refused_and_reported(cache: CacheBuilde
     assert "leads out of the cache" in found.problems[0].reason
 
 
+def test_an_absolute_link_is_followed_inside_the_cache_and_not_out_of_it(cache: CacheBuilder, tmp_path: Path) -> None:
+    repo = cache.repo("org/model")
+    commit = repo.commit({"config.json": b"{}"})
+    snapshot = repo.folder / "snapshots" / commit
+    (snapshot / "inside.json").symlink_to(repo.blob_path(git_sha1(b"{}")))
+    outside = tmp_path / "blobs" / git_sha1(b"1")
+    outside.parent.mkdir()
+    outside.write_bytes(b"1")
+    (snapshot / "outside.json").symlink_to(outside)
+    found = only(cache)
+    assert paths(found.snapshots[0]) == ["config.json", "inside.json"]
+    assert "leads out of the cache" in found.problems[0].reason
+
+
 def test_a_cache_that_is_itself_reached_by_a_link_works(cache: CacheBuilder, tmp_path: Path) -> None:
     cache.repo("org/model").commit({"config.json": b"{}"})
     (tmp_path / "link").symlink_to(cache.root)
