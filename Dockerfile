@@ -69,7 +69,13 @@ ENTRYPOINT ["llmpt-entrypoint"]
 FROM server AS tracker
 COPY --from=tracker-environment /opt/llmpt /opt/llmpt
 EXPOSE 8000 6969
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "import os, urllib.request as http; port = os.environ.get('LLMPT_HTTP_PORT') or '8000'; http.build_opener(http.ProxyHandler({})).open(f'http://127.0.0.1:{port}/healthz', timeout=4)"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "\
+import http.client, os, sys; \
+tracker = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('LLMPT_HTTP_PORT') or 8000), timeout=4); \
+tracker.request('GET', '/healthz'); \
+answer = tracker.getresponse(); \
+print(answer.read().decode()); \
+sys.exit(answer.status != 200)"]
 CMD ["llmpt-tracker", "serve"]
 
 
