@@ -111,7 +111,7 @@ def version() -> str:
 
 def _engine_settings(settings: SeederSettings, tracker: TrackerClient) -> EngineSettings:
     return EngineSettings(
-        listen=tuple(address.strip("[]") for address in settings.bind),
+        listen=settings.bind,
         port=settings.peer_port,
         peer_cidrs=settings.peer_cidrs,
         announce_address=_own_address(tracker),

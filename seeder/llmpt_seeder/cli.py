@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from llmpt.core.errors import LlmptError
-from llmpt_seeder.settings import load_settings
+from llmpt_seeder.settings import SeederSettings
 
 EXTRAS = ("tenacity",)
 
@@ -47,7 +47,7 @@ def run(verbose: bool) -> None:
         level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     with _told():
-        settings = load_settings()
+        settings = SeederSettings.read()
         from llmpt_seeder.app import run as run_seeder  # libtorrent is loaded only here
 
         code = run_seeder(settings)
@@ -63,7 +63,7 @@ def scan(dry_run: bool, as_json: bool) -> None:
     from llmpt_seeder.sharing import ask_hub
 
     with _told():
-        settings = load_settings()
+        settings = SeederSettings.read()
         with open_memory(settings.database, dry=dry_run) as memory:
             ask = partial(ask_hub, settings.hub or "https://huggingface.co")
             found = list(lines(settings.cache, settings.repos, memory=memory, ask=ask, clock=time.time))
@@ -79,7 +79,7 @@ def health() -> None:
     from llmpt_seeder.alive import what_is_wrong
 
     with _told():
-        problem = what_is_wrong(load_settings().alive_file, now=time.time())
+        problem = what_is_wrong(SeederSettings.read().alive_file, now=time.time())
     if problem is not None:
         raise click.ClickException(problem)
     click.echo("alive")

@@ -6,38 +6,50 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
-from llmpt.core import settings as read
-from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
+from llmpt.core import settings as core
+from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, parse_address
 from llmpt.core.settings import setting
+
+
+def addresses(value: str) -> tuple[str, ...]:
+    """Read literal addresses separated by commas or blanks; IPv6 with or without brackets."""
+    try:
+        return tuple(dict.fromkeys(str(parse_address(item.strip("[]"))) for item in value.replace(",", " ").split()))
+    except ValueError:
+        raise ValueError("write the addresses to listen on, such as 0.0.0.0 or 192.168.1.10,[::1]") from None
 
 
 @dataclass(frozen=True, slots=True)
 class SeederSettings:
-    """Built by `load_settings`; see each field's line for what it means."""
+    """The settings of one seeder; see each field's line for what it means."""
 
-    tracker: str | None = setting("LLMPT_TRACKER", read.url, "http://127.0.0.1:8000", "the tracker's address")
+    tracker: str | None = setting("LLMPT_TRACKER", core.url, "http://127.0.0.1:8000", "the tracker's address")
     token: str | None = setting(
-        "LLMPT_TOKEN", read.optional_text, "", "the token to publish with; by default read from LLMPT_DATA/publish.token"
+        "LLMPT_TOKEN", core.optional_text, "", "the token to publish with; by default read from LLMPT_DATA/publish.token"
     )
-    data: Path = setting("LLMPT_DATA", read.path, str(platformdirs.user_data_path("llmpt")), "folder of the server's own state")
+    data: Path = setting("LLMPT_DATA", core.data_folder, "", "folder of the server's state; empty: the user's data folder")
     cache: Path = setting(
-        "HF_HUB_CACHE", read.path, "~/.cache/huggingface/hub", "the Hub cache to read; never written to (HF_HOME counts too)"
+        "HF_HUB_CACHE", core.path, "~/.cache/huggingface/hub", "the Hub cache to read; never written to (HF_HOME counts too)"
     )
-    hub: str | None = setting("HF_ENDPOINT", read.url, "https://huggingface.co", "the Hub that is asked what is public")
+    hub: str | None = setting("HF_ENDPOINT", core.url, "https://huggingface.co", "the Hub that is asked what is public")
     repos: tuple[str, ...] = setting(
         "LLMPT_REPOS",
-        read.patterns,
+        core.patterns,
         "",
         "repos to share without asking the Hub: names or patterns, `!` excludes, `*` shares all",
     )
-    peer_port: int = setting("LLMPT_PEER_PORT", read.port, "6881", "port that peers connect to; 0 takes a free one")
-    bind: tuple[str, ...] = setting("LLMPT_BIND", read.patterns, "0.0.0.0,::", "addresses to listen on")
-    peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", read.cidrs, DEFAULT_PEER_CIDRS, "networks that may talk to us")
-    min_blob_bytes: int = setting("LLMPT_MIN_BLOB_BYTES", read.size, "1M", "smallest file that gets a swarm")
-    scan_interval_s: float = setting("LLMPT_SCAN_INTERVAL", read.number(0.1, 86400), "10", "seconds between looks at the cache")
-    upload_limit_bytes_s: int = setting("LLMPT_UPLOAD_LIMIT", read.size, "0", "bytes per second to send at most; 0 is no limit")
+    peer_port: int = setting("LLMPT_PEER_PORT", core.port, "6881", "port that peers connect to; 0 takes a free one")
+    bind: tuple[str, ...] = setting("LLMPT_BIND", addresses, "0.0.0.0,[::]", "addresses to listen on")
+    peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", core.cidrs, DEFAULT_PEER_CIDRS, "networks that may talk to us")
+    min_blob_bytes: int = setting("LLMPT_MIN_BLOB_BYTES", core.size, "1M", "smallest file that gets a swarm")
+    scan_interval_s: float = setting("LLMPT_SCAN_INTERVAL", core.number(0.1, 86400), "10", "seconds between looks at the cache")
+    upload_limit_bytes_s: int = setting("LLMPT_UPLOAD_LIMIT", core.size, "0", "bytes per second to send at most; 0 is no limit")
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> SeederSettings:
+        """Read the environment and the config files; raise `SettingError` naming what is wrong."""
+        source = core.sources(environ)
+        return core.load(cls, {**source, "HF_HUB_CACHE": hub_cache(source)})
 
     @property
     def database(self) -> Path:
@@ -50,12 +62,6 @@ class SeederSettings:
     @property
     def alive_file(self) -> Path:
         return self.data / "seeder.alive"
-
-
-def load_settings(environ: Mapping[str, str] | None = None, **overrides: object) -> SeederSettings:
-    """Read the settings from the environment and the config files; raise `SettingError` naming what is wrong."""
-    source = read.sources(environ)
-    return read.load(SeederSettings, {**source, "HF_HUB_CACHE": hub_cache(source)}, **overrides)
 
 
 def hub_cache(source: Mapping[str, str]) -> str:

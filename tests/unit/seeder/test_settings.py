@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from llmpt.core.errors import SettingError
-from llmpt_seeder.settings import load_settings
+from llmpt_seeder.settings import SeederSettings
 
 
 def load(tmp_path: Path, **environ: str) -> object:
-    return load_settings({"XDG_CONFIG_HOME": str(tmp_path), **environ})
+    return SeederSettings.read({"XDG_CONFIG_HOME": str(tmp_path), **environ})
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,15 @@ def load(tmp_path: Path, **environ: str) -> object:
     ],
 )
 def test_the_cache_is_found_as_the_hub_library_finds_it(tmp_path: Path, environ: dict[str, str], cache: Path) -> None:
-    assert load_settings({"XDG_CONFIG_HOME": str(tmp_path), **environ}).cache == cache
+    assert SeederSettings.read({"XDG_CONFIG_HOME": str(tmp_path), **environ}).cache == cache
 
 
 def test_defaults_suit_a_seeder_beside_its_tracker(tmp_path: Path) -> None:
-    settings = load_settings({"XDG_CONFIG_HOME": str(tmp_path), "LLMPT_DATA": str(tmp_path)})
+    settings = SeederSettings.read({"XDG_CONFIG_HOME": str(tmp_path), "LLMPT_DATA": str(tmp_path)})
     assert settings.tracker == "http://127.0.0.1:8000"
     assert (settings.peer_port, settings.min_blob_bytes, settings.scan_interval_s) == (6881, 1 << 20, 10)
     assert settings.token_file == tmp_path / "publish.token"
+    assert settings.bind == ("0.0.0.0", "::")
     assert settings.repos == ()
 
 
@@ -45,6 +46,7 @@ def test_defaults_suit_a_seeder_beside_its_tracker(tmp_path: Path) -> None:
         ("LLMPT_SCAN_INTERVAL", "0"),
         ("LLMPT_PEER_CIDRS", "lan"),
         ("LLMPT_UPLOAD_LIMIT", "-1"),
+        ("LLMPT_BIND", "server"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, name: str, value: str) -> None:
