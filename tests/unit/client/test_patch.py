@@ -351,7 +351,7 @@ def test_each_decision_is_one_line(download: Download, library: Any, agent: Agen
     said = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "llmpt"]
     assert said == [
         ("DEBUG", "w.bin: not from the LAN (nobody has it)"),
-        ("WARNING", "w.bin: the LAN broke off (gone); fetching it the ordinary way"),
+        ("WARNING", "llmpt: w.bin: the LAN broke off (gone); fetching it the ordinary way"),
         ("INFO", "w.bin: 2097152 bytes from the LAN"),
     ]
 
