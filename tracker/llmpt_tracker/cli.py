@@ -40,11 +40,12 @@ def cli() -> None:
 @cli.command()
 def serve() -> None:
     """Run the tracker until it is told to stop."""
-    from llmpt_tracker import serve as parent
+    settings = TrackerSettings.read()
+    from llmpt_tracker import serve as parent  # a wrong setting is told before all this is loaded
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    sys.exit(parent.serve(TrackerSettings.read(), parent.environment()))
+    sys.exit(parent.serve(settings, parent.environment()))
 
 
 @cli.group()
@@ -90,9 +91,9 @@ def revoke_token(number: int) -> None:
 
 @contextmanager
 def _database() -> Iterator[Database]:
+    settings = TrackerSettings.read()
     from llmpt_tracker.serve import make_data_folder, open_database
 
-    settings = TrackerSettings.read()
     make_data_folder(settings.data)
     with open_database(settings) as database:
         yield database

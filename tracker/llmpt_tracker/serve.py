@@ -56,10 +56,12 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
             stack.callback(children.stop)  # before the folder with their socket goes away
             control = runtime / "announcer.sock"
             environ = {**environ, CONTROL_SOCKET: str(control), "HF_USE_P2P": "0"}
-            announce_port = _start_announcer(children, database, control, environ)
+            children.spawn("the announcer", [sys.executable, "-m", "llmpt_tracker.announcer"], environ=environ)
+            _spawn_application(children, sockets, environ)  # it takes a while to load; /healthz waits for the announcer
+            announce_port = _open_announcer(children, database, control)
             database.engine.dispose()
-            http_port = _start_application(children, sockets, environ)
-            host = sockets[0].getsockname()[0]
+            host, http_port = sockets[0].getsockname()[:2]
+            _await_application(children, host, http_port)
             for one in sockets:
                 one.close()  # gunicorn alone listens: when it is gone, nobody is left hanging
             shown = f"[{host}]" if ":" in host else host
@@ -148,11 +150,9 @@ def _bind(address: str, port: int, *, optional: bool) -> socket.socket | None:
     return one
 
 
-def _start_announcer(children: Children, database: Database, control: Path, environ: Mapping[str, str]) -> int:
-    """Start the announcer, load the closed list into it, open it; return the port that it announces on."""
-    children.spawn("the announcer", [sys.executable, "-m", "llmpt_tracker.announcer"], environ=environ)
-    client = AnnouncerClient(control, timeout_s=10)
-    with contextlib.closing(client):
+def _open_announcer(children: Children, database: Database, control: Path) -> int:
+    """Load the closed list into the announcer and open its port; return that port."""
+    with contextlib.closing(AnnouncerClient(control, timeout_s=10)) as client:
         for _ in _polls(children, "the announcer"):
             try:
                 client.status()
@@ -171,25 +171,25 @@ def _start_announcer(children: Children, database: Database, control: Path, envi
             raise SettingError(f"the announcer cannot listen (LLMPT_BIND, LLMPT_ANNOUNCE_PORT): {error}") from None
 
 
-def _start_application(children: Children, sockets: Sequence[socket.socket], environ: Mapping[str, str]) -> int:
-    """Start gunicorn on `sockets`; return the port once it answers."""
+def _spawn_application(children: Children, sockets: Sequence[socket.socket], environ: Mapping[str, str]) -> None:
     fds = [one.fileno() for one in sockets]
     command = [sys.executable, "-m", "gunicorn", "--config", "python:llmpt_tracker.gunicorn_conf"]
     for fd in fds:
         command += ["--bind", f"fd://{fd}"]
     children.spawn("the application", [*command, "llmpt_tracker.app:wsgi()"], environ=environ, fds=fds)
-    host, port = sockets[0].getsockname()[:2]
-    if host in ("0.0.0.0", "::"):  # noqa: S104
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
+
+
+def _await_application(children: Children, host: str, port: int) -> None:
+    """Wait until the application answers."""
+    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     for _ in _polls(children, "the application"):
-        with contextlib.closing(http.client.HTTPConnection(host, port, timeout=5)) as connection:
+        with contextlib.closing(http.client.HTTPConnection(target, port, timeout=5)) as connection:
             try:
                 connection.request("GET", "/healthz")
                 connection.getresponse().read()
-                return int(port)
+                return
             except (OSError, http.client.HTTPException):
                 continue
-    raise AssertionError("unreachable")
 
 
 def _polls(children: Children, what: str) -> Iterator[None]:

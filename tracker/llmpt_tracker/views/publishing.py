@@ -8,6 +8,7 @@ import re
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import catalog, publication, publish, tokens
@@ -109,4 +110,7 @@ def _body(max_bytes: int) -> bytes:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refused(415, "unsupported_media_type", "send the body as it is, without Content-Encoding")
     request.max_content_length = max_bytes
-    return request.get_data(cache=False)
+    data = request.get_data(cache=False)
+    if request.content_length is None and len(data) >= max_bytes:
+        raise RequestEntityTooLarge  # sent in chunks, and cut off at the limit
+    return data
