@@ -1,0 +1,199 @@
+"""The documents say what is so: settings, commands, targets, files and links in them are held to the code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import platformdirs
+import pytest
+
+from llmpt.cli import group as llmpt_command
+from llmpt.core.settings import declared
+from llmpt.settings import ClientSettings
+from llmpt_seeder.cli import main as seeder_command
+from llmpt_seeder.settings import SeederSettings
+from llmpt_tracker.cli import cli as tracker_command
+from llmpt_tracker.openapi import document as openapi
+from llmpt_tracker.settings import TrackerSettings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "tests/README.md")
+ROLES = {"client": ClientSettings, "seeder": SeederSettings, "tracker": TrackerSettings}
+PACKAGES = {"llmpt": "client", "llmpt_tracker": "tracker", "llmpt_seeder": "seeder"}
+COMMANDS: dict[str, click.Command] = {
+    "llmpt": llmpt_command,
+    "llmpt-tracker": tracker_command,
+    "llmpt-seeder": seeder_command,
+}
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
+TREE = re.compile(r"(?:client|tracker|seeder|tests|compose|\.ci)/[\w./*-]*")
+MODULE = re.compile(r"^(llmpt|llmpt_tracker|llmpt_seeder)((?:\.\w+)+)$", re.MULTILINE)
+SHOWN_OUTPUT = ("", "toml", "python")  # the languages of fences that hold no command lines
+
+documents = pytest.mark.parametrize("document", DOCUMENTS)
+
+
+def text_of(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def prose(document: str) -> str:
+    return FENCE.sub("", text_of(document))
+
+
+def spans(document: str) -> list[str]:
+    return SPAN.findall(prose(document))
+
+
+def command_lines(document: str) -> Iterator[list[str]]:
+    """Yield what a document tells to type, as words: shell fences line by line, and every code span."""
+    lines = spans(document)
+    for language, body in FENCE.findall(text_of(document)):
+        if language not in SHOWN_OUTPUT:
+            lines += body.splitlines()
+    for line in lines:
+        for part in re.split(r"&&|\||;", line):
+            try:
+                words = shlex.split(part, comments=True)
+            except ValueError:
+                continue  # an apostrophe: prose, not a command
+            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                del words[0]
+            if words:
+                yield [words[0].rpartition("/")[2], *words[1:]]
+
+
+# Settings
+
+
+def plain(default: str) -> str:
+    """Write a default as the table does: nothing for a folder of this machine, IPv6 without brackets, one kind of separator."""
+    if default == str(platformdirs.user_data_path("llmpt")):
+        return ""
+    return re.sub(r"[\s,]+", ",", default.replace("[", "").replace("]", ""))
+
+
+def settings_of_the_code() -> set[tuple[str, str, str]]:
+    return {(name, role, plain(default)) for role, cls in ROLES.items() for name, default, _ in declared(cls)}
+
+
+def settings_of_the_readme() -> list[tuple[str, str, str]]:
+    table = text_of("README.md").partition("| setting | read by | default | meaning |\n")[2].partition("\n\n")[0]
+    found = []
+    for row in table.splitlines()[1:]:
+        name, roles, default, meaning = (cell.strip() for cell in row.strip("|").split("|"))
+        assert meaning, f"{name} has no meaning"
+        for role in roles.split(", "):
+            found.append((name.strip("`"), role, plain("" if default == "–" else default.strip("`"))))
+    return found
+
+
+def test_the_readme_lists_every_setting_with_its_reader_and_default() -> None:
+    assert set(settings_of_the_readme()) == settings_of_the_code()
+
+
+def test_the_readme_lists_no_setting_twice() -> None:
+    rows = [(name, role) for name, role, _ in settings_of_the_readme()]
+    assert len(rows) == len(set(rows))
+
+
+# Commands
+
+
+@documents
+def test_every_make_target_that_is_named_exists(document: str) -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", text_of("Makefile"), re.MULTILINE))
+    for words in command_lines(document):
+        if words[0] == "make":
+            named = {word for word in words[1:] if "=" not in word}
+            assert named <= targets, f"make {' '.join(named - targets)}"
+
+
+@documents
+def test_every_command_of_ours_that_is_named_exists_with_its_options(document: str) -> None:
+    for words in command_lines(document):
+        command = COMMANDS.get(words[0])
+        rest = words[1:]
+        while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+            found = command.commands.get(rest[0])
+            assert found is not None, f"{' '.join(words)}: {command.name} has no {rest[0]!r}"
+            command, rest = found, rest[1:]
+        if command is not None:
+            known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
+            unknown = {word for word in rest if re.fullmatch(r"--?[a-z][a-z-]*", word)} - known
+            assert not unknown, f"{' '.join(words)}: {unknown}"
+
+
+@documents
+def test_every_extra_that_is_named_exists(document: str) -> None:
+    project = tomllib.loads(text_of("pyproject.toml"))["project"]
+    named = set(re.findall(r"(?:\.|llmpt)\[([a-z]+)\]", text_of(document)))
+    assert named <= set(project["optional-dependencies"])
+
+
+# Places
+
+
+@documents
+def test_every_file_that_is_named_exists(document: str) -> None:
+    for span in spans(document):
+        if TREE.fullmatch(span):
+            assert list(ROOT.glob(span)), f"{span} does not exist"
+
+
+@documents
+def test_every_module_that_is_named_exists(document: str) -> None:
+    for package, rest in MODULE.findall("\n".join(spans(document))):
+        path = ROOT / PACKAGES[package] / package
+        for name in rest.strip(".").split("."):
+            if (path / name).is_dir() or (path / f"{name}.py").is_file():
+                path = path / name
+                continue
+            source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+            assert re.search(rf"\b{name}\b", source.read_text(encoding="utf-8")), f"{package}{rest}: no {name}"
+            break
+
+
+@documents
+def test_every_link_leads_somewhere(document: str) -> None:
+    for target in LINK.findall(prose(document)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (ROOT / document).parent / file if file else ROOT / document
+        assert path.exists(), f"{target} does not exist"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", FENCE.sub("", path.read_text(encoding="utf-8")), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, target
+
+
+# What the user reads
+
+
+def test_every_reason_of_the_readme_is_one_that_the_code_gives() -> None:
+    table = text_of("README.md").partition("| reason | what to do |\n")[2].partition("\n\n")[0]
+    reasons = [row.split("`")[1] for row in table.splitlines()[1:]]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "client").rglob("*.py"))
+    assert reasons
+    for reason in reasons:
+        for part in filter(None, map(str.strip, reason.split("…"))):
+            assert part in code, f"nothing says {part!r}"
+
+
+def test_the_architecture_lists_every_route_of_the_api() -> None:
+    written = set(re.findall(r"`(?:GET|POST|PUT) (/api/v1/[^`\s]*)`", text_of("ARCHITECTURE.md")))
+    told = {re.sub(r"\{(\w+)\}", r"<\1>", path) for path in openapi()["paths"] if path.startswith("/api/")}
+    assert written == told
