@@ -63,12 +63,12 @@ class Knowledge:
             return
         key = (blob.etag, blob.stamp)
         if hashed.metainfo is not None:
-            self._inventory.remember(blob.path, blob.stamp, hashed.metainfo)
             self._known[key] = Good(hashed.metainfo.root)
+            self._inventory.remember(blob.path, blob.stamp, hashed.metainfo)
         elif hashed.mismatch is not None:
             log.warning("not shared: %s: %s", blob.path, hashed.mismatch)
-            self._inventory.condemn(blob.etag, blob.path, blob.stamp, hashed.mismatch)
             self._known[key] = Bad(hashed.mismatch)
+            self._inventory.condemn(blob.etag, blob.path, blob.stamp, hashed.mismatch)
         elif hashed.unreadable is not None:
             log.warning("cannot read %s for now: %s", blob.path, hashed.unreadable)
             self._known[key] = Bad(f"cannot be read ({hashed.unreadable})", self._clock() + RETRY_UNREADABLE_S)

@@ -12,12 +12,15 @@ all this; another (`TrackerLink`) sends the heartbeats, also while terabytes are
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
+
+from rich.filesize import decimal
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
@@ -76,7 +79,8 @@ class Service:
         stop: threading.Event,
         wake: threading.Event,
     ) -> None:
-        self._cache, self._min_blob_bytes, self._scan_interval_s = cache, min_blob_bytes, scan_interval_s
+        self._cache, self._scan_interval_s = cache, scan_interval_s
+        self._min_blob_bytes = max(min_blob_bytes, 1)  # an empty file has no torrent (BEP 52)
         self._state, self._engine, self._hasher, self._sharing, self._link = state, engine, hasher, sharing, link
         self._clock, self._beat, self._stop, self._wake = clock, beat, stop, wake
         self._knowledge = Knowledge(state, clock=clock)
@@ -102,7 +106,10 @@ class Service:
                 ended = time.monotonic()
                 # A huge cache on a slow disk is looked at less often: no more than a tenth of the time goes into that.
                 look_at = ended + max(self._scan_interval_s, 9 * (ended - started))
-            self.reconcile()
+            try:
+                self.reconcile()
+            except sqlite3.OperationalError as error:  # a full disk: what is seeded is seeded on
+                log.error("the seeder's state cannot be written (%s); trying again", error)
             now = time.monotonic()
             # A step looks at everything: with very many blobs it leaves the machine alone for as long as it took.
             if not self._stop.wait(min(now - started, 1.0)):
@@ -268,10 +275,5 @@ class Service:
         progress, now = self._hasher.progress(), time.monotonic()
         if progress is not None and now - self._said >= PROGRESS_EVERY_S:
             self._said = now
-            log.info(
-                "hashing: %d of %d blobs, %.1f of %.1f GB",
-                progress.blobs_done,
-                progress.blobs_total,
-                progress.bytes_done / 1e9,
-                progress.bytes_total / 1e9,
-            )
+            read, total = decimal(progress.bytes_done), decimal(progress.bytes_total)
+            log.info("hashing: %d of %d blobs, %s of %s", progress.blobs_done, progress.blobs_total, read, total)

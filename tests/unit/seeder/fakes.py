@@ -165,6 +165,7 @@ class Bench:
         self.now = 1_000_000.0
         self.tracker = FakeTracker()
         self.token: str | None = "good"
+        self.min_blob_bytes = MIN_BLOB_BYTES
         self.patterns: tuple[str, ...] = ("*",)
         self._start()
 
@@ -185,7 +186,7 @@ class Bench:
         )
         self.service = Service(
             cache=self.cache,
-            min_blob_bytes=MIN_BLOB_BYTES,
+            min_blob_bytes=self.min_blob_bytes,
             scan_interval_s=10,
             state=self.state,
             engine=self.engine,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 from collections.abc import Iterator
@@ -75,11 +76,29 @@ def test_a_new_plan_replaces_what_waits(pool: HashingPool, tmp_path: Path) -> No
     assert len(hashed) == 5  # four were in work already
 
 
-def test_ending_cuts_off_what_is_in_work(tmp_path: Path) -> None:
-    path = tmp_path / ("ab" * 32)
+def test_a_worker_that_dies_costs_only_what_it_had_in_work(pool: HashingPool, tmp_path: Path) -> None:
+    huge = sparse_terabyte(tmp_path)
+    pool.plan([huge])
+    eventually(lambda: (p := pool.progress()) and p.bytes_done > 0, timeout_s=30, what="the first bytes read")
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    (hashed,) = collect(pool, 1)
+    assert hashed.unreadable is not None
+    small = blob(tmp_path, b"small")
+    pool.plan([small])
+    assert [result.blob for result in collect(pool, 1)] == [small]
+
+
+def sparse_terabyte(folder: Path) -> BlobFile:
+    """Make a blob that takes hours to hash."""
+    path = folder / ("ab" * 32)
     with path.open("wb") as file:
-        file.truncate(1 << 40)  # a sparse terabyte: hours
-    huge = BlobFile(Etag(path.name), path, FileStamp.of(path.stat()))
+        file.truncate(1 << 40)
+    return BlobFile(Etag(path.name), path, FileStamp.of(path.stat()))
+
+
+def test_ending_cuts_off_what_is_in_work(tmp_path: Path) -> None:
+    huge = sparse_terabyte(tmp_path)
     with HashingPool(workers=1) as pool:
         pool.plan([huge])
         eventually(lambda: (p := pool.progress()) and p.bytes_done > 0, timeout_s=30, what="the first bytes read")

@@ -333,6 +333,16 @@ def test_a_cache_that_vanishes_as_a_whole_is_reported_and_read_no_second_time(ca
     assert bench.hasher.read == [repo.blob_path(lfs_sha256(BIG))]
 
 
+def test_an_empty_file_has_no_torrent_even_when_every_size_has_one(cache: CacheBuilder, bench: Bench) -> None:
+    repo = cache.repo("org/model")
+    commit = repo.commit({"empty": b"", "one": b"1"})
+    bench.min_blob_bytes = 0
+    bench.restart()
+    bench.work()
+    assert bench.tracker.paths(repo.ref, commit) == ["empty", "one"]
+    assert set(bench.tracker.torrents) == {git_sha1(b"1")}
+
+
 def test_the_heartbeat_says_what_is_seeded(cache: CacheBuilder, bench: Bench) -> None:
     cache.repo("org/model").commit({"model.bin": BIG}, lfs={"model.bin"})
     bench.work()
