@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 from llmpt_tracker import schema
 from llmpt_tracker.app import create_app
 from llmpt_tracker.database import Database
+from llmpt_tracker.models import Base
 from llmpt_tracker.rules import tokens
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.state import State
@@ -67,20 +68,38 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(migrated: Path, tmp_path: Path) -> TrackerSettings:
+    """Settings of a tracker of the test's own."""
     shutil.copy(migrated, tmp_path / "tracker.db")
     return TrackerSettings.read({"LLMPT_DATA": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "none")})
 
 
-@pytest.fixture
-def announcer() -> FakeAnnouncer:
-    return FakeAnnouncer()
-
-
-@pytest.fixture
-def app(settings: TrackerSettings, announcer: FakeAnnouncer) -> Iterator[Flask]:
-    app = create_app(settings, lambda: NOW, announcer)
+@pytest.fixture(scope="session")
+def shared_app(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    """One application for all tests: a new one would compile every statement anew."""
+    data = tmp_path_factory.mktemp("data")
+    shutil.copy(migrated, data / "tracker.db")
+    app = create_app(TrackerSettings.read({"LLMPT_DATA": str(data), "XDG_CONFIG_HOME": str(data)}), lambda: NOW, FakeAnnouncer())
     yield app
     state_of(app).database.engine.dispose()
+
+
+@pytest.fixture
+def announcer(shared_app: Flask) -> FakeAnnouncer:
+    """The announcer of `app`, who knows nothing yet."""
+    fake = state_of(shared_app).announcer
+    assert isinstance(fake, FakeAnnouncer)
+    fake.forget()
+    return fake
+
+
+@pytest.fixture
+def app(shared_app: Flask, announcer: FakeAnnouncer) -> Flask:
+    """The application as if nothing had happened yet."""
+    with state_of(shared_app).database.writing() as session:
+        for table in reversed(Base.metadata.sorted_tables):
+            if table.name != "instance":
+                session.execute(table.delete())
+    return shared_app
 
 
 @pytest.fixture

@@ -13,6 +13,10 @@ class FakeAnnouncer:
     """Knows what it was told; `down` makes every call fail, as a dead one's would."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Be as new."""
         self.down = False
         self.is_open = True
         self.registered: set[bytes] = set()

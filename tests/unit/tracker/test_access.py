@@ -56,12 +56,10 @@ def test_a_forged_x_forwarded_for_changes_nobodys_peers(api: Api, announcer: Fak
     assert announcer.askers[-1] == "127.0.0.1"
 
 
-def test_the_health_check_of_this_host_is_answered_whatever_the_networks_are(
-    migrated: Path, tmp_path: Path, announcer: FakeAnnouncer
-) -> None:
+def test_the_health_check_of_this_host_is_answered_whatever_the_networks_are(migrated: Path, tmp_path: Path) -> None:
     shutil.copy(migrated, tmp_path / "tracker.db")
     settings = TrackerSettings.read({"LLMPT_DATA": str(tmp_path), "LLMPT_PEER_CIDRS": "192.168.7.0/24"})
-    app = create_app(settings, lambda: NOW, announcer)
+    app = create_app(settings, lambda: NOW, FakeAnnouncer())
     assert app.test_client().get("/healthz").status_code == 200
     assert app.test_client().get("/").status_code == 403
     state_of(app).database.engine.dispose()

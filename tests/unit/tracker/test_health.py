@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from llmpt_tracker.database import Database
+from sqlalchemy import text
+
+from llmpt_tracker.app import create_app
+from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.version import VERSION
-from tests.unit.tracker.conftest import Api
+from tests.unit.tracker.conftest import NOW, Api, state_of
 from tests.unit.tracker.fakes import FakeAnnouncer
 
 
@@ -25,9 +28,12 @@ def test_an_announcer_that_has_not_opened_its_port_is_not_healthy(api: Api, anno
     assert api.get("/healthz").status_code == 503
 
 
-def test_a_lost_database_is_named(api: Api, database: Database) -> None:
+def test_a_lost_database_is_named(settings: TrackerSettings) -> None:
+    app = create_app(settings, lambda: NOW, FakeAnnouncer())
+    database = state_of(app).database
     with database.writing() as session:
-        session.connection().exec_driver_sql("drop table instance")
-    answer = api.get("/healthz")
+        session.execute(text("drop table instance"))
+    answer = app.test_client().get("/healthz")
+    database.engine.dispose()
     assert answer.status_code == 503
     assert "database" in answer.get_json()["error"]["message"]
