@@ -74,8 +74,10 @@ class Children:
     def wait(self) -> tuple[str, int]:
         """Wait until a child ends; return its name and exit status. Raises `Stopped` when we are asked to end."""
         while True:
-            # WNOWAIT leaves the child to Popen, which keeps its exit status.
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            if hasattr(os, "waitid"):
+                os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # WNOWAIT leaves the exit status to Popen
+            else:
+                time.sleep(0.2)  # macOS before Python 3.13
             if (found := self.ended()) is not None:
                 return found
 
