@@ -197,3 +197,12 @@ def test_the_architecture_lists_every_route_of_the_api() -> None:
     written = set(re.findall(r"`(?:GET|POST|PUT) (/api/v1/[^`\s]*)`", text_of("ARCHITECTURE.md")))
     told = {re.sub(r"\{(\w+)\}", r"<\1>", path) for path in openapi()["paths"] if path.startswith("/api/")}
     assert written == told
+
+
+def test_the_architecture_lists_the_import_layers_as_they_are_enforced() -> None:
+    contracts = tomllib.loads(text_of("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    written = " ".join(text_of("ARCHITECTURE.md").split())
+    for contract in contracts:
+        if contract["type"] == "layers":
+            layers = " › ".join(layer.replace(" | ", ", ") for layer in contract["layers"])
+            assert layers in written, f"{contract['name']}: {layers}"
