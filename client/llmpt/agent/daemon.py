@@ -21,6 +21,7 @@ from typing import Any
 
 from llmpt.agent import messages
 from llmpt.agent.directory import WATCH_INTERVAL_S, Directory
+from llmpt.agent.offers import Offers
 from llmpt.agent.server import Server
 from llmpt.core.errors import AgentUnavailable, LlmptError, SettingError
 from llmpt.core.networks import address_towards
@@ -84,6 +85,7 @@ def run(settings: ClientSettings, environ: Mapping[str, str], *, ready: Callable
 
         def status() -> dict[str, Any]:
             uploaded = engine.uploaded()
+            receivers = engine.receivers()
             totals = engine.totals()
             return {
                 "pid": os.getpid(),
@@ -97,7 +99,13 @@ def run(settings: ClientSettings, environ: Mapping[str, str], *, ready: Callable
                 "download_rate_bytes_s": totals.download_rate_bytes_s,
                 "peers": totals.peers,
                 "seeding": [
-                    {"etag": str(b.etag), "size": b.size, "path": str(b.path), "uploaded_bytes": uploaded.get(b.etag, 0)}
+                    {
+                        "etag": str(b.etag),
+                        "size": b.size,
+                        "path": str(b.path),
+                        "uploaded_bytes": uploaded.get(b.etag, 0),
+                        "to": [{"address": to.address, "rate_bytes_s": to.rate_bytes_s} for to in receivers.get(b.etag, ())],
+                    }
                     for b in seeds.all()
                 ],
                 "downloads": [record.as_json() for record in list(transfers.records)],
@@ -117,6 +125,7 @@ def run(settings: ClientSettings, environ: Mapping[str, str], *, ready: Callable
             tracker=settings.tracker,
             fetch=transfers.fetch,
             landed=seeds.landed,
+            offers=Offers(directory, seeds),
             status=status,
             stop=stopping.set,
         )

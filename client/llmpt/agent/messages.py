@@ -5,6 +5,8 @@ version of this protocol. The hook sends one request per connection::
 
     fetch    → progress* → done | refused | failed     (the hook closes the connection to cancel)
     landed   → ok
+    seed     → progress* → ok | refused
+    unseed   → ok
     status   → status
     stop     → stopping
 
@@ -36,6 +38,7 @@ MAX_SOCKET_PATH_BYTES = 103
 Message = dict[str, Any]
 
 FETCH, LANDED, STATUS, STOP = "fetch", "landed", "status", "stop"
+SEED, UNSEED = "seed", "unseed"
 REFUSED, PROGRESS, DONE, FAILED, OK, STOPPING = "refused", "progress", "done", "failed", "ok", "stopping"
 TERMINAL = frozenset({REFUSED, DONE, FAILED})
 

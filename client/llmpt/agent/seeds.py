@@ -91,6 +91,16 @@ class Seeds:
             return None
         return known[0]
 
+    def withdraw(self, etag: Etag) -> bool:
+        """Stop seeding a blob, for good; False when it was not seeded."""
+        with self._lock:
+            known = self._blobs.pop(etag, None)
+        if known is None:
+            return False
+        self._engine.withdraw(etag)
+        self._inventory.forget(etag, known[0].path)
+        return True
+
     def sweep(self) -> None:
         """Stop seeding what was deleted or changed."""
         self._engine.unreadable()
@@ -110,11 +120,8 @@ class Seeds:
             self._blobs[blob.etag] = (blob, stamp)
 
     def _drop(self, etag: Etag) -> None:
-        with self._lock:
-            blob, _ = self._blobs.pop(etag)
-        self._engine.withdraw(etag)
-        self._inventory.forget(etag, blob.path)
-        log.info("%s was deleted or changed; no longer seeded", blob.path)
+        if self.withdraw(etag):
+            log.info("%s was deleted or changed; no longer seeded", etag)
 
 
 def _stamp(path: Path) -> FileStamp | None:

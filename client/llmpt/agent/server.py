@@ -13,6 +13,7 @@ from typing import Any
 
 from llmpt.agent import messages
 from llmpt.agent.messages import FetchRequest, LineReader, Message
+from llmpt.agent.offers import Offers
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, LlmptError
 
@@ -27,8 +28,8 @@ Fetch = Callable[[FetchRequest, Callable[[Message], None], Callable[[], bool]], 
 class Server:
     """Listens at `path`; a context manager. Each connection has a thread of its own.
 
-    `fetch` serves a download, `landed` is told where a blob came to lie, `status` returns what `llmpt agent status`
-    shows, `stop` ends the agent.
+    `fetch` serves a download, `landed` is told where a blob came to lie, `offers` takes what people want seeded, `status`
+    returns what `llmpt status` shows, `stop` ends the agent.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class Server:
         tracker: str | None,
         fetch: Fetch,
         landed: Callable[[Etag, Path], None],
+        offers: Offers,
         status: Callable[[], dict[str, Any]],
         stop: Callable[[], None],
     ) -> None:
         self._path = path
         self._tracker = tracker
         self._fetch, self._landed, self._status, self._stop = fetch, landed, status, stop
+        self._offers = offers
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
@@ -99,7 +102,7 @@ class Server:
 
     def _dispatch(self, request: Message, connection: socket.socket) -> Message:
         op = request.get("op")
-        if op in (messages.FETCH, messages.LANDED) and request.get("tracker") != self._tracker:
+        if op in (messages.FETCH, messages.LANDED, messages.SEED) and request.get("tracker") != self._tracker:
             mine = self._tracker or "no tracker"
             return {"event": messages.REFUSED, "reason": f"this machine's agent uses {mine}, not {request.get('tracker')}"}
         if op == messages.FETCH:
@@ -109,6 +112,11 @@ class Server:
             etag, path = Etag(str(request.get("etag"))), Path(str(request.get("path")))
             threading.Thread(target=self._land, args=(etag, path), name="agent-landed", daemon=True).start()
             return {"event": messages.OK}
+        if op == messages.SEED:
+            return self._offers.seed(Etag(str(request.get("etag"))), Path(str(request.get("path"))), *_line_to(connection))
+        if op == messages.UNSEED:
+            etags = request.get("etags")
+            return self._offers.unseed(map(Etag, etags if isinstance(etags, list) else ()))
         if op == messages.STATUS:
             return {"event": messages.STATUS, **self._status()}
         if op == messages.STOP:

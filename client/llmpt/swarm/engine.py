@@ -23,7 +23,7 @@ from llmpt.core.errors import SwarmError
 from llmpt.core.metainfo import Metainfo
 from llmpt.swarm.download import RUNNING, Download
 from llmpt.swarm.session import open_session
-from llmpt.swarm.types import EngineSettings, SeededBlob, Totals
+from llmpt.swarm.types import EngineSettings, Receiver, SeededBlob, Totals
 
 log = logging.getLogger("llmpt.swarm")
 
@@ -120,11 +120,16 @@ class Engine:
             self._add(blob.etag, params, announce_url, None)
 
     def withdraw(self, etag: Etag) -> None:
-        """Stop seeding or downloading a blob; announces `stopped`. Unknown ones are fine."""
+        """Stop seeding or downloading a blob; announces `stopped`. Nothing is written afterwards. Unknown ones are fine."""
         with self._lock:
             torrent = self._torrents.get(etag)
-            if torrent is not None:
-                self._remove(torrent)
+            if torrent is None:
+                return
+            self._remove(torrent)
+        if torrent.download is not None:
+            # A block on its way would make the file anew after its owner has deleted it. The session answers a question
+            # only after the removal, and its posix disk writes within the same thread.
+            self._session.listen_port()
 
     def seeding(self) -> frozenset[Etag]:
         """Return the blobs that are seeded now."""
@@ -163,6 +168,16 @@ class Engine:
         """Return the payload bytes uploaded of each torrent that is in the session."""
         with self._lock:
             return {etag: int(torrent.handle.status(0).total_payload_upload) for etag, torrent in self._torrents.items()}
+
+    def receivers(self) -> dict[Etag, tuple[Receiver, ...]]:
+        """Return who takes bytes of which blob at this moment."""
+        found: dict[Etag, tuple[Receiver, ...]] = {}
+        with self._lock:
+            for etag, torrent in self._torrents.items():
+                if torrent.handle.status(0).num_peers:
+                    peers = (peer for peer in torrent.handle.get_peer_info() if peer.payload_up_speed)
+                    found[etag] = tuple(Receiver(str(peer.ip[0]), int(peer.payload_up_speed)) for peer in peers)
+        return found
 
     # Downloading
 

@@ -53,6 +53,14 @@ class Totals:
     peers: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A peer that takes bytes from us: its IP address, and how fast."""
+
+    address: str
+    rate_bytes_s: int
+
+
 def free_port(wanted: int) -> int:
     """Return `wanted` when nobody listens on it, else any free TCP port."""
     for port in (wanted, 0):
