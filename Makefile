@@ -13,7 +13,7 @@ help:  ## Show this list
 
 install: $(STAMP)  ## Make .venv with everything a developer needs
 
-$(STAMP): pyproject.toml client/llmpt.pth
+$(STAMP): pyproject.toml client/llmpt.pth client/llmpt.start
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'

@@ -1,8 +1,8 @@
-"""The hook's door: llmpt.pth imports this at every start of this Python, so it costs next to nothing and never raises.
+"""The hook's door: every start of this Python calls `start`, so it costs next to nothing and never raises.
 
-Nothing is patched until the program itself imports `huggingface_hub.file_download`: a finder waits for that one name, lets
-the other finders find it, has the patch applied right after the module was executed, and leaves. HF_USE_P2P=0 keeps the
-door shut.
+llmpt.pth does so up to Python 3.14; from 3.15 on llmpt.start does, which then takes the place of the line in llmpt.pth
+(PEP 829). Nothing is patched until the program itself imports `huggingface_hub.file_download`: a finder waits for that one
+name, lets the other finders find it, has the patch applied right after the module was executed, and leaves.
 """
 
 import os
@@ -74,6 +74,12 @@ def _install(module: "ModuleType") -> None:
 _finder = Finder()
 
 
+def start() -> None:
+    """Let downloads of this Python go through llmpt, unless HF_USE_P2P=0. Calling it again changes nothing."""
+    if os.environ.get("HF_USE_P2P", "").strip().lower() not in OFF:
+        arm()
+
+
 def arm() -> None:
     """Patch huggingface_hub as soon as it is there, which may be now."""
     loaded = sys.modules.get(TARGET)
@@ -93,7 +99,3 @@ def cancel() -> None:
 
 def waiting() -> bool:
     return _finder in sys.meta_path
-
-
-if os.environ.get("HF_USE_P2P", "").strip().lower() not in OFF:
-    arm()

@@ -55,7 +55,7 @@ def _wheel() -> Path:
 
 @functools.cache
 def _fingerprint(*, sources: bool) -> str:
-    files = [ROOT / "pyproject.toml", ROOT / "client" / "llmpt.pth"]
+    files = [ROOT / "pyproject.toml", ROOT / "client" / "llmpt.pth", ROOT / "client" / "llmpt.start"]
     for package in ("client/llmpt", "tracker/llmpt_tracker", "seeder/llmpt_seeder") if sources else ():
         files += (path for path in (ROOT / package).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     digest = hashlib.sha256(sys.version.encode())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import pkgutil
+import re
 import subprocess
 import sys
 import types
@@ -13,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from llmpt import _boot
+
+FOLDER = Path(_boot.__file__).parents[1]
 
 
 @pytest.fixture
@@ -115,11 +119,67 @@ def test_another_finder_that_asks_all_the_others_does_not_send_us_in_circles(ins
     assert len(installed) == 1
 
 
-@pytest.mark.parametrize("statement", ["import llmpt", "import llmpt._boot"])
-def test_importing_loads_nothing_but_itself(statement: str) -> None:
-    folder = str(Path(_boot.__file__).parents[1])
-    script = f"import os, sys; sys.path.insert(0, {folder!r}); before = set(sys.modules); {statement}"
-    script += "; print(*set(sys.modules) - before)"
-    command = [sys.executable, "-I", "-S", "-c", script]  # -S: without our own .pth
-    found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
-    assert set(found.split()) <= {"llmpt", "llmpt._boot"}
+def test_a_start_arms_the_finder_and_a_second_one_changes_nothing(
+    installed: list[types.ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_USE_P2P", raising=False)
+    _boot.start()
+    finders = list(sys.meta_path)
+    _boot.start()
+    assert _boot.waiting()
+    assert sys.meta_path == finders
+    load()
+    _boot.start()
+    assert not _boot.waiting()
+
+
+@pytest.mark.parametrize("off", ["0", " False", "no", "OFF"])
+def test_hf_use_p2p_keeps_the_door_shut(installed: list[types.ModuleType], monkeypatch: pytest.MonkeyPatch, off: str) -> None:
+    monkeypatch.setenv("HF_USE_P2P", off)
+    _boot.start()
+    assert not _boot.waiting()
+
+
+# The two files that lie in site-packages
+
+
+def entry_points() -> list[str]:
+    """What Python 3.15 reads out of llmpt.start: every line that is neither blank nor a comment (PEP 829)."""
+    lines = (FOLDER / "llmpt.start").read_bytes().decode("utf-8-sig").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def test_from_python_3_15_on_the_start_file_names_the_function_to_call() -> None:
+    (entry,) = entry_points()
+    assert re.fullmatch(r"[a-z_]+(\.[a-z_]+)*:[a-z_]+", entry), "the colon and the callable are mandatory"
+    assert pkgutil.resolve_name(entry) is _boot.start
+    assert pkgutil.resolve_name(entry)() is None
+
+
+def test_an_older_python_reads_one_line_that_calls_the_same_function() -> None:
+    (line,) = (FOLDER / "llmpt.pth").read_text(encoding="ascii").splitlines()
+    assert line.startswith("import "), "site runs such a line, and takes every other one for a folder"
+    assert bare_python(f"{line}; import llmpt; print(llmpt.is_enabled())") == "True"
+
+
+def test_the_line_says_nothing_and_ends_no_start_when_the_package_has_gone() -> None:
+    (line,) = (FOLDER / "llmpt.pth").read_text(encoding="ascii").splitlines()
+    assert bare_python(f"{line}; print('started')", path="") == "started"
+
+
+@pytest.mark.parametrize("statement", ["import llmpt", "import llmpt._boot", "import llmpt; llmpt.is_enabled()"])
+def test_importing_loads_nothing_but_itself_and_arms_nothing(statement: str) -> None:
+    script = f"import os; before = set(sys.modules); {statement}; print(*set(sys.modules) - before)"
+    script += "; import llmpt; print(llmpt.is_enabled())"
+    loaded, armed = bare_python(script).splitlines()
+    assert set(loaded.split()) <= {"llmpt", "llmpt._boot"}
+    assert armed == "False"
+
+
+def bare_python(script: str, *, path: str | None = None) -> str:
+    """Run a Python that reads no .pth file (-S), with our package, or only the folder `path`, on its path."""
+    folder = str(FOLDER) if path is None else path
+    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {folder!r})\n{script}"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert not found.stderr
+    return found.stdout.strip()
