@@ -15,7 +15,6 @@ from typing import Any
 
 import docker
 import pytest
-from docker.errors import DockerException
 from docker.models.containers import Container
 
 ROOT = Path(__file__).parents[2]
@@ -30,14 +29,22 @@ NO_ENGINE = (
 
 
 def engine() -> Any:
-    """Return a client of the Docker engine; fails the test run with a sentence that says how to get one."""
+    """Return a client of the Docker engine that the `docker` command uses; fails with a sentence that says how to get one."""
+    _docker("info", "--format", "{{.ServerVersion}}")
+    _docker("compose", "version")
+    host = _docker("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+    return docker.from_env(environment={**os.environ, "DOCKER_HOST": host})
+
+
+def _docker(*arguments: str) -> str:
     try:
-        client = docker.from_env()
-        client.ping()
-        subprocess.run(["docker", "compose", "version"], check=True, capture_output=True, timeout=60)
-    except (DockerException, OSError, subprocess.SubprocessError) as error:
-        pytest.fail(NO_ENGINE.format(reason=str(error).splitlines()[0]), pytrace=False)
-    return client
+        done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=60)
+        if done.returncode == 0:
+            return done.stdout.strip()
+        reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]
+    except (OSError, subprocess.SubprocessError, IndexError) as error:
+        reason = str(error)
+    pytest.fail(NO_ENGINE.format(reason=reason), pytrace=False)
 
 
 class Compose:
