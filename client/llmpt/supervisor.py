@@ -1,9 +1,12 @@
 """Processes that live and die together: started with a parent-death signal, ended all when one ends.
 
-with Supervisor() as family:
-    family.start("tracker", [sys.executable, "-m", "llmpt_tracker", "serve"])
-    family.start("seeder", [sys.executable, "-m", "llmpt_seeder", "run"])
-    sys.exit(family.wait())
+    with Supervisor() as family:
+        family.start("tracker", [sys.executable, "-m", "llmpt_tracker", "serve"])
+        family.start("seeder", [sys.executable, "-m", "llmpt_seeder", "run"])
+        sys.exit(family.wait())
+
+The parent is neutral: it serves nothing itself. (gunicorn's master reaps every child with `waitpid(-1)`, so nothing may be
+its child that is not its worker.)
 """
 
 from __future__ import annotations
@@ -11,17 +14,18 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import queue
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
 log = logging.getLogger("llmpt.supervisor")
 
-STOP_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 20.0  # longer than gunicorn's graceful time-out
 _PR_SET_PDEATHSIG = 1
 
 
@@ -35,7 +39,7 @@ class Supervisor:
     def __init__(self, *, stop_timeout_s: float = STOP_TIMEOUT_S) -> None:
         self._stop_timeout_s = stop_timeout_s
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._wake = threading.Event()
+        self._wake: queue.SimpleQueue[int] = queue.SimpleQueue()  # may be put into from a signal handler, unlike an Event
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
 
@@ -54,11 +58,19 @@ class Supervisor:
         """Whether a signal has asked for the end."""
         return self._signal is not None
 
+    @property
+    def ended(self) -> tuple[str, int] | None:
+        """Name and exit status (128 + signal, as shells have it) of a child that has ended; None while all run."""
+        for name, child in self._children.items():
+            if (code := child.poll()) is not None:
+                return name, 128 - code if code < 0 else code
+        return None
+
     def start(
         self, name: str, arguments: Sequence[str], *, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
-    ) -> subprocess.Popen[bytes]:
+    ) -> None:
         """Start a child in a session of its own, so that Ctrl-C reaches it once, through us."""
-        child = subprocess.Popen(
+        self._children[name] = subprocess.Popen(
             list(arguments),
             env=None if env is None else dict(env),
             stdin=subprocess.DEVNULL,
@@ -66,41 +78,37 @@ class Supervisor:
             pass_fds=tuple(pass_fds),
             preexec_fn=_die_with_parent(),
         )
-        self._children[name] = child
-        return child
 
     def wait(self) -> int:
-        """Return when a signal comes (0) or a child ends (its exit code, at least 1); the others are ended by then."""
-        while not self.stopping and not self._ended():
-            self._wake.wait()
-            self._wake.clear()
-        ended = self._ended()
+        """Return when a signal comes (0) or a child ends (its exit status, at least 1); the others have ended by then."""
+        while not self.stopping and self.ended is None:
+            self._wake.get()
+        ended = None if self.stopping else self.ended
         self.stop()
-        if self.stopping or ended is None:
+        if ended is None:
             return 0
-        name, code = ended
-        log.error("%s ended (%s); ending the rest", name, f"exit code {code}" if code >= 0 else f"signal {-code}")
-        return code if code > 0 else 1
+        name, status = ended
+        log.error("%s ended with status %d; ending the rest", name, status)
+        return status or 1
 
     def stop(self) -> None:
-        """End every child: SIGTERM, and SIGKILL for whoever has not left in time."""
-        alive = [child for child in self._children.values() if child.poll() is None]
-        for child in alive:
-            child.send_signal(signal.SIGTERM)
-        for child in alive:
+        """End every child, the youngest first, since it may lean on the older ones: SIGTERM, then SIGKILL when the time
+        for all of them is over. Returns when they are gone."""
+        deadline = time.monotonic() + self._stop_timeout_s
+        for name, child in reversed(self._children.items()):
+            if child.poll() is None:
+                child.terminate()
             try:
-                child.wait(self._stop_timeout_s)
+                child.wait(max(deadline - time.monotonic(), 0.5))
             except subprocess.TimeoutExpired:
+                log.warning("%s did not end in %g s: killing it", name, self._stop_timeout_s)
                 child.kill()
                 child.wait()
-
-    def _ended(self) -> tuple[str, int] | None:
-        return next(((name, child.returncode) for name, child in self._children.items() if child.poll() is not None), None)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGCHLD:
             self._signal = number
-        self._wake.set()
+        self._wake.put(number)
 
 
 def _die_with_parent() -> Callable[[], None] | None:

@@ -21,12 +21,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from llmpt.core.errors import LlmptError, SettingError
+from llmpt.supervisor import Supervisor
 from llmpt_tracker import schema
 from llmpt_tracker.announcer_client import AnnouncerClient
 from llmpt_tracker.clock import utc_now
 from llmpt_tracker.database import Database
 from llmpt_tracker.errors import AnnouncerUnavailable
-from llmpt_tracker.process import Children, Stopped
 from llmpt_tracker.rules import catalog
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 from llmpt_tracker.token_file import ensure_token
@@ -45,40 +45,34 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
     """
     make_data_folder(settings.data)
     with contextlib.ExitStack() as stack:
-        children = stack.enter_context(Children())
+        family = stack.enter_context(Supervisor())
+        database = stack.enter_context(open_database(settings))
+        ensure_token(settings.token_file, database, now=utc_now())
+        sockets = listen(settings.bind, settings.http_port)
+        for one in sockets:
+            stack.callback(one.close)
+        runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llmpt-tracker-")))
+        stack.callback(family.stop)  # before the folder with their socket goes away
+        control = runtime / "announcer.sock"
+        environ = {**environ, CONTROL_SOCKET: str(control), "HF_USE_P2P": "0"}
+        family.start("the announcer", [sys.executable, "-m", "llmpt_tracker.announcer"], env=environ)
+        _start_application(family, sockets, environ)  # it takes a while to load; /healthz waits for the announcer
         try:
-            database = stack.enter_context(open_database(settings))
-            ensure_token(settings.token_file, database, now=utc_now())
-            sockets = listen(settings.bind, settings.http_port)
-            for one in sockets:
-                stack.callback(one.close)
-            runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llmpt-tracker-")))
-            stack.callback(children.stop)  # before the folder with their socket goes away
-            control = runtime / "announcer.sock"
-            environ = {**environ, CONTROL_SOCKET: str(control), "HF_USE_P2P": "0"}
-            children.spawn("the announcer", [sys.executable, "-m", "llmpt_tracker.announcer"], environ=environ)
-            _spawn_application(children, sockets, environ)  # it takes a while to load; /healthz waits for the announcer
-            announce_port = _open_announcer(children, database, control)
+            announce_port = _open_announcer(family, database, control)
             database.engine.dispose()
             host, http_port = sockets[0].getsockname()[:2]
-            _await_application(children, host, http_port)
-            for one in sockets:
-                one.close()  # gunicorn alone listens: when it is gone, nobody is left hanging
-            shown = f"[{host}]" if ":" in host else host
-            print(f"llmpt-tracker: ready, http://{shown}:{http_port}, announce port {announce_port}", flush=True)  # noqa: T201
-            name, status = children.wait()
-        except Stopped:
-            return 0
-        except _ChildEnded as ended:
-            name, status = ended.name, ended.status
-        log.error("%s ended with status %d: ending the tracker", name, status)
-        return status or 1
+            _await_application(family, host, http_port)
+        except _Over:
+            return family.wait()
+        for one in sockets:
+            one.close()  # gunicorn alone listens: when it is gone, nobody is left hanging
+        shown = f"[{host}]" if ":" in host else host
+        print(f"llmpt-tracker: ready, http://{shown}:{http_port}, announce port {announce_port}", flush=True)  # noqa: T201
+        return family.wait()
 
 
-class _ChildEnded(Exception):
-    def __init__(self, name: str, status: int) -> None:
-        super().__init__(name)
-        self.name, self.status = name, status
+class _Over(Exception):
+    """A child has ended, or we were asked to end, before all was ready."""
 
 
 def make_data_folder(folder: Path) -> None:
@@ -150,10 +144,10 @@ def _bind(address: str, port: int, *, optional: bool) -> socket.socket | None:
     return one
 
 
-def _open_announcer(children: Children, database: Database, control: Path) -> int:
+def _open_announcer(family: Supervisor, database: Database, control: Path) -> int:
     """Load the closed list into the announcer and open its port; return that port."""
     with contextlib.closing(AnnouncerClient(control, timeout_s=10)) as client:
-        for _ in _polls(children, "the announcer"):
+        for _ in _polls(family, "the announcer"):
             try:
                 client.status()
                 break
@@ -171,18 +165,18 @@ def _open_announcer(children: Children, database: Database, control: Path) -> in
             raise SettingError(f"the announcer cannot listen (LLMPT_BIND, LLMPT_ANNOUNCE_PORT): {error}") from None
 
 
-def _spawn_application(children: Children, sockets: Sequence[socket.socket], environ: Mapping[str, str]) -> None:
+def _start_application(family: Supervisor, sockets: Sequence[socket.socket], environ: Mapping[str, str]) -> None:
     fds = [one.fileno() for one in sockets]
     command = [sys.executable, "-m", "gunicorn", "--config", "python:llmpt_tracker.gunicorn_conf"]
     for fd in fds:
         command += ["--bind", f"fd://{fd}"]
-    children.spawn("the application", [*command, "llmpt_tracker.app:wsgi()"], environ=environ, fds=fds)
+    family.start("the application", [*command, "llmpt_tracker.app:wsgi()"], env=environ, pass_fds=fds)
 
 
-def _await_application(children: Children, host: str, port: int) -> None:
+def _await_application(family: Supervisor, host: str, port: int) -> None:
     """Wait until the application answers."""
     target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    for _ in _polls(children, "the application"):
+    for _ in _polls(family, "the application"):
         with contextlib.closing(http.client.HTTPConnection(target, port, timeout=5)) as connection:
             try:
                 connection.request("GET", "/healthz")
@@ -192,12 +186,12 @@ def _await_application(children: Children, host: str, port: int) -> None:
                 continue
 
 
-def _polls(children: Children, what: str) -> Iterator[None]:
-    """Yield, a twentieth of a second apart, until the start-up time is over; raise when a child ends or time does."""
+def _polls(family: Supervisor, what: str) -> Iterator[None]:
+    """Yield, a twentieth of a second apart, until the start-up time is over; raise when that, or a child, has ended."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
-        if (found := children.ended()) is not None:
-            raise _ChildEnded(*found)
+        if family.stopping or family.ended is not None:
+            raise _Over
         yield
         time.sleep(0.05)
     raise LlmptError(f"{what} did not start within {START_TIMEOUT_S:g} s")
