@@ -110,7 +110,7 @@ class Download:
         Returns the class with which the library goes on with the same bar; None when no bar was shown, or, without
         `same_bar`, when the library makes its own.
         """
-        if self._fresh and not self.begun:
+        if (self._fresh and not self.begun) or self._in_the_way():
             self._remove()
         return self._bar.hand_over(keep=same_bar)
 
@@ -195,6 +195,15 @@ class Download:
             return False
         return (mine.st_dev, mine.st_ino) == (named.st_dev, named.st_ino)
 
+    def _in_the_way(self) -> bool:
+        """Whether what we have leaves the library too little room for the whole file."""
+        try:
+            room = os.statvfs(self._temporary.parent)
+        except OSError:
+            return False
+        return room.f_bavail * room.f_frsize < self._call.size
+
     def _remove(self) -> None:
-        if self._held and self._is_mine(self._temporary):
+        if self._descriptor is not None and self._held and self._is_mine(self._temporary):
             self._temporary.unlink(missing_ok=True)
+            os.ftruncate(self._descriptor, 0)  # it is open until `close`, and shall take no room until then

@@ -112,11 +112,17 @@ class Link:
             log.debug("the agent was not told where %s lies: %s", etag, error)
 
     def ask(self, message: Mapping[str, object], *, timeout_s: float = CONNECT_TIMEOUT_S) -> Message:
-        """Send one request to a running agent and return its one reply. Raises `AgentUnavailable`; starts none."""
+        """Send one request to a running agent and return its final reply. Raises `AgentUnavailable`; starts none.
+
+        `timeout_s` bounds the agent's silence: what takes longer is accompanied by reports of progress.
+        """
         try:
             with self._connected(start=False) as connection:
                 connection.sendall(messages.encode(message))
-                reply = LineReader(connection).read(timeout_s=timeout_s)
+                reader = LineReader(connection)
+                reply = reader.read(timeout_s=timeout_s)
+                while reply is not None and reply.get("event") == messages.PROGRESS:
+                    reply = reader.read(timeout_s=timeout_s)
         except (OSError, InvalidInput) as error:
             raise AgentUnavailable(f"the agent gave no answer: {error}") from None
         if reply is None:
@@ -166,8 +172,11 @@ class Link:
             return self._start_command
         if sys.executable and importlib.util.find_spec("libtorrent") is not None:
             return [sys.executable, "-m", "llmpt.agent", "--daemonize"]
-        elsewhere = shutil.which("llmpt", path=self._environ.get("PATH"))
-        if elsewhere is None or Path(elsewhere).parent.resolve() == Path(sys.executable or "/").parent.resolve():
+        own = Path(sys.executable or "/").parent.resolve()  # in an active environment the first of PATH
+        folders = (self._environ.get("PATH") or os.defpath).split(os.pathsep)
+        others = os.pathsep.join(folder for folder in folders if folder and Path(folder).resolve() != own)
+        elsewhere = shutil.which("llmpt", path=others) if others else None
+        if elsewhere is None:
             raise AgentUnavailable("this Python has no libtorrent, and no other environment's `llmpt` is on PATH")
         return [elsewhere, "agent", "start"]
 

@@ -173,6 +173,19 @@ def test_without_libtorrent_the_agent_of_another_environment_is_started(
     assert make_link(environ).fetch(REQUEST, on_progress=print).reason == "agent start for http://server:8000"
 
 
+def test_the_own_environment_is_passed_over_when_another_is_looked_for(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "llmpt").write_text(f"#!/bin/sh\necho {name} >&2\nexit 1\n")
+        (tmp_path / name / "llmpt").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "own" / "python"))
+    environ["PATH"] = f"{tmp_path / 'own'}:{tmp_path / 'other'}"
+    assert make_link(environ).fetch(REQUEST, on_progress=print).reason == "other"
+
+
 def test_an_environment_without_libtorrent_cannot_start_its_own(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     environ["PATH"] = str(Path(sys.executable).parent)

@@ -197,6 +197,21 @@ def test_what_arrived_stays_until_the_library_has_the_file(download: Download, l
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_what_arrived_goes_where_there_is_no_room_for_a_second_copy(download: Download, library: Any, agent: Agent) -> None:
+    library.metadata = ("http://hub/f", ETAG, "c" * 40, 1 << 59, None, None)  # more than any disk has
+    room: list[int] = []
+
+    def break_off(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+        room.append(os.open(request.path, os.O_RDONLY))
+        return agent.break_off(request, on_progress)
+
+    agent.answer = break_off
+    download()
+    assert library.fetched == [[]]
+    assert os.fstat(room[0]).st_size == 0  # an open file gives its room back when it is cut
+    os.close(room[0])
+
+
 def test_an_interrupted_download_keeps_what_arrived(download: Download, library: Any, agent: Agent) -> None:
     def interrupt(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
         Path(request.path).write_bytes(b"some")
