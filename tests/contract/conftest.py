@@ -1,6 +1,7 @@
 """The hook's contract is held against these versions of huggingface_hub, each in an environment of its own.
 
-LLMPT_TEST_HUB_VERSIONS names others, e.g. `LLMPT_TEST_HUB_VERSIONS="0.36.2 1.33.0" pytest tests/contract -k hook`.
+LLMPT_TEST_HUB_VERSIONS names others, e.g. `LLMPT_TEST_HUB_VERSIONS="0.36.2 1.33.0" pytest tests/contract -k hook`, or
+`all`, which `make matrix` does.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from tests.support.environments import environment
 from tests.support.hub import FakeHub
 from tests.support.workstation import Workstation
 
-HUB_VERSIONS = tuple(os.environ.get("LLMPT_TEST_HUB_VERSIONS", "0.23.5 2.4.0").split())
+# The ends of what is supported, and both sides of what changed in between: Xet (0.30), httpx (1.0), temporary files that are
+# not found again (1.18), the shared store (1.32), httpx2 (2.0).
+ALL_HUB_VERSIONS = ("0.23.5", "0.30.2", "0.36.2", "1.0.1", "1.18.0", "1.33.0", "2.0.0", "2.4.0")
+NEWEST_HUB_VERSION = ALL_HUB_VERSIONS[-1]
+
+_asked = os.environ.get("LLMPT_TEST_HUB_VERSIONS", f"{ALL_HUB_VERSIONS[0]} {NEWEST_HUB_VERSION}")
+HUB_VERSIONS = ALL_HUB_VERSIONS if _asked == "all" else tuple(_asked.split())
 
 
 @pytest.fixture

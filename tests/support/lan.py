@@ -53,9 +53,9 @@ class Lan:
     def catalogue(self) -> TrackerClient:
         return TrackerClient(self.tracker.url)
 
-    def machine(self, name: str, **environ: str) -> Machine:
-        """A workstation of this LAN; a context manager of its own."""
-        return Machine(name, tracker=self.tracker.url, hub=self.hub.url, **environ)
+    def machine(self, name: str, *, python: Path | None = None, **environ: str) -> Machine:
+        """A workstation of this LAN; a context manager of its own. `python` is an environment's, None this one."""
+        return Machine(name, tracker=self.tracker.url, hub=self.hub.url, python=python, **environ)
 
     def mirror(self, repo_id: str, *, repo_type: str = "model", revision: str = "main") -> Path:
         """Put a commit of the Hub into the server's cache, as a download there would have; return the repo's folder."""

@@ -99,7 +99,7 @@ class Machine:
 
     def script(self, code: str, **environ: str) -> str:
         """Run Python source; return what it printed."""
-        return self.run("-c", code, **environ).stdout.strip()
+        return self.run("-c", code, check=True, **environ).stdout.strip()
 
     def download(self, repo_id: str, **options: Any) -> Path:
         """Call an unmodified `snapshot_download`; return the snapshot's folder."""
