@@ -89,6 +89,7 @@ def run(settings: SeederSettings) -> int:
         log.info("ending: %s", reason)
         stop.set()
         wake.set()
+        link.hurry()
         for thread in threads:
             thread.join(END_TIMEOUT_S)
     return 0 if reason.startswith("SIG") else 1

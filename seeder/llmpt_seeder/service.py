@@ -92,6 +92,7 @@ class Service:
         self._cache_problem: str | None = None
         self._problems: tuple[Problem, ...] = ()
         self._said = 0.0
+        self._told = (0, True)
         if announce_url := state.fact("announce_url"):
             engine.set_announce_url(announce_url)
 
@@ -149,6 +150,10 @@ class Service:
         self._seed(good)
         self._note_problems()
         self._say_progress()
+        state = (len(self._seeded), self._hasher.progress() is None)
+        if state != self._told:  # the page need not wait for the next heartbeat to see what is seeded
+            self._told = state
+            self._link.hurry()
 
     def report(self) -> dict[str, object]:
         """Return what a heartbeat says of us. May be called from any thread."""

@@ -15,6 +15,7 @@ from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
 log = logging.getLogger("llmpt.seeder")
 
 HEARTBEAT_S = 10.0
+SHORTEST_PAUSE_S = 0.5  # however much there is to tell
 FIRST_RETRY_S = 1.0
 PUBLISH_RETRY_S = 10.0
 
@@ -62,6 +63,7 @@ class TrackerLink:
     ) -> None:
         self._seeder_id, self._connect, self._find_token, self._where_token = seeder_id, connect, find_token, where_token
         self._report, self._on_news, self._beat, self._stop = report, on_news, beat, stop
+        self._due = threading.Event()
         self._client: Tracker | None = None
         self._token: str | None = None
         self._failures = 0
@@ -110,10 +112,16 @@ class TrackerLink:
 
     def run(self) -> None:
         """Send heartbeats until told to stop."""
-        while True:
+        while not self._stop.is_set():
             self._beat("heartbeat")
-            if self._stop.wait(self.heartbeat()):
-                return
+            self._due.clear()
+            delay_s = self.heartbeat()
+            if not self._stop.wait(min(delay_s, SHORTEST_PAUSE_S)):
+                self._due.wait(delay_s - SHORTEST_PAUSE_S)
+
+    def hurry(self) -> None:
+        """Send the next heartbeat now: there is something to tell, or to stop for."""
+        self._due.set()
 
     def _usable_client(self) -> Tracker:
         token = self._find_token()

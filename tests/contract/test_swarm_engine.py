@@ -169,13 +169,16 @@ def test_a_thousand_blobs_are_seeded_without_piece_layers(seeder: Engine, tmp_pa
 def test_after_a_withdrawal_in_the_middle_nothing_is_written_any_more(seeder: Engine, leecher: Engine, tmp_path: Path) -> None:
     metainfo, path = make_blob(tmp_path, 64 << 20)
     peer = seed(seeder, metainfo, path)
+
+    def once(unfinished: Path, again: Path) -> None:
+        start(leecher, metainfo, unfinished, peer)
+        eventually(lambda: unfinished.stat().st_blocks, what="the first bytes")
+        leecher.withdraw(metainfo.etag)
+        unfinished.unlink()
+        download = start(leecher, metainfo, again, peer)
+        eventually(lambda: finished(download), timeout_s=20, what="the same blob in another file")
+        leecher.withdraw(metainfo.etag)
+        assert not unfinished.exists()
+
     for number in range(3):
-        partial = tmp_path / f"partial{number}"
-        start(leecher, metainfo, partial, peer)
-        eventually(lambda file=partial: file.stat().st_blocks, what="the first bytes")
-        leecher.withdraw(metainfo.etag)
-        partial.unlink()
-        again = start(leecher, metainfo, tmp_path / f"again{number}", peer)
-        eventually(lambda download=again: finished(download), timeout_s=20, what="the same blob in another file")
-        leecher.withdraw(metainfo.etag)
-        assert not partial.exists()
+        once(tmp_path / f"unfinished{number}", tmp_path / f"again{number}")

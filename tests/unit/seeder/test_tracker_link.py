@@ -9,6 +9,7 @@ import pytest
 
 from llmpt.core.errors import TrackerRefused, TrackerUnavailable
 from llmpt_seeder.tracker_link import HEARTBEAT_S, TrackerLink
+from tests.support.waiting import eventually
 from tests.unit.seeder.fakes import FakeTracker
 
 
@@ -59,6 +60,31 @@ def test_heartbeats_are_regular_and_sooner_after_a_failure(tracker: Flaky, link:
     tracker.up = True
     assert link.heartbeat() == HEARTBEAT_S
     assert link.is_up
+
+
+def test_with_something_to_tell_the_next_heartbeat_does_not_wait_its_turn(tracker: Flaky) -> None:
+    stop, told = threading.Event(), []
+    link = TrackerLink(
+        seeder_id="me",
+        connect=tracker.connect,
+        find_token=lambda: "good",
+        where_token="the data folder",
+        report=lambda: told.append(1) or {"blobs": len(told)},  # type: ignore[func-returns-value]
+        on_news=lambda: None,
+        beat=lambda loop: None,
+        stop=stop,
+    )
+    thread = threading.Thread(target=link.run)
+    thread.start()
+    try:
+        eventually(lambda: len(told) == 1, what="the first heartbeat")
+        link.hurry()
+        eventually(lambda: len(told) == 2, timeout_s=HEARTBEAT_S / 2, what="the second, long before its time")
+    finally:
+        stop.set()
+        link.hurry()
+        thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_a_failure_is_said_once(tracker: Flaky, link: TrackerLink, caplog: pytest.LogCaptureFixture) -> None:
