@@ -4,50 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import pytest
 
+from tests.e2e.worlds import MINILM, Model, Server, Universe
 from tests.support import minilm
 from tests.support.cache_builder import CacheBuilder, git_sha1, lfs_sha256
 from tests.support.compose import Compose, engine, keep
-from tests.support.containers import Hub, Tracker, Workstation
 from tests.support.waiting import eventually
-
-MIB = 1 << 20
-
-
-@dataclass(frozen=True)
-class Model:
-    """A repo in the hand-made cache: path → (size in bytes, etag)."""
-
-    repo_id: str
-    commit: str
-    files: dict[str, tuple[int, str]]
-
-    @property
-    def big(self) -> dict[str, tuple[int, str]]:
-        """The files that have a swarm."""
-        return {path: file for path, file in self.files.items() if file[0] >= MIB}
-
-    @property
-    def small(self) -> dict[str, tuple[int, str]]:
-        return {path: file for path, file in self.files.items() if file[0] < MIB}
-
-    @property
-    def swarm_bytes(self) -> int:
-        return sum(size for size, _ in self.big.values())
-
-
-MINILM = Model(minilm.REPO_ID, minilm.COMMIT, minilm.FILES)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(1200))  # the first one waits for the images, which may come over a slow line
 
 
 @runtime_checkable
@@ -65,43 +38,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
         if printed:
             report.sections.append(("containers", f"what they printed is in {keep(''.join(printed), item.nodeid)}"))
     return report
-
-
-class Universe:
-    """A server, a stand-in for the Hub and two workstations, on a network with no way out."""
-
-    def __init__(self, compose: Compose, models: tuple[Model, ...]) -> None:
-        self.compose = compose
-        self.models = models
-        self.hub: Hub
-
-    def logs(self) -> str:
-        return self.compose.logs()
-
-    def start(self) -> None:
-        """Bring the server and the first workstation up, and wait until everything big is published and seeded."""
-        self.compose.up("tracker", "seeder", "hub", "downloader1")
-        self.hub = Hub(self.compose.container("hub"))
-        eventually(self._all_is_seeded, timeout_s=60, what="a seeder for every big file of the catalogue")
-
-    @property
-    def tracker(self) -> Tracker:
-        return Tracker(self.compose.container("tracker"))
-
-    def workstation(self, number: int) -> Workstation:
-        return Workstation(self.compose.container(f"downloader{number}"))
-
-    def fresh_workstation(self, number: int) -> Workstation:
-        """Start a workstation with nothing on its disk, whatever there was before."""
-        self.compose.up(f"downloader{number}", recreate=True)
-        return self.workstation(number)
-
-    def _all_is_seeded(self) -> bool:
-        return all(
-            sorted(one["etag"] for one in self.tracker.catalogue(repo_id=model.repo_id) if one["seeders"])
-            == sorted(etag for _, etag in model.big.values())
-            for model in self.models
-        )
 
 
 @pytest.fixture(scope="session")
@@ -144,4 +80,13 @@ def universe(docker_engine: Any, images: None, hub_cache: Path, dummy: Model) ->
     with Compose(docker_engine, "compose.yaml", "e2e.yaml", HF_HUB_CACHE=str(hub_cache)) as compose:
         made = Universe(compose, (dummy, MINILM))
         made.start()
+        yield made
+
+
+@pytest.fixture(scope="session")
+def server(docker_engine: Any, images: None, hub_cache: Path, dummy: Model) -> Iterator[Server]:
+    made = Server(docker_engine, hub_cache)
+    with made.compose:
+        made.compose.up()
+        eventually(lambda: made.seeders_of(dummy), timeout_s=60, what="a seeder for the model")
         yield made

@@ -7,7 +7,6 @@ own network's gateway in place of every client: as on rootless engines and Docke
 from __future__ import annotations
 
 import secrets
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,45 +16,10 @@ from typing import Any
 import pytest
 from docker.models.containers import Container
 
-from tests.e2e.conftest import MIB, Model
-from tests.support.compose import ROOT, TAG, Compose
-from tests.support.containers import Hub, Tracker, Workstation
+from tests.e2e.worlds import MIB, Model, Server
+from tests.support.compose import ROOT, TAG
+from tests.support.containers import Hub, Workstation
 from tests.support.waiting import eventually
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("0.0.0.0", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-class Server:
-    """Nothing but compose.yaml, with free ports in place of the usual ones."""
-
-    def __init__(self, client: Any, cache: Path) -> None:
-        self.http_port, announce_port, peer_port = free_ports(3)
-        self.compose = Compose(
-            client,
-            "compose.yaml",
-            HF_HUB_CACHE=str(cache),
-            LLMPT_REPOS="acme/*",
-            LLMPT_HTTP_PORT=str(self.http_port),
-            LLMPT_ANNOUNCE_PORT=str(announce_port),
-            LLMPT_PEER_PORT=str(peer_port),
-        )
-
-    @property
-    def tracker(self) -> Tracker:
-        return Tracker(self.compose.container("tracker"), port=self.http_port)
-
-    def logs(self) -> str:
-        return self.compose.logs()
-
-    def seeders_of(self, model: Model) -> int:
-        return min((one["seeders"] for one in self.tracker.catalogue(repo_id=model.repo_id)), default=0)
 
 
 class Floor:
@@ -111,15 +75,6 @@ class Floor:
 
 
 @pytest.fixture(scope="module")
-def server(docker_engine: Any, images: None, hub_cache: Path, dummy: Model) -> Iterator[Server]:
-    made = Server(docker_engine, hub_cache)
-    with made.compose:
-        made.compose.up()
-        eventually(lambda: made.seeders_of(dummy), timeout_s=60, what="a seeder for the model")
-        yield made
-
-
-@pytest.fixture(scope="module")
 def floor(docker_engine: Any, server: Server, hub_cache: Path) -> Iterator[Floor]:
     with Floor(docker_engine, server, hub_cache) as made:
         yield made
@@ -139,9 +94,12 @@ def test_machines_that_all_seem_to_be_the_gateway_still_find_each_other(server: 
     bob.download(dummy.repo_id)
     eventually(lambda: server.seeders_of(dummy) >= 2, timeout_s=30, what="bob among the seeders")
     server.compose.stop("seeder")
-    floor.hub.forget()
-    cleo = floor.workstation("cleo")
-    cleo.download(dummy.repo_id)
+    try:
+        floor.hub.forget()
+        cleo = floor.workstation("cleo")
+        cleo.download(dummy.repo_id)
+    finally:
+        server.compose.up("seeder")
     assert floor.hub.byte_gets() == Counter(list(dummy.small))
     (record,) = cleo.downloads(dummy.repo_id).values()
     assert (record["outcome"], record["bytes_from_lan"]) == ("done", dummy.swarm_bytes)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import MIB, MINILM, Model, Universe
+from tests.e2e.worlds import MIB, MINILM, Model, Universe
 from tests.support.containers import Workstation
 from tests.support.waiting import eventually
 

@@ -1,0 +1,56 @@
+"""What an operator relies on: nothing but `docker compose up`, an ordinary user, state that stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.worlds import Model, Server
+from tests.support.compose import Compose
+from tests.support.containers import Inside
+from tests.support.waiting import eventually
+
+
+def test_a_cache_that_is_not_there_is_an_error_that_names_it(docker_engine: Any, images: None, tmp_path: Path) -> None:
+    missing = tmp_path / "no-such-cache"
+    with Compose(docker_engine, "compose.yaml", HF_HUB_CACHE=str(missing)) as compose:
+        with pytest.raises(AssertionError, match=f"bind source path does not exist: {missing}"):
+            compose("create", "--no-build", "seeder")
+        assert not missing.exists()
+
+
+@pytest.mark.parametrize("service", ["tracker", "seeder"])
+def test_a_service_is_an_ordinary_user_with_no_way_back_to_root(server: Server, service: str) -> None:
+    inside = Inside(server.compose.container(service))
+    status = dict(line.split(":\t") for line in inside.run("cat", "/proc/1/status").splitlines() if ":\t" in line)
+    assert status["Uid"].split() == ["1000"] * 4
+    assert status["Gid"].split() == ["1000"] * 4
+    assert status["Groups"].strip() == ""
+    assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+
+
+def test_the_cache_cannot_be_written(server: Server) -> None:
+    inside = Inside(server.compose.container("seeder"))
+    assert "Read-only file system" in inside.run("sh", "-c", "touch /cache/x 2>&1 || true")
+
+
+def test_a_token_can_be_made_while_the_tracker_runs(server: Server) -> None:
+    assert server.tracker.run("llmpt-tracker", "token", "create", "--name", "laptop").startswith("llmpt_pub_")
+    assert "laptop" in server.tracker.run("llmpt-tracker", "token", "list")
+    assert set(server.tracker.run("sh", "-c", "stat -c %u /data/*").split()) == {"1000"}
+
+
+def test_no_token_is_in_the_logs(server: Server) -> None:
+    assert "llmpt_pub_" not in server.logs()
+
+
+def test_containers_made_anew_find_their_state_and_read_nothing_again(server: Server, dummy: Model) -> None:
+    before = server.tracker.run("cat", "/data/publish.token")
+    server.compose("down", "--timeout", "30")
+    server.compose.up()
+    assert server.tracker.run("cat", "/data/publish.token") == before
+    eventually(lambda: server.seeders_of(dummy), timeout_s=30, what="a seeder for the model")
+    assert "hashing" not in server.compose("logs", "seeder")

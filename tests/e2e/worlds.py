@@ -1,0 +1,113 @@
+"""The two worlds of the end-to-end tests: a universe with no way out, and a server as a user runs it."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support import minilm
+from tests.support.compose import Compose
+from tests.support.containers import Hub, Tracker, Workstation
+from tests.support.waiting import eventually
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Model:
+    """A repo in the hand-made cache: path → (size in bytes, etag)."""
+
+    repo_id: str
+    commit: str
+    files: dict[str, tuple[int, str]]
+
+    @property
+    def big(self) -> dict[str, tuple[int, str]]:
+        """The files that have a swarm."""
+        return {path: file for path, file in self.files.items() if file[0] >= MIB}
+
+    @property
+    def small(self) -> dict[str, tuple[int, str]]:
+        return {path: file for path, file in self.files.items() if file[0] < MIB}
+
+    @property
+    def swarm_bytes(self) -> int:
+        return sum(size for size, _ in self.big.values())
+
+
+MINILM = Model(minilm.REPO_ID, minilm.COMMIT, minilm.FILES)
+
+
+class Universe:
+    """A server, a stand-in for the Hub and two workstations, on a network with no way out."""
+
+    def __init__(self, compose: Compose, models: tuple[Model, ...]) -> None:
+        self.compose = compose
+        self.models = models
+        self.hub: Hub
+
+    def logs(self) -> str:
+        return self.compose.logs()
+
+    def start(self) -> None:
+        """Bring the server and the first workstation up, and wait until everything big is published and seeded."""
+        self.compose.up("tracker", "seeder", "hub", "downloader1")
+        self.hub = Hub(self.compose.container("hub"))
+        eventually(self._all_is_seeded, timeout_s=60, what="a seeder for every big file of the catalogue")
+
+    @property
+    def tracker(self) -> Tracker:
+        return Tracker(self.compose.container("tracker"))
+
+    def workstation(self, number: int) -> Workstation:
+        return Workstation(self.compose.container(f"downloader{number}"))
+
+    def fresh_workstation(self, number: int) -> Workstation:
+        """Start a workstation with nothing on its disk, whatever there was before."""
+        self.compose.up(f"downloader{number}", recreate=True)
+        return self.workstation(number)
+
+    def _all_is_seeded(self) -> bool:
+        return all(
+            sorted(one["etag"] for one in self.tracker.catalogue(repo_id=model.repo_id) if one["seeders"])
+            == sorted(etag for _, etag in model.big.values())
+            for model in self.models
+        )
+
+
+class Server:
+    """Nothing but compose.yaml, with free ports in place of the usual ones."""
+
+    def __init__(self, client: Any, cache: Path) -> None:
+        self.http_port, announce_port, peer_port = free_ports(3)
+        self.compose = Compose(
+            client,
+            "compose.yaml",
+            HF_HUB_CACHE=str(cache),
+            LLMPT_REPOS="acme/*",
+            LLMPT_HTTP_PORT=str(self.http_port),
+            LLMPT_ANNOUNCE_PORT=str(announce_port),
+            LLMPT_PEER_PORT=str(peer_port),
+        )
+
+    @property
+    def tracker(self) -> Tracker:
+        return Tracker(self.compose.container("tracker"), port=self.http_port)
+
+    def logs(self) -> str:
+        return self.compose.logs()
+
+    def seeders_of(self, model: Model) -> int:
+        return min((one["seeders"] for one in self.tracker.catalogue(repo_id=model.repo_id)), default=0)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("0.0.0.0", 0))
+        return [one.getsockname()[1] for one in sockets]
