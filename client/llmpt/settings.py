@@ -24,6 +24,9 @@ class ClientSettings:
     stall_timeout_s: float = setting(
         "LLMPT_STALL_TIMEOUT", number(0.1, 3600), "5", "seconds without a byte after which a download falls back to the Hub"
     )
+    discovery: bool = setting(
+        "LLMPT_DISCOVERY", flag, "1", "0: no tracker of the LAN is looked for by mDNS, and `llmpt serve` is not announced"
+    )
     quiet: bool = setting("LLMPT_QUIET", flag, "0", "1 leaves out the line that says how much came from the LAN")
     peer_port: int = setting("LLMPT_PEER_PORT", port, "6882", "where the agent listens for peers (any free port if it is taken)")
     peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", cidrs, DEFAULT_PEER_CIDRS, "networks whose addresses may talk to us")

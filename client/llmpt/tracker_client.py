@@ -18,8 +18,9 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -113,22 +114,13 @@ class TrackerClient:
         query = {name: value for name, value in wanted.items() if value is not None}
         if repo_id is not None:
             query["repo_type"] = repo_type
-        found: list[Torrent] = []
-        cursor: str | None = None
         try:
-            while True:
-                page, _ = self._call("GET", "/api/v1/torrents", query | ({"cursor": cursor} if cursor else {}))
-                found += map(_read_torrent, page["torrents"])
-                cursor = page.get("next")
-                if not cursor:
-                    break
+            return list(self.torrents(query)) or None
         except TrackerRefused as error:
             log.log(logging.DEBUG if error.status == 404 else logging.WARNING, "tracker refused: %s", error)
-            return None
-        except (TrackerError, KeyError, TypeError, ValueError) as error:
-            log.warning("no torrents from %s: %s", self.url, _reason(error))
-            return None
-        return found or None
+        except TrackerError as error:
+            log.warning("no torrents from %s: %s", self.url, error)
+        return None
 
     def register_torrent(
         self,
@@ -166,7 +158,25 @@ class TrackerClient:
             log.debug("no ping from %s: %s", self.url, error)
             return False
 
-    # What the agent and the seeder use: TrackerUnavailable or TrackerRefused.
+    # What the other roles and the command line use: TrackerUnavailable or TrackerRefused.
+
+    def torrents(self, query: Mapping[str, str]) -> Iterator[Torrent]:
+        """Yield the torrents that match every parameter of GET /api/v1/torrents given; pages are asked for as needed."""
+        cursor: str | None = None
+        while True:
+            page = self.get("/api/v1/torrents", {**query, **({"cursor": cursor} if cursor else {})})
+            try:
+                found = [_read_torrent(entry) for entry in page["torrents"]]
+            except (KeyError, TypeError, ValueError) as error:
+                raise TrackerUnavailable(f"{self.url} gave an answer that makes no sense: {_reason(error)}") from None
+            yield from found
+            cursor = page.get("next")
+            if not cursor:
+                return
+
+    def get(self, path: str, query: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+        """GET `path`; return the JSON object of a 200."""
+        return self._call("GET", path, query)[0]
 
     def lookup(self, etag: Etag) -> Lookup:
         """Ask for one blob: its metainfo and the peers that have it or parts of it."""

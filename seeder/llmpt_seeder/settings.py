@@ -49,7 +49,7 @@ class SeederSettings:
     def read(cls, environ: Mapping[str, str] | None = None) -> SeederSettings:
         """Read the environment and the config files; raise `SettingError` naming what is wrong."""
         source = core.sources(environ)
-        return core.load(cls, {**source, "HF_HUB_CACHE": hub_cache(source)})
+        return core.load(cls, {**source, "HF_HUB_CACHE": core.hub_cache(source)})
 
     @property
     def database(self) -> Path:
@@ -62,16 +62,3 @@ class SeederSettings:
     @property
     def alive_file(self) -> Path:
         return self.data / "seeder.alive"
-
-
-def hub_cache(source: Mapping[str, str]) -> str:
-    """Find the Hub cache with huggingface_hub's own precedence."""
-    for name, below in (
-        ("HF_HUB_CACHE", ""),
-        ("HUGGINGFACE_HUB_CACHE", ""),
-        ("HF_HOME", "hub"),
-        ("XDG_CACHE_HOME", "huggingface/hub"),
-    ):
-        if value := source.get(name, "").strip():
-            return f"{value}/{below}" if below else value
-    return "~/.cache/huggingface/hub"

@@ -100,6 +100,19 @@ def _as_text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def hub_cache(source: Mapping[str, str]) -> str:
+    """Find the Hub cache with huggingface_hub's own precedence."""
+    for name, below in (
+        ("HF_HUB_CACHE", ""),
+        ("HUGGINGFACE_HUB_CACHE", ""),
+        ("HF_HOME", "hub"),
+        ("XDG_CACHE_HOME", "huggingface/hub"),
+    ):
+        if value := source.get(name, "").strip():
+            return f"{value}/{below}" if below else value
+    return "~/.cache/huggingface/hub"
+
+
 # How the text of a setting is read. Each raises ValueError with what would be right.
 
 
