@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmpt.core.settings import declared
+from llmpt_seeder.settings import SeederSettings
+from llmpt_tracker.settings import TrackerSettings
 from tests.e2e.worlds import Model, Server
 from tests.support.compose import Compose
 from tests.support.containers import Inside
@@ -54,3 +58,13 @@ def test_containers_made_anew_find_their_state_and_read_nothing_again(server: Se
     assert server.tracker.run("cat", "/data/publish.token") == before
     eventually(lambda: server.seeders_of(dummy), timeout_s=30, what="a seeder for the model")
     assert "hashing" not in server.compose("logs", "seeder")
+
+
+# What a container is told otherwise: by the image, by a mount, or by the published ports.
+FIXED = {"LLMPT_DATA", "LLMPT_BIND", "HF_HUB_CACHE", "LLMPT_TOKEN", "LLMPT_DATABASE_URL"}
+
+
+@pytest.mark.parametrize(("service", "settings"), [("tracker", TrackerSettings), ("seeder", SeederSettings)])
+def test_every_setting_of_a_service_is_passed_on(server: Server, service: str, settings: type) -> None:
+    passed_on = json.loads(server.compose("config", "--format", "json"))["services"][service]["environment"]
+    assert {name for name, _, _ in declared(settings)} - FIXED <= passed_on.keys()
