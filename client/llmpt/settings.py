@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
+from llmpt.core.rates import RateLimit, rate_limit
 from llmpt.core.settings import cidrs, flag, load, number, patterns, port, setting, size, sources, url
 
 
@@ -31,7 +32,13 @@ class ClientSettings:
     peer_port: int = setting("LLMPT_PEER_PORT", port, "6882", "where the agent listens for peers (any free port if it is taken)")
     peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", cidrs, DEFAULT_PEER_CIDRS, "networks whose addresses may talk to us")
     bind: tuple[str, ...] = setting("LLMPT_BIND", patterns, "0.0.0.0,[::]", "addresses to listen on")
-    upload_limit_bytes_s: int = setting("LLMPT_UPLOAD_LIMIT", size, "0", "bytes per second given to other machines (0: no limit)")
+    share: bool = setting("LLMPT_SHARE", flag, "on", "off: this machine takes from the LAN and gives nothing")
+    upload_limit: RateLimit = setting(
+        "LLMPT_UPLOAD_LIMIT", rate_limit, "0", "bytes per second given to others, also by hours: `10M@08:00-18:00,0`; 0: none"
+    )
+    download_limit: RateLimit = setting(
+        "LLMPT_DOWNLOAD_LIMIT", rate_limit, "0", "bytes per second taken from other machines, likewise (0: no limit)"
+    )
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> ClientSettings:

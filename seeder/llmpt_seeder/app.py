@@ -116,7 +116,7 @@ def _engine_settings(settings: SeederSettings, tracker: TrackerClient) -> Engine
         port=settings.peer_port,
         peer_cidrs=settings.peer_cidrs,
         announce_address=_own_address(tracker),
-        upload_limit_bytes_s=settings.upload_limit_bytes_s,
+        upload_limit=settings.upload_limit,
         downloads=False,
     )
 

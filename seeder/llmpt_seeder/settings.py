@@ -8,6 +8,7 @@ from pathlib import Path
 
 from llmpt.core import settings as core
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, parse_address
+from llmpt.core.rates import RateLimit, rate_limit
 from llmpt.core.settings import setting
 
 
@@ -43,7 +44,9 @@ class SeederSettings:
     peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", core.cidrs, DEFAULT_PEER_CIDRS, "networks that may talk to us")
     min_blob_bytes: int = setting("LLMPT_MIN_BLOB_BYTES", core.size, "1M", "smallest file that gets a swarm")
     scan_interval_s: float = setting("LLMPT_SCAN_INTERVAL", core.number(0.1, 86400), "10", "seconds between looks at the cache")
-    upload_limit_bytes_s: int = setting("LLMPT_UPLOAD_LIMIT", core.size, "0", "bytes per second to send at most; 0 is no limit")
+    upload_limit: RateLimit = setting(
+        "LLMPT_UPLOAD_LIMIT", rate_limit, "0", "bytes per second to send at most, also by hours: `10M@08:00-18:00,0`; 0: none"
+    )
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> SeederSettings:

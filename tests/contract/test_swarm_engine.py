@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from datetime import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import SwarmError
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.networks import CidrSet
+from llmpt.core.rates import RateLimit
 from llmpt.swarm import Download, Engine, EngineSettings, SeededBlob, free_port
 from llmpt.torrent_creator import create_torrent
 from tests.support.waiting import eventually
@@ -20,8 +23,11 @@ from tests.support.waiting import eventually
 LOOPBACK = CidrSet.parse("127.0.0.0/8")
 
 
-def engine(*, downloads: bool = True, cidrs: CidrSet = LOOPBACK, limit: int = 0) -> Engine:
-    return Engine(EngineSettings(("127.0.0.1",), free_port(0), cidrs, upload_limit_bytes_s=limit, downloads=downloads))
+def engine(*, downloads: bool = True, cidrs: CidrSet = LOOPBACK, limit: str = "0", shares: bool = True) -> Engine:
+    upload_limit = RateLimit.parse(limit)
+    return Engine(
+        EngineSettings(("127.0.0.1",), free_port(0), cidrs, upload_limit=upload_limit, downloads=downloads, shares=shares)
+    )
 
 
 @pytest.fixture
@@ -182,3 +188,71 @@ def test_after_a_withdrawal_in_the_middle_nothing_is_written_any_more(seeder: En
 
     for number in range(3):
         once(tmp_path / f"unfinished{number}", tmp_path / f"again{number}")
+
+
+def test_what_has_arrived_can_be_used_when_a_download_is_given_up(leecher: Engine, tmp_path: Path) -> None:
+    metainfo, path = make_blob(tmp_path, 16 << 20)
+    with engine(downloads=False, limit="4M") as slow:
+        download = start(leecher, metainfo, tmp_path / "tmp", seed(slow, metainfo, path))
+        eventually(lambda: download.bytes_done > 4 << 20, timeout_s=20, what="a quarter of the blob")
+        have = leecher.give_up(metainfo.etag)
+    content, partial = path.read_bytes(), (tmp_path / "tmp").read_bytes()
+    assert sum(stop - start for start, stop in have) >= 3 << 20
+    assert all(start < stop for start, stop in have)
+    assert all(before[1] < after[0] for before, after in pairwise(have)), "in order, adjacent ones joined"
+    assert all(partial[start:stop] == content[start:stop] for start, stop in have)
+    assert metainfo.etag not in leecher.seeding()
+    (tmp_path / "tmp").unlink()
+    assert leecher.totals() is not None
+    assert not (tmp_path / "tmp").exists()
+
+
+def test_alone_with_seeders_pieces_come_in_order_and_with_other_leechers_they_do_not(leecher: Engine, tmp_path: Path) -> None:
+    metainfo, path = make_blob(tmp_path, 64 << 20)
+    with engine(downloads=False, limit="8M") as slow, engine() as other:
+        peer = seed(slow, metainfo, path)
+        download = start(leecher, metainfo, tmp_path / "tmp", peer)
+        eventually(lambda: download.in_order, what="the order to be chosen")
+        before = download.prefix_bytes
+        eventually(lambda: download.prefix_bytes > before + (2 << 20), what="the prefix to grow")
+        start(other, metainfo, tmp_path / "tmp2", peer, ("127.0.0.1", leecher.port))
+        eventually(lambda: not download.in_order, what="pieces to be traded")
+
+
+def test_a_machine_that_shares_nothing_gives_nothing(seeder: Engine, leecher: Engine, tmp_path: Path) -> None:
+    metainfo, path = make_blob(tmp_path)
+    with engine(shares=False) as selfish:
+        download = start(selfish, metainfo, tmp_path / "tmp", seed(seeder, metainfo, path))
+        second = start(leecher, metainfo, tmp_path / "tmp2", ("127.0.0.1", selfish.port))
+        eventually(lambda: finished(download), what="the download")
+        eventually(lambda: second.peers or second.lost_peers, what="the two to meet")
+        selfish.flush(metainfo.etag)
+        selfish.move(metainfo.etag, tmp_path / "final")
+        assert (tmp_path / "final").read_bytes() == path.read_bytes()
+        selfish.seed(SeededBlob(metainfo.etag, metainfo.size, metainfo.root, tmp_path / "final"))
+        assert not selfish.seeding()
+        assert selfish.totals().uploaded_bytes == 0
+    assert second.bytes_done == 0
+
+
+def test_nothing_goes_beyond_the_lan_and_no_port_is_opened_in_a_router(seeder: Engine) -> None:
+    settings = seeder.session_settings()
+    switched_off = ("enable_dht", "enable_lsd", "enable_upnp", "enable_natpmp", "enable_outgoing_utp", "enable_incoming_utp")
+    assert {name: settings[name] for name in switched_off} == dict.fromkeys(switched_off, False)
+
+
+def test_no_torrent_exchanges_its_peers(seeder: Engine, leecher: Engine, tmp_path: Path) -> None:
+    metainfo, path = make_blob(tmp_path)
+    start(leecher, metainfo, tmp_path / "tmp", seed(seeder, metainfo, path))
+    for running in (seeder, leecher):
+        assert running.torrent_flags(metainfo.etag) >= {"disable_pex", "disable_dht", "disable_lsd", "apply_ip_filter"}
+
+
+def test_limits_follow_the_hours_of_the_day() -> None:
+    hours = RateLimit.parse("10M@08:00-18:00,0")
+    settings = EngineSettings(("127.0.0.1",), free_port(0), LOOPBACK, upload_limit=hours, download_limit=hours)
+    with Engine(settings) as running:
+        for hour, bytes_s in ((9, 10 << 20), (20, 0)):
+            running.apply_limits(time(hour))
+            found = running.session_settings()
+            assert (found["upload_rate_limit"], found["download_rate_limit"]) == (bytes_s, bytes_s)

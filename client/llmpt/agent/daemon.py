@@ -71,7 +71,9 @@ def run(settings: ClientSettings, environ: Mapping[str, str], *, ready: Callable
             port=free_port(settings.peer_port),
             peer_cidrs=settings.peer_cidrs,
             announce_address=address_towards(client.host, client.port),
-            upload_limit_bytes_s=settings.upload_limit_bytes_s,
+            upload_limit=settings.upload_limit,
+            download_limit=settings.download_limit,
+            shares=settings.share,
         )
         engine = stack.enter_context(Engine(engine_settings, user_agent="llmpt-agent"))
         seeds = Seeds(engine, inventory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from llmpt.core.metainfo import Metainfo
@@ -13,8 +14,10 @@ RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 class Download:
     """The state of one download, written by the engine's thread and read by whoever waits for it.
 
-    `bytes_done` counts verified pieces and arrived blocks and goes down when a piece turns out wrong; `resumed_bytes` is
-    what lay on disk before; `rate_bytes_s` and `peers` are of this moment; `bytes_by_peer` maps `ip:port` to payload.
+    `bytes_done` counts verified pieces and arrived blocks and goes down when a piece turns out wrong; `prefix_bytes` are
+    verified, on disk and without a gap from the start of the file; `resumed_bytes` is what lay on disk before; `checking`:
+    that is being read; `rate_bytes_s` and `peers` are of this moment; `bytes_by_peer` maps `ip:port` to payload;
+    `in_order`: pieces come from the first to the last, `alone_since` no other leecher was seen.
     """
 
     def __init__(self, metainfo: Metainfo, path: Path) -> None:
@@ -23,14 +26,26 @@ class Download:
         self.state = RUNNING
         self.reason = ""
         self.bytes_done = 0
+        self.prefix_bytes = 0
         self.resumed_bytes = 0
         self.rate_bytes_s = 0
         self.peers = 0
         self.checking = True
+        self.in_order = False
+        self.alone_since: float | None = None
         self.bytes_by_peer: dict[str, int] = {}
         self.lost_peers: set[tuple[str, int]] = set()
+        self._prefix_pieces = 0
         self._changed = threading.Condition()
         self._version = 0
+
+    def note_pieces(self, there: Sequence[bool]) -> None:
+        """Note which pieces are verified and on disk; a piece that was there stays there."""
+        index = self._prefix_pieces
+        while index < len(there) and there[index]:
+            index += 1
+        self._prefix_pieces = index
+        self.prefix_bytes = min(index * self.metainfo.piece_length, self.metainfo.size)
 
     def touch(self) -> None:
         """Tell the waiters that something changed."""

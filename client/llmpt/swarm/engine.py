@@ -7,11 +7,10 @@ file that exists; when it is whole the owner flushes it, verifies it, and lets t
 
 from __future__ import annotations
 
-import logging
+import datetime
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,41 +20,21 @@ import libtorrent as lt
 from llmpt.core.blob import Etag
 from llmpt.core.errors import SwarmError
 from llmpt.core.metainfo import Metainfo
-from llmpt.swarm.download import RUNNING, Download
-from llmpt.swarm.session import open_session
+from llmpt.swarm.download import Download
+from llmpt.swarm.sampling import count, sample, verified
+from llmpt.swarm.session import await_listening, limits, open_session
+from llmpt.swarm.torrent import Torrent
 from llmpt.swarm.types import EngineSettings, Receiver, SeededBlob, Totals
-
-log = logging.getLogger("llmpt.swarm")
 
 _FLAGS = lt.torrent_flags
 _PRIVATE = _FLAGS.apply_ip_filter | _FLAGS.disable_dht | _FLAGS.disable_lsd | _FLAGS.disable_pex
 _IN_PLACE = _FLAGS.no_verify_files | _FLAGS.upload_mode | _PRIVATE
-_NOT_YET = lt.peer_info.connecting | lt.peer_info.handshake
 
 ALERTS_THREAD = "swarm-alerts"
 BUSY_TICK_S = 0.1
 IDLE_TICK_S = 1.0
+LIMITS_INTERVAL_S = 30.0
 DISK_TIMEOUT_S = 60.0
-
-
-@contextmanager
-def _said_no(etag: Etag) -> Iterator[None]:
-    """Translate libtorrent's exceptions: the torrent was withdrawn by another thread."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise SwarmError(f"{etag}: {error}") from None
-
-
-class _Torrent:
-    """A handle, and what we wait for on it."""
-
-    def __init__(self, etag: Etag, key: bytes, download: Download | None) -> None:
-        self.etag, self.key, self.download = etag, key, download
-        self.handle: Any = None
-        self.flushed = threading.Event()
-        self.moved = threading.Event()
-        self.move_error = ""
 
 
 class Engine:
@@ -69,10 +48,9 @@ class Engine:
         self._user_agent = user_agent
         self._session: Any = None
         self._lock = threading.RLock()
-        self._torrents: dict[Etag, _Torrent] = {}
-        self._by_hash: dict[bytes, _Torrent] = {}
+        self._torrents: dict[Etag, Torrent] = {}
+        self._by_hash: dict[bytes, Torrent] = {}
         self._announce_url: str | None = None
-        self._unreadable: set[Etag] = set()
         self._totals = Totals()
         self._counted_at = time.monotonic()
         self._stopping = threading.Event()
@@ -80,7 +58,7 @@ class Engine:
 
     def __enter__(self) -> Engine:
         self._session = open_session(self._settings, user_agent=self._user_agent)
-        self._await_listening()
+        await_listening(self._session, self._settings)
         self._thread = threading.Thread(target=self._run, name=ALERTS_THREAD, daemon=True)
         self._thread.start()
         return self
@@ -105,13 +83,15 @@ class Engine:
     # Seeding
 
     def seed(self, blob: SeededBlob, *, announce_url: str | None = None) -> None:
-        """Seed a verified blob from where it lies; again with another path: from there."""
+        """Seed a verified blob from where it lies; again with another path: from there. Not at all when nothing is shared."""
         with self._lock:
             known = self._torrents.get(blob.etag)
             if known is not None:
-                if known.download is not None and known.download.state == RUNNING:
+                if known.running:
                     return
                 self._remove(known)
+            if not self._settings.shares:
+                return
             params: Any = lt.load_torrent_buffer(b"d4:info" + blob.info + b"12:piece layersdee")
             params.save_path = str(blob.path.parent)
             params.renamed_files = {0: str(blob.path)}
@@ -157,8 +137,10 @@ class Engine:
     def unreadable(self) -> frozenset[Etag]:
         """Return the blobs that gave file errors since the last call; their owner looks whether they are still there."""
         with self._lock:
-            found, self._unreadable = frozenset(self._unreadable), set()
-            return found
+            found = [torrent for torrent in self._torrents.values() if torrent.unreadable]
+            for torrent in found:
+                torrent.unreadable = False
+            return frozenset(torrent.etag for torrent in found)
 
     def totals(self) -> Totals:
         """Return what was moved since the start, at most one second old."""
@@ -178,6 +160,19 @@ class Engine:
                     peers = (peer for peer in torrent.handle.get_peer_info() if peer.payload_up_speed)
                     found[etag] = tuple(Receiver(str(peer.ip[0]), int(peer.payload_up_speed)) for peer in peers)
         return found
+
+    def session_settings(self) -> dict[str, Any]:
+        """Return the settings that libtorrent runs with, under its own names."""
+        return dict(self._session.get_settings())
+
+    def torrent_flags(self, etag: Etag) -> frozenset[str]:
+        """Return the flags of a blob's torrent, under libtorrent's own names."""
+        flags = self._get(etag).handle.flags()
+        return frozenset(name for name in dir(_FLAGS) if not name.startswith("_") and flags & getattr(_FLAGS, name))
+
+    def apply_limits(self, now: datetime.time) -> None:
+        """Take the limits of the local time `now`; the session's own thread does so twice a minute."""
+        self._session.apply_settings(limits(self._settings, now))
 
     # Downloading
 
@@ -214,35 +209,51 @@ class Engine:
         """Return when every byte of a finished download can be read by others; writes nothing to it afterwards."""
         torrent = self._get(etag)
         torrent.flushed.clear()
-        with _said_no(etag):
+        with torrent.said_no():
             torrent.handle.set_flags(_FLAGS.upload_mode)
             torrent.handle.flush_cache()
         if not torrent.flushed.wait(DISK_TIMEOUT_S):
             raise SwarmError(f"{etag}: the disk did not take the last bytes in {DISK_TIMEOUT_S:.0f} s")
 
+    def give_up(self, etag: Etag) -> tuple[tuple[int, int], ...]:
+        """End a download that will not be whole; return the byte ranges [start, stop) of its file that are verified.
+
+        They can be read by others when this returns, and nothing is written to the file afterwards.
+        """
+        torrent = self._get(etag)
+        try:
+            self.flush(etag)
+            with torrent.said_no():
+                return () if torrent.download is None else verified(torrent.handle, torrent.download)
+        finally:
+            self.withdraw(etag)
+
     def move(self, etag: Etag, destination: Path) -> None:
         """Move a finished, flushed blob to `destination` and go on seeding it there.
 
-        Raises `SwarmError` when the destination exists or lies on another file system; then nothing has changed.
+        When nothing is shared it is only moved. Raises `SwarmError` when the destination exists or lies on another file
+        system; then nothing has changed.
         """
         torrent = self._get(etag)
         torrent.moved.clear()
         torrent.move_error = ""
-        with _said_no(etag):
+        with torrent.said_no():
             torrent.handle.rename_file(0, str(destination))
         if not torrent.moved.wait(DISK_TIMEOUT_S):
             raise SwarmError(f"{etag}: not moved to {destination} in {DISK_TIMEOUT_S:.0f} s")
         if torrent.move_error:
             torrent.moved.clear()
             raise SwarmError(torrent.move_error)
+        if not self._settings.shares:
+            self.withdraw(etag)
 
     # The session's thread
 
     def _run(self) -> None:
-        next_tick = next_stats = time.monotonic()
+        next_tick = next_stats = next_limits = time.monotonic()
         while not self._stopping.is_set():
             with self._lock:
-                busy = any(t.download is not None and t.download.state == RUNNING for t in self._torrents.values())
+                busy = any(torrent.running for torrent in self._torrents.values())
             self._session.wait_for_alert(int(1000 * (BUSY_TICK_S if busy else IDLE_TICK_S / 2)))
             for alert in self._session.pop_alerts():
                 with self._lock:  # no torrent is withdrawn while it is looked at
@@ -254,85 +265,25 @@ class Engine:
             if now >= next_stats:
                 next_stats = now + IDLE_TICK_S
                 self._session.post_session_stats()
+            if now >= next_limits:
+                next_limits = now + LIMITS_INTERVAL_S
+                self.apply_limits(datetime.datetime.now().time())
 
     def _handle(self, alert: Any) -> None:
         if isinstance(alert, lt.session_stats_alert):
-            self._count(alert.values)
-            return
-        torrent = self._torrent_of(alert)
-        if torrent is None:
-            return
-        download = torrent.download
-        if isinstance(alert, lt.cache_flushed_alert):
-            torrent.flushed.set()
-        elif isinstance(alert, lt.file_renamed_alert):
-            torrent.moved.set()
-        elif isinstance(alert, lt.file_rename_failed_alert):
-            torrent.move_error = alert.message()
-            torrent.moved.set()
-        elif isinstance(alert, (lt.file_error_alert, lt.torrent_error_alert)):
-            log.debug("%s: %s", torrent.etag, alert.message())
-            self._on_error(torrent, alert)
-        elif isinstance(alert, lt.tracker_error_alert):
-            log.debug("%s: announce failed: %s", torrent.etag, alert.message())
-        elif download is None or download.state != RUNNING:
-            return
-        elif isinstance(alert, lt.torrent_checked_alert):
-            download.resumed_bytes = int(torrent.handle.status(0).total_done) if download.checking else 0
-            download.checking = False
-            download.touch()
-        elif isinstance(alert, lt.torrent_finished_alert):
-            self._sample_one(torrent)
-            download.finish()
-        elif isinstance(alert, lt.peer_disconnected_alert):
-            download.lost_peers.add((str(alert.endpoint[0]), int(alert.endpoint[1])))
-            download.touch()
-        elif isinstance(alert, lt.hash_failed_alert):
-            log.warning("%s: piece %s from the swarm is not what the torrent says; refused", torrent.etag, alert.piece_index)
-
-    def _on_error(self, torrent: _Torrent, alert: Any) -> None:
-        if torrent.download is not None and torrent.download.state == RUNNING:
-            torrent.download.fail(f"the disk said no: {alert.message()}")
-        else:
-            with self._lock:
-                self._unreadable.add(torrent.etag)
+            now = time.monotonic()
+            self._totals = count(alert.values, self._totals, elapsed_s=max(now - self._counted_at, 0.001))
+            self._counted_at = now
+        elif (torrent := self._torrent_of(alert)) is not None:
+            torrent.on(alert)
 
     def _sample(self) -> None:
         with self._lock:
-            running = [t for t in self._torrents.values() if t.download is not None and t.download.state == RUNNING]
+            running = [torrent for torrent in self._torrents.values() if torrent.running]
         for torrent in running:
             with self._lock:
-                self._sample_one(torrent)
-
-    def _sample_one(self, torrent: _Torrent) -> None:
-        download = torrent.download
-        if download is None or self._torrents.get(torrent.etag) is not torrent:
-            return
-        status = torrent.handle.status(0)
-        connected = [peer for peer in torrent.handle.get_peer_info() if not peer.flags & _NOT_YET]
-        for peer in connected:
-            if peer.total_download:
-                name = f"{peer.ip[0]}:{peer.ip[1]}"
-                download.bytes_by_peer[name] = max(download.bytes_by_peer.get(name, 0), int(peer.total_download))
-        done = int(status.total_done)
-        moved = (done, len(connected)) != (download.bytes_done, download.peers)
-        download.bytes_done, download.peers = done, len(connected)
-        download.rate_bytes_s = int(status.download_payload_rate)
-        if moved:
-            download.touch()
-
-    def _count(self, values: dict[str, int]) -> None:
-        now, before = time.monotonic(), self._totals
-        up, down = values["net.sent_payload_bytes"], values["net.recv_payload_bytes"]
-        elapsed_s = max(now - self._counted_at, 0.001)
-        self._counted_at = now
-        self._totals = Totals(
-            uploaded_bytes=up,
-            downloaded_bytes=down,
-            upload_rate_bytes_s=int((up - before.uploaded_bytes) / elapsed_s),
-            download_rate_bytes_s=int((down - before.downloaded_bytes) / elapsed_s),
-            peers=values["peer.num_peers_connected"],
-        )
+                if torrent.download is not None and self._torrents.get(torrent.etag) is torrent:
+                    sample(torrent.handle, torrent.download)
 
     # Helpers
 
@@ -340,26 +291,26 @@ class Engine:
         url = announce_url or self._announce_url
         if url is not None:
             params.trackers = [url]
-        torrent = _Torrent(etag, params.ti.info_hashes().v2.to_bytes(), download)
+        torrent = Torrent(etag, params.ti.info_hashes().v2.to_bytes(), download)
         self._by_hash[torrent.key] = torrent
         self._torrents[etag] = torrent
         torrent.handle = self._session.add_torrent(params)
 
-    def _remove(self, torrent: _Torrent) -> None:
+    def _remove(self, torrent: Torrent) -> None:
         self._torrents.pop(torrent.etag, None)
         self._by_hash.pop(torrent.key, None)
         if torrent.download is not None:
             torrent.download.fail("withdrawn")
         self._session.remove_torrent(torrent.handle)
 
-    def _get(self, etag: Etag) -> _Torrent:
+    def _get(self, etag: Etag) -> Torrent:
         with self._lock:
             torrent = self._torrents.get(etag)
         if torrent is None:
             raise SwarmError(f"{etag} is not in the session")
         return torrent
 
-    def _torrent_of(self, alert: Any) -> _Torrent | None:
+    def _torrent_of(self, alert: Any) -> Torrent | None:
         handle = getattr(alert, "handle", None)
         if handle is None:
             return None
@@ -367,19 +318,3 @@ class Engine:
             return self._by_hash.get(handle.info_hashes().v2.to_bytes())
         except RuntimeError:  # removed since the alert was posted
             return None
-
-    def _await_listening(self) -> None:
-        """Wait until the session listens on TCP; raise `SwarmError` with libtorrent's own words when it cannot."""
-        deadline = time.monotonic() + 5
-        failures: list[str] = []
-        while time.monotonic() < deadline:
-            self._session.wait_for_alert(500)
-            for alert in self._session.pop_alerts():
-                if isinstance(alert, lt.listen_succeeded_alert) and "TCP" in alert.message():
-                    return
-                if isinstance(alert, lt.listen_failed_alert):
-                    failures.append(alert.message())
-            if len(failures) >= len(self._settings.listen):
-                break
-        reason = "; ".join(failures) or "no answer from the operating system"
-        raise SwarmError(f"peers cannot reach us on port {self._settings.port}: {reason}")

@@ -7,10 +7,13 @@ data is on disk when libtorrent says so); nothing is auto-managed (its queue lea
 
 from __future__ import annotations
 
+import datetime
+import time
 from typing import Any
 
 import libtorrent as lt
 
+from llmpt.core.errors import SwarmError
 from llmpt.core.networks import CidrSet
 from llmpt.swarm.types import EngineSettings
 
@@ -27,6 +30,28 @@ def open_session(settings: EngineSettings, *, user_agent: str) -> lt.session:
     return session
 
 
+def limits(settings: EngineSettings, now: datetime.time) -> dict[str, int]:
+    """Return the session's limits, in bytes per second, at the local time `now`; 0 is none."""
+    return {"upload_rate_limit": settings.upload_limit.at(now), "download_rate_limit": settings.download_limit.at(now)}
+
+
+def await_listening(session: lt.session, settings: EngineSettings) -> None:
+    """Wait until the session listens on TCP; raise `SwarmError` with libtorrent's own words when it cannot."""
+    deadline = time.monotonic() + 5
+    failures: list[str] = []
+    while time.monotonic() < deadline:
+        session.wait_for_alert(500)
+        for alert in session.pop_alerts():
+            if isinstance(alert, lt.listen_succeeded_alert) and "TCP" in alert.message():
+                return
+            if isinstance(alert, lt.listen_failed_alert):
+                failures.append(alert.message())
+        if len(failures) >= len(settings.listen):
+            break
+    reason = "; ".join(failures) or "no answer from the operating system"
+    raise SwarmError(f"peers cannot reach us on port {settings.port}: {reason}")
+
+
 def _pack(settings: EngineSettings, user_agent: str) -> dict[str, Any]:
     mask = 0
     for name in _CATEGORIES:
@@ -40,7 +65,7 @@ def _pack(settings: EngineSettings, user_agent: str) -> dict[str, Any]:
         "max_retry_port_bind": 0,
         "listen_system_port_fallback": False,
         "announce_ip": str(settings.announce_address or ""),
-        "upload_rate_limit": settings.upload_limit_bytes_s,
+        **limits(settings, datetime.datetime.now().time()),
         "enable_dht": False,
         "enable_lsd": False,
         "enable_upnp": False,
@@ -56,7 +81,8 @@ def _pack(settings: EngineSettings, user_agent: str) -> dict[str, Any]:
         "active_downloads": -1,
         "active_tracker_limit": -1,
         "active_checking": 4,
-        "unchoke_slots_limit": -1,
+        "unchoke_slots_limit": -1 if settings.shares else 0,
+        "allowed_fast_set_size": 5 if settings.shares else 0,
         "connections_limit": 2000,
         "listen_queue_size": 128,
         "min_reconnect_time": 1,  # the default of 60 s turns every hiccup into a minute

@@ -9,6 +9,7 @@ from pathlib import Path
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import info_dict
 from llmpt.core.networks import Address, CidrSet
+from llmpt.core.rates import NO_LIMIT, RateLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +17,18 @@ class EngineSettings:
     """How an engine meets its peers.
 
     `listen`: the addresses to listen on; `port`: TCP; `peer_cidrs`: only these may connect or be connected to;
-    `announce_address`: our own address, told to trackers that see a gateway instead of us (D10); `upload_limit_bytes_s`:
-    0 for none; `downloads`: False for a pure seeder, which drops peers as soon as they have everything.
+    `announce_address`: our own address, told to trackers that see a gateway instead of us (D10); `upload_limit` and
+    `download_limit` follow the hours of the day; `shares`: False to give nothing to anybody; `downloads`: False for a pure
+    seeder, which drops peers as soon as they have everything.
     """
 
     listen: tuple[str, ...]
     port: int
     peer_cidrs: CidrSet
     announce_address: Address | None = None
-    upload_limit_bytes_s: int = 0
+    upload_limit: RateLimit = NO_LIMIT
+    download_limit: RateLimit = NO_LIMIT
+    shares: bool = True
     downloads: bool = True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def test_without_any_setting_nothing_is_asked_of_the_lan(tmp_path: Path) -> None
     assert settings.tracker is None
     assert settings.use_p2p
     assert (settings.min_blob_bytes, settings.stall_timeout_s, settings.peer_port) == (1 << 20, 5.0, 6882)
-    assert (settings.bind, settings.upload_limit_bytes_s, settings.quiet) == (("0.0.0.0", "[::]"), 0, False)
+    assert (settings.bind, settings.upload_limit.at(time(12)), settings.quiet) == (("0.0.0.0", "[::]"), 0, False)
 
 
 def test_the_environment_wins_over_the_users_file(tmp_path: Path) -> None:
@@ -46,3 +47,12 @@ def test_the_environment_wins_over_the_users_file(tmp_path: Path) -> None:
 def test_a_wrong_value_is_named_with_what_would_be_right(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(SettingError, match=name):
         read(tmp_path, **{name: value})
+
+
+def test_sharing_and_limits_are_set_in_words(tmp_path: Path) -> None:
+    settings = read(tmp_path, LLMPT_SHARE="off", LLMPT_UPLOAD_LIMIT="10M@08:00-18:00,0", LLMPT_DOWNLOAD_LIMIT="50M")
+    assert not settings.share
+    assert settings.upload_limit.at(time(9)) == 10 << 20
+    assert settings.download_limit.at(time(9)) == 50 << 20
+    with pytest.raises(SettingError, match=r"LLMPT_UPLOAD_LIMIT='fast' cannot be used: .*10M@08:00-18:00,0"):
+        read(tmp_path, LLMPT_UPLOAD_LIMIT="fast")

@@ -1,0 +1,77 @@
+"""What the engine reads off libtorrent ten times a second while something is on its way, and once a second always."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import libtorrent as lt
+
+from llmpt.swarm.download import Download
+from llmpt.swarm.types import Totals
+
+# Without other leechers there is nobody to trade with, and pieces may as well come in order: what has arrived can be hashed
+# while the rest comes, and what is missing when a peer dies is one stretch. The moment is for machines that start together.
+ALONE_S = 0.5
+
+_NOT_YET = lt.peer_info.connecting | lt.peer_info.handshake
+_IN_ORDER = lt.torrent_flags.sequential_download
+
+
+def sample(handle: Any, download: Download) -> None:
+    """Bring `download` up to date with what libtorrent says of its torrent."""
+    status = handle.status(lt.torrent_handle.query_pieces)
+    connected = [peer for peer in handle.get_peer_info() if not peer.flags & _NOT_YET]
+    for peer in connected:
+        if peer.total_download:
+            name = f"{peer.ip[0]}:{peer.ip[1]}"
+            download.bytes_by_peer[name] = max(download.bytes_by_peer.get(name, 0), int(peer.total_download))
+    done = int(status.total_done)
+    moved = (done, len(connected)) != (download.bytes_done, download.peers)
+    download.bytes_done, download.peers = done, len(connected)
+    download.rate_bytes_s = int(status.download_payload_rate)
+    if not download.checking:
+        download.note_pieces(status.pieces)
+    _choose_order(handle, download, alone=all(peer.flags & lt.peer_info.seed for peer in connected))
+    if moved:
+        download.touch()
+
+
+def verified(handle: Any, download: Download) -> tuple[tuple[int, int], ...]:
+    """Return the byte ranges [start, stop) of the file that are on disk and hash to the metainfo."""
+    length, size = download.metainfo.piece_length, download.metainfo.size
+    found: list[tuple[int, int]] = []
+    for index, there in enumerate(handle.status(lt.torrent_handle.query_pieces).pieces):
+        if there:
+            start, stop = index * length, min((index + 1) * length, size)
+            if found and found[-1][1] == start:
+                start = found.pop()[0]
+            found.append((start, stop))
+    return tuple(found)
+
+
+def count(values: dict[str, int], before: Totals, *, elapsed_s: float) -> Totals:
+    """Read the session's counters."""
+    up, down = values["net.sent_payload_bytes"], values["net.recv_payload_bytes"]
+    return Totals(
+        uploaded_bytes=up,
+        downloaded_bytes=down,
+        upload_rate_bytes_s=int((up - before.uploaded_bytes) / elapsed_s),
+        download_rate_bytes_s=int((down - before.downloaded_bytes) / elapsed_s),
+        peers=values["peer.num_peers_connected"],
+    )
+
+
+def _choose_order(handle: Any, download: Download, *, alone: bool) -> None:
+    now = time.monotonic()
+    if not alone or not download.peers:
+        download.alone_since = None
+    elif download.alone_since is None:
+        download.alone_since = now
+    in_order = download.alone_since is not None and now - download.alone_since >= ALONE_S
+    if in_order != download.in_order:
+        download.in_order = in_order
+        if in_order:
+            handle.set_flags(_IN_ORDER)
+        else:
+            handle.unset_flags(_IN_ORDER)

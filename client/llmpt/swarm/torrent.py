@@ -1,0 +1,77 @@
+"""One torrent of the session: its handle, what we wait for on it, and what its alerts mean."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import libtorrent as lt
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import SwarmError
+from llmpt.swarm.download import RUNNING, Download
+from llmpt.swarm.sampling import sample
+
+log = logging.getLogger("llmpt.swarm")
+
+
+class Torrent:
+    """A blob in the session. `key` is its info-hash; `download` is None when it was whole from the start."""
+
+    def __init__(self, etag: Etag, key: bytes, download: Download | None) -> None:
+        self.etag, self.key, self.download = etag, key, download
+        self.handle: Any = None
+        self.flushed = threading.Event()
+        self.moved = threading.Event()
+        self.move_error = ""
+        self.unreadable = False  # a file error since its owner looked
+
+    @property
+    def running(self) -> bool:
+        return self.download is not None and self.download.state == RUNNING
+
+    @contextmanager
+    def said_no(self) -> Iterator[None]:
+        """Translate libtorrent's exceptions: the torrent was withdrawn by another thread."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise SwarmError(f"{self.etag}: {error}") from None
+
+    def on(self, alert: Any) -> None:
+        """Take note of an alert."""
+        if isinstance(alert, lt.cache_flushed_alert):
+            self.flushed.set()
+        elif isinstance(alert, lt.file_renamed_alert):
+            self.moved.set()
+        elif isinstance(alert, lt.file_rename_failed_alert):
+            self.move_error = alert.message()
+            self.moved.set()
+        elif isinstance(alert, (lt.file_error_alert, lt.torrent_error_alert)):
+            log.debug("%s: %s", self.etag, alert.message())
+            if self.download is not None and self.running:
+                self.download.fail(f"the disk said no: {alert.message()}")
+            else:
+                self.unreadable = True
+        elif isinstance(alert, lt.tracker_error_alert):
+            log.debug("%s: announce failed: %s", self.etag, alert.message())
+        elif self.download is not None and self.running:
+            self._on_progress(alert, self.download)
+
+    def _on_progress(self, alert: Any, download: Download) -> None:
+        if isinstance(alert, lt.torrent_checked_alert):
+            download.resumed_bytes = int(self.handle.status(0).total_done) if download.checking else 0
+            download.checking = False
+            download.touch()
+        elif isinstance(alert, lt.torrent_finished_alert):
+            download.checking = False
+            sample(self.handle, download)
+            download.finish()
+        elif isinstance(alert, lt.peer_disconnected_alert):
+            download.lost_peers.add((str(alert.endpoint[0]), int(alert.endpoint[1])))
+            download.touch()
+        elif isinstance(alert, lt.hash_failed_alert):
+            log.warning("%s: piece %s from the swarm is not what the torrent says; refused", self.etag, alert.piece_index)
