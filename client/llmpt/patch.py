@@ -101,6 +101,8 @@ def unfit(file_download: ModuleType) -> str | None:
     for name in (BYTES, METADATA, MOVE, *OUTER):
         if not callable(getattr(file_download, name, None)):
             return f"it has no {name}"
+        if inspect.iscoroutinefunction(getattr(file_download, name)):
+            return f"{name} is asynchronous"
     missing = BYTES_PARAMETERS - inspect.signature(getattr(file_download, BYTES)).parameters.keys()
     if missing:
         return f"{BYTES} takes no {', '.join(sorted(missing))}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,74 +131,6 @@ print(json.dumps(hf_hub_download("org/model", "model.safetensors")))
     assert Path(workstation.run(script).result).read_bytes() == WEIGHTS
     assert not agent.fetches
     assert hub.byte_gets == 1
-
-
-def test_every_order_of_importing_enabling_and_disabling_ends_as_the_last_step_says(workstation: Workstation) -> None:
-    steps = {
-        "import": "import huggingface_hub.file_download",
-        "from": "from huggingface_hub import hf_hub_download",
-        "enable": "assert llmpt.enable_p2p(); expected = True",
-        "disable": "llmpt.disable_p2p(); expected = False",
-    }
-    orders = [*itertools.permutations(steps, 2), ("enable", "disable", "enable", "import"), ("import", "disable", "enable")]
-    script = (
-        "import json, os, sys\nfailed = []\nORDERS = "
-        + repr(orders)
-        + "\nSTEPS = "
-        + repr(steps)
-        + """
-for order in ORDERS:
-    child = os.fork()  # nothing is imported yet: each child is a fresh program
-    if child == 0:
-        import llmpt
-        scope = {"llmpt": llmpt, "expected": True}
-        try:
-            for step in order:
-                exec(STEPS[step], scope)
-            import huggingface_hub.file_download as fd
-            ok = llmpt.is_enabled() is scope["expected"] is hasattr(fd._download_to_tmp_and_move, "__wrapped__")
-        except BaseException as error:
-            print(order, repr(error), file=sys.stderr)
-            ok = False
-        os._exit(0 if ok else 1)
-    if os.waitpid(child, 0)[1] != 0:
-        failed.append(order)
-print(json.dumps(failed))
-"""
-    )
-    assert workstation.run(script).result == []
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ("del fd._chmod_and_move", "it has no _chmod_and_move"),
-        ("fd._download_to_tmp_and_move = lambda url, where: None", "takes no destination_path"),
-        ("fd._hf_hub_download_to_local_dir = lambda **kwargs: None", "_hf_hub_download_to_local_dir takes no"),
-        (
-            "def _hf_hub_download_to_cache_dir(*, repo_id, repo_type, revision, filename, **more): pass\n"
-            "fd._hf_hub_download_to_cache_dir = _hf_hub_download_to_cache_dir",
-            "doesn't call _download_to_tmp_and_move",
-        ),
-    ],
-)
-def test_a_library_that_has_changed_is_left_alone_and_one_line_says_so(workstation: Workstation, change: str, says: str) -> None:
-    script = f"""
-import llmpt
-llmpt.disable_p2p()
-{NAMES}
-{change}
-before = dict(vars(fd))
-assert llmpt.enable_p2p() is False
-assert not llmpt.is_enabled()
-assert dict(vars(fd)) == before
-print(json.dumps("ok"))
-"""
-    run = workstation.run(script)
-    assert run.result == "ok"
-    (line,) = run.err.strip().splitlines()
-    assert line.startswith("llmpt is inert with huggingface_hub")
-    assert says in line
 
 
 def test_a_hook_that_breaks_hurts_nobody(workstation: Workstation, hub: FakeHub, agent: FakeAgent) -> None:
