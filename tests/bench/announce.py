@@ -1,10 +1,11 @@
 """Announces per second: our announcer beside a reference in the same run, with one load generator for both.
 
 1,000 swarms of 20 peers (preloaded through the store; the reference gets them as announces), 32 connections, kept alive or a
-new one for each announce, which is what BitTorrent clients do. The reference is opentracker (C, Debian package `opentracker`)
-where it is installed, else an asyncio server that answers a constant; Debian's opentracker closes the connection after every
-answer, whatever the client asks for. The load comes from this host's own address where it has one besides loopback: peers on
-loopback go through the address rules one by one.
+new one for each announce, which is what BitTorrent clients do. The ports that are announced listen, so that ours finds them
+reachable, and says so. The reference is opentracker (C, Debian package `opentracker`) where it is installed, else an asyncio
+server that answers a constant; Debian's opentracker closes the connection after every answer, whatever the client asks for. The
+load comes from this host's own address where it has one besides loopback: peers on loopback go through the address rules one by
+one.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def main() -> None:
     rates: dict[tuple[str, bool], float] = {}
     reference = "opentracker" if shutil.which("opentracker") else "constant"
     for name in ("llmpt", reference):
-        with _server(name) as (pid, port):
+        with _peers(), _server(name) as (pid, port):
             if name == "opentracker":
                 _load(pid, port, keep_alive=True, count=SWARMS * PORTS_PER_SWARM)
             for keep_alive in (True, False):
@@ -80,6 +81,15 @@ def _requests(*, keep_alive: bool) -> list[bytes]:
         for port in range(PORTS_PER_SWARM)
         for info_hash in _hashes()
     ]
+
+
+@contextlib.contextmanager
+def _peers() -> Iterator[None]:
+    """Listen on the ports that the load announces."""
+    with contextlib.ExitStack() as stack:
+        for port in range(PORTS_PER_SWARM):
+            stack.enter_context(socket.create_server((_address(), 7000 + port)))
+        yield
 
 
 def _load(pid: int, port: int, *, keep_alive: bool, count: int = 0) -> Result:
@@ -196,9 +206,9 @@ async def _serve_ours() -> None:
             endpoint = bytes((10, 0, number, 1)) + (6881).to_bytes(2, "big")
             store.put(info_hash, endpoint, Role(number % 2), now=time.monotonic(), peer_id=b"-LT2110-%012d" % number)
     visibility = Visibility(allowed=CidrSet.parse("0.0.0.0/0"), seeders=seeders)
-    front = FrontEnd(Tracker(store, seeders=seeders, visibility=visibility))
-    print(front.open([_address()], 0), flush=True)
-    await asyncio.Event().wait()
+    tracker = Tracker(store, seeders=seeders, visibility=visibility)
+    print(FrontEnd(tracker).open([_address()], 0), flush=True)
+    await tracker.prober.run()
 
 
 class _Constant(asyncio.Protocol):

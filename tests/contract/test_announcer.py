@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,6 +231,22 @@ def test_opening_again_is_the_same_port() -> None:
     with AnnouncerProcess() as process:
         process.open()
         assert process.control.do("open")["announce_port"] == process.port
+
+
+def test_a_peer_learns_at_its_next_announce_whether_others_can_connect_to_it(announcer: AnnouncerProcess, client: Client) -> None:
+    def verdict(port: int) -> dict[bytes, Any]:
+        client.send(GET.replace(b"port=6881", b"port=%d" % port))
+        answer: dict[bytes, Any] = bencode.decode(client.answer()[2])
+        return answer if b"llmpt reachable" in answer else {}
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        ports = [one.getsockname()[1] for one in (listening, closed)]
+        reached, missed = (eventually(partial(verdict, port), what="the verdict") for port in ports)
+        assert [announcer.control.do("reach", address="127.0.0.1", port=port)["reachable"] for port in ports] == [True, False]
+    assert (reached[b"llmpt reachable"], missed[b"llmpt reachable"]) == (1, 0)
+    assert b"warning message" not in reached
+    assert str(ports[1]).encode() in missed[b"warning message"]
 
 
 def test_a_port_in_use_is_an_error_that_names_it() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from llmpt_tracker.announcer.memory_store import MemoryStore
-from llmpt_tracker.announcer.store import Counts, Limits, Role, SwarmStore
+from llmpt_tracker.announcer.store import Counts, Limits, Role, SwarmStore, Verdict
 from llmpt_tracker.announcer.wire import split
 
 Make = Callable[..., SwarmStore]
@@ -34,8 +34,10 @@ def v6(number: int) -> bytes:
     return b"\xfd" + bytes(14) + bytes((number,)) + (6881).to_bytes(2, "big")
 
 
-def listed(store: SwarmStore, role: Role, *, family: int = 6, limit: int = 1000, exclude: bytes = b"") -> list[bytes]:
-    return sorted(split(store.plain(ONE, role, family, limit, exclude=exclude), family))
+def listed(
+    store: SwarmStore, role: Role, *, family: int = 6, limit: int = 1000, exclude: bytes = b"", is_reachable: bool = True
+) -> list[bytes]:
+    return sorted(split(store.plain(ONE, role, family, limit, exclude=exclude, is_reachable=is_reachable), family))
 
 
 def test_only_registered_torrents_are_on_the_list(make: Make) -> None:
@@ -225,3 +227,69 @@ def test_tagged_peers_have_a_limit_of_their_own(make: Make) -> None:
     for number in (1, 2, 3):
         store.put(ONE, v4(number), Role.SEEDER, now=number, tag="key")
     assert [peer.endpoint for peer in store.tagged(ONE)] == [v4(2), v4(3)]
+
+
+def test_an_unreachable_endpoint_is_told_apart_in_all_its_swarms(make: Make) -> None:
+    store = make()
+    for info_hash in (ONE, TWO):
+        store.put(info_hash, v4(1), Role.SEEDER, now=0)
+        store.put(info_hash, v4(2), Role.SEEDER, now=0)
+    store.mark(v4(1), is_reachable=False, now=5)
+    assert store.verdict(v4(1)) == Verdict(False, 5)
+    assert (listed(store, Role.SEEDER), listed(store, Role.SEEDER, is_reachable=False)) == ([v4(2)], [v4(1)])
+    assert store.plain(TWO, Role.SEEDER, 6, 10) == v4(2)
+    assert store.counts(TWO) == Counts(seeders=2, unreachable=1)
+    peer = store.peer(ONE, v4(1))
+    assert peer is not None
+    assert not peer.is_reachable
+
+
+def test_an_unreachable_endpoint_is_so_in_swarms_that_it_comes_to_later_and_in_another_role(make: Make) -> None:
+    store = make()
+    store.put(TWO, v4(1), Role.SEEDER, now=0)
+    store.mark(v4(1), is_reachable=False, now=0)
+    store.put(ONE, v4(1), Role.LEECHER, now=1)
+    store.put(ONE, v4(1), Role.SEEDER, now=2)
+    assert (listed(store, Role.SEEDER), listed(store, Role.SEEDER, is_reachable=False)) == ([], [v4(1)])
+    assert listed(store, Role.SEEDER, is_reachable=False, exclude=v4(1)) == []
+
+
+def test_an_endpoint_that_can_be_reached_after_all_is_an_ordinary_one_again(make: Make) -> None:
+    store = make()
+    for number in range(1, 4):
+        store.put(ONE, v4(number), Role.SEEDER, now=0)
+        store.mark(v4(number), is_reachable=False, now=0)
+    store.mark(v4(2), is_reachable=True, now=1)
+    assert (listed(store, Role.SEEDER), listed(store, Role.SEEDER, is_reachable=False)) == ([v4(2)], [v4(1), v4(3)])
+    assert store.counts(ONE) == Counts(seeders=3, unreachable=2)
+
+
+def test_ports_of_one_address_are_judged_one_by_one(make: Make) -> None:
+    store = make()
+    store.put(ONE, v4(1, 1), Role.SEEDER, now=0)
+    store.put(ONE, v4(1, 2), Role.SEEDER, now=0)
+    store.mark(v4(1, 1), is_reachable=False, now=0)
+    assert store.verdict(v4(1, 2)) is None
+    assert listed(store, Role.SEEDER) == [v4(1, 2)]
+
+
+def test_what_is_known_of_an_endpoint_goes_with_the_last_peer_of_its_address(make: Make) -> None:
+    store = make()
+    store.put(ONE, v4(1), Role.SEEDER, now=0)
+    store.mark(v4(1), is_reachable=False, now=0)
+    store.remove(ONE, v4(1))
+    assert store.verdict(v4(1)) is None
+    store.mark(v4(1), is_reachable=False, now=0)  # the verdict comes when the peer has gone
+    store.put(ONE, v4(1), Role.SEEDER, now=0)
+    assert listed(store, Role.SEEDER) == [v4(1)]
+
+
+def test_a_tagged_peer_that_is_unreachable_says_so_and_keeps_its_place(make: Make) -> None:
+    store = make()
+    for number in (1, 2):
+        store.put(ONE, v4(number), Role.SEEDER, now=number, tag="key")
+    store.mark(v4(1), is_reachable=False, now=3)
+    assert [(peer.endpoint, peer.is_reachable) for peer in store.tagged(ONE)] == [(v4(1), False), (v4(2), True)]
+    store.remove(ONE, v4(1))
+    store.put(ONE, v4(1), Role.SEEDER, now=4)
+    assert store.counts(ONE) == Counts(seeders=1)

@@ -57,6 +57,7 @@ async def serve(settings: TrackerSettings) -> None:
         loop.add_signal_handler(number, stopped.set)
     assert settings.control_socket is not None  # noqa: S101 - main has looked
     await control.start(settings.control_socket)
+    probing = asyncio.create_task(tracker.prober.run())
     try:
         while not stopped.is_set():
             tracker.sweep()
@@ -66,6 +67,7 @@ async def serve(settings: TrackerSettings) -> None:
             except asyncio.TimeoutError:  # another class than TimeoutError on Python 3.10
                 pass
     finally:
+        probing.cancel()
         await control.close()
         front.close()
 

@@ -50,7 +50,7 @@ class ControlServer:
         self._connections[task] = writer
         try:
             while line := await reader.readline():
-                writer.write(json.dumps(self.answer(line)).encode() + b"\n")
+                writer.write(json.dumps(await self.answer(line)).encode() + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError):  # gone, or a line without end
             pass
@@ -58,7 +58,7 @@ class ControlServer:
             del self._connections[task]
             writer.close()
 
-    def answer(self, line: bytes) -> Reply:
+    async def answer(self, line: bytes) -> Reply:
         """Carry out one operation; what is wrong with it is in the reply."""
         try:
             request = json.loads(line)
@@ -67,6 +67,8 @@ class ControlServer:
             if request.get("op") == "open":
                 port = self._open_port()
                 return {"ok": True, "announce_port": port, "boot_id": self._tracker.boot_id}
+            if request.get("op") == "reach":
+                return {"ok": True, "reachable": await self._tracker.reach(request["address"], _port(request["port"]))}
             operation = _OPERATIONS.get(str(request.get("op")))
             if operation is None:
                 raise InvalidInput(f"unknown op: {request.get('op')!r:.80}")
@@ -78,6 +80,12 @@ class ControlServer:
 
     def _status(self, request: Reply) -> Reply:
         return {"open": self._port() is not None, "announce_port": self._port()} if request["op"] == "status" else {}
+
+
+def _port(number: object) -> int:
+    if not isinstance(number, int) or not 0 < number < 65536:
+        raise InvalidInput("a port is a number from 1 to 65535")
+    return number
 
 
 def _register(tracker: Tracker, request: Reply) -> Reply:

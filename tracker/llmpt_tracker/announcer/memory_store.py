@@ -2,7 +2,7 @@
 
 In each swarm, each role and family has one byte array of compact endpoints: an answer is a slice of it from a random place,
 and a peer that leaves is overwritten by the last one. A dictionary in the order of the last announces leads from an endpoint
-to its slot; its front is what expires, and what goes when a limit is reached.
+to its slot; its front is what expires, and what goes when a limit is reached. Unreachable peers have arrays of their own.
 """
 
 from __future__ import annotations
@@ -11,39 +11,54 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
-from llmpt_tracker.announcer.store import FAMILIES, Counts, Limits, Peer, Role
+from llmpt_tracker.announcer.store import FAMILIES, Counts, Limits, Peer, Role, Verdict
 from llmpt_tracker.announcer.wire import V6_BYTES, Endpoint
 
 _ROLES = len(Role)
 _DROPPED_AT_ONCE = 5000  # takes 10 ms, in which nobody is answered
 
 
-class _Entry:
-    """A peer inside: which role, and which slot of that role's array; tagged ones have no slot."""
+_Arrays = tuple[bytearray, ...]
 
-    __slots__ = ("peer_id", "role", "seen_s", "slot", "tag")
+
+def _arrays() -> _Arrays:
+    return tuple(bytearray() for _ in range(_ROLES * len(FAMILIES)))
+
+
+class _Entry:
+    """A peer inside: which role, and which slot of that role's array; tagged ones have no slot. Aside: unreachable."""
+
+    __slots__ = ("is_aside", "peer_id", "role", "seen_s", "slot", "tag")
 
     def __init__(self, role: Role, tag: str | None, seen_s: float, peer_id: bytes) -> None:
         self.role, self.tag, self.seen_s, self.peer_id = role, tag, seen_s, peer_id
         self.slot = -1
+        self.is_aside = False
+
+    def peer(self, endpoint: Endpoint) -> Peer:
+        return Peer(endpoint, self.role, self.tag, self.peer_id, not self.is_aside)
 
 
 class _Swarm:
-    __slots__ = ("arrays", "entries", "tagged")
+    __slots__ = ("arrays", "aside", "entries", "tagged")
 
     def __init__(self) -> None:
         self.entries: OrderedDict[Endpoint, _Entry] = OrderedDict()
         self.tagged: OrderedDict[Endpoint, _Entry] = OrderedDict()
-        self.arrays = tuple(bytearray() for _ in range(_ROLES * len(FAMILIES)))
+        self.arrays = _arrays()
+        self.aside: _Arrays | None = None  # most swarms have nobody there
 
-    def array(self, role: Role, family: int) -> bytearray:
-        return self.arrays[role + _ROLES if family == V6_BYTES else role]
+    def array(self, role: Role, family: int, *, is_aside: bool) -> bytearray:
+        arrays = self.arrays
+        if is_aside:
+            arrays = self.aside = self.aside or _arrays()
+        return arrays[role + _ROLES if family == V6_BYTES else role]
 
     def place(self, endpoint: Endpoint, entry: _Entry) -> None:
         if entry.tag is not None:
             self.tagged[endpoint] = entry
             return
-        array = self.array(entry.role, len(endpoint))
+        array = self.array(entry.role, len(endpoint), is_aside=entry.is_aside)
         entry.slot = len(array) // len(endpoint)
         array += endpoint
 
@@ -52,7 +67,7 @@ class _Swarm:
             del self.tagged[endpoint]
             return
         width = len(endpoint)
-        array = self.array(entry.role, width)
+        array = self.array(entry.role, width, is_aside=entry.is_aside)
         last = bytes(array[-width:])
         array[entry.slot * width : (entry.slot + 1) * width] = last
         self.entries[last].slot = entry.slot
@@ -60,12 +75,13 @@ class _Swarm:
 
 
 class _Address:
-    """What one address has: its endpoints by swarm, both in the order of the last announces."""
+    """What one address has: its endpoints by swarm, both in the order of the last announces, and what is known of them."""
 
-    __slots__ = ("swarms", "total")
+    __slots__ = ("swarms", "total", "verdicts")
 
     def __init__(self) -> None:
         self.total = 0
+        self.verdicts: dict[Endpoint, Verdict] = {}
         self.swarms: OrderedDict[bytes, list[Endpoint]] = OrderedDict()
 
 
@@ -133,11 +149,13 @@ class MemoryStore:
         swarm = self._swarms.get(info_hash)
         if swarm is None:
             swarm = self._swarms[info_hash] = _Swarm()
-        swarm.entries[endpoint] = entry
-        swarm.place(endpoint, entry)
         address = self._addresses.get(endpoint[:-2])
         if address is None:
             address = self._addresses[endpoint[:-2]] = _Address()
+        verdict = address.verdicts.get(endpoint)
+        entry.is_aside = verdict is not None and not verdict.is_reachable
+        swarm.entries[endpoint] = entry
+        swarm.place(endpoint, entry)
         address.total += 1
         address.swarms.setdefault(info_hash, []).append(endpoint)
         address.swarms.move_to_end(info_hash)
@@ -180,6 +198,28 @@ class MemoryStore:
         self._peers -= 1
         return entry.role
 
+    def mark(self, endpoint: Endpoint, *, is_reachable: bool, now: float) -> None:
+        address = self._addresses.get(endpoint[:-2])
+        if address is None:
+            return
+        before = address.verdicts.get(endpoint)
+        address.verdicts[endpoint] = Verdict(is_reachable, now)
+        if is_reachable == (before is None or before.is_reachable):
+            return
+        for info_hash, endpoints in address.swarms.items():
+            if endpoint in endpoints:
+                swarm = self._swarms[info_hash]
+                entry = swarm.entries[endpoint]
+                if entry.tag is None:  # tagged ones keep their place
+                    swarm.displace(endpoint, entry)
+                entry.is_aside = not is_reachable
+                if entry.tag is None:
+                    swarm.place(endpoint, entry)
+
+    def verdict(self, endpoint: Endpoint) -> Verdict | None:
+        address = self._addresses.get(endpoint[:-2])
+        return address.verdicts.get(endpoint) if address is not None else None
+
     def add_completed(self, info_hash: bytes) -> None:
         self._completed[info_hash] += 1
 
@@ -188,19 +228,29 @@ class MemoryStore:
         swarm = self._swarms.get(info_hash)
         if swarm is None:
             return Counts(completed=completed)
-        s4, l4, p4, s6, l6, p6 = swarm.arrays
-        return Counts(len(s4) // 6 + len(s6) // 18, len(l4) // 6 + len(l6) // 18, len(p4) // 6 + len(p6) // 18, completed)
+        seeders, leechers, paused = _count(swarm.arrays)
+        if swarm.aside is None:
+            return Counts(seeders, leechers, paused, completed)
+        aside = _count(swarm.aside)
+        return Counts(seeders + aside[0], leechers + aside[1], paused + aside[2], completed, sum(aside))
 
-    def plain(self, info_hash: bytes, role: Role, family: int, limit: int, *, exclude: Endpoint = b"") -> bytes:
+    def plain(
+        self, info_hash: bytes, role: Role, family: int, limit: int, *, exclude: Endpoint = b"", is_reachable: bool = True
+    ) -> bytes:
         swarm = self._swarms.get(info_hash)
         if swarm is None:
             return b""
-        array = swarm.array(role, family)
+        arrays = swarm.arrays if is_reachable else swarm.aside
+        if arrays is None:
+            return b""
+        array = arrays[role + _ROLES if family == V6_BYTES else role]
         if not array or limit <= 0:
             return b""
         total = len(array) // family
         entry = swarm.entries.get(exclude)
-        skip = entry.slot if entry is not None and entry.tag is None and entry.role == role and len(exclude) == family else -1
+        skip = -1
+        if entry is not None and entry.tag is None and entry.role == role and len(exclude) == family:
+            skip = entry.slot if entry.is_aside != is_reachable else -1
         take = min(total, limit + 1 if skip >= 0 else limit)
         first = int(self._uniform() * total) if take < total else 0
         start, end = first * family, (first + take) * family
@@ -216,12 +266,12 @@ class MemoryStore:
         swarm = self._swarms.get(info_hash)
         if swarm is None or not swarm.tagged:
             return ()
-        return [Peer(endpoint, entry.role, entry.tag, entry.peer_id) for endpoint, entry in swarm.tagged.items()]
+        return [entry.peer(endpoint) for endpoint, entry in swarm.tagged.items()]
 
     def peer(self, info_hash: bytes, endpoint: Endpoint) -> Peer | None:
         swarm = self._swarms.get(info_hash)
         entry = swarm.entries.get(endpoint) if swarm is not None else None
-        return None if entry is None else Peer(endpoint, entry.role, entry.tag, entry.peer_id)
+        return None if entry is None else entry.peer(endpoint)
 
     def sweep(self, now: float, *, swarms: int) -> int:
         if not self._to_sweep:
@@ -241,3 +291,9 @@ class MemoryStore:
                 self.remove(info_hash, endpoint)
             dropped += len(silent)
         return dropped
+
+
+def _count(arrays: _Arrays) -> tuple[int, int, int]:
+    """Return how many seeders, leechers and paused ones there are."""
+    s4, l4, p4, s6, l6, p6 = arrays
+    return len(s4) // 6 + len(s6) // 18, len(l4) // 6 + len(l6) // 18, len(p4) // 6 + len(p6) // 18

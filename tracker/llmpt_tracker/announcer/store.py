@@ -2,6 +2,7 @@
 
 A *plain* peer is the same to every asker: its endpoint is handed out as it is, in bulk. A *tagged* peer is handed out one at
 a time by rule (visibility.py): one of our seeders, tagged with its announce key, or a peer on loopback, tagged with nothing.
+An endpoint that was tried in vain is *unreachable*: its peers are told of last.
 Every implementation passes tests/contract/test_swarm_store.py.
 """
 
@@ -26,22 +27,32 @@ class Role(IntEnum):
     PAUSED = 2
 
 
+class Verdict(NamedTuple):
+    """Whether a connection to an endpoint came to be when it was tried, and when that was."""
+
+    is_reachable: bool
+    at_s: float
+
+
 class Peer(NamedTuple):
-    """One peer as the store tells it; `tag` is None for a plain one."""
+    """One peer as the store tells it; `tag` is None for a plain one. Reachable is who was not tried in vain."""
 
     endpoint: Endpoint
     role: Role
     tag: str | None
     peer_id: bytes
+    is_reachable: bool = True
 
 
 class Counts(NamedTuple):
-    """How many plain peers a swarm has in each role, and how often it was downloaded to the end."""
+    """How many plain peers a swarm has in each role, how often it was downloaded to the end, and how many of the peers
+    are unreachable."""
 
     seeders: int = 0
     leechers: int = 0
     paused: int = 0
     completed: int = 0
+    unreachable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +93,23 @@ class SwarmStore(Protocol):
     def remove(self, info_hash: bytes, endpoint: Endpoint) -> Role | None:
         """Forget a peer; return the role it had, or None when it was unknown."""
 
+    def mark(self, endpoint: Endpoint, *, is_reachable: bool, now: float) -> None:
+        """Note whether an endpoint can be reached, for all its peers; nothing when it has none (any more)."""
+
+    def verdict(self, endpoint: Endpoint) -> Verdict | None:
+        """Return what was noted of an endpoint; None when nothing was. It is forgotten with the address's last peer."""
+
     def add_completed(self, info_hash: bytes) -> None:
         """Count one download that reached its end."""
 
     def counts(self, info_hash: bytes) -> Counts:
         """Count the plain peers; zeros for a torrent that is not listed."""
 
-    def plain(self, info_hash: bytes, role: Role, family: int, limit: int, *, exclude: Endpoint = b"") -> bytes:
-        """Return up to `limit` plain endpoints of a role and family, compact, from a random place, without `exclude`."""
+    def plain(
+        self, info_hash: bytes, role: Role, family: int, limit: int, *, exclude: Endpoint = b"", is_reachable: bool = True
+    ) -> bytes:
+        """Return up to `limit` plain endpoints of a role and family, compact, from a random place, without `exclude`: those
+        that are reachable, or those that are not."""
 
     def tagged(self, info_hash: bytes) -> Sequence[Peer]:
         """Return the tagged peers, the one that was silent longest first."""

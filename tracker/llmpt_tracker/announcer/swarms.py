@@ -2,7 +2,8 @@
 
 `started` of a known peer is an update; `completed` of an unknown one is a start as seeder, and is counted only when the peer
 was no seeder before; `left=0` makes a seeder without being counted; `stopped` of an unknown one succeeds. A peer is its
-address and port, so that nobody stops or moves another's.
+address and port, so that nobody stops or moves another's. An endpoint that is new is tried once: who cannot be reached is told
+so, and told of last.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import random
 from collections.abc import Callable, Iterable
+from itertools import product
 from typing import NamedTuple
 
 from llmpt.core.networks import Address, parse_address
@@ -30,6 +32,9 @@ from llmpt_tracker.announcer.wire import (
 _SEEDER, _LEECHER, _PAUSED = Role.SEEDER, Role.LEECHER, Role.PAUSED
 _FOR_SEEDERS = (_LEECHER,)
 _FOR_LEECHERS = (_SEEDER, _PAUSED, _LEECHER)
+TRIED_AGAIN_S = 60.0  # an unreachable endpoint that is new to a swarm: somebody may have opened the port
+
+_REACHABLE_ONLY, _ALL = (True,), (True, False)
 _STOPPED, _COMPLETED = Event.STOPPED, Event.COMPLETED
 
 
@@ -49,8 +54,10 @@ def announce(
     now: float,
     reached_at: Address | None = None,
     uniform: Callable[[], float] = random.random,
+    probe: Callable[[Endpoint], None] = lambda _: None,
 ) -> AnnounceReply:
     """Record a peer and tell it of others. `reached_at` is the literal address at which the asker reached us, if it is one.
+    `probe` has an endpoint of the asker's own tried, later.
 
     Raises `ClientError` when the asker or the torrent is none of ours.
     """
@@ -63,15 +70,21 @@ def announce(
     packed, warning = _peer_address(request, asker, visibility)
     endpoint = packed + request.port.to_bytes(2, "big") if packed else b""
     seeding = request.left == 0 or request.event is _COMPLETED
+    reachable = None
     if request.event is _STOPPED:
         store.remove(info_hash, endpoint)
-        peers4 = peers6 = b""
-    else:
-        if endpoint:
-            _record(store, request, endpoint, asker, seeding=seeding, now=now)
-        wanted = _FOR_SEEDERS if seeding or request.event is Event.PAUSED else _FOR_LEECHERS
-        peers4, peers6 = _choose(store, request, endpoint, wanted, asker, visibility, now, reached_at)
+    elif endpoint:
+        is_new = _record(store, request, endpoint, asker, seeding=seeding, now=now)
+        if not asker.is_gateway:
+            reachable = _reachable(store, endpoint, probe, is_new=is_new, now=now)
+            if reachable is False:
+                warning = f"nobody can connect to you at {asker.address} port {request.port}: open that port for the LAN"
     counts = count(store, info_hash, visibility=visibility, now=now)
+    peers4 = peers6 = b""
+    if request.event is not _STOPPED:
+        wanted = _FOR_SEEDERS if seeding or request.event is Event.PAUSED else _FOR_LEECHERS
+        classes = _ALL if counts.unreachable else _REACHABLE_ONLY
+        peers4, peers6 = _choose(store, request, endpoint, wanted, classes, asker, visibility, now, reached_at)
     return AnnounceReply(
         counts.seeders,
         counts.leechers + counts.paused,
@@ -82,6 +95,7 @@ def announce(
         asker.packed,
         warning,
         None if request.compact else _peer_ids(store, request, peers4, peers6),
+        reachable,
     )
 
 
@@ -95,7 +109,7 @@ def scrape(store: SwarmStore, hashes: Iterable[bytes], *, visibility: Visibility
     """Count the peers of each swarm; zeros for a torrent that is not listed (BEP 48)."""
     entries = {}
     for info_hash in hashes:
-        seeders, leechers, paused, completed = count(store, info_hash, visibility=visibility, now=now)
+        seeders, leechers, paused, completed, _ = count(store, info_hash, visibility=visibility, now=now)
         entries[info_hash] = ScrapeEntry(seeders, completed, leechers, leechers + paused)
     return entries
 
@@ -106,26 +120,29 @@ def count(store: SwarmStore, info_hash: bytes, *, visibility: Visibility, now: f
     tagged = store.tagged(info_hash)
     if not tagged:
         return counts
-    extra = [0, 0, 0]
+    extra, unreachable = [0, 0, 0], counts.unreachable
     for peer in tagged:
         if not visibility.is_out(peer, now):
             extra[peer.role] += 1
-    return Counts(counts.seeders + extra[0], counts.leechers + extra[1], counts.paused + extra[2], counts.completed)
+            unreachable += not peer.is_reachable
+    seeders, leechers, paused = counts.seeders + extra[0], counts.leechers + extra[1], counts.paused + extra[2]
+    return Counts(seeders, leechers, paused, counts.completed, unreachable)
 
 
 def peers(
     store: SwarmStore, info_hash: bytes, limit: int, *, asker: Asker, visibility: Visibility, now: float
 ) -> list[SwarmPeer]:
-    """List up to `limit` peers for `asker`, seeders first."""
+    """List up to `limit` peers for `asker`, seeders first, unreachable ones last."""
     found: list[SwarmPeer] = []
     tagged = store.tagged(info_hash)
-    for role in _FOR_LEECHERS:
+    for is_reachable, role in product(_ALL, _FOR_LEECHERS):
         for peer in tagged:
-            shown = visibility.shown(peer, asker, now=now) if peer.role is role else None
+            is_next = peer.role is role and peer.is_reachable == is_reachable
+            shown = visibility.shown(peer, asker, now=now) if is_next else None
             if shown is not None:
                 found.append(SwarmPeer(None if shown is HERE else shown, _port(peer.endpoint)))
         for family in FAMILIES:
-            for endpoint in split(store.plain(info_hash, role, family, limit - len(found)), family):
+            for endpoint in split(store.plain(info_hash, role, family, limit - len(found), is_reachable=is_reachable), family):
                 found.append(SwarmPeer(_address(endpoint), _port(endpoint)))
     return found[:limit]
 
@@ -147,7 +164,8 @@ def _peer_address(request: AnnounceRequest, asker: Asker, visibility: Visibility
     return claimed.packed, f"{through}: others are told of you as {claimed}"
 
 
-def _record(store: SwarmStore, request: AnnounceRequest, endpoint: Endpoint, asker: Asker, *, seeding: bool, now: float) -> None:
+def _record(store: SwarmStore, request: AnnounceRequest, endpoint: Endpoint, asker: Asker, *, seeding: bool, now: float) -> bool:
+    """Enter the asker into the store; return whether it is new there."""
     if seeding:
         role = _SEEDER
     else:
@@ -156,6 +174,20 @@ def _record(store: SwarmStore, request: AnnounceRequest, endpoint: Endpoint, ask
     before = store.put(request.info_hash, endpoint, role, now=now, tag=tag, peer_id=request.peer_id)
     if request.event is _COMPLETED and before is not None and before is not _SEEDER:
         store.add_completed(request.info_hash)
+    return before is None
+
+
+def _reachable(
+    store: SwarmStore, endpoint: Endpoint, probe: Callable[[Endpoint], None], *, is_new: bool, now: float
+) -> bool | None:
+    """Say what is known of an endpoint; have it tried when that is nothing, or may have changed."""
+    verdict = store.verdict(endpoint)
+    if verdict is None:
+        probe(endpoint)
+        return None
+    if is_new and not verdict.is_reachable and now - verdict.at_s >= TRIED_AGAIN_S:
+        probe(endpoint)
+    return verdict.is_reachable
 
 
 def _choose(
@@ -163,31 +195,35 @@ def _choose(
     request: AnnounceRequest,
     endpoint: Endpoint,
     roles: tuple[Role, ...],
+    classes: tuple[bool, ...],
     asker: Asker,
     visibility: Visibility,
     now: float,
     reached_at: Address | None,
 ) -> tuple[bytes, bytes]:
-    """Choose up to `numwant` peers, compact, by family: tagged ones first, then seeders; the asker's own family first."""
+    """Choose up to `numwant` peers, compact, by family: in each class (reachable or not, in the order that is given) tagged
+    ones first, then seeders; the asker's own family first."""
     room = request.numwant
     chosen = dict.fromkeys(FAMILIES, b"")
-    for peer in store.tagged(request.info_hash) if room else ():
-        if peer.role not in roles or peer.endpoint == endpoint:
-            continue
-        shown = visibility.shown(peer, asker, now=now)
-        address = reached_at if shown is HERE else shown
-        if room and address is not None and visibility.may_hand_out(address):
-            shown_as = address.packed + peer.endpoint[-2:]
-            chosen[len(shown_as)] += shown_as
-            room -= 1
+    tagged = store.tagged(request.info_hash) if room else ()
     families = FAMILIES if len(asker.packed) + 2 == V4_BYTES else FAMILIES[::-1]
-    for role in roles:
-        for family in families:
-            if room > 0:
-                found = store.plain(request.info_hash, role, family, room, exclude=endpoint)
-                if found:
-                    chosen[family] += found
-                    room -= len(found) // family
+    for is_reachable in classes:
+        for peer in tagged:
+            if peer.role not in roles or peer.is_reachable != is_reachable or peer.endpoint == endpoint:
+                continue
+            shown = visibility.shown(peer, asker, now=now)
+            address = reached_at if shown is HERE else shown
+            if room and address is not None and visibility.may_hand_out(address):
+                shown_as = address.packed + peer.endpoint[-2:]
+                chosen[len(shown_as)] += shown_as
+                room -= 1
+        for role in roles:
+            for family in families:
+                if room > 0:
+                    found = store.plain(request.info_hash, role, family, room, exclude=endpoint, is_reachable=is_reachable)
+                    if found:
+                        chosen[family] += found
+                        room -= len(found) // family
     peers4, peers6 = chosen.values()
     return peers4, peers6
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from llmpt.core.networks import CidrSet, parse_address
 from llmpt_tracker.announcer import swarms, wire
 from llmpt_tracker.announcer.http import BadRequest, Head
+from llmpt_tracker.announcer.prober import Prober
 from llmpt_tracker.announcer.seeders import Seeders
 from llmpt_tracker.announcer.store import SwarmStore
 from llmpt_tracker.announcer.visibility import Asker, Visibility
@@ -27,7 +28,9 @@ class Tracker:
         visibility: Visibility,
         trusted_proxies: CidrSet | None = None,
         clock: Callable[[], float] = time.monotonic,
+        prober: Prober | None = None,
     ) -> None:
+        self.prober = prober or Prober(store, clock=clock)
         self.store, self.seeders, self.visibility, self.clock = store, seeders, visibility, clock
         self.boot_id = secrets.token_hex(8)
         self._trusted_proxies = trusted_proxies or CidrSet(())
@@ -53,6 +56,14 @@ class Tracker:
             return wire.encode_failure(str(error))
         raise BadRequest(404, "here are /announce and /scrape")
 
+    async def reach(self, address: str, port: int) -> bool | None:
+        """Say whether others can connect to that port of somebody who asks; None when that cannot be said: nobody knows who
+        stands behind a gateway, and strangers are not knocked at."""
+        asker = self.asker(address)
+        if asker.is_gateway or not asker.is_allowed:
+            return None
+        return await self.prober.reach(asker.address, port)
+
     def sweep(self) -> None:
         """Drop peers that have gone silent, in the next slice of the swarms. Call it every second."""
         self.store.sweep(self.clock(), swarms=SWEPT_PER_SECOND)
@@ -60,7 +71,13 @@ class Tracker:
     def _announce(self, head: Head, asker: Asker, key: bytes) -> bytes:
         request = wire.parse_announce(head.query, key=key)
         reply = swarms.announce(
-            self.store, request, asker, visibility=self.visibility, now=self.clock(), reached_at=head.reached_at
+            self.store,
+            request,
+            asker,
+            visibility=self.visibility,
+            now=self.clock(),
+            reached_at=head.reached_at,
+            probe=self.prober.ask,
         )
         return wire.encode_announce(reply)
 

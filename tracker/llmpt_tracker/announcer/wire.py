@@ -45,6 +45,7 @@ class Event(Enum):
     PAUSED = b"paused"  # BEP 21: has not everything, and wants no more
 
 
+_REACHABLE = {None: b"", False: b"15:llmpt reachablei0e", True: b"15:llmpt reachablei1e"}
 _EVENTS = {event.value: event for event in Event} | {b"empty": Event.NONE}
 
 
@@ -64,7 +65,8 @@ class AnnounceRequest(NamedTuple):
 
 
 class AnnounceReply(NamedTuple):
-    """The answer to an announce. `peers4` and `peers6` are compact; `peer_ids` is set when the client wants dictionaries."""
+    """The answer to an announce. `peers4` and `peers6` are compact; `peer_ids` is set when the client wants dictionaries.
+    `reachable`: whether others can connect to the asker; None when nobody has tried. It goes out under a key of ours."""
 
     complete: int
     incomplete: int
@@ -75,6 +77,7 @@ class AnnounceReply(NamedTuple):
     external_ip: bytes
     warning: str = ""
     peer_ids: Mapping[Endpoint, bytes] | None = None
+    reachable: bool | None = None
 
 
 class ScrapeEntry(NamedTuple):
@@ -134,7 +137,8 @@ def encode_announce(reply: AnnounceReply) -> bytes:
     if reply.peer_ids is not None:
         return _encode_dictionaries(reply, reply.peer_ids)
     return (
-        b"d8:completei%de10:downloadedi%de11:external ip%d:%b10:incompletei%de8:intervali%de12:min intervali%de5:peers%d:%b%b%be"
+        b"d8:completei%de10:downloadedi%de11:external ip%d:%b10:incompletei%de8:intervali%de%b"
+        b"12:min intervali%de5:peers%d:%b%b%be"
         % (
             reply.complete,
             reply.downloaded,
@@ -142,6 +146,7 @@ def encode_announce(reply: AnnounceReply) -> bytes:
             reply.external_ip,
             reply.incomplete,
             reply.interval_s,
+            _REACHABLE[reply.reachable],
             MIN_INTERVAL_S,
             len(reply.peers4),
             reply.peers4,
@@ -168,6 +173,8 @@ def _encode_dictionaries(reply: AnnounceReply, peer_ids: Mapping[Endpoint, bytes
         "min interval": MIN_INTERVAL_S,
         "peers": peers,
     }
+    if reply.reachable is not None:
+        answer["llmpt reachable"] = int(reply.reachable)
     if reply.warning:
         answer["warning message"] = reply.warning
     return bencode.encode(answer)

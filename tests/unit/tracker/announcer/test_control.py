@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from llmpt.core.errors import SettingError
-from llmpt.core.networks import CidrSet
+from llmpt.core.networks import Address, CidrSet, HostNetwork
 from llmpt_tracker.announcer.control import ControlServer
 from llmpt_tracker.announcer.http import parse_head
+from llmpt_tracker.announcer.prober import Prober
 from llmpt_tracker.announcer.tracker import Tracker
-from tests.unit.tracker.announcer.world import HASH, KEY, World
+from tests.unit.tracker.announcer.world import CONTAINER, GATEWAY, HASH, KEY, World
 
 
 class Announcer:
     """The control server over a `World`, with a port that opens when it is told to."""
 
-    def __init__(self, *, trusted: str = "", port: int | None = 6969) -> None:
-        self.world = World()
+    def __init__(self, *, trusted: str = "", port: int | None = 6969, host: HostNetwork | None = None) -> None:
+        self.world = World(host=host)
         self.port: int | None = None
         self._to_open = port
         self.tracker = Tracker(
@@ -31,6 +33,14 @@ class Announcer:
         )
         self._control = ControlServer(self.tracker, open_port=self._open, port=lambda: self.port)
 
+    def set_reachable(self, *endpoints: str) -> None:
+        """Let connections to these come to be, and to no others."""
+
+        async def connect(address: Address, port: int, _timeout_s: float) -> bool:
+            return f"{address}:{port}" in endpoints
+
+        self.tracker.prober = Prober(self.world.store, clock=lambda: self.world.now, connect=connect)
+
     def _open(self) -> int:
         if self._to_open is None:
             raise SettingError("cannot listen on 0.0.0.0 port 6969")
@@ -38,10 +48,10 @@ class Announcer:
         return self._to_open
 
     def ask(self, op: str, **arguments: Any) -> dict[str, Any]:
-        return self._control.answer(json.dumps({"op": op, **arguments}).encode())
+        return self.raw(json.dumps({"op": op, **arguments}).encode())
 
     def raw(self, line: bytes) -> dict[str, Any]:
-        return self._control.answer(line)
+        return asyncio.run(self._control.answer(line))
 
 
 def test_registered_hashes_are_on_the_list_until_they_are_taken_off() -> None:
@@ -110,6 +120,20 @@ def test_a_heartbeat_is_listed_with_its_age() -> None:
     assert announcer.ask("seeders")["seeders"] == [{"id": "s1", "age_s": 12.5, "report": report}]
 
 
+def test_a_port_of_who_asks_is_tried_on_request() -> None:
+    announcer = Announcer()
+    announcer.set_reachable("10.0.0.1:6881")
+    assert announcer.ask("reach", address="10.0.0.1", port=6881) == {"ok": True, "reachable": True}
+    assert announcer.ask("reach", address="10.0.0.1", port=6882) == {"ok": True, "reachable": False}
+
+
+def test_nobody_can_say_who_is_reachable_behind_a_gateway_or_outside_the_lan() -> None:
+    announcer = Announcer(host=CONTAINER)
+    announcer.set_reachable(f"{GATEWAY}:6881", "8.8.8.8:6881")
+    for address in (GATEWAY, "8.8.8.8"):
+        assert announcer.ask("reach", address=address, port=6881) == {"ok": True, "reachable": None}
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -126,6 +150,10 @@ def test_a_heartbeat_is_listed_with_its_age() -> None:
         b'{"op":"swarms","hashes":["%s"],"peers":5}' % HASH.hex().encode(),
         b'{"op":"swarms","hashes":["%s"],"peers":5,"asker":"server"}' % HASH.hex().encode(),
         b'{"op":"swarms","hashes":["%s"],"peers":"x","asker":"10.0.0.1"}' % HASH.hex().encode(),
+        b'{"op":"reach","address":"10.0.0.1"}',
+        b'{"op":"reach","address":"10.0.0.1","port":0}',
+        b'{"op":"reach","address":"10.0.0.1","port":"6881"}',
+        b'{"op":"reach","address":"server","port":6881}',
         b'{"op":"heartbeat","seeder":"s1"}',
         b'{"op":"heartbeat","seeder":"s1","key":"","report":{}}',
         b'{"op":"heartbeat","seeder":"s1","key":"k","report":[]}',

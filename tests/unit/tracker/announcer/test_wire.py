@@ -207,6 +207,16 @@ def test_a_dictionary_answer_lists_both_families() -> None:
     ]
 
 
+@pytest.mark.parametrize(("reachable", "said"), [(True, 1), (False, 0)])
+@pytest.mark.parametrize("peer_ids", [None, {}])
+def test_whether_others_can_connect_stands_under_a_key_of_ours_in_its_place(
+    peer_ids: dict[bytes, bytes] | None, reachable: bool, said: int
+) -> None:
+    raw = wire.encode_announce(AnnounceReply(0, 0, 0, 900, b"", b"", b"\x7f\x00\x00\x01", "", peer_ids, reachable))
+    assert bencode.decode(raw)[b"llmpt reachable"] == said
+    assert bencode.encode(bencode.decode(raw)) == raw
+
+
 def test_a_scrape_to_the_byte() -> None:
     assert wire.encode_scrape({b"h" * 20: ScrapeEntry(complete=1, downloaded=2, downloaders=3, incomplete=4)}) == (
         b"d5:filesd20:hhhhhhhhhhhhhhhhhhhhd8:completei1e10:downloadedi2e11:downloadersi3e10:incompletei4eee"

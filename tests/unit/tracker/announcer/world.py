@@ -26,6 +26,7 @@ class World:
 
     def __init__(self, *, host: HostNetwork | None = None, advertise: str | None = None, own: tuple[str, ...] = ()) -> None:
         self.now = 1000.0
+        self.probed: list[bytes] = []
         self.store: SwarmStore = MemoryStore()
         self.store.register([HASH])
         self.seeders = Seeders()
@@ -51,7 +52,13 @@ class World:
             visibility=self.visibility,
             now=self.now,
             reached_at=ipaddress.ip_address(at) if at else None,
+            probe=self.probed.append,
         )
+
+    def mark(self, address: str, port: int = 6881, *, is_reachable: bool) -> None:
+        """Say what became of trying an endpoint."""
+        endpoint = ipaddress.ip_address(address).packed + port.to_bytes(2, "big")
+        self.store.mark(endpoint, is_reachable=is_reachable, now=self.now)
 
     def told(self, source: str, **arguments: Any) -> set[str]:
         """Announce, and return the peers that the answer holds as `address:port`."""
