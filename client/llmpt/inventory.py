@@ -3,13 +3,14 @@
 A blob at a path is known by (etag, size, mtime, inode). The device number is deliberately not part of that: NFS, btrfs and
 container engines give out another one at each mount, and a reboot would hash terabytes anew. For each known blob there is
 either the root of its Merkle tree, or the reason why it must never be served; the piece layers, far bigger than all the
-rest, lie in a table of their own and are read one at a time.
+rest, lie in a table of their own and are read one at a time. An agent also notes here which files it was writing into.
 
 One SQLite file, safe to use from several threads and processes.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import threading
@@ -30,6 +31,7 @@ CREATE TABLE IF NOT EXISTS known_blobs (
     root BLOB, problem TEXT, PRIMARY KEY (etag, path)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS piece_layers (root BLOB PRIMARY KEY, layer BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS partials (path BLOB PRIMARY KEY, inode INTEGER NOT NULL, asked_at REAL NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -130,6 +132,23 @@ class Inventory:
             sql.execute("DELETE FROM known_blobs WHERE etag = ? AND path = ?", (etag.value, os.fsencode(path)))
             sql.execute("DELETE FROM piece_layers WHERE root NOT IN (SELECT root FROM known_blobs WHERE root IS NOT NULL)")
 
+    def remember_partial(self, path: Path, inode: int, asked_at: float) -> None:
+        """Note that a download into the file at `path` was asked for at `asked_at` (Unix time), and may leave it unfinished."""
+        with self.transaction() as sql:
+            sql.execute("INSERT OR REPLACE INTO partials VALUES (?, ?, ?)", (os.fsencode(path), inode, asked_at))
+
+    def forget_partial(self, path: Path) -> None:
+        """The file at `path` is finished, or gone."""
+        with self.transaction() as sql:
+            sql.execute("DELETE FROM partials WHERE path = ?", (os.fsencode(path),))
+
+    def partials(self, *, asked_before: float = math.inf) -> list[Path]:
+        """Return the unfinished files that lie where they lay and were not asked for since `asked_before` (Unix time)."""
+        with self._lock:
+            rows = self._connection.execute("SELECT path, inode FROM partials WHERE asked_at < ?", (asked_before,)).fetchall()
+        found = ((Path(os.fsdecode(path)), inode) for path, inode in rows)
+        return sorted(path for path, inode in found if _inode(path) == inode)
+
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the database for one thread: all of what happens inside is kept, or nothing when it raises."""
@@ -152,3 +171,10 @@ class Inventory:
             "INSERT OR REPLACE INTO known_blobs VALUES (?, ?, ?, ?, ?, ?, ?)",
             (etag.value, os.fsencode(path), stamp.size, stamp.mtime_ns, stamp.inode, root, problem),
         )
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return None

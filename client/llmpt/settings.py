@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
 from llmpt.core.rates import RateLimit, rate_limit
-from llmpt.core.settings import cidrs, flag, load, number, patterns, port, setting, size, sources, url
+from llmpt.core.settings import choice, cidrs, flag, load, number, patterns, port, setting, size, sources, url
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,12 @@ class ClientSettings:
     peer_port: int = setting("LLMPT_PEER_PORT", port, "6882", "where the agent listens for peers (any free port if it is taken)")
     peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", cidrs, DEFAULT_PEER_CIDRS, "networks whose addresses may talk to us")
     bind: tuple[str, ...] = setting("LLMPT_BIND", patterns, "0.0.0.0,[::]", "addresses to listen on")
+    interface: tuple[str, ...] = setting(
+        "LLMPT_INTERFACE", patterns, "", "network interfaces (or their addresses) to share on; without it all but tunnels"
+    )
+    agent: str = setting(
+        "LLMPT_AGENT", choice("stay", "job"), "stay", "job: the agent ends with the processes that it was started for"
+    )
     share: bool = setting("LLMPT_SHARE", flag, "on", "off: this machine takes from the LAN and gives nothing")
     upload_limit: RateLimit = setting(
         "LLMPT_UPLOAD_LIMIT", rate_limit, "0", "bytes per second given to others, also by hours: `10M@08:00-18:00,0`; 0: none"
@@ -44,10 +49,3 @@ class ClientSettings:
     def read(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> ClientSettings:
         """Read the environment (or `environ`) and the config files; raise `SettingError` naming what is wrong."""
         return load(cls, sources(environ), **overrides)
-
-
-def state_dir() -> Path:
-    """Return the folder where the agent keeps what must survive a restart, e.g. ~/.local/state/llmpt. Doesn't make it."""
-    import platformdirs  # not at the top: see above
-
-    return platformdirs.user_state_path("llmpt")

@@ -110,7 +110,7 @@ def test_a_start_that_fails_is_tried_once_for_all_who_ask_together(machine: Work
 
 
 def test_an_agent_that_hangs_at_its_start_is_ended(machine: Workstation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmpt.agent.link.START_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("llmpt.agent.starter.START_TIMEOUT_S", 0.5)
     stub = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
     settings = ClientSettings.read(machine.environ)
     link = Link(settings, environ=machine.environ, start_command=[sys.executable, "-c", stub, str(machine.home / "starts")])

@@ -7,6 +7,7 @@ are wanted. A new boot id means that the announcer lost its peers: whoever seeds
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -19,16 +20,26 @@ log = logging.getLogger("llmpt.agent")
 
 QUIET_S = 30.0
 WATCH_INTERVAL_S = 15.0
+REACH_INTERVAL_S = 300.0
 DEAD_PEER_S = 30.0
 
 Peer = tuple[str, int]
 
 
 class Directory:
-    """One tracker, seen by one machine. `on_boot` is called with the announce URL whenever a new boot id is seen."""
+    """One tracker, seen by one machine. `on_boot` is called with the announce URL whenever a new boot id is seen.
 
-    def __init__(self, client: TrackerClient, *, clock: Callable[[], float] = time.monotonic) -> None:
+    What it last said of us: `address` is where it sees us, `reachable` whether it could connect to our peer port there,
+    `tracker_version` its own version; None where it did not say.
+    """
+
+    def __init__(self, client: TrackerClient, *, peer_port: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.client = client
+        self.address: str | None = None
+        self.reachable: bool | None = None
+        self.tracker_version: str | None = None
+        self._peer_port = peer_port
+        self._reach_asked_at = -math.inf
         self.on_boot: Callable[[str], None] = lambda _url: None
         self._clock = clock
         self._lock = threading.Lock()
@@ -60,9 +71,31 @@ class Directory:
         if self._clock() < self._quiet_until:
             return
         try:
-            self._seen(*self.client.contact())
+            if self._seen(*self.client.contact()) or self._clock() - self._reach_asked_at > REACH_INTERVAL_S:
+                self._ask_who_we_are()
         except TrackerError as error:
             self._failed(error)
+
+    def watch(self, stopping: threading.Event) -> None:
+        """Look at the tracker now and then: it may have been restarted, and then it knows nothing of us."""
+        self.contact()
+        while not stopping.wait(WATCH_INTERVAL_S):
+            self.contact()
+
+    def _ask_who_we_are(self) -> None:
+        self._reach_asked_at = self._clock()
+        try:
+            answer = self.client.get("/api/v1/whoami", {"port": str(self._peer_port)})
+        except TrackerRefused as error:
+            log.debug("the tracker does not say how it sees us: %s", error)  # one of an earlier version
+            return
+        address, reachable, version = (answer.get(name) for name in ("address", "reachable", "version"))
+        self.address = address if isinstance(address, str) else None
+        self.tracker_version = version if isinstance(version, str) else None
+        before, self.reachable = self.reachable, reachable if isinstance(reachable, bool) else None
+        if self.reachable is False and before is not False:
+            log.warning("others cannot connect to port %d at %s: a firewall? They get only what they ask from here after we "
+                        "have connected to them", self._peer_port, self.address)  # fmt: skip
 
     def bury(self, peers: tuple[Peer, ...]) -> None:
         """Remember peers that gave nothing: they are not tried again for `DEAD_PEER_S`."""
@@ -85,9 +118,11 @@ class Directory:
         with self._lock:
             self._quiet_until = self._clock() + QUIET_S
 
-    def _seen(self, boot_id: str, announce_url: str) -> None:
+    def _seen(self, boot_id: str, announce_url: str) -> bool:
+        """Note the tracker's answer; True when it is another life of it."""
         with self._lock:
             fresh, self._boot_id = boot_id != self._boot_id, boot_id
         if fresh:
             log.info("tracker %s, announcing to %s", self.client.url, announce_url)
             self.on_boot(announce_url)
+        return fresh

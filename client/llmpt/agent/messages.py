@@ -1,8 +1,10 @@
 """What the hook and the machine's agent say to each other, and where they meet.
 
 They meet at a Unix socket in a folder that only its user can enter. Each message is one line of JSON that carries the
-version of this protocol. The hook sends one request per connection::
+version of this protocol (`v`) and that of the speaker's llmpt (`version`). The hook sends one request per connection::
 
+    hello    → hello
+    retire   → retiring | refused                      (refused while something is under way)
     fetch    → progress* → done | refused | failed     (the hook closes the connection to cancel)
     landed   → ok
     seed     → progress* → ok | refused
@@ -10,15 +12,21 @@ version of this protocol. The hook sends one request per connection::
     status   → status
     stop     → stopping
 
-`refused`: nothing was transferred. `failed`: something was, and the file is not whole. Either way the hook takes the
-ordinary path. `done` with `moved`: the agent has renamed the file to its destination; without: its verified bytes lie at
-`path`, and the hook moves it.
+`progress` may say 0 bytes: the agent is at work, and nothing flows yet. `refused`: nothing was transferred. `failed`: the
+file is not whole; `have` lists the byte ranges `[start, stop)` of it that are at `path` and verified, so that the hook need
+only fetch the rest. Either way it takes the ordinary path. `done` with `moved`: the agent has renamed the file to its
+destination; without: its verified bytes lie at `path`, and the hook moves it.
+
+Programs of several environments, with several versions of llmpt, share one agent. `hello`, `retire`, `status` and `stop`
+are the same in every version of the protocol, so that a newer hook can have an older agent make room for its own.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import re
 import socket
 import stat
 import time
@@ -39,8 +47,10 @@ Message = dict[str, Any]
 
 FETCH, LANDED, STATUS, STOP = "fetch", "landed", "status", "stop"
 SEED, UNSEED = "seed", "unseed"
+HELLO, RETIRE, RETIRING = "hello", "retire", "retiring"
 REFUSED, PROGRESS, DONE, FAILED, OK, STOPPING = "refused", "progress", "done", "failed", "ok", "stopping"
 TERMINAL = frozenset({REFUSED, DONE, FAILED})
+OF_EVERY_VERSION = frozenset({HELLO, RETIRE, STATUS, STOP})
 
 
 # Where they meet.
@@ -57,11 +67,16 @@ def runtime_dir(environ: Mapping[str, str]) -> Path:
         folder = Path(base) / "llmpt"
     else:
         folder = Path(f"/tmp/llmpt-{os.getuid()}")  # noqa: S108 - the owner is checked below; TMPDIR differs between processes
+    return private_folder(folder)
+
+
+def private_folder(folder: Path) -> Path:
+    """Make `folder` with mode 0700, or make sure that it is this user's own. Raises `AgentUnavailable` when it cannot be had."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            raise AgentUnavailable(f"{folder} is not a folder of this user's, so it is not safe to talk to an agent there")
+            raise AgentUnavailable(f"{folder} is not a folder of this user's, so it is not safe to use")
         if found.st_mode & 0o077:
             folder.chmod(0o700)
     except OSError as error:
@@ -95,25 +110,81 @@ def start_lock_path(environ: Mapping[str, str]) -> Path:
     return runtime_dir(environ) / "start.lock"
 
 
+def lock_path(environ: Mapping[str, str]) -> Path:
+    """Return the file whose `flock` the agent holds as long as it lives."""
+    return runtime_dir(environ) / "agent.lock"
+
+
+def connect(path: Path, *, timeout_s: float) -> socket.socket | None:
+    """Return a connection to whoever listens at `path`; None when nobody does. Raises `OSError` when it takes too long."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(timeout_s)
+    try:
+        connection.connect(str(path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 # How they speak.
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """Write a message as one line, with the protocol's version."""
-    return json.dumps({"v": PROTOCOL_VERSION, **message}, separators=(",", ":")).encode() + b"\n"
+    """Write a message as one line, with the protocol's version and our own."""
+    return json.dumps({"v": PROTOCOL_VERSION, "version": own_version(), **message}, separators=(",", ":")).encode() + b"\n"
 
 
 def decode(line: bytes) -> Message:
-    """Read one line; raise `InvalidInput` when it is no message, or one of another version of this protocol."""
+    """Read one line; raise `InvalidInput` when it is no message."""
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):
         raise InvalidInput("not a line of JSON") from None
     if not isinstance(message, dict):
         raise InvalidInput("not a JSON object")
-    if message.get("v") != PROTOCOL_VERSION:
-        raise InvalidInput(f"version {message.get('v')!r:.20} of the agent's protocol, where {PROTOCOL_VERSION} is spoken")
     return message
+
+
+def check_version(message: Mapping[str, Any]) -> None:
+    """Raise `InvalidInput`, saying what to update, when `message` is of another version of this protocol."""
+    spoken = message.get("v")
+    if spoken == PROTOCOL_VERSION and not isinstance(spoken, bool):
+        return
+    theirs, ours = f"llmpt {message.get('version') or 'of unknown version'!s:.40}", f"llmpt {own_version()}"
+    newer = isinstance(spoken, int) and spoken > PROTOCOL_VERSION
+    old, new = (ours, theirs) if newer else (theirs, ours)
+    raise InvalidInput(
+        f"{old} is too old for {new} on this machine (version {spoken!r:.20} of the agent's protocol, where "
+        f"{PROTOCOL_VERSION} is spoken): update {old}"
+    )
+
+
+@functools.cache
+def own_version() -> str:
+    """Return the version of this llmpt; "0" when it is not installed but lies on the path."""
+    import importlib.metadata  # not at the top: it is only needed when there is somebody to talk to
+
+    try:
+        return importlib.metadata.version("llmpt")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"
+
+
+def is_newer(version: str, other: str) -> bool:
+    """Whether `version` is a later release than `other`; what follows the numbers does not count."""
+    return _numbers(version) > _numbers(other)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    found = re.match(r"\d{1,9}(?:\.\d{1,9}){0,5}", version)
+    numbers = [int(part) for part in found[0].split(".")] if found else []
+    while numbers and numbers[-1] == 0:
+        del numbers[-1]
+    return tuple(numbers)
 
 
 class LineReader:
@@ -123,11 +194,11 @@ class LineReader:
         self._connection = connection
         self._buffer = bytearray()
 
-    def read(self, *, timeout_s: float | None = None) -> Message | None:
+    def read(self, *, timeout_s: float | None = None, any_version: bool = False) -> Message | None:
         """Return the next message; None when the other side has closed.
 
-        Raises `TimeoutError` after `timeout_s` seconds without a whole line, `InvalidInput` for a line that is none or
-        is too long, `OSError` when the connection breaks.
+        Raises `TimeoutError` after `timeout_s` seconds without a whole line, `InvalidInput` for a line that is none, is
+        too long, or (without `any_version`) of another version of the protocol, `OSError` when the connection breaks.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while (end := self._buffer.find(b"\n")) < 0:
@@ -143,7 +214,10 @@ class LineReader:
             self._buffer += data
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
-        return decode(line)
+        message = decode(line)
+        if not any_version:
+            check_version(message)
+        return message
 
 
 @dataclass(frozen=True, slots=True)

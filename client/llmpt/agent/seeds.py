@@ -1,15 +1,18 @@
 """The blobs that are here: what this machine seeds, remembered across restarts, dropped when a file changes.
 
 Only what came from the swarm is seeded: the catalogue lists it, so the rule of what may be shared (DESIGN D9) has been
-applied where it was published.
+applied where it was published. What lies on a network's file system is used and not seeded: every byte would cross the
+network twice, and the machines that would want it mostly see the same files.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
+from llmpt.agent.mounts import Mounts
 from llmpt.core.blob import Etag, verify_file
 from llmpt.core.errors import ContentMismatch
 from llmpt.core.metainfo import Metainfo
@@ -18,20 +21,27 @@ from llmpt.swarm import Engine, SeededBlob
 
 log = logging.getLogger("llmpt.agent")
 
+MAX_WITHHELD = 1000
+
 
 class Seeds:
     """Owns the list of seeded blobs; `inventory` keeps it on disk, `engine` serves it."""
 
-    def __init__(self, engine: Engine, inventory: Inventory) -> None:
+    def __init__(self, engine: Engine, inventory: Inventory, *, mounts: Callable[[], Mounts] = Mounts.read) -> None:
         self._engine = engine
         self._inventory = inventory
+        self._mounts = mounts
         self._lock = threading.Lock()
         self._blobs: dict[Etag, tuple[SeededBlob, FileStamp]] = {}
         self._expected: dict[Etag, tuple[Metainfo, FileStamp]] = {}
+        self._withheld: dict[Path, str] = {}
 
     def restore(self) -> None:
         """Seed again what was seeded before a restart and has not changed since; forget the rest."""
+        mounts = self._mounts()
         for known in list(self._inventory.blobs()):
+            if self._withhold(known.path, mounts):
+                continue
             if known.root is None or _stamp(known.path) != known.stamp:
                 self._inventory.forget(known.etag, known.path)
                 continue
@@ -44,6 +54,9 @@ class Seeds:
         stamp = _stamp(path)
         if stamp is None or stamp.size != metainfo.size:
             log.warning("%s is not there as it was left; not seeded", path)
+            return
+        if self._withhold(path, self._mounts()):
+            self._engine.withdraw(metainfo.etag)
             return
         self._inventory.remember(path, stamp, metainfo)
         blob = SeededBlob(metainfo.etag, metainfo.size, metainfo.root, path)
@@ -113,6 +126,23 @@ class Seeds:
         """Return what is seeded, in the order of etags."""
         with self._lock:
             return [blob for _, (blob, _) in sorted(self._blobs.items())]
+
+    def withheld(self) -> list[tuple[Path, str]]:
+        """Return the files that are good and not seeded, each with the reason, in the order of paths."""
+        with self._lock:
+            return sorted((path, reason) for path, reason in self._withheld.items())
+
+    def _withhold(self, path: Path, mounts: Mounts) -> bool:
+        kind = mounts.network_kind(path)
+        with self._lock:
+            self._withheld.pop(path, None)
+            if kind is not None:
+                self._withheld[path] = f"it lies on a network's file system ({kind})"
+                while len(self._withheld) > MAX_WITHHELD:
+                    del self._withheld[next(iter(self._withheld))]
+        if kind is not None:
+            log.info("%s lies on a network's file system (%s); not seeded", path, kind)
+        return kind is not None
 
     def _serve(self, blob: SeededBlob, stamp: FileStamp) -> None:
         self._engine.seed(blob)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import select
 import socket
+import struct
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,11 +28,15 @@ MAX_CONNECTIONS = 256
 Fetch = Callable[[FetchRequest, Callable[[Message], None], Callable[[], bool]], Message]
 
 
+class _Retired(Exception):
+    """This agent takes no more work."""
+
+
 class Server:
     """Listens at `path`; a context manager. Each connection has a thread of its own.
 
     `fetch` serves a download, `landed` is told where a blob came to lie, `offers` takes what people want seeded, `status`
-    returns what `llmpt status` shows, `stop` ends the agent.
+    returns what `llmpt status` shows, `used_by` is told which processes have something fetched, `stop` ends the agent.
     """
 
     def __init__(
@@ -41,12 +48,16 @@ class Server:
         landed: Callable[[Etag, Path], None],
         offers: Offers,
         status: Callable[[], dict[str, Any]],
+        used_by: Callable[[int], None],
         stop: Callable[[], None],
     ) -> None:
         self._path = path
         self._tracker = tracker
         self._fetch, self._landed, self._status, self._stop = fetch, landed, status, stop
-        self._offers = offers
+        self._offers, self._used_by = offers, used_by
+        self._lock = threading.Lock()
+        self._working = 0
+        self._retired = False
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
@@ -71,6 +82,28 @@ class Server:
         except OSError:
             return False
 
+    def retire(self) -> bool:
+        """Take no more work, and leave the path to another agent; False (and nothing has changed) while work is under way."""
+        with self._lock:
+            if self._working:
+                return False
+            self._retired = True
+        if self.in_place():
+            self._path.unlink(missing_ok=True)
+        return True
+
+    @contextmanager
+    def _work(self) -> Iterator[None]:
+        with self._lock:
+            if self._retired:
+                raise _Retired
+            self._working += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._working -= 1
+
     def _accept(self) -> None:
         while True:
             self._slots.acquire()
@@ -91,14 +124,31 @@ class Server:
 
     def _answer(self, connection: socket.socket) -> None:
         try:
-            request = LineReader(connection).read(timeout_s=REQUEST_TIMEOUT_S)
+            request = LineReader(connection).read(timeout_s=REQUEST_TIMEOUT_S, any_version=True)
             if request is None:
                 return
-            reply = self._dispatch(request, connection)
+            if request.get("op") in messages.OF_EVERY_VERSION:
+                reply = self._govern(request["op"])
+            else:
+                messages.check_version(request)
+                reply = self._dispatch(request, connection)
+        except _Retired:
+            return  # without an answer: whoever asked turns to the agent that comes after us
         except InvalidInput as error:
             reply = {"event": messages.REFUSED, "reason": str(error)}
         connection.settimeout(REQUEST_TIMEOUT_S)
         connection.sendall(messages.encode(reply))
+
+    def _govern(self, op: str) -> Message:
+        """Answer what concerns the agent itself; every version of it does."""
+        if op == messages.HELLO:
+            return {"event": messages.HELLO}
+        if op == messages.STATUS:
+            return {"event": messages.STATUS, **self._status()}
+        if op == messages.RETIRE and not self.retire():
+            return {"event": messages.REFUSED, "reason": "something is under way"}
+        self._stop()
+        return {"event": messages.RETIRING if op == messages.RETIRE else messages.STOPPING}
 
     def _dispatch(self, request: Message, connection: socket.socket) -> Message:
         op = request.get("op")
@@ -106,29 +156,39 @@ class Server:
             mine = self._tracker or "no tracker"
             return {"event": messages.REFUSED, "reason": f"this machine's agent uses {mine}, not {request.get('tracker')}"}
         if op == messages.FETCH:
-            emit, cancelled = _line_to(connection)
-            return self._fetch(FetchRequest.parse(request), emit, cancelled)
+            wanted = FetchRequest.parse(request)
+            with self._work():
+                self._used_by(_pid_behind(connection))
+                return self._fetch(wanted, *_line_to(connection))
         if op == messages.LANDED:
             etag, path = Etag(str(request.get("etag"))), Path(str(request.get("path")))
             threading.Thread(target=self._land, args=(etag, path), name="agent-landed", daemon=True).start()
             return {"event": messages.OK}
         if op == messages.SEED:
-            return self._offers.seed(Etag(str(request.get("etag"))), Path(str(request.get("path"))), *_line_to(connection))
+            etag, path = Etag(str(request.get("etag"))), Path(str(request.get("path")))
+            with self._work():
+                return self._offers.seed(etag, path, *_line_to(connection))
         if op == messages.UNSEED:
             etags = request.get("etags")
             return self._offers.unseed(map(Etag, etags if isinstance(etags, list) else ()))
-        if op == messages.STATUS:
-            return {"event": messages.STATUS, **self._status()}
-        if op == messages.STOP:
-            self._stop()
-            return {"event": messages.STOPPING}
         raise InvalidInput(f"not something this agent can do: {op!r:.40}")
 
     def _land(self, etag: Etag, path: Path) -> None:
         try:
-            self._landed(etag, path)
+            with self._work():
+                self._landed(etag, path)
+        except _Retired:
+            log.info("%s is not seeded: the agent is ending", path)
         except (LlmptError, OSError) as error:
             log.warning("%s is not seeded: %s", path, error)
+
+
+def _pid_behind(connection: socket.socket) -> int:
+    """Return the process at the other end of a Unix socket; 0 when it cannot be told or seen from here."""
+    if sys.platform.startswith("linux"):
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", credentials)[0])
+    return connection.getsockopt(0, 2)  # macOS: SOL_LOCAL, LOCAL_PEERPID
 
 
 def _line_to(connection: socket.socket) -> tuple[Callable[[Message], None], Callable[[], bool]]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from llmpt.agent import messages
+from llmpt.agent import lock, messages
 from llmpt.agent.link import Link
 from llmpt.core.errors import AgentUnavailable, LlmptError
 from llmpt.settings import ClientSettings
@@ -37,28 +37,44 @@ def run_agent() -> None:
 @agent.command("start")
 def start_agent() -> None:
     """Start the agent in the background, unless one runs."""
-    from llmpt.agent import daemon
+    from llmpt.agent.background import daemonize
 
-    sys.exit(daemon.daemonize(ClientSettings.read(), os.environ))
+    sys.exit(daemonize(ClientSettings.read(), os.environ))
 
 
 @agent.command("stop")
 def stop_agent() -> None:
     """End the agent; what it seeds is seeded again when the next one starts."""
+    click.echo("stopped" if _stop() else "no agent is running")
+
+
+@agent.command("purge")
+def purge_agent() -> None:
+    """End the agent and remove all that it keeps: state, logs, socket, unfinished downloads. Caches stay as they are."""
+    from llmpt.agent.purge import purge
+
+    _stop()
+    removed = purge(os.environ)
+    for path in removed:
+        click.echo(f"removed {path}")
+    if not removed:
+        click.echo("there was nothing to remove")
+
+
+def _stop() -> bool:
+    """Return when no agent runs any more: True when one did. Raises `LlmptError` when it does not end."""
     link = _link()
     try:
         pid = link.ask({"op": messages.STATUS})["pid"]
         link.ask({"op": messages.STOP})
     except AgentUnavailable:
-        click.echo("no agent is running")
-        return
+        return False
     deadline = time.monotonic() + STOP_TIMEOUT_S
-    while time.monotonic() < deadline:
-        if not _holds_lock():
-            click.echo("stopped")
-            return
+    while lock.is_held(os.environ):
+        if time.monotonic() > deadline:
+            raise LlmptError(f"the agent (process {pid}) was asked to stop and has not ended in {STOP_TIMEOUT_S:.0f} s")
         time.sleep(0.05)  # the lock is all there is to look at; it has no event
-    raise LlmptError(f"the agent (process {pid}) was asked to stop and has not ended in {STOP_TIMEOUT_S:.0f} s")
+    return True
 
 
 @agent.command("status")
@@ -81,18 +97,6 @@ def agent_status(as_json: bool) -> None:
 
 def _link() -> Link:
     return Link(ClientSettings.read(), environ=os.environ)
-
-
-def _holds_lock() -> bool:
-    """Whether some agent still lives: its lock goes with it."""
-    import fcntl
-
-    with (messages.runtime_dir(os.environ) / "agent.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        return False
 
 
 def _show(status: dict[str, Any]) -> None:

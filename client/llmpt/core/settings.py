@@ -184,6 +184,17 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 port = integer(0, 65535)
 
 
+def choice(*values: str) -> Callable[[str], str]:
+    """Make a reader of one of a few words."""
+
+    def read(value: str) -> str:
+        if value.lower() not in values:
+            raise ValueError(f"write {' or '.join(values)}")
+        return value.lower()
+
+    return read
+
+
 def size(value: str) -> int:
     """Read a number of bytes: 1048576, 1M, 50MiB, 1.5G (powers of 1024)."""
     match = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", value.lower())

@@ -111,6 +111,19 @@ def test_a_transaction_that_fails_changes_nothing(inventory: Inventory) -> None:
     assert list(inventory.blobs()) == []
 
 
+def test_unfinished_files_are_found_while_they_lie_where_they_lay(inventory: Inventory, tmp_path: Path) -> None:
+    for name in ("old", "new", "moved", "finished", "gone"):
+        path = tmp_path / f"{name}.incomplete"
+        path.write_bytes(b"half")
+        inventory.remember_partial(path, path.stat().st_ino, 100.0 if name == "old" else 200.0)
+    (tmp_path / "moved.incomplete").rename(tmp_path / "moved")
+    (tmp_path / "moved.incomplete").write_bytes(b"of somebody else")
+    (tmp_path / "gone.incomplete").unlink()
+    inventory.forget_partial(tmp_path / "finished.incomplete")
+    assert [path.name for path in inventory.partials()] == ["new.incomplete", "old.incomplete"]
+    assert [path.name for path in inventory.partials(asked_before=150)] == ["old.incomplete"]
+
+
 def test_threads_may_share_it(inventory: Inventory, tmp_path: Path) -> None:
     etag, path, stamp = blob(tmp_path, SMALL)
     metainfo = create_torrent(path)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from llmpt.agent import link as module
-from llmpt.agent import messages
+from llmpt.agent import messages, starter
 from llmpt.agent.link import Link, Outcome, Progress
 from llmpt.agent.messages import FetchRequest, LineReader
 from llmpt.core.errors import AgentUnavailable
@@ -33,22 +33,32 @@ def environ() -> Iterator[dict[str, str]]:
 
 @contextmanager
 def agent(environ: dict[str, str], answer: Answer) -> Iterator[list[messages.Message | None]]:
-    """Answer one connection."""
+    """Say hello to whoever does, and answer all else with `answer`; yields what was asked, without the versions."""
     asked: list[messages.Message | None] = []
+    closing = threading.Event()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(messages.socket_path(environ)))
         listener.listen()
-        listener.settimeout(10)
+        listener.settimeout(0.02)
 
         def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                asked.append(LineReader(connection).read(timeout_s=5))
-                answer(connection)
+            while not closing.is_set():
+                try:
+                    connection, _ = listener.accept()
+                except TimeoutError:
+                    continue
+                with connection:
+                    request = LineReader(connection).read(timeout_s=5)
+                    if request is not None and request["op"] == "hello":
+                        connection.sendall(messages.encode({"event": "hello"}))
+                        continue
+                    asked.append(request and {name: value for name, value in request.items() if name not in ("v", "version")})
+                    answer(connection)
 
         thread = threading.Thread(target=serve)
         thread.start()
         yield asked
+        closing.set()
         thread.join(timeout=10)
         assert not thread.is_alive()
 
@@ -65,6 +75,7 @@ def make_link(environ: dict[str, str], *, start: list[str] | None = None) -> Lin
     return Link(ClientSettings.read(environ), environ=environ, start_command=start)
 
 
+OWN = messages.own_version()
 PROGRESS = {"event": "progress", "bytes": 3, "rate_bytes_s": 2, "peers": 1}
 
 
@@ -82,14 +93,16 @@ PROGRESS = {"event": "progress", "bytes": 3, "rate_bytes_s": 2, "peers": 1}
         ([], Outcome(False, reason="the agent has gone away")),
         ([PROGRESS], Outcome(False, begun=True, reason="the agent has gone away")),
         ([b"\xff\n"], Outcome(False, reason="not a line of JSON")),
-        ([b'{"v":9}\n'], Outcome(False, reason="version 9 of the agent's protocol, where 1 is spoken")),
+        ([b'{"v":9,"version":"9.1"}\n'],
+         Outcome(False, reason=f"llmpt {OWN} is too old for llmpt 9.1 on this machine (version 9 of the agent's protocol, "
+                               f"where 1 is spoken): update llmpt {OWN}")),
     ],
 )  # fmt: skip
 def test_each_answer_has_its_outcome(environ: dict[str, str], lines: list[dict[str, object] | bytes], outcome: Outcome) -> None:
     seen: list[Progress] = []
     with agent(environ, saying(*lines)) as asked:
         assert make_link(environ).fetch(REQUEST, on_progress=seen.append) == outcome
-    assert asked == [{"v": 1, **REQUEST.message()}]
+    assert asked == [REQUEST.message()] * (2 if "gone away" in outcome.reason else 1)  # its successor, if there is one
     assert seen == [Progress(3, 2, 1)] * (PROGRESS in lines)
 
 
@@ -124,7 +137,7 @@ def test_an_interrupted_fetch_closes_the_connection(environ: dict[str, str]) -> 
 def test_a_request_has_one_reply(environ: dict[str, str]) -> None:
     with agent(environ, saying({"event": "status", "pid": 7})) as asked:
         assert make_link(environ).ask({"op": "status"})["pid"] == 7
-    assert asked == [{"v": 1, "op": "status"}]
+    assert asked == [{"op": "status"}]
 
 
 def test_asking_starts_no_agent(environ: dict[str, str]) -> None:
@@ -136,7 +149,7 @@ def test_telling_where_a_file_lies_raises_for_nobody(environ: dict[str, str]) ->
     make_link(environ).landed(etag="a" * 64, path="/x", tracker="http://t:1")
     with agent(environ, saying({"event": "ok"})) as asked:
         make_link(environ).landed(etag="a" * 64, path="/x", tracker="http://t:1")
-    assert asked == [{"v": 1, "op": "landed", "etag": "a" * 64, "path": "/x", "tracker": "http://t:1"}]
+    assert asked == [{"op": "landed", "etag": "a" * 64, "path": "/x", "tracker": "http://t:1"}]
 
 
 def test_after_a_failed_start_there_is_no_other_for_a_while(
@@ -147,7 +160,7 @@ def test_after_a_failed_start_there_is_no_other_for_a_while(
     assert reasons[0] == "/nowhere/to/be/found cannot be run: No such file or directory"
     assert set(reasons[1:]) == {"no agent is running, and the last try to start one failed"}
     assert len(caplog.records) == 1
-    monkeypatch.setattr(module, "RETRY_START_AFTER_S", 0)
+    monkeypatch.setattr(starter, "RETRY_START_AFTER_S", 0)
     assert link.fetch(REQUEST, on_progress=print).reason == reasons[0]
 
 

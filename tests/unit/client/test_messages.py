@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -64,10 +65,34 @@ def test_what_is_no_message_is_refused(line: bytes) -> None:
         messages.decode(line)
 
 
-@pytest.mark.parametrize("line", [b'{"op":"status"}', b'{"v":2,"op":"status"}', b'{"v":"1"}'])
-def test_another_version_of_the_protocol_is_refused_as_such(line: bytes) -> None:
+@pytest.mark.parametrize("v", [None, 0, 2, "1", True, 1.5])
+def test_another_version_of_the_protocol_is_refused_as_such(v: object) -> None:
     with pytest.raises(InvalidInput, match="version"):
-        messages.decode(line)
+        messages.check_version({"v": v, "version": "0.0.1"})
+
+
+@pytest.mark.parametrize(("v", "theirs", "old"), [(0, "0.0.1", "llmpt 0.0.1"), (2, "9.0", f"llmpt {messages.own_version()}")])
+def test_the_older_side_is_told_to_be_updated(v: int, theirs: str, old: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^{re.escape(old)} is too old .*: update {re.escape(old)}$"):
+        messages.check_version({"v": v, "version": theirs})
+
+
+def test_every_message_says_which_versions_speak() -> None:
+    message = messages.decode(messages.encode({"op": "status"}))
+    assert message == {"v": messages.PROTOCOL_VERSION, "version": messages.own_version(), "op": "status"}
+    messages.check_version(message)
+
+
+@pytest.mark.parametrize(
+    ("version", "other", "newer"),
+    [
+        ("0.2.0", "0.1.0", True), ("0.10.0", "0.9.9", True), ("1.0", "1", False), ("1", "1.0.0", False),
+        ("0.1.0", "0.1.0", False), ("0.1.0", "0.1.0.dev3", False), ("0.1.1.dev3+local", "0.1.0", True), ("0.1.0", "", True),
+        ("", "0.1.0", False), ("of no number", "0.0.1", False), ("9" * 5000, "1", True),
+    ],
+)  # fmt: skip
+def test_the_later_release_is_the_newer(version: str, other: str, newer: bool) -> None:
+    assert messages.is_newer(version, other) is newer
 
 
 def test_messages_come_whole_however_the_bytes_arrive(pair: tuple[socket.socket, socket.socket]) -> None:
@@ -122,9 +147,14 @@ def test_a_path_that_is_too_long_for_a_socket_names_the_variable(tmp_path: Path)
 
 def test_all_of_it_lies_in_one_folder(tmp_path: Path) -> None:
     environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
-    paths = [messages.socket_path(environ), messages.log_path(environ), messages.start_lock_path(environ)]
+    paths = [
+        messages.socket_path(environ),
+        messages.log_path(environ),
+        messages.start_lock_path(environ),
+        messages.lock_path(environ),
+    ]
     assert {path.parent for path in paths} == {tmp_path / "llmpt"}
-    assert len(set(paths)) == 3
+    assert len(set(paths)) == 4
 
 
 def test_changing_a_request_makes_another_message() -> None:

@@ -1,0 +1,62 @@
+"""What `llmpt status` shows: the agent's state as one JSON object."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmpt.agent.directory import Directory
+from llmpt.agent.seeds import Seeds
+from llmpt.agent.transfers import Transfers
+from llmpt.swarm import Engine
+
+
+@dataclass(frozen=True)
+class Report:
+    """Reads the parts of an agent, and changes nothing. `mode` is LLMPT_AGENT, `listen` the addresses that are listened on."""
+
+    engine: Engine
+    directory: Directory
+    seeds: Seeds
+    transfers: Transfers
+    mode: str
+    listen: tuple[str, ...]
+    started: float = field(default_factory=time.monotonic)
+
+    def as_json(self) -> dict[str, Any]:
+        totals = self.engine.totals()
+        return {
+            "pid": os.getpid(),
+            "mode": self.mode,
+            "uptime_s": round(time.monotonic() - self.started, 1),
+            "tracker": self.directory.client.url,
+            "tracker_answers": self.directory.answers,
+            "tracker_version": self.directory.tracker_version,
+            "address": self.directory.address,
+            "reachable": self.directory.reachable,
+            "listen": list(self.listen),
+            "port": self.engine.port,
+            "uploaded_bytes": totals.uploaded_bytes,
+            "downloaded_bytes": totals.downloaded_bytes,
+            "upload_rate_bytes_s": totals.upload_rate_bytes_s,
+            "download_rate_bytes_s": totals.download_rate_bytes_s,
+            "peers": totals.peers,
+            "seeding": self._seeding(),
+            "not_seeded": [{"path": str(path), "reason": reason} for path, reason in self.seeds.withheld()],
+            "downloads": [record.as_json() for record in list(self.transfers.records)],
+        }
+
+    def _seeding(self) -> list[dict[str, Any]]:
+        uploaded, receivers = self.engine.uploaded(), self.engine.receivers()
+        return [
+            {
+                "etag": str(blob.etag),
+                "size": blob.size,
+                "path": str(blob.path),
+                "uploaded_bytes": uploaded.get(blob.etag, 0),
+                "to": [{"address": to.address, "rate_bytes_s": to.rate_bytes_s} for to in receivers.get(blob.etag, ())],
+            }
+            for blob in self.seeds.all()
+        ]
