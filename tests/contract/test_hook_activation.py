@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
-from tests.support.environments import environment
+from tests.contract.conftest import NEWEST_HUB_VERSION
+from tests.support.environments import environment, wheel
 from tests.support.fake_agent import FakeAgent
 from tests.support.hub import FakeHub, File
 from tests.support.workstation import Workstation
@@ -46,7 +51,7 @@ def test_installing_is_enough(workstation: Workstation, agent: FakeAgent, flags:
 
 
 def test_an_editable_installation_is_enough(hub: FakeHub) -> None:
-    workstation = Workstation(environment("2.4.0", editable=True), hub)
+    workstation = Workstation(environment(NEWEST_HUB_VERSION, editable=True), hub)
     hub.add("org/model", {"model.safetensors": WEIGHTS})
     with FakeAgent(workstation.runtime, CONTENTS) as agent:
         workstation.run(ASK, "-I")
@@ -141,3 +146,55 @@ def test_a_hook_that_breaks_hurts_nobody(workstation: Workstation, hub: FakeHub,
     run = workstation.run(script)
     assert hub.byte_gets == 1
     assert run.err.count("ZeroDivisionError") == 1
+
+
+def site_packages(workstation: Workstation) -> Path:
+    (found,) = workstation.python.parents[1].glob("lib/python*/site-packages")
+    return found
+
+
+def test_a_python_without_site_is_not_covered_until_it_calls_us(workstation: Workstation, hub: FakeHub, agent: FakeAgent) -> None:
+    """-S reads no .pth and no .start file: `llmpt run`, or a call, is for that."""
+    path = f"import sys; sys.path.append({str(site_packages(workstation))!r})\n"
+    workstation.run(path + "import llmpt; assert not llmpt.is_enabled()" + ASK, "-S")
+    assert not agent.fetches
+    assert hub.byte_gets == 1
+    shutil.rmtree(workstation.cache)
+    workstation.run(path + "import llmpt; assert llmpt.enable_p2p()" + ASK, "-S")
+    assert len(agent.fetches) == 1
+
+
+def test_what_python_3_15_calls_at_its_start_is_enough(workstation: Workstation, agent: FakeAgent) -> None:
+    """Read as PEP 829 says, since no Python here does; -S keeps llmpt.pth out, as 3.15 does beside an llmpt.start."""
+    folder = str(site_packages(workstation))
+    start = f"""
+import pkgutil, sys
+sys.path.append({folder!r})
+with open({folder!r} + "/llmpt.start", encoding="utf-8-sig") as lines:
+    for line in lines:
+        if line.strip() and not line.startswith("#"):
+            pkgutil.resolve_name(line.strip())()
+"""
+    workstation.run(start + ASK, "-S")
+    assert len(agent.fetches) == 1
+
+
+@pytest.mark.parametrize("how", ["uvx", "uv tool install"])
+def test_a_tool_of_its_own_environment_is_covered_when_llmpt_is_put_beside_it(hub: FakeHub, how: str) -> None:
+    workstation = Workstation(environment(NEWEST_HUB_VERSION), hub)
+    hub.add("org/model", {"model.safetensors": WEIGHTS})
+    uv = [find_uv_bin(), "--quiet", "tool"]
+    what = [f"huggingface_hub=={NEWEST_HUB_VERSION}", "--with", str(wheel()), "--python", str(workstation.python)]
+    cache = subprocess.run([*uv[:1], "cache", "dir"], capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+    environ = {name: text for name, text in os.environ.items() if not name.startswith(("HF_", "LLMPT_"))}
+    environ |= {"UV_CACHE_DIR": cache, "UV_TOOL_DIR": "tools", "UV_TOOL_BIN_DIR": "bin"}
+    environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1"} | workstation.environ
+    with FakeAgent(workstation.runtime, CONTENTS) as agent:
+        if how == "uvx":
+            workstation.command(*uv, "run", "--from", *what, "hf", "download", "org/model", **environ)
+        else:
+            workstation.command(*uv, "install", *what, **environ)
+            workstation.command(str(workstation.home / "bin" / "hf"), "download", "org/model", **environ)
+    assert len(agent.fetches) == 1
+    assert hub.byte_gets == 0
+    workstation.close()

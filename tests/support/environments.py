@@ -22,29 +22,31 @@ ENVIRONMENTS = ROOT / ".cache" / "environments"
 MAKE_TIMEOUT_S = 240
 
 
-def environment(hub_version: str, *extras: str, editable: bool = False) -> Path:
+def environment(hub_version: str, *extras: str, beside: tuple[str, ...] = (), editable: bool = False) -> Path:
     """Return the Python of an environment with huggingface_hub == `hub_version`, llmpt (with `extras`) and libtorrent.
 
-    llmpt is installed from a wheel built of this checkout; `editable`: as a link to it.
+    llmpt is installed from a wheel built of this checkout; `editable`: as a link to it. `beside` are further requirements,
+    as pip takes them.
     """
-    name = "-".join([f"hub{hub_version}", *sorted(extras), "editable" if editable else "wheel"])
+    others = [requirement.replace("==", "") for requirement in beside]
+    name = "-".join([f"hub{hub_version}", *sorted(extras), *others, "editable" if editable else "wheel"])
     folder = ENVIRONMENTS / f"{name}-{_fingerprint(sources=not editable)}"
     python = folder / "bin" / "python"
     with _locked(name):
         if not (folder / "ready").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            what = ROOT if editable else _wheel()
+            what = ROOT if editable else wheel()
             wanted = f"{what}[{','.join(extras)}]" if extras else str(what)
             _uv("venv", "--quiet", "--python", sys.executable, str(folder))
             target = ["--editable", wanted] if editable else [wanted]
-            _uv("pip", "install", "--quiet", "--python", str(python), f"huggingface_hub=={hub_version}", *target)
+            _uv("pip", "install", "--quiet", "--python", str(python), f"huggingface_hub=={hub_version}", *beside, *target)
             (folder / "ready").touch()
             _forget_older(name, keep=folder)
     return python
 
 
-def _wheel() -> Path:
-    """Build the wheel of this checkout, once."""
+def wheel() -> Path:
+    """Build the wheel of this checkout, once; return where it lies."""
     folder = ENVIRONMENTS / f"wheel-{_fingerprint(sources=True)}"
     with _locked("wheel"):
         if not list(folder.glob("*.whl")):
