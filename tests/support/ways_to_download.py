@@ -1,7 +1,8 @@
 """Every way in which a program downloads with huggingface_hub, one after the other, in one program that knows nothing of llmpt.
 
-Run by the Python of an environment, in a machine's environment. Each way has a repo of its own, `matrix/<way>`; printed is a
-JSON object, way → {file: where it lies}, and for `bars` what they showed at the end, beside those of the library alone.
+Run by the Python of an environment, in a machine's environment. It is given a plan, way → [repo, a big file in it], and prints
+a JSON object, way → {file: where it lies}; for `bars`, which must come last since it switches llmpt off, what they showed at
+the end, beside those of the library alone.
 """
 
 from __future__ import annotations
@@ -24,47 +25,45 @@ from huggingface_hub import hf_hub_download, snapshot_download  # noqa: E402
 bars: list[Any] = []
 
 
-def cache() -> dict[str, str]:
-    return {"model.safetensors": hf_hub_download("matrix/cache", "model.safetensors")}
+def cache(repo: str, file: str) -> dict[str, str]:
+    return {file: hf_hub_download(repo, file)}
 
 
-def local_dir() -> dict[str, str]:
-    return {"deep/model.safetensors": hf_hub_download("matrix/local_dir", "deep/model.safetensors", local_dir="here")}
+def local_dir(repo: str, file: str) -> dict[str, str]:
+    return {file: hf_hub_download(repo, file, local_dir="here")}
 
 
-def patterns() -> dict[str, str]:
-    return _files(snapshot_download("matrix/patterns", allow_patterns=["*.safetensors", "*.json"], ignore_patterns="b.*"))
+def patterns(repo: str, file: str) -> dict[str, str]:
+    return _files(snapshot_download(repo, allow_patterns=[f"*{Path(file).suffix}", "*.json"], ignore_patterns="b.*"))
 
 
-def force_download() -> dict[str, str]:
-    first = hf_hub_download("matrix/force_download", "model.safetensors")
-    Path(first).resolve().write_bytes(b"damaged")
-    return {"model.safetensors": hf_hub_download("matrix/force_download", "model.safetensors", force_download=True)}
+def force_download(repo: str, file: str) -> dict[str, str]:
+    Path(hf_hub_download(repo, file)).resolve().write_bytes(b"damaged")
+    return {file: hf_hub_download(repo, file, force_download=True)}
 
 
-def cli() -> dict[str, str]:
+def cli(repo: str, file: str) -> dict[str, str]:
     programs = (Path(sys.executable).with_name(name) for name in ("hf", "huggingface-cli"))
     program = next(path for path in programs if path.exists())
-    subprocess.run([str(program), "download", "matrix/cli", "--local-dir", "by-cli"], check=True, stdout=subprocess.DEVNULL)
-    return {"model.safetensors": "by-cli/model.safetensors"}
+    subprocess.run([str(program), "download", repo, "--local-dir", "by-cli"], check=True, stdout=subprocess.DEVNULL)
+    return {file: f"by-cli/{file}"}
 
 
-def bars_at_the_end() -> dict[str, Any]:
-    """The same content from the LAN and, without us, from the Hub: the bars of both."""
+def bars_at_the_end(repo: str, file: str) -> dict[str, Any]:
+    """Download from the LAN and, without us, from the Hub: the bars of both."""
     _record_bars()
-    with_us = _bars_of("matrix/bars")
+    with_us = _bars_of(repo, file, "with")
     llmpt.disable_p2p()
-    without_us = _bars_of("matrix/bars_without_us")
-    return {"with us": with_us, "without us": without_us}
+    return {"with us": with_us, "without us": _bars_of(repo, file, "without")}
 
 
-WAYS: dict[str, Callable[[], dict[str, Any]]] = {
+WAYS: dict[str, Callable[[str, str], dict[str, Any]]] = {
     "cache": cache,
     "local_dir": local_dir,
     "patterns": patterns,
     "force_download": force_download,
     "cli": cli,
-    "bars": bars_at_the_end,  # last: it switches llmpt off
+    "bars": bars_at_the_end,
 }
 
 
@@ -85,18 +84,18 @@ def _record_bars() -> None:
     module.tqdm = library.tqdm = Recording  # type: ignore[attr-defined]
 
 
-def _bars_of(repo: str) -> list[list[int]]:
+def _bars_of(repo: str, file: str, where: str) -> list[list[int]]:
     bars.clear()
-    snapshot_download(repo, tqdm_class=library.tqdm)  # type: ignore[attr-defined]
+    snapshot_download(repo, cache_dir=where, tqdm_class=library.tqdm)  # type: ignore[attr-defined]
     shown = sorted([bar.n, bar.total] for bar in bars)
     bars.clear()
-    hf_hub_download(repo, "b.safetensors", cache_dir="elsewhere")  # a bar of the library's own making
+    hf_hub_download(repo, file, cache_dir=f"{where}-once-more")  # a bar of the library's own making
     return [*shown, *([bar.n, bar.total] for bar in bars)]
 
 
-def main() -> None:
-    print(json.dumps({way: run() for way, run in WAYS.items()}))
+def main(plan: dict[str, tuple[str, str]]) -> None:
+    print(json.dumps({way: WAYS[way](repo, file) for way, (repo, file) in plan.items()}))
 
 
 if __name__ == "__main__":
-    main()
+    main(json.loads(sys.argv[1]))
