@@ -1,8 +1,8 @@
 """The client's path beside what it replaces, each ratio against a reference of the same run.
 
 Time from call to file of a 90 MB model on loopback, swarm beside plain HTTP; what the hook adds to a file that the LAN does
-not have, and to a small one; what llmpt.pth adds to the start of a Python that never downloads. The Hub is a stand-in that
-sends with sendfile(2), which is what nginx would do, and once more the Python one of the tests.
+not have, and to a small one. The Hub is a stand-in that sends with sendfile(2), which is what nginx would do, and once more
+the Python one of the tests. What llmpt costs a Python that never downloads is measured by `startup`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,7 +31,6 @@ MODEL_BYTES = 90_868_376  # all-MiniLM-L6-v2's model.safetensors
 ROOM_IN_MEMORY = Path("/dev/shm")
 ROUNDS = 7
 CALLS = 50
-STARTS = 150
 
 
 def main() -> None:
@@ -43,7 +41,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="llmpt-bench-") as scratch:
         console.print(_call_to_file(Path(scratch) / "model"))
         console.print(_added_by_the_hook(Path(scratch) / "hook"))
-        console.print(_added_to_a_start(Path(scratch) / "start"))
     console.print(f"in {time.monotonic() - started:.0f} s")
 
 
@@ -101,62 +98,6 @@ def _added_by_the_hook(root: Path) -> Table:
         reasons = {row["reason"] for row in machine.status()["downloads"]}
         assert reasons == {"not in the tracker's catalogue"}, reasons
     return table
-
-
-def _added_to_a_start(root: Path) -> Table:
-    """Two environments that differ in llmpt.pth alone; the package lies in both."""
-    pythons = {}
-    for name in ("without", "with"):
-        venv.create(root / name, symlinks=True, with_pip=False)
-        [site] = (root / name / "lib").glob("python*/site-packages")
-        shutil.copytree(ROOT / "client" / "llmpt", site / "llmpt", ignore=shutil.ignore_patterns("__pycache__"))
-        if name == "with":
-            shutil.copy(ROOT / "client" / "llmpt.pth", site)
-        pythons[name] = root / name / "bin" / "python"
-    cpu_ms: dict[str, list[float]] = {name: [] for name in pythons}
-    for number in range(STARTS):
-        for name in sorted(pythons, reverse=bool(number % 2)):
-            used = _cpu_ms([str(pythons[name]), "-I", "-c", "pass"])
-            if number:  # the first one compiles
-                cpu_ms[name].append(used)
-    table = Table("measure", "without", "with", "added", title=f"llmpt.pth and `python -I -c pass`, {STARTS} starts each")
-    median = [statistics.median(cpu_ms[name]) for name in ("without", "with")]
-    least = [min(cpu_ms[name]) for name in ("without", "with")]
-    for label, (without, with_pth) in (("CPU ms, median", median), ("CPU ms, least", least)):
-        table.add_row(label, f"{without:.3f}", f"{with_pth:.3f}", f"{with_pth - without:+.3f}")
-    counted = [_instructions(pythons[name]) for name in ("without", "with")]
-    if all(counted):
-        without, with_pth = counted
-        table.add_row("M instructions", f"{without / 1e6:.2f}", f"{with_pth / 1e6:.2f}", f"{(with_pth - without) / 1e6:+.2f}")
-    else:
-        table.add_row("instructions", "neither perf", "nor callgrind", "counts here")
-    return table
-
-
-def _cpu_ms(command: list[str]) -> float:
-    pid = os.posix_spawn(command[0], command, quiet_environment())
-    _, status, usage = os.wait4(pid, 0)
-    assert status == 0, command
-    return 1000 * (usage.ru_utime + usage.ru_stime)
-
-
-def _instructions(python: Path) -> float:
-    """Instructions of one start in user space, by perf or, where the machine has no counters, by callgrind; 0 without both."""
-    start = [str(python), "-I", "-c", "pass"]
-    if shutil.which("perf"):
-        asked = subprocess.run(
-            ["perf", "stat", "-x,", "-r", "20", "-e", "instructions:u", *start], capture_output=True, text=True, timeout=30
-        )
-        counted = asked.stderr.partition(",")[0]
-        if asked.returncode == 0 and counted.strip().isdigit():
-            return float(counted)
-    if shutil.which("valgrind"):
-        command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *start]
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        for line in asked.stderr.splitlines():
-            if "Collected :" in line:
-                return float(line.rpartition(":")[2])
-    return 0
 
 
 @contextmanager
