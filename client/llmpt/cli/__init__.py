@@ -1,14 +1,25 @@
-"""The command `llmpt`: run a script with the hook, look after the agent, run a server without Docker."""
+"""The command `llmpt`: what people type, on a workstation and, with `serve`, on a server without Docker.
+
+Exit codes: 0 done; 1 an error that we foresaw, one sentence on stderr; 2 a command line that cannot be; 130 Ctrl-C.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
 
 from llmpt.cli.agent import agent
+from llmpt.cli.config import config
+from llmpt.cli.download import download
+from llmpt.cli.join import join, leave
+from llmpt.cli.ls import ls
+from llmpt.cli.output import INTERRUPTED
 from llmpt.cli.run import run
+from llmpt.cli.seed import seed, unseed
 from llmpt.cli.serve import serve
+from llmpt.cli.status import status
 from llmpt.core.errors import LlmptError
 
 
@@ -18,14 +29,30 @@ def group() -> None:
     """Hugging Face models and datasets from your LAN's own swarm."""
 
 
-for command in (run, agent, serve):
+for command in (status, download, ls, seed, unseed, join, leave, config, run, agent, serve):
     group.add_command(command)
 
 
 def main() -> None:
-    """Be the command: an error that we foresaw is one sentence on stderr and exit code 1."""
+    """Be the command; what goes wrong is told in a sentence, never in a traceback (a program under `run` has its own)."""
     try:
-        group()
+        code = group(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(err=True)
+        code = INTERRUPTED
     except LlmptError as error:
         click.echo(f"llmpt: {error}", err=True)
-        sys.exit(1)
+        code = 1
+    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except OSError as error:
+        what = f": {error.filename}" if error.filename else ""
+        click.echo(f"llmpt: {error.strerror or error}{what}", err=True)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -19,15 +19,19 @@ def run(module: str | None, tracker: str | None, arguments: tuple[str, ...]) -> 
     """Run SCRIPT [ARGUMENTS] with downloads taken from the LAN where it has them."""
     if module is None and not arguments:
         raise click.UsageError("name a script, or a module with -m")
+    if module is None and not Path(arguments[0]).exists():
+        raise click.UsageError(f"no such script: {arguments[0]}")
     llmpt.enable_p2p(tracker=tracker)
-    if module is not None:
-        sys.argv = [module, *arguments]
-        sys.path.insert(0, "")
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-        return
-    script = Path(arguments[0])
-    if not script.exists():
-        raise click.UsageError(f"no such script: {script}")
-    sys.argv = list(arguments)
-    sys.path.insert(0, str(script.resolve().parent))
-    runpy.run_path(str(script), run_name="__main__")
+    try:
+        if module is not None:
+            sys.argv = [module, *arguments]
+            sys.path.insert(0, "")
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            script = Path(arguments[0])
+            sys.argv = list(arguments)
+            sys.path.insert(0, str(script.resolve().parent))
+            runpy.run_path(str(script), run_name="__main__")
+    except Exception:  # noqa: BLE001 - the program's own, shown as Python itself shows it
+        sys.excepthook(*sys.exc_info())
+        sys.exit(1)

@@ -70,12 +70,44 @@ def sources(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 
     Keys in the files are the names of the variables, e.g. `LLMPT_TRACKER = "http://server:8000"`.
     """
-    environ = os.environ if environ is None else environ
     merged: dict[str, str] = {}
-    for path in (ETC_CONFIG, user_config_file(environ)):
-        merged.update(_read_toml(path))
-    merged.update({name: text for name, text in environ.items() if text.strip()})
+    for _, layer in reversed(_layers(os.environ if environ is None else environ)):
+        merged.update(layer)
     return merged
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Origin:
+    """A setting for people: its text, the place that text comes from, and why it cannot be used (empty: it can)."""
+
+    name: str
+    text: str
+    place: str
+    doc: str
+    problem: str
+
+
+def origins(cls: type, environ: Mapping[str, str]) -> list[Origin]:
+    """Say of every setting that `cls` declares what it is and where that was said."""
+    layers = _layers(environ)
+    found = []
+    for meta in (field.metadata for field in dataclasses.fields(cls) if field.metadata):
+        name = meta["name"]
+        place, text = next(((place, layer[name]) for place, layer in layers if layer.get(name, "").strip()), ("default", ""))
+        problem = ""
+        try:
+            _read(meta, {name: text})
+        except SettingError as error:
+            problem = str(error)
+        found.append(Origin(name, text.strip() or meta["default"], place, meta["doc"], problem))
+    return found
+
+
+def _layers(environ: Mapping[str, str]) -> list[tuple[str, dict[str, str]]]:
+    """Return what is set where, the place that wins first."""
+    files = (user_config_file(environ), ETC_CONFIG)
+    said = {name: text for name, text in environ.items() if text.strip()}
+    return [("environment", said), *((str(path), _read_toml(path)) for path in files)]
 
 
 def _read_toml(path: Path) -> dict[str, str]:

@@ -1,0 +1,32 @@
+"""What several commands take: the name of a repo, and the tracker that is set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from llmpt.core.errors import SettingError
+from llmpt.core.repo import REPO_TYPES, RepoRef
+from llmpt.settings import ClientSettings
+from llmpt.tracker_client import TrackerClient
+
+repo_type_option: Callable[[Any], Any] = click.option(
+    "--repo-type", type=click.Choice(REPO_TYPES), help="Instead of datasets/… or spaces/… in front of the name."
+)
+
+
+def repo(text: str, repo_type: str | None = None) -> RepoRef:
+    """Read `owner/name`, `datasets/owner/name`, …; raise `InvalidName` when it can be none."""
+    kind, _, rest = text.partition("/")
+    if repo_type is None and kind.endswith("s") and kind[:-1] in REPO_TYPES and rest:
+        return RepoRef(kind[:-1], rest)
+    return RepoRef(repo_type or "model", text)
+
+
+def tracker(settings: ClientSettings) -> TrackerClient:
+    """Return a client of the tracker that is set; raise `SettingError` when none is."""
+    if settings.tracker is None:
+        raise SettingError("no tracker is set: `llmpt join http://server:8000`")
+    return TrackerClient(settings.tracker)

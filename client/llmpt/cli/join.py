@@ -1,0 +1,155 @@
+"""`llmpt join` and `llmpt leave`: which tracker this user's downloads ask, written into the config file after a look at it."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import click
+
+from llmpt import config_file, discovery
+from llmpt.agent import messages
+from llmpt.agent.link import Link
+from llmpt.catalogue import Catalogue
+from llmpt.cli.output import json_option, show_json
+from llmpt.core.errors import AgentUnavailable, LlmptError, SettingError, TrackerError, TrackerUnavailable
+from llmpt.core.settings import url as read_url
+from llmpt.core.settings import user_config_file
+from llmpt.settings import ClientSettings
+from llmpt.tracker_client import TrackerClient
+
+NAME = "LLMPT_TRACKER"
+CONNECT_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A tracker that answered: its URL, its version, the host and port it takes announces at."""
+
+    url: str
+    version: str
+    announce: tuple[str, int]
+
+
+@click.command()
+@click.argument("url", required=False)
+@click.option("--yes", is_flag=True, help="Without URL: take the only tracker that is found, and don't ask.")
+@json_option
+def join(url: str | None, yes: bool, as_json: bool) -> None:
+    """Use the tracker at URL from now on; without URL, look for one on the LAN and ask.
+
+    It is looked at first. Then it is written into your config file, and every program of yours that downloads through
+    huggingface_hub in an environment with llmpt asks it.
+    """
+    settings = ClientSettings.read({name: text for name, text in os.environ.items() if name != NAME} | {NAME: ""})
+    checked = check(address(url)) if url else _found(settings, yes=yes)
+    file = user_config_file(os.environ)
+    changed = config_file.write(file, NAME, checked.url)
+    notes = _notes(checked, os.environ)
+    if as_json:
+        show_json({"tracker": checked.url, "version": checked.version, "file": str(file), "changed": changed, "notes": notes})
+        return
+    click.echo(f"{checked.url} answers (llmpt {checked.version}); it is {'now' if changed else 'already'} the tracker in {file}")
+    for note in notes:
+        click.echo(f"note: {note}")
+    click.echo(
+        "What happens next: downloads through huggingface_hub take files of 1 MiB and more from the LAN, as far as it has\n"
+        "them; the first one starts an agent, which goes on seeding. `llmpt status` shows it, `llmpt doctor` checks all of\n"
+        "it, `llmpt leave` undoes this."
+    )
+
+
+@click.command()
+@json_option
+def leave(as_json: bool) -> None:
+    """Ask no tracker any more: take it out of your config file. The agent, if one runs, is ended by `llmpt agent stop`."""
+    file = user_config_file(os.environ)
+    changed = config_file.write(file, NAME, None)
+    rest = ClientSettings.read().tracker
+    if as_json:
+        show_json({"file": str(file), "changed": changed, "tracker": rest})
+        return
+    click.echo(f"{NAME} is {'no longer' if changed else 'not'} set in {file}")
+    if rest is not None:
+        click.echo(f"note: {rest} is still used, for it is set elsewhere: `llmpt config show` says where")
+
+
+def address(text: str) -> str:
+    """Read what people type for a tracker: a URL, a host, or host:port. Raises `SettingError`."""
+    full = text if "://" in text else f"http://{text}"
+    if "://" not in text and not re.search(r":\d+$", text.rpartition("]")[2] or text):
+        full += ":8000"
+    try:
+        found = read_url(full)
+    except ValueError as error:
+        raise SettingError(f"{text!r} is not the address of a tracker: {error}") from None
+    if found is None:
+        raise SettingError("that is no address; write it as http://server:8000")
+    return found
+
+
+def check(url: str) -> Checked:
+    """Look whether a tracker that is well and can be used answers at `url`; raise `TrackerError` saying what is wrong."""
+    client = TrackerClient(url)
+    version = Catalogue(client).health()
+    _, announce_url = client.contact()
+    parts = urlsplit(announce_url)
+    host, port = str(parts.hostname), int(parts.port or 80)
+    try:
+        socket.create_connection((host, port), CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise TrackerUnavailable(
+            f"{url} answers, but port {port}, where it takes announces, does not ({error.strerror or error}): "
+            f"open TCP {port} in the server's firewall"
+        ) from None
+    return Checked(url, version, (host, port))
+
+
+def _found(settings: ClientSettings, *, yes: bool) -> Checked:
+    """Look for trackers on the LAN, and have the person choose."""
+    if not settings.discovery:
+        raise SettingError("give the server's address, `llmpt join http://server:8000`: LLMPT_DISCOVERY=0 forbids to look for it")
+    found = [one for one in map(_answering, discovery.find(settings.peer_cidrs)) if one is not None]
+    if not found:
+        raise LlmptError("no tracker announces itself on this LAN; give its address: `llmpt join http://server:8000`")
+    for number, (name, checked) in enumerate(found, 1):
+        click.echo(f"{number}  {name}: {checked.url} (llmpt {checked.version})", err=True)
+    if yes and len(found) == 1:
+        return found[0][1]
+    if not sys.stdin.isatty():
+        raise LlmptError("whose tracker it is only you can know: give its address, `llmpt join URL`")
+    if len(found) == 1:
+        click.confirm("Use it? Anybody on the LAN can announce one", abort=True, err=True)
+        return found[0][1]
+    chosen: int = click.prompt("Which one? Anybody on the LAN can announce one", type=click.IntRange(1, len(found)), err=True)
+    return found[chosen - 1][1]
+
+
+def _answering(one: discovery.Announced) -> tuple[str, Checked] | None:
+    for url in one.urls:
+        try:
+            return one.name, check(url)
+        except (TrackerError, SettingError):
+            continue
+    return None
+
+
+def _notes(checked: Checked, environ: Mapping[str, str]) -> list[str]:
+    """What stands in the way of the new setting, or of its effect."""
+    notes = []
+    if environ.get(NAME, "").strip() not in ("", checked.url):
+        notes.append(f"{NAME}={environ[NAME]} in the environment wins over the file; unset it")
+    try:
+        running = Link(ClientSettings.read(), environ=environ).ask({"op": messages.STATUS})
+    except AgentUnavailable:
+        return notes
+    if running.get("tracker") != checked.url:
+        notes.append(
+            f"an agent runs that uses {running.get('tracker')}: `llmpt agent stop`, and the next download starts a new one"
+        )
+    return notes

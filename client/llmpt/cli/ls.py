@@ -1,0 +1,91 @@
+"""`llmpt ls`: what the LAN has."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.filesize import decimal
+
+from llmpt.catalogue import Catalogue, Manifest, Repo
+from llmpt.cli.arguments import repo, repo_type_option, tracker
+from llmpt.cli.output import add_row, console, count, json_option, show_json, table
+from llmpt.core.errors import LlmptError, TrackerRefused
+from llmpt.core.repo import RepoRef
+from llmpt.settings import ClientSettings
+from llmpt.tracker_client import TrackerClient
+
+
+@click.command()
+@click.argument("terms", nargs=-1)
+@click.option("--repo", "name", metavar="REPO", help="Show the files of this repo, and how many machines have each.")
+@click.option("--revision", default="main", show_default=True, help="With --repo: a branch, a tag or a commit.")
+@repo_type_option
+@json_option
+def ls(terms: tuple[str, ...], name: str | None, revision: str, repo_type: str | None, as_json: bool) -> None:
+    """List the repos that the LAN has; with TERMS, those in which every word occurs."""
+    client = tracker(ClientSettings.read())
+    if name is None:
+        _list(client, " ".join(terms), as_json)
+    elif terms:
+        raise click.UsageError("either words to search for, or --repo")
+    else:
+        _show(client, repo(name, repo_type), revision, as_json)
+
+
+def _list(client: TrackerClient, terms: str, as_json: bool) -> None:
+    repos = Catalogue(client).repos(terms)
+    if as_json:
+        show_json({"tracker": client.url, "repos": [_as_json(one) for one in repos]})
+        return
+    if not repos:
+        click.echo(f"{client.url} has nothing" + (f" with {terms!r} in it" if terms else " yet"))
+        return
+    made = table("repo", "newest revision", "files", "size", "complete")
+    for one in repos:
+        for newest in one.revisions[:1]:
+            label = ", ".join(newest.refs) or newest.commit[:12]
+            add_row(
+                made,
+                [str(one.ref), label, str(newest.files), decimal(newest.size_bytes), "yes" if newest.complete else "in part"],
+            )
+    console().print(made)
+
+
+def _as_json(one: Repo) -> dict[str, Any]:
+    return {"repo_type": one.ref.type, "repo_id": one.ref.id, "revisions": [asdict(revision) for revision in one.revisions]}
+
+
+def _show(client: TrackerClient, ref: RepoRef, revision: str, as_json: bool) -> None:
+    try:
+        manifest = Catalogue(client).manifest(ref, revision)
+    except TrackerRefused as error:
+        if error.status != 404:
+            raise
+        raise LlmptError(f"the LAN does not have {ref} at {revision}; `llmpt ls {ref.id}` shows what it has of it") from None
+    query = {"repo_type": ref.type, "repo_id": ref.id, "revision": manifest.commit}
+    seeders = {torrent.etag: torrent.seeders for torrent in client.torrents(query)}
+    if as_json:
+        show_json(_manifest_as_json(manifest, seeders))
+        return
+    made = table("file", "size", "machines that have it")
+    for file in manifest.files:
+        machines = seeders.get(file.etag)
+        add_row(made, [file.path, decimal(file.size_bytes), "–" if machines is None else str(machines)])
+    total = sum(file.size_bytes for file in manifest.files)
+    whole = "" if manifest.complete else ", not all of it"
+    known = f"{count(len(manifest.files), 'file')}, {decimal(total)}{whole}"
+    made.caption = f"{ref} at {manifest.commit[:12]}: {known}; –: too small for a swarm"
+    console().print(made)
+
+
+def _manifest_as_json(manifest: Manifest, seeders: dict[str, int]) -> dict[str, Any]:
+    return {
+        "repo_type": manifest.ref.type,
+        "repo_id": manifest.ref.id,
+        "commit": manifest.commit,
+        "refs": manifest.refs,
+        "complete": manifest.complete,
+        "files": [asdict(file) | {"seeders": seeders.get(file.etag)} for file in manifest.files],
+    }

@@ -1,0 +1,123 @@
+"""`llmpt seed` and `llmpt unseed`: what this machine shares beyond what it downloaded from the swarm."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llmpt.agent import messages
+from llmpt.agent.link import Link
+from llmpt.cli import blobs
+from llmpt.cli.arguments import repo, repo_type_option, tracker
+from llmpt.cli.blobs import LocalBlob
+from llmpt.cli.output import add_row, console, count, json_option, show_json, table
+from llmpt.core.blob import Etag
+from llmpt.core.errors import InvalidName, LlmptError
+from llmpt.core.repo import RepoRef
+from llmpt.core.settings import hub_cache
+from llmpt.core.settings import path as expanded
+from llmpt.settings import ClientSettings
+from llmpt.tracker_client import TrackerClient
+
+SILENCE_S = 60.0  # the agent reports twice a second while it reads
+NOT_LISTED = "not in the tracker's catalogue, so it is not shared: the server publishes what may be"
+
+
+@click.command()
+@click.argument("what", metavar="PATH|REPO")
+@repo_type_option
+@json_option
+def seed(what: str, repo_type: str | None, as_json: bool) -> None:
+    """Share a file, a folder, or a repo of the Hub cache: what of it the catalogue lists, once it is verified.
+
+    Exit code 1 when nothing of it is seeded.
+    """
+    settings = ClientSettings.read()
+    client = tracker(settings)
+    found = list(_local(what, repo_type, client, settings))
+    if not found:
+        raise LlmptError(f"{what} has no file of {settings.min_blob_bytes} bytes or more; smaller ones have no swarm")
+    link = Link(settings, environ=os.environ)
+    rows = [_offer(link, client, blob) for blob in found]
+    seeded = [row for row in rows if row["seeded"]]
+    if as_json:
+        show_json({"files": rows})
+    else:
+        made = table("file", "seeded", "why not")
+        for row in rows:
+            add_row(made, [row["name"], "yes" if row["seeded"] else "no", row["reason"]])
+        console().print(made)
+    sys.exit(0 if seeded else 1)
+
+
+@click.command()
+@click.argument("what", metavar="PATH|REPO", required=False)
+@click.option("--all", "everything", is_flag=True, help="All that this machine seeds.")
+@repo_type_option
+@json_option
+def unseed(what: str | None, everything: bool, repo_type: str | None, as_json: bool) -> None:
+    """Share a file, folder or repo no longer, also after a restart. The files stay where they are."""
+    if (what is None) != everything:
+        raise click.UsageError("name a path or a repo, or say --all")
+    link = Link(ClientSettings.read(), environ=os.environ)
+    seeding = link.ask({"op": messages.STATUS})["seeding"]
+    rows = seeding if what is None else [row for row in seeding if _belongs(Path(row["path"]), row["etag"], what, repo_type)]
+    if not rows:
+        raise LlmptError(f"nothing is seeded of {what}; `llmpt status` shows what is" if what else "nothing is seeded")
+    reply = link.ask({"op": messages.UNSEED, "etags": [row["etag"] for row in rows]})
+    if reply.get("event") != messages.OK:
+        raise LlmptError(f"the agent says no: {reply.get('reason', 'no reason given')}")
+    if as_json:
+        show_json({"unseeded": [row["path"] for row in rows]})
+    else:
+        click.echo(f"{count(len(rows), 'file')} no longer seeded")
+
+
+def _local(what: str, repo_type: str | None, client: TrackerClient, settings: ClientSettings) -> Iterator[LocalBlob]:
+    """A path that exists is a path; anything else is the name of a repo."""
+    path = Path(what).expanduser()
+    if path.exists() and repo_type is None:
+        return blobs.under(path, min_bytes=settings.min_blob_bytes)
+    ref = _repo(what, repo_type)
+    torrents = client.torrents({"repo_type": ref.type, "repo_id": ref.id})
+    return blobs.of_repo(_cache(), ref, torrents, min_bytes=settings.min_blob_bytes)
+
+
+def _repo(what: str, repo_type: str | None) -> RepoRef:
+    try:
+        return repo(what, repo_type)
+    except InvalidName:
+        raise LlmptError(f"{what} is neither a file here nor the name of a repo") from None
+
+
+def _offer(link: Link, client: TrackerClient, blob: LocalBlob) -> dict[str, Any]:
+    """Ask the agent to seed one blob under the first of its etags that the catalogue lists; return the row to show."""
+    row: dict[str, Any] = {"name": blob.name, "path": str(blob.path), "etag": None, "seeded": False, "reason": NOT_LISTED}
+    listed = next((etag for etag in blob.etags if any(client.torrents({"etag": etag.value}))), None)
+    if listed is None:
+        return row
+    message = {"op": messages.SEED, "tracker": client.url, "etag": listed.value, "path": str(blob.path)}
+    reply = link.ask(message, timeout_s=SILENCE_S, start=True)
+    seeded = reply.get("event") == messages.OK
+    return row | {"etag": listed.value, "seeded": seeded, "reason": "" if seeded else str(reply.get("reason", "no reason given"))}
+
+
+def _belongs(path: Path, etag: str, what: str, repo_type: str | None) -> bool:
+    """Whether a seeded file is meant by `what`: it lies there, is linked from there, or belongs to that repo of the cache."""
+    named = Path(what).expanduser()
+    if named.exists() and repo_type is None:
+        real = named.resolve()
+        if real.is_dir() and any(file.resolve() == path for file in named.rglob("*") if file.is_symlink()):
+            return True
+        return path == real or real in path.parents
+    folder = _cache() / _repo(what, repo_type).folder
+    return folder.resolve() in path.parents or (folder / "blobs" / Etag(etag).value).exists()
+
+
+def _cache() -> Path:
+    return expanded(hub_cache(os.environ))

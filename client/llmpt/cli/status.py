@@ -1,0 +1,142 @@
+"""`llmpt status`: what is seeded, to whom and how fast; what came from where today."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.text import Text
+
+from llmpt.agent import messages
+from llmpt.agent.link import Link
+from llmpt.cli.output import add_row, console, count, json_option, show_json, table
+from llmpt.core.errors import AgentUnavailable
+from llmpt.settings import ClientSettings
+
+DOWNLOADS_SHOWN = 20
+SEEDS_SHOWN = 50
+
+
+@click.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Show what is seeded, to whom, how fast, and what came from where today. Exit code 1 when no agent runs."""
+    settings = ClientSettings.read()
+    try:
+        found = Link(settings, environ=os.environ).ask({"op": messages.STATUS})
+    except AgentUnavailable as error:
+        show_no_agent(error, as_json=as_json, tracker=settings.tracker)
+        sys.exit(1)
+    since_midnight = today(found["downloads"], midnight=_midnight())
+    if as_json:
+        show_json({"running": True, **found, "today": since_midnight})
+        return
+    out = console()
+    show_agent(out, found)
+    show_today(out, since_midnight)
+    show_downloads(out, found["downloads"])
+    show_seeding(out, found["seeding"], names(found["downloads"]))
+    for row in found.get("not_seeded", ()):
+        out.print(Text(f"not seeded: {row['path']}: {row['reason']}"))
+
+
+def show_no_agent(error: AgentUnavailable, *, as_json: bool, tracker: str | None) -> None:
+    if as_json:
+        show_json({"running": False, "reason": str(error)})
+    elif tracker is None:
+        click.echo("no tracker is set, so nothing is asked of the LAN: `llmpt join http://server:8000`")
+    else:
+        click.echo(f"{error}; it starts with the first download, or by `llmpt agent start`")
+
+
+def show_agent(out: Console, found: Mapping[str, Any]) -> None:
+    """Two lines: who it is, and what it moves."""
+    answers = "answers" if found["tracker_answers"] else "[red]does not answer[/red]"
+    reachable = ""
+    if found.get("reachable") is not None:
+        reachable = "reachable" if found["reachable"] else "[red]not reachable by others[/red]"
+    port = f"peers on port {found['port']}" + (f" ({reachable})" if reachable else "")
+    out.print(f"agent {found['pid']} · tracker {found['tracker']} ({answers}) · {port}")
+    out.print(
+        f"down {decimal(found['downloaded_bytes'])} ({decimal(found['download_rate_bytes_s'])}/s) · "
+        f"up {decimal(found['uploaded_bytes'])} ({decimal(found['upload_rate_bytes_s'])}/s) · {count(found['peers'], 'peer')}"
+    )
+
+
+def today(downloads: Iterable[Mapping[str, Any]], *, midnight: float) -> dict[str, Any]:
+    """Add up the downloads that are running or ended since `midnight` (Unix time), by where their bytes came from.
+
+    `not_from_lan` counts the files for which the agent was asked and the ordinary path had to do, by reason.
+    """
+    total: dict[str, Any] = {"files": 0, "lan_bytes": 0, "by_machine": {}, "not_from_lan": {}}
+    for row in downloads:
+        if row["ended_at"] is not None and row["ended_at"] < midnight:
+            continue
+        total["files"] += 1
+        total["lan_bytes"] += row["bytes_from_lan"]
+        for peer, size in row["bytes_by_peer"].items():
+            machine = peer.rpartition(":")[0]
+            total["by_machine"][machine] = total["by_machine"].get(machine, 0) + size
+        if row["outcome"] in ("refused", "failed"):
+            total["not_from_lan"][row["reason"]] = total["not_from_lan"].get(row["reason"], 0) + 1
+    return total
+
+
+def show_today(out: Console, total: Mapping[str, Any]) -> None:
+    if not total["files"]:
+        return
+    machines = sorted(total["by_machine"].items(), key=lambda item: -item[1])
+    sources = ", ".join(f"{decimal(size)} from {machine}" for machine, size in machines)
+    out.print(
+        f"today {count(total['files'], 'file')}, {decimal(total['lan_bytes'])} from the LAN" + (f": {sources}" * bool(sources))
+    )
+    for reason, files in sorted(total["not_from_lan"].items()):
+        out.print(Text(f"      {count(files, 'file')} not from the LAN: {reason}"))
+
+
+def show_downloads(out: Console, downloads: list[Mapping[str, Any]]) -> None:
+    if not downloads:
+        return
+    made = table("file", "size", "from the LAN", "machines", "seconds", "outcome", title="downloads")
+    for row in downloads[-DOWNLOADS_SHOWN:]:
+        outcome = row["outcome"] + (f": {row['reason']}" if row["reason"] else "")
+        if row["outcome"] == "running":
+            outcome = f"running, {decimal(row['rate_bytes_s'])}/s"
+        lan, machines = decimal(row["bytes_from_lan"]), str(len(row["bytes_by_peer"]))
+        add_row(made, [name_of(row), decimal(row["size"]), lan, machines, f"{row['seconds']:.1f}", outcome])
+    if len(downloads) > DOWNLOADS_SHOWN:
+        made.caption = f"and {len(downloads) - DOWNLOADS_SHOWN} earlier ones (--json shows all)"
+    out.print(made)
+
+
+def show_seeding(out: Console, seeding: list[Mapping[str, Any]], known: Mapping[str, str]) -> None:
+    """The blobs that somebody takes at this moment come first; `known` maps etags to names."""
+    if not seeding:
+        return
+    made = table("seeding", "size", "uploaded", "to", "path")
+    for row in sorted(seeding, key=lambda row: not row.get("to"))[:SEEDS_SHOWN]:
+        to = ", ".join(f"{one['address']} ({decimal(one['rate_bytes_s'])}/s)" for one in row.get("to", ()))
+        name = known.get(row["etag"], row["etag"][:12])
+        add_row(made, [name, decimal(row["size"]), decimal(row["uploaded_bytes"]), to, row["path"]])
+    if len(seeding) > SEEDS_SHOWN:
+        made.caption = f"and {len(seeding) - SEEDS_SHOWN} more (--json shows all)"
+    out.print(made)
+
+
+def names(downloads: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Map etags to the names under which they were downloaded."""
+    return {row["etag"]: name_of(row) for row in downloads}
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    return f"{row['repo_id']}/{row['filename']}"
+
+
+def _midnight() -> float:
+    return datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
