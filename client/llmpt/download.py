@@ -1,8 +1,9 @@
 """One file's way through the LAN: a temporary file beside the destination, the agent's transfer, the hand-over.
 
 The temporary file's name comes from the etag and the user, so that the next try finds what this one left. The agent writes
-into it and verifies it; then it has renamed it to the destination, or we move it with the library's own function. Whatever
-goes wrong, `run` returns False and the library downloads the file in its own way.
+into it and verifies it; then it has renamed it to the destination, or we move it with the library's own function. When the
+agent gives up in the middle, only what is missing is fetched from the Hub. Whatever else goes wrong, `run` returns False
+and the library downloads the file in its own way.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import hashlib
 import logging
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from llmpt import fallback
 from llmpt.agent.link import Link
 from llmpt.agent.link import Progress as Transfer
 from llmpt.agent.messages import FetchRequest
+from llmpt.core.blob import Etag, verify_file
+from llmpt.core.errors import ContentMismatch
 from llmpt.progress import Bar
 from llmpt.summary import Summary
 
@@ -36,7 +41,7 @@ class Call:
     etag: str = ""
     commit: str = ""
     size: int = 0
-    served: Served | None = None  # filled when the bytes came from the LAN
+    served: Served | None = None  # filled when the agent has verified the file, or a part of it
 
 
 @dataclass(frozen=True)
@@ -66,18 +71,19 @@ class Download:
         call: Call,
         *,
         library: ModuleType,
+        asked: Mapping[str, Any],
         link: Link,
         summary: Summary,
         tracker: str,
-        incomplete: Path,
-        destination: Path,
-        tqdm_class: Any = None,
     ) -> None:
+        """`asked` are the arguments of the library's `_download_to_tmp_and_move`."""
         self._call, self._library, self._link, self._summary, self._tracker = call, library, link, summary, tracker
-        self._destination = Path(os.path.abspath(destination))  # noqa: PTH100 - resolve() would follow a link at the end
+        self._asked = asked
+        incomplete: Path = asked["incomplete_path"]
+        self._destination = Path(os.path.abspath(asked["destination_path"]))  # noqa: PTH100 - resolve() would follow a link
         suffix = hashlib.sha256(f"{call.etag}:{os.getuid()}".encode()).hexdigest()[:8]
         self._temporary = Path(os.path.abspath(incomplete.with_name(f"{incomplete.stem}.{suffix}.incomplete")))  # noqa: PTH100
-        self._bar = Bar(library, filename=call.filename, total=call.size, tqdm_class=tqdm_class)
+        self._bar = Bar(library, filename=call.filename, total=call.size, tqdm_class=asked.get("tqdm_class"))
         self._descriptor: int | None = None
         self._fresh = False  # the temporary file did not exist before
         self._held = False  # it is locked, and ours until `close`
@@ -90,17 +96,53 @@ class Download:
             return False
         with self._summary.lan_transfer():
             outcome = self._link.fetch(self._request(), on_progress=self._on_progress)
-        if not outcome.verified or not self._hand_over(moved=outcome.moved):
-            reason = outcome.reason or "the agent's word and the disk disagree"
-            if self.begun:
-                log.warning("llmpt: %s: the LAN broke off (%s); fetching it the ordinary way", self._call.filename, reason)
-            else:
-                log.debug("%s: not from the LAN (%s)", self._call.filename, reason)
+        if outcome.verified and self._hand_over(moved=outcome.moved):
+            self._summary.from_lan(self._call.size, machines=outcome.peers)
+            log.info("%s: %d bytes from the LAN", self._call.filename, self._call.size)
+            self._bar.finish()
+            return True
+        reason = outcome.reason or "the agent's word and the disk disagree"
+        if self.begun or outcome.have:
+            way = "the rest comes from the Hub" if outcome.have else "fetching it the ordinary way"
+            log.warning("llmpt: %s: the LAN broke off (%s); %s", self._call.filename, reason, way)
+        else:
+            log.debug("%s: not from the LAN (%s)", self._call.filename, reason)
+        return bool(outcome.have) and self._fetch_rest(outcome.have)
+
+    def _fetch_rest(self, have: fallback.Ranges) -> bool:
+        """Fetch from the Hub what is missing beside `have`, which is verified and on disk; False: the library has to."""
+        size = self._call.size
+        descriptor = self._descriptor
+        if descriptor is None or not self._is_mine(self._temporary):
             return False
-        known_at = self._destination if outcome.moved else None
-        self._call.served = Served(self._link, self._tracker, self._call.etag, known_at)
-        self._summary.from_lan(self._call.size, machines=outcome.peers)
-        log.info("%s: %d bytes from the LAN", self._call.filename, self._call.size)
+        if reason := fallback.why_not(self._library, self._asked, size):
+            log.debug("%s: not only the rest of it: %s", self._call.filename, reason)
+            return False
+        gaps = fallback.missing(have, size)
+        from_hub = sum(stop - start for start, stop in gaps)
+        shown = size - from_hub
+        self._bar.show(shown)
+
+        def on_bytes(count: int) -> None:
+            nonlocal shown
+            shown += count
+            self._bar.show(shown)
+
+        try:
+            fallback.fetch(self._library, self._asked, descriptor, gaps, on_bytes=on_bytes)
+            verify_file(self._temporary, Etag(self._call.etag), size)
+            if not self._hand_over(moved=False):
+                return False
+        except (fallback.DiskFull, ContentMismatch) as error:
+            log.warning("llmpt: %s: %s", self._call.filename, error)
+            self._remove()  # it is worth nothing, or takes the room that the library needs
+            return False
+        except fallback.NotInParts as error:
+            log.warning("llmpt: %s: the rest alone cannot be had (%s)", self._call.filename, error)
+            return False
+        self._summary.from_lan(size - from_hub, machines=0)
+        self._summary.from_hub(from_hub, after_lan=True)
+        log.info("%s: %d bytes were there, %d from the Hub", self._call.filename, size - from_hub, from_hub)
         self._bar.finish()
         return True
 
@@ -179,6 +221,8 @@ class Download:
             return False
         if not moved:
             self._library._chmod_and_move(self._temporary, self._destination)
+        known_at = self._destination if moved else None
+        self._call.served = Served(self._link, self._tracker, self._call.etag, known_at)
         return True
 
     def _size(self) -> int:

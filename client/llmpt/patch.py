@@ -251,12 +251,10 @@ class Hook:
         return Download(
             call,
             library=self._library,
+            asked=asked,
             link=link,
             summary=self._summary,
             tracker=settings.tracker,
-            incomplete=asked["incomplete_path"],
-            destination=asked["destination_path"],
-            tqdm_class=asked.get("tqdm_class"),
         )
 
     def _count(self, call: Call | None, after_lan: bool = False) -> None:

@@ -80,6 +80,17 @@ class FakeAgent:
             except (BrokenPipeError, ConnectionResetError):
                 self.cancelled += 1
 
+    @staticmethod
+    def _give_up(path: Path, content: bytes, say: Say, *, right: bool) -> None:
+        """Three fifths of the file have come, not all from its start, and no more will."""
+        have = [[0, len(content) // 2], [len(content) * 4 // 5, len(content) * 9 // 10]]
+        with path.open("r+b") as file:
+            for start, stop in have:
+                file.seek(start)
+                file.write(content[start:stop] if right else b"?" * (stop - start))
+                say(messages.PROGRESS, bytes=stop, rate_bytes_s=1000, peers=2)
+        say(messages.FAILED, reason="every peer has gone", have=have)
+
     def _fetch(self, message: dict[str, Any], say: Say, connection: socket.socket) -> None:
         behaviour = self.behaviour
         content = self.contents.get(message["etag"])
@@ -90,6 +101,8 @@ class FakeAgent:
         path = Path(message["path"])
         found = path.stat()
         assert (found.st_dev, found.st_ino) == (message["dev"], message["ino"])
+        if behaviour in ("give_up", "lie_about_have"):
+            return self._give_up(path, content, say, right=behaviour == "give_up")
         half = len(content) // 2
         broken = behaviour in ("fail_midway", "hang", "hang_up")
         with path.open("r+b") as file:

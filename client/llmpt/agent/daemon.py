@@ -65,6 +65,7 @@ def run(
     """
     if settings.tracker is None:
         raise SettingError("no tracker: set LLMPT_TRACKER to the server's address, e.g. http://server:8000")
+    from llmpt.agent.partials import Partials
     from llmpt.agent.report import Report
     from llmpt.agent.seeds import Seeds
     from llmpt.agent.transfers import Transfers
@@ -92,7 +93,8 @@ def run(
         seeds = Seeds(engine, inventory)
         directory = Directory(client, peer_port=engine.port)
         directory.on_boot = _announce_anew(engine)
-        transfers = Transfers(engine, directory, seeds, stall_timeout_s=settings.stall_timeout_s)
+        partials = Partials(inventory)
+        transfers = Transfers(engine, directory, seeds, partials, stall_timeout_s=settings.stall_timeout_s)
         threading.excepthook = _noting_bugs(stopping)
         seeds.restore()
         server = Server(
@@ -119,6 +121,7 @@ def run(
                 break
             if ticks * TICK_S % SWEEP_INTERVAL_S == 0:
                 seeds.sweep()
+                partials.sweep()
         stopping.set()
 
 

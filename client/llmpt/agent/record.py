@@ -12,7 +12,10 @@ from llmpt.swarm import Download
 
 @dataclass(slots=True)
 class Record:
-    """One request for a blob. `outcome` is running, done, refused or failed; sizes are bytes; `ended_at` is a Unix time."""
+    """One request for a blob. `outcome` is running, done, refused or failed; sizes are bytes; `ended_at` is a Unix time.
+
+    `tail_bytes` were not hashed yet when the last byte had come.
+    """
 
     request: FetchRequest
     started: float
@@ -21,6 +24,7 @@ class Record:
     moved: bool = False
     seconds: float = 0.0
     ended_at: float | None = None
+    tail_bytes: int = 0
     download: Download | None = field(default=None, repr=False)
 
     @classmethod
@@ -59,6 +63,8 @@ class Record:
             "moved": self.moved,
             "bytes_from_lan": self.bytes_from_lan,
             "bytes_by_peer": self.bytes_by_peer,
+            "resumed_bytes": self.download.resumed_bytes if self.download else 0,
+            "tail_bytes": self.tail_bytes,
             "rate_bytes_s": self.download.rate_bytes_s if self.download and self.outcome == "running" else 0,
             "seconds": self.seconds if self.ended_at else round(time.monotonic() - self.started, 4),
             "ended_at": self.ended_at,

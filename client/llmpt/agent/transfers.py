@@ -1,68 +1,43 @@
-"""Blobs on their way in: one transfer per blob and machine, however many processes want it.
+"""The blobs on their way in: one transfer per blob and machine, however many processes want it.
 
-The first that asks leads: it looks the blob up, downloads into its own temporary file, has it verified and moved. Whoever
-asks meanwhile follows, and gets a copy of the finished file (a reflink where the file system can). A transfer that
-progresses is never given up; one without a byte for the stall time-out is.
+The first that asks leads; whoever asks meanwhile follows, and gets a copy of the finished file (a reflink where the file
+system can). Cancelling one leaves the others: the transfer goes on while anybody waits for it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
 from llmpt.agent import messages
 from llmpt.agent.copying import copy_blob
 from llmpt.agent.directory import Directory
 from llmpt.agent.messages import FetchRequest, Message
+from llmpt.agent.partials import Partials
 from llmpt.agent.record import Record
 from llmpt.agent.seeds import Seeds
-from llmpt.core.blob import Etag, verify_file
-from llmpt.core.errors import ContentMismatch, LlmptError, SwarmError, TrackerError
-from llmpt.core.metainfo import Metainfo
-from llmpt.swarm import Download, Engine
+from llmpt.agent.transfer import PROGRESS_INTERVAL_S, Cancelled, Emit, Failed, Refused, Transfer, reporter
+from llmpt.core.blob import Etag
+from llmpt.core.errors import ContentMismatch, LlmptError
+from llmpt.swarm import Engine
 
 log = logging.getLogger("llmpt.agent")
 
-CONNECT_TIMEOUT_S = 3.0
-LOOK_AGAIN_S = 1.5
-PROGRESS_INTERVAL_S = 0.1
 BAD_BLOB_S = 600.0
-
-Emit = Callable[[Message], None]
-Cancelled = Callable[[], bool]
-
-
-class Refused(LlmptError):
-    """Nothing was transferred: the ordinary path."""
-
-
-class Failed(LlmptError):
-    """Something was transferred, and the file is not whole: fall back."""
-
-
-class _Transfer:
-    """One blob on its way, led by one request and followed by any number."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.ended = threading.Event()
-        self.error: LlmptError | None = None
-        self.progress: Message | None = None
-        self.followers = 0
 
 
 class Transfers:
     """Owns the transfers of this machine. `fetch` is called by one thread per request."""
 
-    def __init__(self, engine: Engine, directory: Directory, seeds: Seeds, *, stall_timeout_s: float) -> None:
-        self._engine, self._directory, self._seeds = engine, directory, seeds
+    def __init__(self, engine: Engine, directory: Directory, seeds: Seeds, partials: Partials, *, stall_timeout_s: float) -> None:
+        self._engine, self._directory, self._seeds, self._partials = engine, directory, seeds, partials
         self._stall_timeout_s = stall_timeout_s
         self._lock = threading.Lock()
-        self._running: dict[Etag, _Transfer] = {}
+        self._running: dict[Etag, Transfer] = {}
         self._bad: dict[Etag, float] = {}
         self.records: deque[Record] = deque(maxlen=1000)
 
@@ -79,7 +54,9 @@ class Transfers:
         except (LlmptError, OSError) as error:
             record.end("failed", str(error))
             log.warning("%s %s: %s", request.repo_id, request.filename, error)
-            return {"event": messages.FAILED, "reason": str(error)}
+            have = error.have if isinstance(error, Failed) else ()
+            return {"event": messages.FAILED, "reason": str(error), "have": [list(part) for part in have]}
+        self._partials.done(Path(request.path))
         record.end("done", "", moved=moved)
         log.info("%s %s: %d bytes from %d peers in %.2f s", request.repo_id, request.filename, record.bytes_from_lan,
                  len(record.bytes_by_peer), record.seconds)  # fmt: skip
@@ -95,25 +72,33 @@ class Transfers:
         etag = Etag(request.etag)
         path = Path(request.path)
         _check_same_file(request, path)
+        self._partials.asked(path, request.ino)
         here = self._seeds.find(etag)
         if here is not None and here.path != path:
             with here.path.open("rb", buffering=0) as source:
-                copy_blob(source, path, etag, request.size, on_copied=_reporter(emit, cancelled))
+                copy_blob(source, path, etag, request.size, on_copied=reporter(emit, cancelled))
             return False
+        if self._bad.get(etag, 0.0) > time.monotonic():
+            raise Refused("what the swarm has under this etag is not its content")
         with self._lock:
             transfer = self._running.get(etag)
-            leads = transfer is None
-            if transfer is None:
-                transfer = self._running[etag] = _Transfer(path)
-            else:
+            if transfer is not None:
                 transfer.followers += 1
-        if not leads:
-            self._follow(transfer, request, emit, cancelled)
-            return False
+            else:
+                leading = self._running[etag] = Transfer(
+                    request, self._engine, self._directory, self._seeds, stall_timeout_s=self._stall_timeout_s
+                )
+        if transfer is None:
+            return self._lead(leading, etag, record, emit, cancelled)
+        return self._follow(transfer, request, emit, cancelled)
+
+    def _lead(self, transfer: Transfer, etag: Etag, record: Record, emit: Emit, cancelled: Cancelled) -> bool:
         try:
-            return self._lead(transfer, request, record, emit, cancelled)
+            return transfer.run(record, emit, cancelled)
         except LlmptError as error:
             transfer.error = error
+            if isinstance(error, ContentMismatch):
+                self._bad[etag] = time.monotonic() + BAD_BLOB_S
             raise
         except OSError as error:
             transfer.error = Failed(str(error))
@@ -123,120 +108,28 @@ class Transfers:
                 self._running.pop(etag, None)
             transfer.ended.set()
 
-    def _follow(self, transfer: _Transfer, request: FetchRequest, emit: Emit, cancelled: Cancelled) -> None:
+    def _follow(self, transfer: Transfer, request: FetchRequest, emit: Emit, cancelled: Cancelled) -> bool:
         try:
             # Opened now: whatever the file is renamed to when it is whole, this stays the same file.
             with transfer.path.open("rb", buffering=0) as source:
+                leaders = os.fstat(source.fileno())
+                # The leader may have been killed, and be here again with the file that it left.
+                same_file = (leaders.st_dev, leaders.st_ino) == (request.dev, request.ino)
                 while not transfer.ended.wait(PROGRESS_INTERVAL_S):
                     if cancelled():
                         raise Failed("cancelled")
                     if transfer.progress is not None:
                         emit(transfer.progress)
                 if transfer.error is not None:
-                    raise transfer.error
-                report = _reporter(emit, cancelled)
+                    raise transfer.error if same_file or isinstance(transfer.error, Refused) else Failed(str(transfer.error))
+                if same_file:
+                    return transfer.moved
+                report = reporter(emit, cancelled)
                 copy_blob(source, Path(request.path), Etag(request.etag), request.size, on_copied=report)
+                return False
         finally:
             with self._lock:
                 transfer.followers -= 1
-
-    def _lead(self, transfer: _Transfer, request: FetchRequest, record: Record, emit: Emit, cancelled: Cancelled) -> bool:
-        etag = Etag(request.etag)
-        metainfo, peers, announce_url = self._look_up(etag, request.size)
-        on_disk = transfer.path.stat()
-        download = self._engine.download(
-            metainfo, transfer.path, peers=peers, announce_url=announce_url, resume=on_disk.st_blocks > 0
-        )
-        record.download = download
-        try:
-            self._await(download, peers, transfer, emit, cancelled)
-            self._engine.flush(etag)
-            keep_alive = _reporter(emit, lambda: cancelled() and not transfer.followers)
-            verify_file(transfer.path, etag, request.size, on_read=lambda: keep_alive(request.size))
-        except BaseException as error:
-            self._engine.withdraw(etag)
-            if isinstance(error, ContentMismatch):
-                self._bad[etag] = time.monotonic() + BAD_BLOB_S
-            raise
-        if cancelled():  # only followers waited for it: they copy it, and it stays for the next try
-            self._engine.withdraw(etag)
-            return False
-        return self._hand_over(metainfo, transfer, request)
-
-    def _look_up(self, etag: Etag, size: int) -> tuple[Metainfo, tuple[tuple[str, int], ...], str]:
-        if self._bad.get(etag, 0.0) > time.monotonic():
-            raise Refused("what the swarm has under this etag is not its content")
-        try:
-            found = self._directory.lookup(etag)
-        except TrackerError as error:
-            raise Refused(str(error)) from None
-        if found.metainfo is None:
-            raise Refused("not in the tracker's catalogue")
-        if found.metainfo.size != size:
-            raise Refused(f"the catalogue says {found.metainfo.size} bytes where the Hub says {size}")
-        peers = self._directory.alive(found.peers)
-        if not peers:
-            raise Refused("nobody seeds it" if not found.peers else "its peers did not answer a moment ago")
-        return found.metainfo, peers, found.announce_url
-
-    def _await(
-        self, download: Download, peers: tuple[tuple[str, int], ...], transfer: _Transfer, emit: Emit, cancelled: Cancelled
-    ) -> None:
-        """Wait until the blob is whole; raise `Refused` or `Failed` when it will not be."""
-        etag = download.metainfo.etag
-        started = last_byte = looked = last_sent = time.monotonic()
-        best = 0
-        met = False
-        while True:
-            download.wait(PROGRESS_INTERVAL_S)
-            now = time.monotonic()
-            if download.state == "failed":
-                raise Failed(download.reason)
-            if download.bytes_done > best or download.checking:
-                best, last_byte, looked = max(best, download.bytes_done), now, now
-            met = met or download.peers > 0
-            if best > 0:
-                transfer.progress = _progress(download)
-                if now - last_sent >= PROGRESS_INTERVAL_S or download.state == "finished":
-                    last_sent = now
-                    emit(transfer.progress)
-            if download.state == "finished":
-                return
-            if cancelled() and not transfer.followers:
-                raise Failed("cancelled")
-            if not met and not download.checking:
-                gone = download.lost_peers.issuperset(peers)
-                if gone or now - max(started, last_byte) > CONNECT_TIMEOUT_S:
-                    self._directory.bury(peers)
-                    raise Refused(f"none of its {len(peers)} peers answered" + ("" if gone else f" in {CONNECT_TIMEOUT_S:.0f} s"))
-            if now - last_byte > self._stall_timeout_s:
-                self._directory.bury(peers)
-                raise Failed(f"no byte for {self._stall_timeout_s:g} s, {best} of {download.metainfo.size} bytes had come")
-            if now - looked > LOOK_AGAIN_S:
-                looked = now
-                self._look_again(etag)
-
-    def _look_again(self, etag: Etag) -> None:
-        """Nothing comes: perhaps others have it by now."""
-        try:
-            self._engine.add_peers(etag, self._directory.alive(self._directory.lookup(etag).peers))
-        except TrackerError as error:
-            log.debug("%s: %s", etag, error)
-
-    def _hand_over(self, metainfo: Metainfo, transfer: _Transfer, request: FetchRequest) -> bool:
-        """Move the verified blob to its destination and go on seeding it there; False leaves the move to the hook."""
-        destination = Path(request.destination)
-        if not request.replace and not destination.exists():
-            try:
-                self._engine.move(metainfo.etag, destination)
-            except SwarmError as error:
-                log.info("%s: the hook moves it: %s", metainfo.etag, error)
-            else:
-                self._seeds.add(metainfo, destination, serving=True)
-                return True
-        self._engine.withdraw(metainfo.etag)
-        self._seeds.expect(metainfo, transfer.path)
-        return False
 
 
 def _check_same_file(request: FetchRequest, path: Path) -> None:
@@ -247,28 +140,3 @@ def _check_same_file(request: FetchRequest, path: Path) -> None:
         raise Refused(f"the agent cannot see {path}: {error.strerror}") from None
     if (found.st_dev, found.st_ino) != (request.dev, request.ino):
         raise Refused(f"{path} is another file where the agent runs; is this process in a container?")
-
-
-def _progress(download: Download) -> Message:
-    return {
-        "event": messages.PROGRESS,
-        "bytes": min(download.bytes_done, download.metainfo.size),
-        "rate_bytes_s": download.rate_bytes_s,
-        "peers": download.peers,
-    }
-
-
-def _reporter(emit: Emit, cancelled: Cancelled) -> Callable[[int], None]:
-    """Make a callback that tells the hook how far a copy or a check is, now and then, and stops it when nobody waits."""
-    last = 0.0
-
-    def report(bytes_done: int) -> None:
-        nonlocal last
-        if time.monotonic() - last < PROGRESS_INTERVAL_S:
-            return
-        last = time.monotonic()
-        if cancelled():
-            raise Failed("cancelled")
-        emit({"event": messages.PROGRESS, "bytes": bytes_done, "rate_bytes_s": 0, "peers": 0})
-
-    return report

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,31 @@ def test_each_answer_has_its_outcome(environ: dict[str, str], lines: list[dict[s
     with agent(environ, saying(*lines)) as asked:
         assert make_link(environ).fetch(REQUEST, on_progress=seen.append) == outcome
     assert asked == [REQUEST.message()] * (2 if "gone away" in outcome.reason else 1)  # its successor, if there is one
-    assert seen == [Progress(3, 2, 1)] * (PROGRESS in lines)
+    assert seen == [Progress(3, 2, 1)] * lines.count(PROGRESS) * len(asked)
+
+
+@pytest.mark.parametrize(
+    ("said", "have"),
+    [
+        ([[0, 4], [6, 10]], ((0, 4), (6, 10))),
+        ([], ()),
+        (None, ()),
+        ("0-4", ()),
+        ([[0, 4], [4, 10]], ()),  # they touch: no agent of ours says it so
+        ([[4, 0]], ()),
+        ([[6, 10], [0, 4]], ()),
+        ([[0, 11]], ()),
+        ([[-1, 4]], ()),
+        ([[0, 4.0]], ()),
+        ([[0, True]], ()),
+        ([[0]], ()),
+    ],
+)
+def test_what_is_on_disk_is_believed_only_where_it_makes_sense(
+    environ: dict[str, str], said: object, have: tuple[tuple[int, int], ...]
+) -> None:
+    with agent(environ, saying({"event": "failed", "reason": "gone", "have": said})):
+        assert make_link(environ).fetch(replace(REQUEST, size=10), on_progress=lambda _: None).have == have
 
 
 def test_a_silent_agent_is_given_up(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
