@@ -1,8 +1,9 @@
 """The hook's door: every start of this Python calls `start`, so it costs next to nothing and never raises.
 
-llmpt.pth does so up to Python 3.14; from 3.15 on llmpt.start does, which then takes the place of the line in llmpt.pth
-(PEP 829). Nothing is patched until the program itself imports `huggingface_hub.file_download`: a finder waits for that one
-name, lets the other finders find it, has the patch applied right after the module was executed, and leaves.
+llmpt.pth does so up to Python 3.14 (once, though a virtual environment's site reads it twice); from 3.15 on llmpt.start
+does, which then takes the place of the line in llmpt.pth (PEP 829). Nothing is patched until the program itself imports
+`huggingface_hub.file_download`: a finder waits for that one name, lets the other finders find it, has the patch applied
+right after the module was executed, and leaves.
 """
 
 import os
