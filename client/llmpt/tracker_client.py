@@ -20,6 +20,8 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -230,7 +232,7 @@ class TrackerClient:
     ) -> tuple[dict[str, Any], str]:
         """Make one request; return the JSON object and the address at which the tracker was reached."""
         deadline = time.monotonic() + (timeout_s or self._timeout_s)
-        headers = {"Accept": "application/json", "Connection": "close"}
+        headers = {"Accept": "application/json", "Connection": "close", "User-Agent": f"llmpt/{_version()}"}
         data = None
         if body is not None:
             data = json.dumps(body).encode()
@@ -305,6 +307,14 @@ def _read_torrent(entry: Mapping[str, Any]) -> Torrent:
         completed=int(entry["completed"]),
         appears_in=tuple(places),
     )
+
+
+@cache
+def _version() -> str:
+    try:
+        return version("llmpt")
+    except PackageNotFoundError:  # removed while we run
+        return "unknown"
 
 
 def _in_url(host: str) -> str:

@@ -19,6 +19,7 @@ import pytest
 
 from llmpt.core import bencode
 from llmpt.core.metainfo import Metainfo
+from llmpt.tracker_client import TrackerClient
 from tests.support.tracker import TrackerProcess
 from tests.support.waiting import eventually
 from tests.unit.tracker.bodies import big, manifest, packed, report, small, torrent
@@ -103,6 +104,15 @@ def test_a_seeders_heartbeat_is_on_the_page(tracker: TrackerProcess) -> None:
     assert (status, answer["announce_port"]) == (200, tracker.announce_port)
     with DIRECT.open(tracker.url, timeout=10) as page:
         assert b"cellar" in page.read()
+
+
+def test_a_machine_learns_whether_others_can_connect_to_it(tracker: TrackerProcess) -> None:
+    client = TrackerClient(tracker.url)
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        seen = [client.get("/api/v1/whoami", {"port": str(one.getsockname()[1])}) for one in (listening, closed)]
+    assert [one["reachable"] for one in seen] == [True, False]
+    assert (seen[0]["address"], seen[0]["protocol"]) == ("127.0.0.1", 1)
 
 
 def test_a_packed_upload_is_refused(tracker: TrackerProcess) -> None:

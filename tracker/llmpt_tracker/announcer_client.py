@@ -71,6 +71,9 @@ class Announcer(Protocol):
         """Return the swarms by truncated info-hash in hex, with up to `peers` peers each as `asker` may see them, and the
         boot id."""
 
+    def reach(self, address: str, port: int) -> bool | None:
+        """Try a port of whoever asks from `address`; None when nobody can say whether others can connect to it."""
+
     def heartbeat(self, seeder_id: str, *, key: str, report: Mapping[str, Any]) -> str:
         """Note that a seeder lives, and announces behind `key`; return the boot id."""
 
@@ -111,6 +114,10 @@ class AnnouncerClient:
             return {name: _swarm(entry) for name, entry in reply["swarms"].items()}, str(reply["boot_id"])
         except (AttributeError, KeyError, TypeError, ValueError):
             raise _senseless(reply) from None
+
+    def reach(self, address: str, port: int) -> bool | None:
+        found = self._ask({"op": "reach", "address": address, "port": port}).get("reachable")
+        return found if isinstance(found, bool) else None
 
     def heartbeat(self, seeder_id: str, *, key: str, report: Mapping[str, Any]) -> str:
         return str(self._ask({"op": "heartbeat", "seeder": seeder_id, "key": key, "report": report})["boot_id"])

@@ -15,7 +15,7 @@ from llmpt_tracker.clock import Clock, utc_now
 from llmpt_tracker.database import Database
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 from llmpt_tracker.state import State, attach
-from llmpt_tracker.views import access, catalog, errors, health, pages, publishing
+from llmpt_tracker.views import access, catalog, dist, errors, health, pages, publishing, versions
 
 
 def create_app(settings: TrackerSettings, clock: Clock, announcer: Announcer) -> Flask:
@@ -26,9 +26,11 @@ def create_app(settings: TrackerSettings, clock: Clock, announcer: Announcer) ->
     app.url_map.merge_slashes = False
     attach(app, State(settings, clock, Database(settings.database_location), announcer))
     app.before_request(access.guard)
+    app.before_request(versions.guard)
+    app.after_request(versions.label)
     errors.register(app)
-    for blueprint in (catalog.blueprint, publishing.blueprint, health.blueprint, pages.blueprint):
-        app.register_blueprint(blueprint)
+    for views in (catalog, publishing, versions, health, dist, pages):
+        app.register_blueprint(views.blueprint)
     return app
 
 

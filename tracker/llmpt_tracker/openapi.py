@@ -82,6 +82,16 @@ def _schemas() -> Schema:
             peers=_list(_ref("Peer")),
         ),
         "TorrentPage": _object(torrents=_list(_ref("Torrent")), next=_NEXT, boot_id=_BOOT_ID, announce_port=_count()),
+        "Whoami": _object(
+            address=_text("as this tracker sees you"),
+            reachable={
+                "type": ["boolean", "null"],
+                "description": "whether others can connect to that port of yours; null: no port, or nobody can say",
+            },
+            version=_text("of this tracker"),
+            protocol=_count("of this API"),
+            oldest_client=_text("the oldest llmpt that is served"),
+        ),
         "Peers": _object(peers=_list(_ref("Peer")), boot_id=_BOOT_ID),
         "Revision": _object(
             commit=_COMMIT,
@@ -138,8 +148,9 @@ def _schemas() -> Schema:
 def _answer(schema: str, description: str, *errors: int) -> Schema:
     texts = {400: "The request makes no sense", 401: "No token, or one that may not publish", 404: "Not published here"}
     texts |= {413: "The body is too large", 415: "A packed body", 422: "What it says cannot be; nothing was changed"}
+    texts |= {426: "A client of ours that is too old: update it"}
     texts |= {403: "An address outside LLMPT_PEER_CIDRS", 503: "The database or the announcer is away: try again"}
-    answers = {str(code): _body(_ref("Error"), texts[code]) for code in sorted((403, 503, *errors))}
+    answers = {str(code): _body(_ref("Error"), texts[code]) for code in sorted((403, 426, 503, *errors))}
     return {"200": _body(_ref(schema), description), **answers}
 
 
@@ -231,6 +242,13 @@ def _paths() -> Schema:
                 "requestBody": {"required": True, **_body(_ref("Report"), "How it is")},
                 "responses": _answer("Heartbeat", "Where to announce, and behind which key", 400, 401, 413, 415, 422),
                 **secured,
+            }
+        },
+        "/api/v1/whoami": {
+            "get": {
+                "summary": "Who is asking, and can others connect to it?",
+                "parameters": [_query("port", {"type": "integer", "minimum": 1, "maximum": 65535})],
+                "responses": _answer("Whoami", "How this tracker sees you", 400),
             }
         },
         "/api/v1/openapi.json": {

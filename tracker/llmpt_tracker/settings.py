@@ -35,6 +35,13 @@ def database(value: str) -> str | None:
     return value or None
 
 
+def folder(value: str) -> Path | None:
+    """Read a folder that exists; nothing means none."""
+    if value and not Path(value).expanduser().is_dir():
+        raise ValueError(f"{value} is no folder; `make dist` makes one")
+    return Path(value).expanduser() if value else None
+
+
 def _literal(item: str) -> object:
     try:
         return parse_address(item.strip("[]"))
@@ -61,6 +68,7 @@ class TrackerSettings:
     min_blob_bytes: int = setting(
         "LLMPT_MIN_BLOB_BYTES", core.size, "1M", "Files smaller than this have no swarm and come the ordinary way"
     )
+    dist: Path | None = setting("LLMPT_DIST", folder, "", "Folder of wheels that /dist/ hands out; empty: none")
     control_socket: Path | None = None  # of the announcer; given by the parent
 
     @classmethod

@@ -23,6 +23,7 @@ class FakeAnnouncer:
         self.live: dict[str, Swarm] = {}
         self.beats: dict[str, tuple[str, Mapping[str, Any]]] = {}
         self.askers: list[str] = []
+        self.reachable: dict[tuple[str, int], bool] = {}
 
     def status(self) -> AnnouncerStatus:
         self._answer()
@@ -38,6 +39,10 @@ class FakeAnnouncer:
         self.askers.append(asker)
         found = {name: self.live.get(name, Swarm()) for name in swarms}
         return {name: Swarm(one.seeders, one.leechers, one.completed, one.peers[:peers]) for name, one in found.items()}, "boot-1"
+
+    def reach(self, address: str, port: int) -> bool | None:
+        self._answer()
+        return self.reachable.get((address, port))
 
     def heartbeat(self, seeder_id: str, *, key: str, report: Mapping[str, Any]) -> str:
         self._answer()

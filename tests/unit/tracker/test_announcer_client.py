@@ -116,6 +116,21 @@ def test_swarms_are_parsed_and_the_request_is_as_agreed(client: AnnouncerClient,
     assert asked == [{"op": "swarms", "hashes": ["ab" * 20], "peers": 5, "asker": "10.0.0.1"}]
 
 
+@pytest.mark.parametrize("reachable", [True, False, None])
+def test_what_the_announcer_says_of_a_port_is_passed_on(
+    client: AnnouncerClient, responder: Responder, reachable: bool | None
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def reply(request: dict[str, Any]) -> bytes:
+        asked.append(request)
+        return json.dumps({"ok": True, "reachable": reachable}).encode() + b"\n"
+
+    responder.reply = reply
+    assert client.reach("10.0.0.5", 6882) is reachable
+    assert asked == [{"op": "reach", "address": "10.0.0.5", "port": 6882}]
+
+
 @pytest.mark.parametrize(
     "answer",
     [b"nonsense\n", b"[]\n", b"{}\n", b'{"ok":true}\n', b'{"ok":false,"error":"no"}\n', b'{"ok":true,"boot_id":1', None],

@@ -52,6 +52,8 @@ REQUESTS: list[tuple[str, str, Callable[[Api], TestResponse]]] = [
     ),
     ("/api/v1/seeders/{seeder_id}", "put", lambda api: api.beat(report())),
     ("/api/v1/seeders/{seeder_id}", "put", lambda api: api.beat({})),
+    ("/api/v1/whoami", "get", lambda api: api.get("/api/v1/whoami?port=6881")),
+    ("/api/v1/whoami", "get", lambda api: api.get("/api/v1/whoami", headers={"User-Agent": "llmpt/0.0.1"})),
     ("/api/v1/openapi.json", "get", lambda api: api.get("/api/v1/openapi.json")),
 ]
 

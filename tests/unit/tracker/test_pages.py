@@ -23,7 +23,7 @@ def page(api: Api, path: str = "/", host: str = "server:8000") -> str:
 
 def test_an_empty_tracker_says_what_to_do(api: Api) -> None:
     text = page(api)
-    assert "export LLMPT_TRACKER=http://server:8000" in text
+    assert "llmpt join http://server:8000" in text
     assert "No seeder has reported" in text
     assert "Nothing is published yet" in text
 

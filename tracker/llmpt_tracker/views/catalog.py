@@ -21,6 +21,7 @@ from llmpt_tracker.openapi import document
 from llmpt_tracker.rules import catalog, paging
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker, host_as_asked
+from llmpt_tracker.views.arguments import arguments
 
 blueprint = Blueprint("catalog", __name__, url_prefix="/api/v1")
 
@@ -40,7 +41,7 @@ class RepoIdConverter(BaseConverter):
 @blueprint.get("/torrents")
 def list_torrents() -> ResponseReturnValue:
     """Find torrents; an empty list when nothing matches."""
-    args = _arguments(*_FILTERS, "include", "limit", "cursor")
+    args = arguments(*_FILTERS, "include", "limit", "cursor")
     include = _include(args.get("include", ""), {"metainfo", "peers"})
     query = catalog.TorrentQuery(
         repo_type=args.get("repo_type"),
@@ -79,7 +80,7 @@ def list_torrents() -> ResponseReturnValue:
 @blueprint.get("/torrents/<info_hash>")
 def one_torrent(info_hash: str) -> ResponseReturnValue:
     """Return one torrent, by the 64 hex digits of its info-hash or the first 40."""
-    _arguments()
+    arguments()
     found = _find(info_hash)
     swarms, _ = _swarms([found.swarm], peers=0)
     return jsonify(_entry(found, swarms))
@@ -88,7 +89,7 @@ def one_torrent(info_hash: str) -> ResponseReturnValue:
 @blueprint.get("/torrents/<info_hash>.torrent")
 def torrent_file(info_hash: str) -> ResponseReturnValue:
     """Return the .torrent, with this tracker's announce URL under the name by which it was asked."""
-    _arguments()
+    arguments()
     found = _find(info_hash)
     with state().database.reading() as session:
         stored = catalog.metainfo(session, [found.key])[found.key]
@@ -102,7 +103,7 @@ def torrent_file(info_hash: str) -> ResponseReturnValue:
 @blueprint.get("/torrents/<info_hash>/peers")
 def torrent_peers(info_hash: str) -> ResponseReturnValue:
     """Return peers of a swarm as the asker may see them; no address: the one at which you reach this tracker."""
-    _arguments()
+    arguments()
     found = _find(info_hash)
     swarms, boot_id = _swarms([found.swarm], peers=PEERS_OF_ONE)
     return jsonify({"peers": _peers(swarms.get(found.swarm)), "boot_id": boot_id})
@@ -111,7 +112,7 @@ def torrent_peers(info_hash: str) -> ResponseReturnValue:
 @blueprint.get("/repos")
 def list_repos() -> ResponseReturnValue:
     """List the repos, the newest first, each with its newest revisions."""
-    args = _arguments("limit", "cursor")
+    args = arguments("limit", "cursor")
     limit, before = paging.read_limit(args.get("limit")), paging.read_cursor(args.get("cursor"))
     with state().database.reading() as session:
         page, last = catalog.list_repos(session, limit=limit, before=before)
@@ -125,7 +126,7 @@ def list_repos() -> ResponseReturnValue:
 @blueprint.get("/repos/<repo_type>/<repo_id:repo_id>/revisions/<path:revision>")
 def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
     """Return the manifest of a revision (a commit or the name of a ref): every file that is known of it."""
-    _arguments()
+    arguments()
     repo = _repo(repo_type, repo_id)
     with state().database.reading() as session:
         found = catalog.find_revision(session, repo, revision)
@@ -155,18 +156,6 @@ def with_announce(stored: bytes, announce: str) -> bytes:
     Stored metainfo begins with `info`, and `announce` sorts before it.
     """
     return b"d8:announce" + bencode.encode(announce) + stored[1:]
-
-
-def _arguments(*known: str) -> dict[str, str]:
-    """Return the query's parameters. Raises `Refused` (400) for one that is not known here, or stands twice."""
-    found: dict[str, str] = {}
-    for name, values in request.args.lists():
-        if name not in known:
-            raise Refused(400, "bad_request", f"{name!r:.80}: no parameter of this route ({', '.join(known) or 'it takes none'})")
-        if len(values) != 1:
-            raise Refused(400, "bad_request", f"{name}: given more than once")
-        found[name] = values[0]
-    return found
 
 
 def _include(text: str, known: Collection[str]) -> frozenset[str]:

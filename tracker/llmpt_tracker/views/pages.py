@@ -13,10 +13,10 @@ from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.announcer_client import Swarm
 from llmpt_tracker.errors import AnnouncerUnavailable, Refused
-from llmpt_tracker.rules import catalog, paging
+from llmpt_tracker.rules import catalog, dist, paging
 from llmpt_tracker.state import state
 from llmpt_tracker.version import VERSION
-from llmpt_tracker.views.access import base_url
+from llmpt_tracker.views.access import base_url, host_as_asked
 
 blueprint = Blueprint("pages", __name__)
 
@@ -45,6 +45,8 @@ def overview() -> ResponseReturnValue:
         live=live,
         live_s=SEEDER_LIVE_S,
         url=base_url(request),
+        host=host_as_asked(request)[0],
+        client=dist.client(state().settings.dist),
     )
 
 
