@@ -1,0 +1,71 @@
+"""What the forge runs is what the project says it supports; it cannot be run here, so it is read."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.machine import quiet_environment
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+WORKFLOW: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8"))
+JOBS: dict[str, Any] = WORKFLOW["jobs"]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def pythons(job: str) -> list[str]:
+    found: list[str] = JOBS[job]["strategy"]["matrix"]["python"]
+    return found
+
+
+def classified() -> list[str]:
+    return [found[1] for text in PROJECT["classifiers"] if (found := re.fullmatch(r".* :: Python :: (3\.\d+)", text))]
+
+
+def test_every_python_that_the_project_names_is_tested_and_no_other() -> None:
+    assert pythons("test") + pythons("hook") == classified()
+    assert PROJECT["requires-python"] == f">={classified()[0]}"
+
+
+def test_all_of_it_is_tested_on_the_pythons_that_libtorrent_has_wheels_for_and_the_hook_on_the_others() -> None:
+    (libtorrent,) = (text for text in PROJECT["dependencies"] if text.startswith("libtorrent"))
+    bound = re.search(r"python_version < '3\.(\d+)'", libtorrent)
+    assert bound
+    assert {int(version.partition(".")[2]) < int(bound[1]) for version in pythons("test")} == {True}
+    assert {int(version.partition(".")[2]) < int(bound[1]) for version in pythons("hook")} == {False}
+
+
+def test_linux_and_macos_are_tested() -> None:
+    for job in ("test", "hook"):
+        assert JOBS[job]["strategy"]["matrix"]["os"] == ["ubuntu-latest", "macos-latest"]
+        assert JOBS[job]["runs-on"] == "${{ matrix.os }}"
+
+
+def test_the_forge_runs_what_a_developer_runs_and_gives_up_in_time() -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    ran: dict[str, list[str]] = {}
+    for name, job in JOBS.items():
+        assert job["timeout-minutes"] <= 40, name
+        lines = [step["run"] for step in job["steps"] if "run" in step]
+        ran[name] = [word for line in lines for word in line.split()[1:] if "=" not in word]
+        assert all(line.startswith("make PYTHON=python ") for line in lines), name
+        assert set(ran[name]) <= targets
+    assert ran == {"test": ["check", "test"], "hook": ["hook"], "matrix": ["matrix"]}
+
+
+def test_the_tests_against_the_real_hub_are_skipped_with_a_sentence_unless_they_are_asked_for() -> None:
+    command = [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", "tests/live"]
+    ran = subprocess.run(command, cwd=ROOT, env=quiet_environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stdout
+    assert "6 skipped" in ran.stdout
+    assert "downloads from the real Hub, so only when asked to: LLMPT_LIVE=1 make live" in ran.stdout
