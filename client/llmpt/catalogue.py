@@ -104,10 +104,10 @@ class Catalogue:
             raise TrackerUnavailable(f"{self._client.url} did not answer as an llmpt tracker does")
         return str(answer["version"])
 
-    def whoami(self, port: int) -> WhoAmI | None:
+    def whoami(self, port: int | None = None) -> WhoAmI | None:
         """Ask how the tracker sees this machine and its peer port; None when it is too old to tell."""
         try:
-            answer = self._client.get("/api/v1/whoami", {"port": str(port)})
+            answer = self._client.get("/api/v1/whoami", {"port": str(port)} if port else {})
         except TrackerRefused as error:
             if error.status == 404:
                 return None

@@ -12,6 +12,7 @@ import click
 
 from llmpt.cli.agent import agent
 from llmpt.cli.config import config
+from llmpt.cli.doctor import doctor
 from llmpt.cli.download import download
 from llmpt.cli.join import join, leave
 from llmpt.cli.ls import ls
@@ -29,7 +30,7 @@ def group() -> None:
     """Hugging Face models and datasets from your LAN's own swarm."""
 
 
-for command in (status, download, ls, seed, unseed, join, leave, config, run, agent, serve):
+for command in (status, download, ls, seed, unseed, join, leave, doctor, config, run, agent, serve):
     group.add_command(command)
 
 

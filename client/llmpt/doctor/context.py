@@ -1,0 +1,105 @@
+"""What the checks look at. What costs time (the agent, the tracker) is asked once, when the first check wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from llmpt.agent import messages
+from llmpt.agent.link import Link
+from llmpt.agent.messages import Message
+from llmpt.catalogue import Catalogue, WhoAmI
+from llmpt.core.errors import AgentUnavailable, SettingError, TrackerError
+from llmpt.core.settings import hub_cache
+from llmpt.core.settings import path as expanded
+from llmpt.doctor.probe import Probe
+from llmpt.settings import ClientSettings
+from llmpt.tracker_client import TrackerClient
+
+NOBODY = "no agent is running"
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """The agent's `status`, or the `reason` why there is none.
+
+    `started`: by us, just now; `died`: an earlier one left its socket; `failed`: there should be one that answers.
+    """
+
+    status: Message | None
+    reason: str = ""
+    started: bool = False
+    died: bool = False
+    failed: bool = False
+
+
+class Context:
+    """One machine and user, as their environment `environ` and the kernel's `proc` describe them."""
+
+    def __init__(self, environ: Mapping[str, str], *, proc: Path = Path("/proc")) -> None:
+        self.environ = environ
+        self.proc = proc
+
+    @cached_property
+    def setting_error(self) -> SettingError | None:
+        """What is wrong with the settings; None: nothing."""
+        try:
+            ClientSettings.read(self.environ)
+        except SettingError as error:
+            return error
+        return None
+
+    @cached_property
+    def settings(self) -> ClientSettings:
+        """The settings; when they cannot be used the defaults, so that the other checks can go on."""
+        return ClientSettings.read(self.environ if self.setting_error is None else {"XDG_CONFIG_HOME": "/nonexistent"})
+
+    @cached_property
+    def client(self) -> TrackerClient | None:
+        return None if self.settings.tracker is None else TrackerClient(self.settings.tracker)
+
+    @cached_property
+    def probe(self) -> Probe | None:
+        """How the tracker answered; None when none is set."""
+        return None if self.client is None else Probe.of(self.client.url)
+
+    @cached_property
+    def whoami(self) -> WhoAmI | None:
+        """How the tracker sees us and our agent's port; None when it cannot be asked."""
+        if self.client is None or self.probe is None or not self.probe.well:
+            return None
+        try:
+            return Catalogue(self.client).whoami(int(self.agent["port"]) if self.agent else None)
+        except (TrackerError, KeyError, ValueError):
+            return None
+
+    @cached_property
+    def link(self) -> Link:
+        return Link(self.settings, environ=self.environ)
+
+    @cached_property
+    def life(self) -> Life:
+        """The agent; when none runs and the tracker is well one is started, as the first download would."""
+        try:
+            return Life(self.link.ask({"op": messages.STATUS}))
+        except AgentUnavailable as error:
+            found = str(error)
+        try:
+            died = found == NOBODY and messages.socket_path(self.environ).exists()
+            if found == NOBODY and self.probe is not None and self.probe.well:
+                return Life(self.link.ask({"op": messages.STATUS}, start=True), started=True, died=died)
+        except AgentUnavailable as error:
+            return Life(None, str(error), failed=True)
+        return Life(None, found, died=died, failed=found != NOBODY)
+
+    @property
+    def agent(self) -> Message | None:
+        """What the agent says of itself; None when none answers."""
+        return self.life.status
+
+    @property
+    def cache(self) -> Path:
+        """The Hub cache, as huggingface_hub finds it."""
+        return expanded(hub_cache(self.environ))

@@ -1,0 +1,75 @@
+"""One look at a tracker, step by step: its name, the connection, the answer, what the answer is."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import json
+import socket
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+TIMEOUT_S = 2.0
+NAME, CONNECTION, ANSWER, KIND, HEALTH, WELL = "name", "connection", "answer", "kind", "health", "well"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How far it got (`step`: the one that failed, or `well`), and what was learned on the way.
+
+    `ahead_s`: by how many seconds the tracker's clock is ahead of ours; None when it did not say.
+    """
+
+    step: str
+    reason: str = ""
+    address: str = ""
+    version: str = ""
+    ahead_s: float | None = None
+
+    @property
+    def well(self) -> bool:
+        return self.step == WELL
+
+    @classmethod
+    def of(cls, url: str) -> Probe:
+        """Ask the tracker at `url` for its health; never raises for what a network does."""
+        parts = urlsplit(url)
+        host = str(parts.hostname)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            return cls(NAME, str(error.strerror or error))
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(host, port, timeout=TIMEOUT_S)
+        address = ""
+        try:
+            connection.connect()
+            address = str(connection.sock.getpeername()[0])
+            connection.request("GET", f"{parts.path.rstrip('/')}/healthz", headers={"Connection": "close"})
+            response = connection.getresponse()
+            body = response.read(65536)
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(error) or type(error).__name__
+            return cls(ANSWER if address else CONNECTION, reason, address)
+        finally:
+            connection.close()
+        return cls._read(address, response.status, _ahead(response.headers.get("Date")), body)
+
+    @classmethod
+    def _read(cls, address: str, status: int, ahead_s: float | None, body: bytes) -> Probe:
+        try:
+            answer = json.loads(body)
+            if status == 200 and answer["status"] == "ok" and isinstance(answer["version"], str):
+                return cls(WELL, "", address, answer["version"], ahead_s)
+            return cls(HEALTH, str(answer["error"]["message"]), address, "", ahead_s)
+        except (ValueError, KeyError, TypeError):
+            return cls(KIND, f"status {status}, and not the answer of an llmpt tracker", address, "", ahead_s)
+
+
+def _ahead(date: str | None) -> float | None:
+    try:
+        return None if date is None else email.utils.parsedate_to_datetime(date).timestamp() - time.time()
+    except ValueError:
+        return None

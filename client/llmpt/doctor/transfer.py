@@ -1,0 +1,75 @@
+"""The check of everything together: a small blob of the catalogue, fetched by the agent into a file that is then removed."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from pathlib import Path
+
+from rich.filesize import decimal
+
+from llmpt.agent.messages import FetchRequest
+from llmpt.core.errors import TrackerError
+from llmpt.doctor.context import Context
+from llmpt.doctor.finding import Finding, fail, ok, skip
+from llmpt.tracker_client import Torrent
+
+LOOKED_AT = 400  # torrents of the catalogue, among which the smallest is taken
+MAX_BYTES = 256 << 20
+
+
+def test_transfer(context: Context) -> Finding:
+    """Fetch the smallest blob that somebody else seeds; nothing of it stays."""
+    if context.client is None or context.probe is None or not context.probe.well:
+        return skip("the tracker does not answer")
+    if context.agent is None:
+        return skip("no agent can be talked to")
+    here = {row["etag"] for row in context.agent["seeding"]}
+    try:
+        listed = list(itertools.islice(context.client.torrents({"limit": "200"}), LOOKED_AT))
+    except TrackerError as error:
+        return fail(str(error), "look at the server's log")
+    seeded = [one for one in listed if one.seeders > 0 and one.etag not in here]
+    if not listed:
+        return skip("the catalogue is empty")
+    if not seeded:
+        return skip("nobody else seeds anything now")
+    smallest = min(seeded, key=lambda one: one.size)
+    if smallest.size > MAX_BYTES:
+        return skip(f"the smallest file of the catalogue has {decimal(smallest.size)}")
+    folder = Path(tempfile.mkdtemp(prefix="llmpt-doctor-"))
+    try:
+        return _fetch(context, smallest, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fetch(context: Context, torrent: Torrent, folder: Path) -> Finding:
+    file = folder / "blob"
+    file.touch()
+    found = file.stat()
+    place = torrent.appears_in[0] if torrent.appears_in else None
+    request = FetchRequest(
+        tracker=str(context.settings.tracker),
+        etag=torrent.etag,
+        size=torrent.size,
+        repo_type=place.repo_type if place else "model",
+        repo_id=place.repo_id if place else "llmpt/doctor",
+        revision=place.commit if place else "",
+        filename=place.path if place else torrent.etag,
+        path=str(file),
+        dev=found.st_dev,
+        ino=found.st_ino,
+        destination=str(file),
+        replace=True,  # so that the agent leaves the file where it is, and seeds nothing that is about to go
+    )
+    outcome = context.link.fetch(request, on_progress=lambda _progress: None)
+    what = f"{decimal(torrent.size)} of {request.repo_id}"
+    if not outcome.verified:
+        return fail(
+            f"{what} did not come: {outcome.reason}",
+            'look for this reason in the README, under "When it does not work"; the agent\'s log says more',
+        )
+    whence = f"{outcome.peers} machine{'s' * (outcome.peers > 1)}" if outcome.peers else "the LAN"
+    return ok(f"{what} came from {whence}, verified and removed again")
