@@ -1,0 +1,284 @@
+"""The agent's transfers, held against real sessions on loopback: shared, cancelled, resumed, given up, verified on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmpt.agent.directory import Peer
+from llmpt.agent.messages import FetchRequest, Message
+from llmpt.agent.partials import Partials
+from llmpt.agent.seeds import Seeds
+from llmpt.agent.transfers import Transfers
+from llmpt.core.blob import Etag
+from llmpt.core.metainfo import Metainfo
+from llmpt.core.networks import CidrSet
+from llmpt.core.rates import RateLimit
+from llmpt.inventory import Inventory
+from llmpt.swarm import Engine, EngineSettings, SeededBlob, free_port
+from llmpt.torrent_creator import create_torrent
+from tests.support.waiting import eventually
+
+MIB = 1 << 20
+LOOPBACK = CidrSet.parse("127.0.0.0/8")
+
+
+@contextmanager
+def engine(limit: str = "0", *, downloads: bool = True, shares: bool = True) -> Iterator[Engine]:
+    limits = RateLimit.parse(limit)
+    settings = EngineSettings(("127.0.0.1",), free_port(0), LOOPBACK, upload_limit=limits, downloads=downloads, shares=shares)
+    with Engine(settings) as running:
+        yield running
+
+
+@dataclass
+class Catalogue:
+    """Stands in for the tracker: one blob, and who has it."""
+
+    metainfo: Metainfo
+    peers: tuple[Peer, ...] = ()
+    announce_url: str = ""
+    buried: list[Peer] = field(default_factory=list)
+
+    def lookup(self, etag: Etag) -> Any:
+        assert etag == self.metainfo.etag
+        return self
+
+    def alive(self, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
+        return peers
+
+    def bury(self, peers: tuple[Peer, ...]) -> None:
+        self.buried += peers
+
+
+class Blob:
+    """8 MiB in a folder of its own, and what is needed to have it seeded and fetched."""
+
+    def __init__(self, folder: Path, size: int = 8 * MIB) -> None:
+        self.content = os.urandom(size)
+        self.path = folder / hashlib.sha256(self.content).hexdigest()
+        self.path.write_bytes(self.content)
+        self.metainfo = create_torrent(self.path)
+        self.catalogue = Catalogue(self.metainfo)
+
+    def seeded_by(self, engine: Engine) -> None:
+        engine.seed(SeededBlob(self.metainfo.etag, self.metainfo.size, self.metainfo.root, self.path))
+        self.catalogue.peers = (("127.0.0.1", engine.port),)
+
+
+class Call:
+    """A hook that asks for a blob, in a thread; `hang_up` is its end."""
+
+    def __init__(self, transfers: Transfers, blob: Blob, path: Path, *, replace: bool = False) -> None:
+        self.path, self.destination = path, path.with_name(f"final-{path.name}")
+        path.touch()
+        found = path.stat()
+        self.request = FetchRequest(
+            "http://t", str(blob.metainfo.etag), blob.metainfo.size, "model", "org/m", "main", "f", str(path), found.st_dev,
+            found.st_ino, str(self.destination), replace,
+        )  # fmt: skip
+        self.answer: Message = {}
+        self.heard: list[Message] = []
+        self._hung_up = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(transfers,), daemon=True)
+        self._thread.start()
+
+    def _run(self, transfers: Transfers) -> None:
+        self.answer = transfers.fetch(self.request, self.heard.append, self._hung_up.is_set)
+
+    def hang_up(self) -> None:
+        self._hung_up.set()
+
+    def bytes_shown(self) -> int:
+        return max((message["bytes"] for message in list(self.heard)), default=0)
+
+    def end(self) -> Message:
+        self._thread.join(60)
+        assert not self._thread.is_alive(), self.heard[-1:]
+        return self.answer
+
+
+@pytest.fixture
+def blob(tmp_path: Path) -> Blob:
+    (tmp_path / "server").mkdir()
+    return Blob(tmp_path / "server")
+
+
+@pytest.fixture
+def slow(blob: Blob) -> Iterator[Engine]:
+    """A seeder that needs some time for the blob."""
+    with engine("5M", downloads=False) as running:
+        blob.seeded_by(running)
+        yield running
+
+
+@contextmanager
+def agent(folder: Path, blob: Blob, **settings: Any) -> Iterator[Transfers]:
+    with engine(**settings) as running, Inventory(folder / "agent.db") as inventory:
+        seeds = Seeds(running, inventory)
+        catalogue: Any = blob.catalogue
+        yield Transfers(running, catalogue, seeds, Partials(inventory), stall_timeout_s=1.5)
+
+
+@pytest.fixture
+def transfers(tmp_path: Path, blob: Blob) -> Iterator[Transfers]:
+    with agent(tmp_path, blob) as running:
+        yield running
+
+
+def name(number: int) -> str:
+    return f"{'a' * 64}.0000000{number}.incomplete"
+
+
+def test_several_that_want_one_blob_share_one_transfer(transfers: Transfers, slow: Engine, blob: Blob, tmp_path: Path) -> None:
+    calls = [Call(transfers, blob, tmp_path / name(number)) for number in range(4)]
+    answers = [call.end() for call in calls]
+    assert [answer["event"] for answer in answers] == ["done"] * 4
+    assert sorted(answer["moved"] for answer in answers) == [False, False, False, True]
+    for call, answer in zip(calls, answers, strict=True):
+        file = call.destination if answer["moved"] else call.path
+        assert file.read_bytes() == blob.content
+        assert file.stat().st_nlink == 1
+    eventually(lambda: slow.totals().uploaded_bytes == len(blob.content), what="one copy to have left the seeder")
+
+
+def test_a_leader_that_hangs_up_leaves_its_follower_the_blob(
+    transfers: Transfers, slow: Engine, blob: Blob, tmp_path: Path
+) -> None:
+    leader = Call(transfers, blob, tmp_path / name(1))
+    eventually(lambda: leader.bytes_shown() > MIB, what="bytes to flow")
+    follower = Call(transfers, blob, tmp_path / name(2))
+    eventually(lambda: follower.heard, what="the follower to follow")
+    leader.hang_up()
+    assert follower.end()["event"] == "done"
+    assert follower.path.read_bytes() == blob.content
+    assert leader.end()["moved"] is False
+    assert leader.path.read_bytes() == blob.content, "it stays for the next try"
+    eventually(lambda: slow.totals().uploaded_bytes == len(blob.content), what="one copy to have left the seeder")
+
+
+def test_a_follower_that_hangs_up_leaves_the_others(transfers: Transfers, slow: Engine, blob: Blob, tmp_path: Path) -> None:
+    leader = Call(transfers, blob, tmp_path / name(1))
+    eventually(lambda: leader.bytes_shown() > MIB, what="bytes to flow")
+    follower = Call(transfers, blob, tmp_path / name(2))
+    eventually(lambda: follower.heard, what="the follower to follow")
+    follower.hang_up()
+    assert follower.end() == {"event": "failed", "reason": "cancelled", "have": []}
+    assert leader.end()["event"] == "done"
+    assert leader.destination.read_bytes() == blob.content
+
+
+def test_when_all_have_hung_up_the_transfer_ends(transfers: Transfers, slow: Engine, blob: Blob, tmp_path: Path) -> None:
+    calls = [Call(transfers, blob, tmp_path / name(number)) for number in (1, 2)]
+    eventually(lambda: all(call.bytes_shown() for call in calls), what="bytes to flow")
+    for call in calls:
+        call.hang_up()
+    assert {call.end()["event"] for call in calls} == {"failed"}
+    before = slow.totals().uploaded_bytes
+    assert before < len(blob.content)
+
+
+def test_a_killed_leader_that_comes_back_while_others_wait_keeps_its_file(
+    transfers: Transfers, slow: Engine, blob: Blob, tmp_path: Path
+) -> None:
+    leader = Call(transfers, blob, tmp_path / name(1))
+    eventually(lambda: leader.bytes_shown() > MIB, what="bytes to flow")
+    follower = Call(transfers, blob, tmp_path / name(2))
+    eventually(lambda: follower.heard, what="the follower to follow")
+    leader.hang_up()
+    again = Call(transfers, blob, tmp_path / name(1))
+    assert [call.end()["event"] for call in (follower, again)] == ["done", "done"]
+    assert again.path.read_bytes() == follower.path.read_bytes() == blob.content
+    eventually(lambda: slow.totals().uploaded_bytes == len(blob.content), what="one copy to have left the seeder")
+
+
+def test_when_the_only_peer_dies_what_has_come_can_be_used(transfers: Transfers, blob: Blob, tmp_path: Path) -> None:
+    with engine("5M", downloads=False) as dying:
+        blob.seeded_by(dying)
+        call = Call(transfers, blob, tmp_path / name(1))
+        eventually(lambda: call.bytes_shown() > 3 * MIB, what="a third of the blob")
+    answer = call.end()
+    assert answer["event"] == "failed"
+    assert "no byte for 1.5 s" in answer["reason"]
+    partial = call.path.read_bytes()
+    assert sum(stop - start for start, stop in answer["have"]) >= 2 * MIB
+    assert all(partial[start:stop] == blob.content[start:stop] for start, stop in answer["have"])
+
+
+def test_what_an_earlier_try_left_is_used_though_nobody_seeds_now(transfers: Transfers, blob: Blob, tmp_path: Path) -> None:
+    path = tmp_path / name(1)
+    path.write_bytes(blob.content[: 4 * MIB] + bytes(MIB) + blob.content[5 * MIB : 6 * MIB])
+    answer = Call(transfers, blob, path).end()
+    assert answer["event"] == "failed"
+    assert answer["have"] == [[0, 4 * MIB], [5 * MIB, 6 * MIB]]
+    nothing = Call(transfers, blob, tmp_path / name(2)).end()
+    assert nothing["event"] == "refused"
+
+
+def test_another_agent_and_another_seeder_go_on_where_the_first_were_killed(blob: Blob, slow: Engine, tmp_path: Path) -> None:
+    with agent(tmp_path, blob) as first:
+        call = Call(first, blob, tmp_path / name(1))
+        eventually(lambda: call.bytes_shown() > 4 * MIB, what="some of the blob")
+        call.hang_up()
+        had = sum(stop - start for start, stop in call.end()["have"])
+    slow.withdraw(blob.metainfo.etag)
+    with engine(downloads=False) as other, agent(tmp_path, blob) as second:
+        blob.seeded_by(other)
+        again = Call(second, blob, call.path)
+        assert again.end()["event"] == "done"
+        assert again.destination.read_bytes() == blob.content
+        assert again.destination.stat().st_ino == call.request.ino
+        (record,) = second.records
+        assert record.as_json()["resumed_bytes"] >= had
+        assert record.bytes_from_lan <= len(blob.content) - had
+        assert other.totals().uploaded_bytes <= len(blob.content) - had + 64 * blob.metainfo.piece_length
+
+
+def test_most_of_a_file_is_hashed_before_its_last_byte_comes(
+    transfers: Transfers, slow: Engine, blob: Blob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmpt.swarm.sampling.ALONE_S", 0.1)
+    assert Call(transfers, blob, tmp_path / name(1)).end()["event"] == "done"
+    (record,) = transfers.records
+    assert 0 <= record.tail_bytes < len(blob.content) // 2, "the whole, if it were read again"
+
+
+def test_a_torrent_whose_content_is_not_the_etags_is_refused_for_a_while(
+    transfers: Transfers, blob: Blob, tmp_path: Path
+) -> None:
+    other = Etag("b" * 64)
+    wrong = Metainfo(other, blob.metainfo.size, blob.metainfo.root, blob.metainfo.layer)
+    blob.metainfo = blob.catalogue.metainfo = wrong
+    with engine(downloads=False) as liar:
+        blob.seeded_by(liar)
+        answer = Call(transfers, blob, tmp_path / name(1)).end()
+        assert answer["event"] == "failed"
+        assert answer["have"] == []
+        assert "not that of etag" in answer["reason"]
+        again = Call(transfers, blob, tmp_path / name(2)).end()
+    assert (again["event"], again["reason"]) == ("refused", "what the swarm has under this etag is not its content")
+
+
+def test_a_machine_that_shares_nothing_downloads_and_gives_nothing_also_after_a_restart(blob: Blob, tmp_path: Path) -> None:
+    with engine(downloads=False) as seeder:
+        blob.seeded_by(seeder)
+        with agent(tmp_path, blob, shares=False) as selfish:
+            call = Call(selfish, blob, tmp_path / name(1))
+            assert call.end()["moved"] is True
+            assert call.destination.read_bytes() == blob.content
+            copy = Call(selfish, blob, tmp_path / name(2))
+            assert copy.end()["event"] == "done", "this machine's own programs get theirs"
+            assert copy.path.read_bytes() == blob.content
+    with engine(shares=False) as running, Inventory(tmp_path / "agent.db") as inventory:
+        seeds = Seeds(running, inventory)
+        seeds.restore()
+        assert [seed.etag for seed in seeds.all()] == [blob.metainfo.etag], "known, for copies on this machine"
+        assert not running.seeding()

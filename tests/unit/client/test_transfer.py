@@ -1,0 +1,158 @@
+"""When a transfer is given up and when not, against an engine that does as told."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmpt.agent import transfer as module
+from llmpt.agent.messages import FetchRequest, Message
+from llmpt.agent.record import Record
+from llmpt.agent.transfer import Failed, Refused, Transfer
+from llmpt.core.blob import Etag
+from llmpt.core.metainfo import Metainfo
+from llmpt.swarm import Download
+
+CONTENT = b"0123456789" * 20_000
+PEERS = (("127.0.0.1", 1),)
+
+
+class World:
+    """Engine, directory and seeds at once; `plot` says what becomes of the download."""
+
+    def __init__(self, path: Path, metainfo: Metainfo, plot: Callable[[Download], None]) -> None:
+        self.path, self.metainfo, self.plot = path, metainfo, plot
+        self.peers, self.announce_url = PEERS, ""
+        self.buried: list[Any] = []
+        self.expected: list[Path] = []
+        self.have: tuple[tuple[int, int], ...] = ()
+
+    def download(self, metainfo: Metainfo, path: Path, *, resume: bool, **_: Any) -> Download:
+        download = Download(metainfo, path)
+        download.checking = resume
+        threading.Thread(target=self.plot, args=(download,), daemon=True).start()
+        return download
+
+    def lookup(self, _etag: Etag) -> World:
+        return self
+
+    def alive(self, peers: Any) -> Any:
+        return peers
+
+    def bury(self, peers: Any) -> None:
+        self.buried += peers
+
+    def add_peers(self, *_: Any) -> None: ...
+
+    def flush(self, _etag: Etag) -> None: ...
+
+    def withdraw(self, _etag: Etag) -> None: ...
+
+    def give_up(self, _etag: Etag) -> tuple[tuple[int, int], ...]:
+        return self.have
+
+    def move(self, _etag: Etag, destination: Path) -> None:
+        self.path.rename(destination)
+
+    def add(self, *_: Any, **__: Any) -> None: ...
+
+    def expect(self, _metainfo: Metainfo, path: Path) -> None:
+        self.expected.append(path)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(module, "KEEP_ALIVE_S", 0.02)
+    monkeypatch.setattr(module, "PROGRESS_INTERVAL_S", 0.02)
+
+
+def make(tmp_path: Path, plot: Callable[[Download], None]) -> tuple[World, Callable[[], bool], list[Message]]:
+    path = tmp_path / f"{'a' * 64}.01234567.incomplete"
+    path.write_bytes(CONTENT)
+    found = path.stat()
+    etag = Etag(hashlib.sha256(CONTENT).hexdigest())
+    metainfo = Metainfo(etag, len(CONTENT), bytes(32), bytes(32 * 4))
+    world: Any = World(path, metainfo, plot)
+    request = FetchRequest(
+        "http://t", etag.value, len(CONTENT), "model", "org/m", "main", "f", str(path), found.st_dev, found.st_ino,
+        str(tmp_path / "final"), False,
+    )  # fmt: skip
+    transfer = Transfer(request, world, world, world, stall_timeout_s=0.2)
+    heard: list[Message] = []
+    return world, lambda: transfer.run(Record.begin(request), heard.append, lambda: False), heard
+
+
+def test_a_check_of_what_is_there_takes_its_time_and_the_hook_hears_of_it(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        threading.Event().wait(1.0)  # five times what trips the time-outs; this is the disk's speed, not a wait for something
+        download.checking = False
+        download.peers = 1
+        download.finish()
+
+    _, run, heard = make(tmp_path, plot)
+    assert run() is True
+    assert (tmp_path / "final").read_bytes() == CONTENT
+    assert len([message for message in heard if message["bytes"] == 0]) >= 5, "at work, and nothing to show yet"
+
+
+def test_peers_that_do_not_answer_are_refused_soon_and_left_alone(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        download.checking = False
+
+    world, run, _ = make(tmp_path, plot)
+    with pytest.raises(Refused, match="none of its 1 peers answered"):
+        run()
+    assert world.buried == list(PEERS)
+
+
+def test_what_is_on_disk_when_peers_do_not_answer_is_told_of(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        download.checking = False
+
+    world, run, _ = make(tmp_path, plot)
+    world.have = ((0, 65536),)
+    with pytest.raises(Failed, match="none of its 1 peers answered") as failure:
+        run()
+    assert failure.value.have == ((0, 65536),)
+    assert world.expected == [world.path], "the hook will say where the whole file lies"
+
+
+def test_a_transfer_that_progresses_is_never_given_up(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        download.checking = False
+        download.peers = 1
+        for _ in range(20):  # slowly: in all ten times the stall time-out
+            threading.Event().wait(0.1)
+            download.bytes_done += 1
+            download.touch()
+        download.finish()
+
+    _, run, _ = make(tmp_path, plot)
+    assert run() is True
+
+
+def test_one_without_a_byte_is(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        download.checking = False
+        download.peers, download.bytes_done = 1, 5
+        download.touch()
+
+    _, run, _ = make(tmp_path, plot)
+    with pytest.raises(Failed, match=r"no byte for 0.2 s, 5 of \d+ bytes had come"):
+        run()
+
+
+def test_a_disk_that_says_no_ends_it_at_once(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        download.checking = False
+        download.fail("the disk said no: No space left on device")
+
+    _, run, _ = make(tmp_path, plot)
+    with pytest.raises(Failed, match="No space left"):
+        run()
