@@ -60,6 +60,15 @@ def test_containers_made_anew_find_their_state_and_read_nothing_again(server: Se
     assert "hashing" not in server.compose("logs", "seeder")
 
 
+def test_an_operator_who_names_the_lan_need_not_name_the_containers(
+    docker_engine: Any, images: None, hub_cache: Path, dummy: Model
+) -> None:
+    server = Server(docker_engine, hub_cache, LLMPT_PEER_CIDRS="127.0.0.0/8,192.168.77.0/24")
+    with server.compose:
+        server.compose.up()
+        eventually(lambda: server.seeders_of(dummy), timeout_s=60, what="a seeder for the model")
+
+
 # What a container is told otherwise: by the image, by a mount, or by the published ports.
 FIXED = {"LLMPT_DATA", "LLMPT_BIND", "HF_HUB_CACHE", "LLMPT_TOKEN", "LLMPT_DATABASE_URL"}
 

@@ -10,6 +10,7 @@ import logging
 from flask import Flask
 
 from llmpt.core.errors import SettingError
+from llmpt.core.networks import HostNetwork
 from llmpt_tracker.announcer_client import Announcer, AnnouncerClient
 from llmpt_tracker.clock import Clock, utc_now
 from llmpt_tracker.database import Database
@@ -18,13 +19,13 @@ from llmpt_tracker.state import State, attach
 from llmpt_tracker.views import access, catalog, dist, errors, health, pages, publishing, versions
 
 
-def create_app(settings: TrackerSettings, clock: Clock, announcer: Announcer) -> Flask:
+def create_app(settings: TrackerSettings, clock: Clock, announcer: Announcer, network: HostNetwork | None = None) -> Flask:
     """Build the application over a migrated database."""
     app = Flask("llmpt_tracker")
     app.config.update(MAX_CONTENT_LENGTH=publishing.MAX_PUBLISH_BYTES, MAX_FORM_MEMORY_SIZE=0)
     app.url_map.converters["repo_id"] = catalog.RepoIdConverter
     app.url_map.merge_slashes = False
-    attach(app, State(settings, clock, Database(settings.database_location), announcer))
+    attach(app, State(settings, clock, Database(settings.database_location), announcer, network or HostNetwork()))
     app.before_request(access.guard)
     app.before_request(versions.guard)
     app.after_request(versions.label)
@@ -40,4 +41,4 @@ def wsgi() -> Flask:
     settings = TrackerSettings.read()
     if settings.control_socket is None:
         raise SettingError(f"{CONTROL_SOCKET} is not set: start the tracker with `llmpt-tracker serve`")
-    return create_app(settings, utc_now, AnnouncerClient(settings.control_socket))
+    return create_app(settings, utc_now, AnnouncerClient(settings.control_socket), HostNetwork.read())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flask import Flask, current_app
 
+from llmpt.core.networks import HostNetwork
 from llmpt_tracker.announcer_client import Announcer
 from llmpt_tracker.clock import Clock
 from llmpt_tracker.database import Database
@@ -16,12 +17,13 @@ _KEY = "llmpt"
 
 @dataclass(frozen=True)
 class State:
-    """The settings, the clock (aware, UTC), and the two things that hold data."""
+    """The settings, the clock (aware, UTC), the two things that hold data, and the networks that this host is on."""
 
     settings: TrackerSettings
     clock: Clock
     database: Database
     announcer: Announcer
+    network: HostNetwork
 
 
 def attach(app: Flask, state: State) -> None:

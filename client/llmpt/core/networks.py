@@ -84,6 +84,10 @@ class HostNetwork:
         inside = any((root / marker).exists() for marker in (".dockerenv", "run/.containerenv"))
         return cls(frozenset(gateways), CidrSet(tuple(on_link)), inside)
 
+    def is_neighbour(self, address: Address) -> bool:
+        """Say whether `address` is another container's on a network of ours, and not that of its gateway."""
+        return self.in_container and address in self.on_link and address not in self.gateways
+
 
 def _ipv4_routes(table: Path) -> Iterable[tuple[ipaddress.IPv4Address, ipaddress.IPv4Address, ipaddress.IPv4Address]]:
     """Yield (destination, mask, gateway) from the kernel's table, whose numbers are little-endian hex."""

@@ -94,6 +94,8 @@ def _pack(settings: EngineSettings, user_agent: str) -> dict[str, Any]:
         # A downloader keeps its peers until the owner has read who sent what; a seeder lets finished peers go.
         "close_redundant_connections": not settings.downloads,
         "inactivity_timeout": 60,
+        # The operator names the peers' networks; the tracker may be elsewhere, as the container beside a seeder is.
+        "apply_ip_filter_to_trackers": False,
         "min_announce_interval": 30,
         "max_concurrent_http_announces": 50,
         "stop_tracker_timeout": 2,

@@ -80,6 +80,15 @@ def test_a_container_knows_its_gateways_and_what_is_on_its_links(tmp_path: Path)
     assert str(network.on_link) == "172.17.0.0/16,fd00:1111::/64,fe80::/64"
 
 
+def test_a_neighbour_is_another_container_and_never_the_gateway(tmp_path: Path) -> None:
+    (tmp_path / ".dockerenv").touch()
+    network = HostNetwork.read(proc(tmp_path), root=tmp_path)
+    assert network.is_neighbour(parse_address("172.17.0.9"))
+    assert not network.is_neighbour(parse_address("172.17.0.1"))
+    assert not network.is_neighbour(parse_address("192.168.1.9"))
+    assert not HostNetwork(on_link=network.on_link).is_neighbour(parse_address("172.17.0.9"))
+
+
 def test_podman_is_a_container_too_and_a_plain_host_is_none(tmp_path: Path) -> None:
     assert not HostNetwork.read(proc(tmp_path), root=tmp_path).in_container
     (tmp_path / "run").mkdir()

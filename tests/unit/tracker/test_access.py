@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.core.networks import CidrSet, parse_address
+from llmpt.core.networks import CidrSet, HostNetwork, parse_address
 from llmpt_tracker.app import create_app
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.views.access import client_address
@@ -63,6 +63,24 @@ def test_the_health_check_of_this_host_is_answered_whatever_the_networks_are(mig
     assert app.test_client().get("/healthz").status_code == 200
     assert app.test_client().get("/").status_code == 403
     state_of(app).database.engine.dispose()
+
+
+def test_the_container_beside_ours_may_publish_without_being_named_but_not_look_around(
+    migrated: Path, tmp_path: Path, announcer: FakeAnnouncer
+) -> None:
+    shutil.copy(migrated, tmp_path / "tracker.db")
+    settings = TrackerSettings.read({"LLMPT_DATA": str(tmp_path), "LLMPT_PEER_CIDRS": "192.168.7.0/24"})
+    network = HostNetwork(frozenset({parse_address("172.18.0.1")}), CidrSet.parse("172.18.0.0/16"), in_container=True)
+    client = create_app(settings, lambda: NOW, announcer, network).test_client()
+
+    def status(path: str, method: str, address: str) -> int:
+        return client.open(path, method=method, environ_overrides={"REMOTE_ADDR": address}).status_code
+
+    assert status("/api/v1/publish", "POST", "172.18.0.3") == 401  # let in, and asked for its token
+    assert status("/api/v1/seeders/x", "PUT", "172.18.0.3") == 401
+    assert status("/api/v1/publish", "POST", "172.18.0.1") == 403  # the gateway may be anybody
+    assert status("/api/v1/torrents", "GET", "172.18.0.3") == 403
+    state_of(client.application).database.engine.dispose()
 
 
 def test_answers_carry_safe_headers(api: Api) -> None:

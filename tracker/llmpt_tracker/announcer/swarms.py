@@ -61,7 +61,8 @@ def announce(
 
     Raises `ClientError` when the asker or the torrent is none of ours.
     """
-    check_allowed(asker)
+    if not visibility.is_own_seeder(request.key, asker):
+        check_allowed(asker)
     info_hash = request.info_hash
     if info_hash not in store:
         raise ClientError("unregistered torrent")

@@ -80,6 +80,10 @@ class Visibility:
         """Say whether one of our seeders announces under `key`."""
         return self._seeders.knows(key)
 
+    def is_own_seeder(self, key: str, asker: Asker) -> bool:
+        """Say whether a seeder of ours announces from the container beside ours: LLMPT_PEER_CIDRS need not name that."""
+        return bool(key) and self.is_known_key(key) and self._host.is_neighbour(asker.address)
+
     def is_out(self, peer: Peer, now: float) -> bool:
         """Say whether a tagged peer is one of our seeders that has gone silent: nobody is told of it."""
         return bool(peer.tag) and not self._seeders.is_alive(peer.tag or "", now)
@@ -97,8 +101,8 @@ class Visibility:
 
     def _find_source(self, packed: bytes) -> Source:
         address = parse_address(socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed))
-        in_network = self._host.in_container and address in self._host.on_link and not self._is_gateway(address)
-        return Source(address, address.is_loopback, address.is_loopback or self._owns(address) or in_network)
+        is_near = address.is_loopback or self._owns(address) or self._host.is_neighbour(address)
+        return Source(address, address.is_loopback, is_near)
 
     def _are_neighbours(self, source: Source, asker: Asker) -> bool:
         """Say whether the asker reaches that address itself: on this very host, or on the same containers' network."""

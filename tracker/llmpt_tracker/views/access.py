@@ -42,9 +42,15 @@ def asker() -> Address:
 
 
 def guard() -> None:
-    """Refuse whoever asks from outside `LLMPT_PEER_CIDRS` (403); only the health check may always come from this host."""
+    """Refuse whoever asks from outside `LLMPT_PEER_CIDRS` (403).
+
+    But the health check may always come from this host, and a publisher (its token is checked next) from the container
+    beside ours: an operator who names the LAN need not know the addresses that the engine gave to the appliance.
+    """
     address = asker()
     if address in state().settings.peer_cidrs or (request.path == "/healthz" and address.is_loopback):
+        return
+    if request.blueprint == "publishing" and state().network.is_neighbour(address):
         return
     log.warning("refused %s: outside LLMPT_PEER_CIDRS", address)
     raise Refused(

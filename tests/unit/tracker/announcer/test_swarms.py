@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmpt_tracker.announcer.wire import ClientError, Event, ScrapeEntry
-from tests.unit.tracker.announcer.world import HASH, KEY, World
+from tests.unit.tracker.announcer.world import CONTAINER, GATEWAY, HASH, KEY, World
 
 
 def test_a_leecher_is_told_of_seeders_and_leechers_but_not_of_itself() -> None:
@@ -124,6 +124,16 @@ def test_a_torrent_that_is_not_listed_scrapes_as_zeros() -> None:
 def test_an_address_outside_the_lan_is_refused_by_the_name_of_the_setting() -> None:
     with pytest.raises(ClientError, match=r"8\.8\.8\.8 is outside LLMPT_PEER_CIDRS"):
         World().announce("8.8.8.8")
+
+
+def test_the_seeder_in_the_container_beside_ours_needs_no_place_in_the_networks_that_are_served() -> None:
+    world = World(host=CONTAINER, allowed="192.168.7.0/24")
+    world.heartbeat()
+    world.announce("172.18.0.3", left=0, key=KEY)
+    assert world.scrape().complete == 1
+    for source, key in (("172.18.0.3", ""), (GATEWAY, KEY), ("10.0.0.9", KEY)):
+        with pytest.raises(ClientError, match="outside LLMPT_PEER_CIDRS"):
+            world.announce(source, left=0, key=key)
 
 
 def test_an_unknown_key_is_refused() -> None:

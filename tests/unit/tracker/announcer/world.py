@@ -24,14 +24,21 @@ CONTAINER = HostNetwork(
 class World:
     """`announce("10.0.0.1")` and `peers(…)` as the tracker answers them at `now`."""
 
-    def __init__(self, *, host: HostNetwork | None = None, advertise: str | None = None, own: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        host: HostNetwork | None = None,
+        advertise: str | None = None,
+        own: tuple[str, ...] = (),
+        allowed: str = DEFAULT_PEER_CIDRS,
+    ) -> None:
         self.now = 1000.0
         self.probed: list[bytes] = []
         self.store: SwarmStore = MemoryStore()
         self.store.register([HASH])
         self.seeders = Seeders()
         self.visibility = Visibility(
-            allowed=CidrSet.parse(DEFAULT_PEER_CIDRS),
+            allowed=CidrSet.parse(allowed),
             seeders=self.seeders,
             host=host,
             advertise=ipaddress.ip_address(advertise) if advertise else None,
