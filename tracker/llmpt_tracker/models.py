@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, ForeignKey, Index, Integer, LargeBinary, MetaData, String, TypeDecorator
+from sqlalchemy import BigInteger, Dialect, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, TypeDecorator
 from sqlalchemy import DateTime as SqlDateTime
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -136,3 +136,15 @@ class File(Base):
     etag: Mapped[str] = mapped_column(String(64))
     lfs: Mapped[bool]
     blob_id: Mapped[int | None] = mapped_column(ForeignKey(Blob.id, ondelete="SET NULL"))
+
+
+class Path(Base):
+    """A path that a repo has in any of its revisions, with the words by which it is found (rules/search.py)."""
+
+    __tablename__ = "paths"
+    __table_args__ = (Index(None, "repo_id", "path", unique=True),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    repo_id: Mapped[int] = mapped_column(ForeignKey(Repo.id, ondelete="CASCADE"))
+    path: Mapped[str] = mapped_column(String(2048))
+    words: Mapped[str] = mapped_column(Text)

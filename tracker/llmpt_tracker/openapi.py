@@ -168,6 +168,7 @@ def _path(name: str, schema: Schema) -> Schema:
 
 def _paths() -> Schema:
     paging = [_query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}), _query("cursor", _text())]
+    words = _query("q", _text("words that the repo's name or the file's path has, all of them; the beginnings will do"))
     by_hash = [_path("info_hash", _HASH)]
     torrent_file = _answer("Error", "", 400, 404)
     torrent_file["200"] = {
@@ -186,7 +187,7 @@ def _paths() -> Schema:
         },
         "/api/v1/torrents": {
             "get": {
-                "summary": "Find torrents by exact filters",
+                "summary": "Find torrents by exact filters and by words",
                 "parameters": [
                     _query("repo_type", _REPO_TYPE),
                     _query("repo_id", _REPO_ID),
@@ -194,6 +195,7 @@ def _paths() -> Schema:
                     _query("path", _text()),
                     _query("etag", _ETAG),
                     _query("info_hash", _HASH),
+                    words,
                     _query("include", _text("metainfo, peers: separated by commas")),
                     *paging,
                 ],
@@ -220,7 +222,7 @@ def _paths() -> Schema:
         "/api/v1/repos": {
             "get": {
                 "summary": "Repos, each with its newest revisions",
-                "parameters": paging,
+                "parameters": [words, *paging],
                 "responses": _answer("RepoPage", "A page; the newest first", 400),
             }
         },

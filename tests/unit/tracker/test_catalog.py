@@ -116,7 +116,11 @@ def test_pages_hold_everything_once(catalogue: Api) -> None:
         "repo_type=models",
         "surprise=1",
         "limit=1&limit=2",
-        "q=llama",
+        "q=",
+        "q=%20-/%22",
+        "q=a&q=b",
+        "q=" + "+".join(f"word{n}" for n in range(17)),
+        "q=" + 301 * "a",
     ],
 )
 def test_a_query_that_makes_no_sense_is_a_bad_request(catalogue: Api, query: str) -> None:

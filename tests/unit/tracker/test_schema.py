@@ -32,15 +32,21 @@ def migrate(file: Path) -> str | None:
         return schema.migrate(database, backups=file.parent / "backups", now=NOW)
 
 
+def is_ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Leave out SQLite's index of words, which is no model's: it is several tables that begin alike."""
+    return kind != "table" or not str(name).startswith("search")
+
+
 def test_models_and_migrations_agree(file: Path) -> None:
     migrate(file)
     with Database(f"sqlite:///{file}") as database, database.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        options = {"compare_type": True, "compare_server_default": True, "include_name": is_ours}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []
 
 
 def test_an_empty_database_is_made_without_a_copy(file: Path) -> None:
-    assert migrate(file) == "0001"
+    assert migrate(file) == "0002"
     assert migrate(file) is None
     assert not (file.parent / "backups").exists()
 
@@ -50,7 +56,7 @@ def test_a_database_is_copied_before_it_changes(file: Path, monkeypatch: pytest.
     with Database(f"sqlite:///{file}") as database:
         instance = _instance(database)
         # What a pending migration would do, without having one: an unknown head that cannot be run.
-        monkeypatch.setattr(ScriptDirectory, "get_current_head", lambda _self: "0002")
+        monkeypatch.setattr(ScriptDirectory, "get_current_head", lambda _self: "9998")
         monkeypatch.setattr(command, "upgrade", lambda *_: None)
         for minute in range(5):
             schema.migrate(database, backups=file.parent / "backups", now=NOW.replace(minute=minute))

@@ -15,7 +15,8 @@ from llmpt.core.blob import Etag
 from llmpt.core.metainfo import InfoHash, piece_length_for
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.models import Blob, File, Instance, Ref, Repo, Revision, StoredMetainfo
+from llmpt_tracker.models import Blob, File, Instance, Path, Ref, Repo, Revision, StoredMetainfo
+from llmpt_tracker.rules.search import search
 
 APPEARANCES_SHOWN = 20
 REVISIONS_SHOWN = 20
@@ -23,7 +24,8 @@ REVISIONS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class TorrentQuery:
-    """Exact filters; None filters nothing. `revision` is a commit or the name of a ref; `hash_prefix` 20 or 32 bytes."""
+    """Exact filters, and words to look for; None filters nothing. `revision` is a commit or the name of a ref; `info_hash` 20
+    or 32 bytes."""
 
     repo_type: str | None = None
     repo_id: str | None = None
@@ -31,6 +33,7 @@ class TorrentQuery:
     path: str | None = None
     etag: Etag | None = None
     info_hash: bytes | None = None
+    terms: tuple[str, ...] = ()
     limit: int = 50
     before: int | None = None
 
@@ -117,12 +120,12 @@ def find_torrents(session: Session, query: TorrentQuery) -> tuple[list[Torrent],
     if query.info_hash is not None:
         column = Blob.info_hash if len(query.info_hash) == 32 else Blob.swarm
         statement = statement.where(column == query.info_hash)
-    places = _place_filters(query)
+    places = _place_filters(session, query)
     if places:
-        statement = statement.where(Blob.id.in_(_joined(select(File.blob_id)).where(*places, File.blob_id.is_not(None))))
+        statement = statement.where(Blob.id.in_(_joined(select(File.blob_id), query).where(*places, File.blob_id.is_not(None))))
     blobs = session.scalars(statement).all()
     page = blobs[: query.limit]
-    appearances = _appearances(session, [blob.id for blob in page], places)
+    appearances = _appearances(session, [blob.id for blob in page], query, places)
     torrents = [Torrent(blob.id, blob.etag, blob.size, InfoHash(blob.info_hash), tuple(appearances[blob.id])) for blob in page]
     return torrents, page[-1].id if len(blobs) > query.limit else None
 
@@ -147,11 +150,16 @@ def all_swarms(session: Session, *, after: int, limit: int) -> list[tuple[int, b
     return [(row[0], row[1]) for row in session.execute(statement)]
 
 
-def list_repos(session: Session, *, limit: int, before: int | None) -> tuple[list[RepoSummary], int | None]:
-    """Return a page of repos, and the key after which the next page begins (None: this is the last one)."""
+def list_repos(
+    session: Session, *, limit: int, before: int | None, terms: tuple[str, ...] = ()
+) -> tuple[list[RepoSummary], int | None]:
+    """Return a page of repos (with `terms`, of those that have a file found by them), and the key after which the next page
+    begins (None: this is the last one)."""
     statement = select(Repo).order_by(Repo.id.desc()).limit(limit + 1)
     if before is not None:
         statement = statement.where(Repo.id < before)
+    if terms:
+        statement = statement.where(Repo.id.in_(select(Path.repo_id).where(search(session, terms))))
     repos = session.scalars(statement).all()
     page = repos[:limit]
     revisions = _revisions(session, [repo.id for repo in page])
@@ -193,11 +201,12 @@ def totals(session: Session) -> tuple[int, int, int]:
     return repos, blobs, int(size)
 
 
-def _joined(statement: Select[Any]) -> Select[Any]:
-    return statement.join(Revision, Revision.id == File.revision_id).join(Repo, Repo.id == Revision.repo_id)
+def _joined(statement: Select[Any], query: TorrentQuery) -> Select[Any]:
+    joined = statement.join(Revision, Revision.id == File.revision_id).join(Repo, Repo.id == Revision.repo_id)
+    return joined.join(Path, (Path.repo_id == Repo.id) & (Path.path == File.path)) if query.terms else joined
 
 
-def _place_filters(query: TorrentQuery) -> list[ColumnElement[bool]]:
+def _place_filters(session: Session, query: TorrentQuery) -> list[ColumnElement[bool]]:
     places: list[ColumnElement[bool]] = []
     if query.repo_type is not None:
         places.append(Repo.type == query.repo_type)
@@ -208,18 +217,18 @@ def _place_filters(query: TorrentQuery) -> list[ColumnElement[bool]]:
         places.append((Revision.commit == query.revision) | Revision.id.in_(by_ref))
     if query.path is not None:
         places.append(File.path == query.path)
+    if query.terms:
+        places.append(search(session, query.terms))
     return places
 
 
 def _appearances(
-    session: Session, keys: Sequence[int], places: Sequence[ColumnElement[bool]]
+    session: Session, keys: Sequence[int], query: TorrentQuery, places: Sequence[ColumnElement[bool]]
 ) -> defaultdict[int, list[Appearance]]:
     """Return where blobs stand, among the places that were asked for: in one statement, 20 for each."""
     newest = func.row_number().over(partition_by=File.blob_id, order_by=(File.revision_id.desc(), File.path))
     inner = (
-        select(File.blob_id, Repo.type, Repo.name, Revision.commit, File.path, newest.label("nth"))
-        .join(Revision, Revision.id == File.revision_id)
-        .join(Repo, Repo.id == Revision.repo_id)
+        _joined(select(File.blob_id, Repo.type, Repo.name, Revision.commit, File.path, newest.label("nth")), query)
         .where(File.blob_id.in_(keys), *places)
         .subquery()
     )

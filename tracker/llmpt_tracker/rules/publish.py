@@ -19,8 +19,9 @@ from sqlalchemy.orm import Session
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.models import Blob, File, Ref, Repo, Revision, StoredMetainfo
+from llmpt_tracker.models import Blob, File, Path, Ref, Repo, Revision, StoredMetainfo
 from llmpt_tracker.rules.publication import Manifest, ManifestFile, Publication, refuse_folders
+from llmpt_tracker.rules.search import words
 
 T = TypeVar("T")
 BATCH = 500  # names in one IN (…): far below every database's limit of parameters
@@ -105,9 +106,17 @@ def _enter_manifest(session: Session, manifest: Manifest, min_blob_bytes: int, n
         line = File(revision_id=revision.id, path=file.path, size=file.size, etag=file.etag.value, lfs=file.lfs)
         line.blob_id = blob.id if blob else None
         session.add(line)
+    _enter_paths(session, repo_id, manifest.repo, [file.path for file in added])
     for name in manifest.refs:
         session.merge(Ref(repo_id=repo_id, name=name, revision_id=revision.id))
     session.flush()
+
+
+def _enter_paths(session: Session, repo_id: int, repo: RepoRef, paths: Iterable[str]) -> None:
+    """Let `paths` of a repo be found by their words."""
+    for batch in _batches(paths):
+        known = set(session.scalars(select(Path.path).where(Path.repo_id == repo_id, Path.path.in_(batch))))
+        session.add_all(Path(repo_id=repo_id, path=path, words=words(repo.id, path)) for path in batch if path not in known)
 
 
 def _check_content(file: ManifestFile, blob: Blob | None, min_blob_bytes: int) -> None:

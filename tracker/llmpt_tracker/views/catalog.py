@@ -1,4 +1,4 @@
-"""Routes of whoever wants to download: torrents by exact filters, .torrent files, peers, repos, manifests. No token."""
+"""Routes of whoever wants to download: torrents by filters and words, .torrent files, peers, repos, manifests. No token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llmpt.core.repo import RepoRef, check_path, check_ref
 from llmpt_tracker.announcer_client import Swarm
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.openapi import document
-from llmpt_tracker.rules import catalog, paging
+from llmpt_tracker.rules import catalog, paging, search
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker, host_as_asked
 from llmpt_tracker.views.arguments import arguments
@@ -41,7 +41,7 @@ class RepoIdConverter(BaseConverter):
 @blueprint.get("/torrents")
 def list_torrents() -> ResponseReturnValue:
     """Find torrents; an empty list when nothing matches."""
-    args = arguments(*_FILTERS, "include", "limit", "cursor")
+    args = arguments(*_FILTERS, "q", "include", "limit", "cursor")
     include = _include(args.get("include", ""), {"metainfo", "peers"})
     query = catalog.TorrentQuery(
         repo_type=args.get("repo_type"),
@@ -50,6 +50,7 @@ def list_torrents() -> ResponseReturnValue:
         path=_checked("path", check_path, args.get("path")),
         etag=_checked("etag", Etag, args.get("etag")),
         info_hash=_info_hash(args["info_hash"]) if "info_hash" in args else None,
+        terms=_terms(args),
         limit=paging.read_limit(args.get("limit")),
         before=paging.read_cursor(args.get("cursor")),
     )
@@ -112,10 +113,10 @@ def torrent_peers(info_hash: str) -> ResponseReturnValue:
 @blueprint.get("/repos")
 def list_repos() -> ResponseReturnValue:
     """List the repos, the newest first, each with its newest revisions."""
-    args = arguments("limit", "cursor")
+    args = arguments("q", "limit", "cursor")
     limit, before = paging.read_limit(args.get("limit")), paging.read_cursor(args.get("cursor"))
     with state().database.reading() as session:
-        page, last = catalog.list_repos(session, limit=limit, before=before)
+        page, last = catalog.list_repos(session, limit=limit, before=before, terms=_terms(args))
     repos = [
         {"repo_type": one.repo.type, "repo_id": one.repo.id, "revisions": [_revision(rev) for rev in one.revisions]}
         for one in page
@@ -163,6 +164,10 @@ def _include(text: str, known: Collection[str]) -> frozenset[str]:
     if not wanted <= frozenset(known):
         raise Refused(400, "bad_request", f"include: any of {', '.join(sorted(known))}, separated by commas")
     return wanted
+
+
+def _terms(args: Mapping[str, str]) -> tuple[str, ...]:
+    return search.terms(args["q"]) if "q" in args else ()
 
 
 def _checked(name: str, check: Callable[[str], Any], text: str | None) -> Any:
