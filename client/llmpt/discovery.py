@@ -67,11 +67,10 @@ def find(peer_cidrs: CidrSet, *, look_s: float = LOOK_S, interfaces: Sequence[st
 
 
 @contextmanager
-def announced(
-    *, port: int, version: str, addresses: Sequence[str], interfaces: Sequence[str] | None = None, name: str | None = None
-) -> Iterator[None]:
-    """Announce the tracker on TCP `port` of this host's `addresses` while the block runs; a second of the same name gets
-    a number. Raises `LlmptError` as `find`.
+def announced(*, port: int, version: str, addresses: Sequence[str], name: str | None = None) -> Iterator[None]:
+    """Announce the tracker on TCP `port` of this host's `addresses`, on their networks, while the block runs.
+
+    `name`: the host's, by default; a second of the same name gets a number. Raises `LlmptError` as `find`.
     """
     zeroconf = _library()
     host = name or socket.gethostname().partition(".")[0] or "llmpt"
@@ -83,7 +82,7 @@ def announced(
         server=f"{host}.local.",
         parsed_addresses=list(addresses),
     )
-    with _opened(zeroconf, interfaces) as zc:
+    with _opened(zeroconf, addresses) as zc:
         try:
             zc.register_service(info, allow_name_change=True)
         except (zeroconf.Error, OSError) as error:
@@ -96,10 +95,10 @@ def announced(
 
 
 def own_addresses(bind: Sequence[str], peer_cidrs: CidrSet) -> list[str]:
-    """Return the addresses of this host to announce: those of `bind`, or all of the host's when it names all.
+    """Return the addresses of this host to announce: those that `bind` names, or all of the host's when it names all.
 
-    Loopback and link-local IPv6 ones mean nothing to others and are left out, and so are those outside `peer_cidrs` and,
-    unless `bind` names them, those of container networks and tunnels.
+    Link-local IPv6 ones mean nothing to others and are left out, and so are those outside `peer_cidrs` and, unless `bind`
+    names them, those of loopback, container networks and tunnels.
     """
     import ifaddr  # comes with zeroconf
 
@@ -109,8 +108,8 @@ def own_addresses(bind: Sequence[str], peer_cidrs: CidrSet) -> list[str]:
     for adapter in ifaddr.get_adapters():
         for ip in adapter.ips:
             address = parse_address(ip.ip if isinstance(ip.ip, str) else ip.ip[0])
-            chosen = str(address) in wanted or (everywhere and not adapter.nice_name.startswith(NOT_A_LAN))
-            if chosen and _useful(address, peer_cidrs) and not address.is_loopback:
+            on_lan = not address.is_loopback and not adapter.nice_name.startswith(NOT_A_LAN)
+            if (str(address) in wanted or (everywhere and on_lan)) and _useful(address, peer_cidrs):
                 found.append(str(address))
     return list(dict.fromkeys(found))
 
@@ -138,10 +137,19 @@ def _plain(text: str) -> str:
 
 @contextmanager
 def _opened(zeroconf: Any, interfaces: Sequence[str] | None) -> Iterator[Zeroconf]:
-    try:
-        zc = zeroconf.Zeroconf(interfaces=zeroconf.InterfaceChoice.All if interfaces is None else list(interfaces))
-    except OSError as error:
-        raise LlmptError(f"no network to look for trackers on: {error.strerror or error}") from None
+    """Open the library's sockets on the interfaces that have these addresses; None: on all."""
+    choice = zeroconf.InterfaceChoice.All if interfaces is None else list(interfaces)
+    versions = [zeroconf.IPVersion.V4Only]
+    if interfaces is None or any(":" in one for one in interfaces):
+        versions.insert(0, zeroconf.IPVersion.All)
+    for version in versions:  # a kernel may have no IPv6 at all
+        try:
+            zc = zeroconf.Zeroconf(choice, ip_version=version)
+            break
+        except (OSError, RuntimeError) as error:
+            reason = error
+    else:
+        raise LlmptError(f"mDNS cannot be used on this machine's networks: {reason}")
     try:
         yield zc
     finally:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
 import platformdirs
 
+from llmpt import discovery
+from llmpt.agent.messages import own_version
 from llmpt.core.errors import LlmptError, SettingError
 from llmpt.core.settings import patterns, sources
+from llmpt.settings import ClientSettings
 from llmpt.supervisor import Supervisor
 
 _NEEDED = ("flask", "sqlalchemy", "alembic", "gunicorn", "pydantic", "tenacity")
@@ -41,8 +45,26 @@ def serve(cache: Path | None, data: Path | None, repos: str | None) -> None:
     with Supervisor() as family:
         family.start("tracker", [sys.executable, "-m", "llmpt_tracker", "serve"], env=environ)
         family.start("seeder", [sys.executable, "-m", "llmpt_seeder", "run"], env=environ)
-        code = family.wait()
+        with _announced(environ):
+            code = family.wait()
     sys.exit(code)
+
+
+@contextmanager
+def _announced(environ: Mapping[str, str]) -> Iterator[None]:
+    """Let the LAN find the tracker by mDNS, unless LLMPT_DISCOVERY=0; that it cannot be is no reason not to serve."""
+    settings = ClientSettings.read(environ)
+    text = sources(environ).get("LLMPT_HTTP_PORT", "8000")
+    port = int(text) if text.isdecimal() else 0  # the tracker says what is wrong with it
+    with ExitStack() as stack:
+        if settings.discovery and port:
+            try:
+                addresses = discovery.own_addresses(settings.bind, settings.peer_cidrs)
+                if addresses:
+                    stack.enter_context(discovery.announced(port=port, version=own_version(), addresses=addresses))
+            except LlmptError as error:
+                click.echo(f"llmpt: {error}", err=True)
+        yield
 
 
 def _own_tracker(source: Mapping[str, str]) -> str:
