@@ -25,8 +25,8 @@ from llmpt.core.errors import AgentUnavailable, InvalidInput
 
 log = logging.getLogger("llmpt")
 
-ANSWER_TIMEOUT_S = 2.0
-START_TIMEOUT_S = 6.0
+ANSWER_TIMEOUT_S = 5.0
+START_TIMEOUT_S = 10.0
 RETIRE_TIMEOUT_S = 4.0
 START_LOCK_TIMEOUT_S = START_TIMEOUT_S + RETIRE_TIMEOUT_S + 3
 RETRY_START_AFTER_S = 30.0

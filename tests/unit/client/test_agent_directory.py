@@ -1,0 +1,104 @@
+"""What the tracker says of this machine: how it sees us, and whether others can connect."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, cast
+
+import pytest
+
+from llmpt.agent import directory as module
+from llmpt.agent.directory import Directory
+from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.tracker_client import TrackerClient
+
+
+class FakeTracker:
+    """Answers from memory, and counts how often it was asked who we are."""
+
+    url = "http://tracker:8000"
+
+    def __init__(self) -> None:
+        self.boot_id = "one"
+        self.whoami: dict[str, Any] | TrackerError = {"address": "10.0.0.7", "reachable": True, "version": "0.9"}
+        self.asked: list[dict[str, str]] = []
+
+    def contact(self) -> tuple[str, str]:
+        return self.boot_id, "http://tracker:6969/announce"
+
+    def get(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+        assert path == "/api/v1/whoami"
+        self.asked.append(query)
+        if isinstance(self.whoami, TrackerError):
+            raise self.whoami
+        return self.whoami
+
+
+@pytest.fixture
+def tracker() -> FakeTracker:
+    return FakeTracker()
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def directory(tracker: FakeTracker, clock: Clock | None = None) -> Directory:
+    return Directory(cast(TrackerClient, tracker), peer_port=6882, clock=clock or Clock())
+
+
+def test_the_machine_knows_how_the_tracker_sees_it(tracker: FakeTracker) -> None:
+    seen = directory(tracker)
+    assert (seen.address, seen.reachable, seen.tracker_version) == (None, None, None)
+    seen.contact()
+    assert (seen.address, seen.reachable, seen.tracker_version) == ("10.0.0.7", True, "0.9")
+    assert tracker.asked == [{"port": "6882"}]
+
+
+def test_it_asks_again_after_a_while_and_when_the_tracker_has_another_life(tracker: FakeTracker) -> None:
+    clock = Clock()
+    seen = directory(tracker, clock)
+    for _ in range(3):
+        seen.contact()
+    assert len(tracker.asked) == 1
+    tracker.boot_id = "two"
+    seen.contact()
+    assert len(tracker.asked) == 2
+    clock.now += module.REACH_INTERVAL_S + 1
+    seen.contact()
+    assert len(tracker.asked) == 3
+
+
+def test_a_machine_that_nobody_can_reach_is_told_once(tracker: FakeTracker, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    tracker.whoami = {"address": "10.0.0.7", "reachable": False, "version": "0.9"}
+    clock = Clock()
+    seen = directory(tracker, clock)
+    for _ in range(3):
+        seen.contact()
+        clock.now += module.REACH_INTERVAL_S + 1
+    assert seen.reachable is False
+    assert [record.getMessage() for record in caplog.records if "6882 at 10.0.0.7" in record.getMessage()] != []
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [TrackerRefused("no such route", status=404, code="not_found"), {}, {"address": 7, "reachable": "yes", "version": None}],
+)
+def test_a_tracker_that_does_not_say_leaves_it_open(tracker: FakeTracker, answer: dict[str, Any] | TrackerError) -> None:
+    tracker.whoami = answer
+    seen = directory(tracker)
+    seen.contact()
+    assert (seen.address, seen.reachable, seen.tracker_version) == (None, None, None)
+    assert seen.answers
+
+
+def test_a_tracker_that_falls_silent_here_is_left_alone(tracker: FakeTracker) -> None:
+    tracker.whoami = TrackerUnavailable("silence")
+    seen = directory(tracker)
+    seen.contact()
+    assert not seen.answers
