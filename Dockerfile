@@ -31,6 +31,14 @@ COPY . .
 RUN --mount=type=cache,target=/root/.cache/pip pip wheel --quiet --no-deps --wheel-dir /wheels .
 
 
+# What /dist/ hands out besides the wheel: what it needs on a workstation, for every Python and platform that has libtorrent.
+FROM base AS dist
+WORKDIR /src
+COPY pyproject.toml compose/dist.py ./
+RUN --mount=type=cache,target=/root/.cache \
+    pip install --quiet --root-user-action=ignore uv && python3 dist.py pyproject.toml /opt/dist
+
+
 # The tracker runs neither the hook nor a swarm: it does without the two big libraries that they need.
 FROM environment AS tracker-environment
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -67,6 +75,9 @@ ENTRYPOINT ["llmpt-entrypoint"]
 
 
 FROM server AS tracker
+ENV LLMPT_DIST=/opt/dist
+COPY --from=dist /opt/dist /opt/dist
+COPY --from=wheel /wheels /opt/dist
 COPY --from=tracker-environment /opt/llmpt /opt/llmpt
 EXPOSE 8000 6969
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "\
