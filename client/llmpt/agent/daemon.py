@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from llmpt.agent import interfaces, lock, messages, places
+from llmpt.agent import interfaces, lock, memory, messages, places
 from llmpt.agent.directory import Directory
 from llmpt.agent.lifetime import JOB, Job, Package
 from llmpt.agent.offers import Offers
@@ -72,6 +72,7 @@ def run(
     from llmpt.swarm import Engine, EngineSettings, free_port
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    memory.share_one_arena()
     stopping = threading.Event()
     client = TrackerClient(settings.tracker)
     listen = interfaces.listen_addresses(settings.bind, settings.interface, interfaces.read_interfaces())
