@@ -262,30 +262,6 @@ def test_a_restarted_agent_seeds_what_it_had(lan: Lan, ann: Machine, repo: str) 
         assert_snapshot(bob.download(repo), files)
 
 
-def test_an_interrupted_download_goes_on_where_it_stopped(slow_lan: Lan, repo: str) -> None:
-    files = publish(slow_lan, repo, size=40_000_000)
-    slow_lan.hub.mode.refuse_bytes_over = BIG
-    with slow_lan.machine("ann") as ann:
-        process = ann.start_download(repo)
-        eventually(lambda: _fetched(ann) > 10_000_000, timeout_s=30, what="a quarter of the file")
-        process.kill()
-        process.communicate(timeout=30)
-        eventually(lambda: ann.status()["downloads"][-1]["outcome"] == "failed", what="the agent to notice")
-        before = ann.status()["downloads"][-1]["bytes_from_lan"]
-        assert_snapshot_of_big_file(ann.download(repo), files)
-        row = ann.status()["downloads"][-1]
-        assert row["outcome"] == "done"
-        assert row["bytes_from_lan"] <= 40_000_000 - before + 20 * 65536  # the open pieces at most
-
-
-def _fetched(machine: Machine) -> int:
-    return max((row["bytes_from_lan"] for row in machine.status().get("downloads", [])), default=0)
-
-
-def assert_snapshot_of_big_file(folder: Path, files: dict[str, bytes]) -> None:
-    assert (folder / "dummy_model.bin").read_bytes() == files["dummy_model.bin"]
-
-
 def test_a_silent_tracker_costs_a_snapshot_no_more_than_a_moment(tmp_path: Path, repo: str) -> None:
     with socket.socket() as silent, FakeHub() as hub:
         silent.bind(("127.0.0.1", 0))
