@@ -31,17 +31,17 @@ def show_config(as_json: bool) -> None:
     else:
         made = table("setting", "value", "from")
         for one in found:
-            add_row(made, [one.name, _shown(one) + (f"  ({one.problem})" if one.problem else ""), one.place])
+            add_row(made, [one.name, shown(one) + (f"  ({one.problem})" if one.problem else ""), one.place])
         made.caption = f"your config file: {user_config_file(os.environ)}"
         console().print(made)
     sys.exit(1 if any(one.problem for one in found) else 0)
 
 
 def _as_json(one: Origin) -> dict[str, Any]:
-    return {"name": one.name, "value": _shown(one), "from": one.place, "meaning": one.doc, "problem": one.problem}
+    return {"name": one.name, "value": shown(one), "from": one.place, "meaning": one.doc, "problem": one.problem}
 
 
-def _shown(one: Origin) -> str:
+def shown(one: Origin) -> str:
     """The value; of a secret only that there is one, and of a URL not its password."""
     if SECRET.search(one.name) and one.text:
         return "********"

@@ -1,0 +1,84 @@
+"""What people ask a tracker, read from its answers; `Answers` stands in for the HTTP client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from llmpt.catalogue import Catalogue, File, Manifest, Repo, Revision, WhoAmI
+from llmpt.core.errors import TrackerRefused, TrackerUnavailable
+from llmpt.core.repo import RepoRef
+from llmpt.tracker_client import TrackerClient
+
+COMMIT = "c" * 40
+
+
+class Answers:
+    """Answers a path with an object, an exception, or what a function makes of the query; notes what was asked."""
+
+    url = "http://tracker:8000"
+
+    def __init__(self, **answers: Any) -> None:
+        self._answers = answers
+        self.asked: list[dict[str, str]] = []
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        self.asked.append(dict(query or {}))
+        answer = self._answers[path.removeprefix("/api/v1").strip("/").partition("/")[0]]
+        answer = answer(query) if callable(answer) else answer
+        if isinstance(answer, Exception):
+            raise answer
+        return cast(dict[str, Any], answer)
+
+
+def catalogue(answers: Answers) -> Catalogue:
+    return Catalogue(cast(TrackerClient, answers))
+
+
+def row(repo_id: str) -> dict[str, Any]:
+    revision = {"commit": COMMIT, "refs": ["main"], "complete": True, "files": 2, "size": 30}
+    return {"repo_type": "model", "repo_id": repo_id, "revisions": [revision]}
+
+
+def test_all_pages_of_repos_are_read() -> None:
+    def page(query: Mapping[str, str]) -> dict[str, Any]:
+        return {"repos": [row("org/b")], "next": None} if "cursor" in query else {"repos": [row("org/a")], "next": "7"}
+
+    expected = [Repo(RepoRef("model", name), (Revision(COMMIT, ("main",), True, 2, 30),)) for name in ("org/a", "org/b")]
+    assert catalogue(Answers(repos=page)).repos() == expected
+
+
+def test_a_tracker_that_cannot_search_is_asked_for_all() -> None:
+    def page(query: Mapping[str, str]) -> Any:
+        if "q" in query:
+            return TrackerRefused("q: no parameter of this route", status=400, code="bad_request")
+        return {"repos": [row("org/BERT-base"), row("org/gpt2")], "next": None}
+
+    answers = Answers(repos=page)
+    assert [str(one.ref) for one in catalogue(answers).repos("bert org")] == ["org/BERT-base"]
+    assert answers.asked[0]["q"] == "bert org"
+
+
+def test_a_manifest_names_its_files() -> None:
+    files = [{"path": "a/b.bin", "size": 5, "etag": "e" * 64, "lfs": True}]
+    answers = Answers(repos={"commit": COMMIT, "refs": ["main"], "complete": False, "files": files})
+    ref = RepoRef("dataset", "org/name")
+    assert catalogue(answers).manifest(ref, "main") == Manifest(ref, COMMIT, ("main",), False, (File("a/b.bin", 5, "e" * 64),))
+
+
+def test_what_the_tracker_sees_of_us_is_read_and_an_old_tracker_does_not_tell() -> None:
+    told = {"address": "10.0.0.7", "reachable": False, "version": "0.2.0", "protocol": 1, "oldest_client": "0.1.0"}
+    answers = Answers(whoami=told)
+    assert catalogue(answers).whoami(6882) == WhoAmI("10.0.0.7", False, "0.2.0", 1, "0.1.0")
+    assert answers.asked == [{"port": "6882"}]
+    assert catalogue(Answers(whoami=TrackerRefused("no", status=404, code="not_found"))).whoami() is None
+
+
+def test_an_answer_that_makes_no_sense_is_no_answer() -> None:
+    for made in (Answers(repos={"repos": [{"repo_id": 3}]}), Answers(repos={"repos": [row("../../etc")]})):
+        with pytest.raises(TrackerUnavailable, match="makes no sense"):
+            catalogue(made).repos()
+    with pytest.raises(TrackerUnavailable, match="as an llmpt tracker does"):
+        catalogue(Answers(healthz={"status": "fine"})).health()
