@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from datetime import time
 from itertools import pairwise
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import pytest
 
@@ -256,3 +258,28 @@ def test_limits_follow_the_hours_of_the_day() -> None:
             running.apply_limits(time(hour))
             found = running.session_settings()
             assert (found["upload_rate_limit"], found["download_rate_limit"]) == (bytes_s, bytes_s)
+
+
+def test_the_session_takes_the_limits_of_the_hour_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Changing:
+        bytes_s = 5 << 20
+
+        def at(self, _now: time) -> int:
+            return self.bytes_s
+
+    monkeypatch.setattr("llmpt.swarm.engine.LIMITS_INTERVAL_S", 0.05)
+    limit: Any = Changing()
+    with Engine(EngineSettings(("127.0.0.1",), free_port(0), LOOPBACK, upload_limit=limit)) as running:
+        assert running.session_settings()["upload_rate_limit"] == 5 << 20
+        limit.bytes_s = 7 << 20
+        eventually(lambda: running.session_settings()["upload_rate_limit"] == 7 << 20, what="the new limit")
+
+
+def test_limits_hold_on_the_local_network_too(seeder: Engine, tmp_path: Path) -> None:
+    metainfo, path = make_blob(tmp_path, 16 << 20)
+    settings = EngineSettings(("127.0.0.1",), free_port(0), LOOPBACK, download_limit=RateLimit.parse("8M"))
+    with Engine(settings) as limited:
+        started = monotonic()
+        download = start(limited, metainfo, tmp_path / "tmp", seed(seeder, metainfo, path))
+        eventually(lambda: finished(download), timeout_s=20, what="the download")
+        assert monotonic() - started > 0.7, "without a limit it takes a tenth of a second"

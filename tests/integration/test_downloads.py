@@ -299,3 +299,21 @@ def test_a_shared_cache_that_is_read_only_is_read_and_otherwise_the_librarys_own
         ours = run(ann, "org/unshared", disk)
         assert ours == run(ann, "org/unshared", disk, with_us=False)
         assert ours[0] == 30
+
+
+def test_a_machine_that_shares_nothing_takes_and_does_not_give(lan: Lan) -> None:
+    content = os.urandom(SIZE)
+    publish(lan, "org/taken", content)
+    lan.seeded("org/taken")
+    with lan.machine("selfish", LLMPT_SHARE="off") as selfish, lan.machine("bob", LLMPT_STALL_TIMEOUT="1") as bob:
+        path = Path(run(selfish, "org/taken", selfish.cache))
+        assert path.read_bytes() == content
+        status = selfish.status()
+        assert (status["seeding"], status["downloads"][0]["outcome"]) == ([], "done")
+        assert status["not_seeded"] == [{"path": str(path.resolve()), "reason": "LLMPT_SHARE=off"}]
+        lan.seeder.stop()
+        try:
+            assert run(bob, "org/taken", bob.cache) == [None, "HfHubHTTPError"], "the Hub refuses, and nobody else has it"
+        finally:
+            lan.seeder.start()
+        assert selfish.status()["uploaded_bytes"] == 0

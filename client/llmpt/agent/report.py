@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from llmpt.agent.directory import Directory
@@ -44,11 +45,17 @@ class Report:
             "download_rate_bytes_s": totals.download_rate_bytes_s,
             "peers": totals.peers,
             "seeding": self._seeding(),
-            "not_seeded": [{"path": str(path), "reason": reason} for path, reason in self.seeds.withheld()],
+            "not_seeded": [{"path": str(path), "reason": reason} for path, reason in self._not_seeded()],
             "downloads": [record.as_json() for record in list(self.transfers.records)],
         }
 
+    def _not_seeded(self) -> list[tuple[Path, str]]:
+        kept = [] if self.engine.shares else [(blob.path, "LLMPT_SHARE=off") for blob in self.seeds.all()]
+        return [*kept, *self.seeds.withheld()]
+
     def _seeding(self) -> list[dict[str, Any]]:
+        if not self.engine.shares:
+            return []
         uploaded, receivers = self.engine.uploaded(), self.engine.receivers()
         return [
             {

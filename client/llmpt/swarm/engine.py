@@ -11,6 +11,7 @@ import datetime
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,9 +21,10 @@ import libtorrent as lt
 from llmpt.core.blob import Etag
 from llmpt.core.errors import SwarmError
 from llmpt.core.metainfo import Metainfo
+from llmpt.core.networks import Address
 from llmpt.swarm.download import Download
 from llmpt.swarm.sampling import count, sample, verified
-from llmpt.swarm.session import await_listening, limits, open_session
+from llmpt.swarm.session import await_listening, limits, listening, open_session
 from llmpt.swarm.torrent import Torrent
 from llmpt.swarm.types import EngineSettings, Receiver, SeededBlob, Totals
 
@@ -79,6 +81,11 @@ class Engine:
     def port(self) -> int:
         """The TCP port that peers connect to."""
         return int(self._session.listen_port())
+
+    @property
+    def shares(self) -> bool:
+        """Whether anything is given to others."""
+        return self._settings.shares
 
     # Seeding
 
@@ -173,6 +180,11 @@ class Engine:
     def apply_limits(self, now: datetime.time) -> None:
         """Take the limits of the local time `now`; the session's own thread does so twice a minute."""
         self._session.apply_settings(limits(self._settings, now))
+
+    def listen_on(self, hosts: tuple[str, ...], announce_address: Address | None) -> None:
+        """Listen on these addresses from now on, at the same port, and announce from there. Connections stay."""
+        self._settings = replace(self._settings, listen=hosts, port=self.port or self._settings.port, announce_address=announce_address)
+        self._session.apply_settings(listening(self._settings))
 
     # Downloading
 

@@ -35,6 +35,15 @@ def limits(settings: EngineSettings, now: datetime.time) -> dict[str, int]:
     return {"upload_rate_limit": settings.upload_limit.at(now), "download_rate_limit": settings.download_limit.at(now)}
 
 
+def listening(settings: EngineSettings) -> dict[str, str]:
+    """Return where the session listens, and which address it announces."""
+    hosts = (f"[{host.strip('[]')}]" if ":" in host else host for host in settings.listen)
+    return {
+        "listen_interfaces": ",".join(f"{host}:{settings.port}" for host in hosts),
+        "announce_ip": str(settings.announce_address or ""),
+    }
+
+
 def await_listening(session: lt.session, settings: EngineSettings) -> None:
     """Wait until the session listens on TCP; raise `SwarmError` with libtorrent's own words when it cannot."""
     deadline = time.monotonic() + 5
@@ -61,7 +70,7 @@ def _pack(settings: EngineSettings, user_agent: str) -> dict[str, Any]:
         "user_agent": user_agent,
         "alert_mask": mask,
         "alert_queue_size": 100_000,  # the default drops alerts silently when thousands of torrents start
-        "listen_interfaces": ",".join(f"{host}:{settings.port}" for host in hosts),
+        **listening(settings),
         "max_retry_port_bind": 0,
         "listen_system_port_fallback": False,
         "announce_ip": str(settings.announce_address or ""),
