@@ -41,9 +41,9 @@ e2e: $(STAMP)  ## The three-node universe under docker compose (needs a Docker e
 bench: $(STAMP)  ## Benchmarks: ratios against a reference measured in the same run
 	$(BIN)/python -m tests.bench
 
+.PHONY: dist  # a folder, too
 dist: $(STAMP)  ## What a server hands out at /dist/ (LLMPT_DIST=dist): the client, and what it needs, as wheels
 	$(BIN)/uv build --quiet --wheel --out-dir dist
-	rm -f dist/.gitignore
 	$(BIN)/python compose/dist.py pyproject.toml dist
 
 demo:  ## From nothing: a seeder, a tracker and a second "machine" that downloads a real model from the swarm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.worlds import MIB, MINILM, Model, Universe
-from tests.support.containers import Workstation
+from tests.support.containers import GET, Workstation
 from tests.support.waiting import eventually
 
 
@@ -127,3 +128,14 @@ def test_with_nobody_seeding_the_hub_serves_each_file_once(universe: Universe, m
     finally:
         universe.hub.refuse_bytes_over(MIB)
         universe.compose.up("downloader1")
+
+
+def test_a_workstation_installs_the_client_from_the_server_without_any_other(universe: Universe) -> None:
+    node = universe.workstation(1)
+    page = node.run("python", "-c", GET, "http://tracker:8000/")
+    (line,) = re.findall(r"<pre><code>pip install (.*)", page)
+    pip = "$(python -c 'import sys; print(sys._base_executable)') -m pip --isolated install --quiet --no-cache-dir"
+    names = "click libtorrent markdown-it-py mdurl platformdirs pygments rich"  # huggingface_hub is there
+    node.run("sh", "-c", f"{pip} --no-index --no-deps --target /tmp/elsewhere {line} {names}")
+    where = node.run("sh", "-c", "PYTHONPATH=/tmp/elsewhere python -c 'import libtorrent, llmpt.cli; print(llmpt.__file__)'")
+    assert where.strip() == "/tmp/elsewhere/llmpt/__init__.py"
