@@ -113,6 +113,7 @@ def test_ls_lists_searches_and_shows_the_files_of_a_repo(lan: Lan, ann: Machine,
 
 def test_seed_shares_what_the_catalogue_lists_and_nothing_else(lan: Lan, ann: Machine, repo: str) -> None:
     """A machine that has a repo from the Hub offers it, and another gets it when the server's seeder is gone."""
+    ann.environ["LLMPT_UPLOAD_LIMIT"] = "600K"  # time enough to see to whom
     files = publish(lan, repo)
     lan.hub.add(f"{repo}-unlisted", {"other.bin": os.urandom(2 * BIG)})
     for name in (repo, f"{repo}-unlisted"):
@@ -129,7 +130,12 @@ def test_seed_shares_what_the_catalogue_lists_and_nothing_else(lan: Lan, ann: Ma
     lan.hub.mode.refuse_bytes_over = BIG
     eventually(lambda: lan.torrents(repo)[0].seeders == 1, timeout_s=20, what="the announce of what is seeded")
     with lan.machine("bob") as bob:
-        assert (bob.download(repo) / "model.bin").read_bytes() == files["model.bin"]
+        download = bob.start_download(repo)
+        to = eventually(lambda: said(ann, "status")["seeding"][0]["to"], timeout_s=30, what="somebody who takes it")
+        assert to[0]["address"] == "127.0.0.1"
+        assert to[0]["rate_bytes_s"] > 0
+        out, err = download.communicate(timeout=60)
+        assert (Path(out.strip().splitlines()[-1]) / "model.bin").read_bytes() == files["model.bin"], err
     assert lan.hub.gets("model.bin") == 0
 
     assert "1 file no longer seeded" in ann.llmpt("unseed", repo)
@@ -149,6 +155,7 @@ def test_seed_knows_a_file_by_its_content_and_refuses_one_that_changed(lan: Lan,
     ended = ann.run("-m", "llmpt", "seed", str(rotten), check=False)
     assert (ended.returncode, "content is not that of etag" in ended.stdout) == (1, True)
     assert "neither a file here nor the name of a repo" in error(ann, "seed", "./no such file")
+    assert "LLMPT_SHARE is off" in error(ann, "seed", str(copy), LLMPT_SHARE="off")
     assert "is not in the Hub cache" in error(ann, "seed", "org/never-downloaded")
 
 

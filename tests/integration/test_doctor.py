@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 import venv
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from llmpt.doctor.network import nat
 from tests.support.lan import BIG, Lan
 from tests.support.machine import Machine
 
+ROOT = Path(__file__).parents[2]
 REPO = "org/doctor"
 Answer = dict[str, Any]
 
@@ -104,10 +106,28 @@ def test_what_fails_is_shown_with_its_remedy_and_exit_code_1(machine: Machine) -
 def test_a_bogus_setting_is_named(machine: Machine) -> None:
     assert_named(look(machine, "settings", LLMPT_STALL_TIMEOUT="soon"), FAIL, "LLMPT_STALL_TIMEOUT='soon'", "config show")
     assert_named(look(machine, "settings", LLMPT_TRACKER=""), FAIL, "no tracker is set", "llmpt join")
+    assert look(machine, "tracker", LLMPT_STALL_TIMEOUT="soon").outcome == OK, "the other checks go on"
+
+
+def test_a_config_file_that_is_not_toml_is_named(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "llmpt").mkdir()
+    (tmp_path / "llmpt" / "config.toml").write_text("tracker: http://server:8000")
+    assert_named(look(machine, "settings", XDG_CONFIG_HOME=str(tmp_path)), FAIL, "config.toml is not TOML")
+    assert look(machine, "tracker", XDG_CONFIG_HOME=str(tmp_path)).outcome == SKIP
 
 
 def test_a_hook_that_is_switched_off_is_named(machine: Machine) -> None:
     assert_named(look(machine, "hook", HF_USE_P2P="0"), FAIL, "HF_USE_P2P", "unset")
+
+
+def test_a_python_without_the_pth_file_is_named(lan: Lan, tmp_path: Path) -> None:
+    """llmpt lies on the path, and is not installed."""
+    venv.create(tmp_path / "env", with_pip=False)
+    path = f"{ROOT / 'client'}:{sysconfig.get_path('purelib')}:{sysconfig.get_path('platlib')}"
+    python = tmp_path / "env" / "bin" / "python"
+    with Machine("bare", tracker=lan.tracker.url, hub=lan.hub.url, python=python, PYTHONPATH=path) as bare:
+        ended = bare.run("-m", "llmpt", "doctor", "--json", check=False)
+        assert_named(findings_of(ended.stdout)["hook"], FAIL, "llmpt.pth is not in this environment", "llmpt run")
 
 
 def test_a_python_that_gets_no_hook_is_named(machine: Machine, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Offers:
             return _refused(str(error))
         seeded = self._seeds.find(etag)
         if seeded is None:
-            return _refused("the agent does not seed it; its log says why")
+            return _refused(dict(self._seeds.withheld()).get(path, "the agent does not seed it; its log says why"))
         log.info("%s is seeded from %s, as asked", etag, seeded.path)
         return {"event": messages.OK, "path": str(seeded.path)}
 

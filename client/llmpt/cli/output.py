@@ -29,7 +29,7 @@ def show_json(value: Any) -> None:
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """Make an empty table whose first column gives way last."""
+    """Make an empty table; what is too long for its column goes on in the next line."""
     made = Table(title=title, title_justify="left", pad_edge=False)
     for column in columns:
         made.add_column(column, overflow="fold")

@@ -17,7 +17,7 @@ from llmpt.cli.arguments import repo, repo_type_option, tracker
 from llmpt.cli.blobs import LocalBlob
 from llmpt.cli.output import add_row, console, count, json_option, show_json, table
 from llmpt.core.blob import Etag
-from llmpt.core.errors import InvalidName, LlmptError
+from llmpt.core.errors import InvalidName, LlmptError, SettingError
 from llmpt.core.repo import RepoRef
 from llmpt.core.settings import hub_cache
 from llmpt.core.settings import path as expanded
@@ -38,6 +38,8 @@ def seed(what: str, repo_type: str | None, as_json: bool) -> None:
     Exit code 1 when nothing of it is seeded.
     """
     settings = ClientSettings.read()
+    if not settings.share:
+        raise SettingError("this machine shares nothing: LLMPT_SHARE is off; `llmpt config show` says where that is set")
     client = tracker(settings)
     found = list(_local(what, repo_type, client, settings))
     if not found:

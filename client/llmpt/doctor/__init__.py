@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from llmpt.core.errors import LlmptError
 from llmpt.doctor import agent, disk, elsewhere, installation, network, tracker, transfer
 from llmpt.doctor.context import Context
 from llmpt.doctor.finding import FAIL, OK, SKIP, WARN, Finding
@@ -38,6 +39,9 @@ CHECKS: dict[str, Callable[[Context], Finding]] = {
 
 
 def examine(context: Context) -> Iterator[tuple[str, Finding]]:
-    """Yield the name of each check and what it found, one after the other."""
+    """Yield the name of each check and what it found, one after the other; one that stumbles doesn't end the round."""
     for name, check in CHECKS.items():
-        yield name, check(context)
+        try:
+            yield name, check(context)
+        except (LlmptError, OSError) as error:
+            yield name, Finding(FAIL, f"could not be looked at: {error}", "see to what it names, and run this again")

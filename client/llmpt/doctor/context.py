@@ -12,7 +12,7 @@ from llmpt.agent.link import Link
 from llmpt.agent.messages import Message
 from llmpt.catalogue import Catalogue, WhoAmI
 from llmpt.core.errors import AgentUnavailable, SettingError, TrackerError
-from llmpt.core.settings import hub_cache
+from llmpt.core.settings import hub_cache, load, origins
 from llmpt.core.settings import path as expanded
 from llmpt.doctor.probe import Probe
 from llmpt.settings import ClientSettings
@@ -53,8 +53,12 @@ class Context:
 
     @cached_property
     def settings(self) -> ClientSettings:
-        """The settings; when they cannot be used the defaults, so that the other checks can go on."""
-        return ClientSettings.read(self.environ if self.setting_error is None else {"XDG_CONFIG_HOME": "/nonexistent"})
+        """The settings; those that cannot be used have their defaults, so that the other checks can go on."""
+        try:
+            usable = {one.name: one.text for one in origins(ClientSettings, self.environ) if not one.problem}
+        except SettingError:  # a config file that is not TOML
+            usable = {}
+        return load(ClientSettings, usable)
 
     @cached_property
     def client(self) -> TrackerClient | None:
