@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install check format unit test e2e bench demo clean
+.PHONY: help install check format unit test hook matrix torch-check live soak e2e bench demo clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,21 @@ unit: $(STAMP)  ## Unit tests: seconds, no network, no libtorrent session
 
 test: $(STAMP)  ## Unit, contract and integration tests: real roles as processes on loopback, no Docker
 	$(BIN)/pytest tests/unit tests/contract tests/integration
+
+hook: $(STAMP)  ## The hook alone: what holds on a Python without libtorrent (3.14), too
+	$(BIN)/pytest tests/unit/client tests/unit/core tests/contract -k 'unit or hook'
+
+matrix: $(STAMP)  ## Eight versions of huggingface_hub × every way to download; transformers and datasets
+	LLMPT_TEST_HUB_VERSIONS=all $(BIN)/pytest tests/contract -k 'matrix or hook_download or hook_bars or hook_future'
+
+torch-check: $(STAMP)  ## sentence-transformers and diffusers load from the swarm (installs torch; UV_FIND_LINKS may name wheels)
+	LLMPT_TEST_TORCH=1 $(BIN)/pytest tests/contract/test_matrix_libraries.py
+
+live: $(STAMP)  ## The same downloads against the real Hub (LLMPT_LIVE=1 make live)
+	$(BIN)/pytest tests/live
+
+soak: $(STAMP)  ## 200 downloads over one agent, many of them killed in the middle
+	$(BIN)/pytest -s tests/soak
 
 e2e: $(STAMP)  ## The three-node universe under docker compose (needs a Docker engine)
 	$(BIN)/pytest tests/e2e
