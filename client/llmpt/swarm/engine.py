@@ -23,14 +23,11 @@ from llmpt.core.errors import SwarmError
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.networks import Address
 from llmpt.swarm.download import Download
-from llmpt.swarm.sampling import count, sample, verified
+from llmpt.swarm.params import in_place, into_file, names_of
+from llmpt.swarm.sampling import count, receivers, sample, verified
 from llmpt.swarm.session import await_listening, limits, listening, open_session
-from llmpt.swarm.torrent import Torrent
+from llmpt.swarm.torrent import Torrent, key_of
 from llmpt.swarm.types import EngineSettings, Receiver, SeededBlob, Totals
-
-_FLAGS = lt.torrent_flags
-_PRIVATE = _FLAGS.apply_ip_filter | _FLAGS.disable_dht | _FLAGS.disable_lsd | _FLAGS.disable_pex
-_IN_PLACE = _FLAGS.no_verify_files | _FLAGS.upload_mode | _PRIVATE
 
 ALERTS_THREAD = "swarm-alerts"
 BUSY_TICK_S = 0.1
@@ -99,12 +96,7 @@ class Engine:
                 self._remove(known)
             if not self._settings.shares:
                 return
-            params: Any = lt.load_torrent_buffer(b"d4:info" + blob.info + b"12:piece layersdee")
-            params.save_path = str(blob.path.parent)
-            params.renamed_files = {0: str(blob.path)}
-            params.have_pieces = [True] * params.ti.num_pieces()
-            params.flags = _IN_PLACE
-            self._add(blob.etag, params, announce_url, None)
+            self._add(blob.etag, in_place(blob), announce_url, None)
 
     def withdraw(self, etag: Etag) -> None:
         """Stop seeding or downloading a blob; announces `stopped`. Nothing is written afterwards. Unknown ones are fine."""
@@ -164,8 +156,7 @@ class Engine:
         with self._lock:
             for etag, torrent in self._torrents.items():
                 if torrent.handle.status(0).num_peers:
-                    peers = (peer for peer in torrent.handle.get_peer_info() if peer.payload_up_speed)
-                    found[etag] = tuple(Receiver(str(peer.ip[0]), int(peer.payload_up_speed)) for peer in peers)
+                    found[etag] = receivers(torrent.handle)
         return found
 
     def session_settings(self) -> dict[str, Any]:
@@ -174,8 +165,7 @@ class Engine:
 
     def torrent_flags(self, etag: Etag) -> frozenset[str]:
         """Return the flags of a blob's torrent, under libtorrent's own names."""
-        flags = self._get(etag).handle.flags()
-        return frozenset(name for name in dir(_FLAGS) if not name.startswith("_") and flags & getattr(_FLAGS, name))
+        return names_of(self._get(etag).handle.flags())
 
     def apply_limits(self, now: datetime.time) -> None:
         """Take the limits of the local time `now`; the session's own thread does so twice a minute."""
@@ -183,7 +173,9 @@ class Engine:
 
     def listen_on(self, hosts: tuple[str, ...], announce_address: Address | None) -> None:
         """Listen on these addresses from now on, at the same port, and announce from there. Connections stay."""
-        self._settings = replace(self._settings, listen=hosts, port=self.port or self._settings.port, announce_address=announce_address)
+        self._settings = replace(
+            self._settings, listen=hosts, port=self.port or self._settings.port, announce_address=announce_address
+        )
         self._session.apply_settings(listening(self._settings))
 
     # Downloading
@@ -196,11 +188,7 @@ class Engine:
         With `resume` what the file holds is checked first and kept where it is right. Raises `SwarmError` when the blob
         is in the session already.
         """
-        params: Any = lt.load_torrent_buffer(metainfo.encode())
-        params.save_path = str(path.parent)
-        params.renamed_files = {0: str(path)}
-        params.flags = _PRIVATE if resume else _PRIVATE | _FLAGS.no_verify_files
-        params.peers = list(peers)
+        params = into_file(metainfo, path, peers=peers, resume=resume)
         download = Download(metainfo, path)
         download.checking = resume
         with self._lock:
@@ -222,7 +210,7 @@ class Engine:
         torrent = self._get(etag)
         torrent.flushed.clear()
         with torrent.said_no():
-            torrent.handle.set_flags(_FLAGS.upload_mode)
+            torrent.handle.set_flags(lt.torrent_flags.upload_mode)
             torrent.handle.flush_cache()
         if not torrent.flushed.wait(DISK_TIMEOUT_S):
             raise SwarmError(f"{etag}: the disk did not take the last bytes in {DISK_TIMEOUT_S:.0f} s")
@@ -286,7 +274,7 @@ class Engine:
             now = time.monotonic()
             self._totals = count(alert.values, self._totals, elapsed_s=max(now - self._counted_at, 0.001))
             self._counted_at = now
-        elif (torrent := self._torrent_of(alert)) is not None:
+        elif (torrent := self._by_hash.get(key_of(alert))) is not None:
             torrent.on(alert)
 
     def _sample(self) -> None:
@@ -321,12 +309,3 @@ class Engine:
         if torrent is None:
             raise SwarmError(f"{etag} is not in the session")
         return torrent
-
-    def _torrent_of(self, alert: Any) -> Torrent | None:
-        handle = getattr(alert, "handle", None)
-        if handle is None:
-            return None
-        try:
-            return self._by_hash.get(handle.info_hashes().v2.to_bytes())
-        except RuntimeError:  # removed since the alert was posted
-            return None

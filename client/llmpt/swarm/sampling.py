@@ -8,7 +8,7 @@ from typing import Any
 import libtorrent as lt
 
 from llmpt.swarm.download import Download
-from llmpt.swarm.types import Totals
+from llmpt.swarm.types import Receiver, Totals
 
 # Without other leechers there is nobody to trade with, and pieces may as well come in order: what has arrived can be hashed
 # while the rest comes, and what is missing when a peer dies is one stretch. The moment is for machines that start together.
@@ -48,6 +48,12 @@ def verified(handle: Any, download: Download) -> tuple[tuple[int, int], ...]:
                 start = found.pop()[0]
             found.append((start, stop))
     return tuple(found)
+
+
+def receivers(handle: Any) -> tuple[Receiver, ...]:
+    """Return who takes bytes of a torrent at this moment."""
+    peers = (peer for peer in handle.get_peer_info() if peer.payload_up_speed)
+    return tuple(Receiver(str(peer.ip[0]), int(peer.payload_up_speed)) for peer in peers)
 
 
 def count(values: dict[str, int], before: Totals, *, elapsed_s: float) -> Totals:

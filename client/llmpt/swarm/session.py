@@ -65,7 +65,6 @@ def _pack(settings: EngineSettings, user_agent: str) -> dict[str, Any]:
     mask = 0
     for name in _CATEGORIES:
         mask |= int(getattr(lt.alert_category, name))
-    hosts = (f"[{host.strip('[]')}]" if ":" in host else host for host in settings.listen)
     return {
         "user_agent": user_agent,
         "alert_mask": mask,

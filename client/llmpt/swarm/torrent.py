@@ -75,3 +75,11 @@ class Torrent:
             download.touch()
         elif isinstance(alert, lt.hash_failed_alert):
             log.warning("%s: piece %s from the swarm is not what the torrent says; refused", self.etag, alert.piece_index)
+
+
+def key_of(alert: Any) -> bytes:
+    """Return the info-hash of the torrent that an alert is about; nothing when it is about none, or one that is gone."""
+    try:
+        return bytes(alert.handle.info_hashes().v2.to_bytes())
+    except (AttributeError, RuntimeError):
+        return b""

@@ -1,0 +1,41 @@
+"""How a blob is put into the session: in place and never written to, or into a file that it fills."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import libtorrent as lt
+
+from llmpt.core.metainfo import Metainfo
+from llmpt.swarm.types import SeededBlob
+
+_FLAGS = lt.torrent_flags
+_PRIVATE = _FLAGS.apply_ip_filter | _FLAGS.disable_dht | _FLAGS.disable_lsd | _FLAGS.disable_pex
+_IN_PLACE = _FLAGS.no_verify_files | _FLAGS.upload_mode | _PRIVATE
+
+
+def in_place(blob: SeededBlob) -> Any:
+    """Seed without reading, without piece layers, and without ever writing."""
+    params: Any = lt.load_torrent_buffer(b"d4:info" + blob.info + b"12:piece layersdee")
+    params.save_path = str(blob.path.parent)
+    params.renamed_files = {0: str(blob.path)}
+    params.have_pieces = [True] * params.ti.num_pieces()
+    params.flags = _IN_PLACE
+    return params
+
+
+def into_file(metainfo: Metainfo, path: Path, *, peers: Iterable[tuple[str, int]], resume: bool) -> Any:
+    """Download into the file at `path`; with `resume` what it holds is checked first."""
+    params: Any = lt.load_torrent_buffer(metainfo.encode())
+    params.save_path = str(path.parent)
+    params.renamed_files = {0: str(path)}
+    params.flags = _PRIVATE if resume else _PRIVATE | _FLAGS.no_verify_files
+    params.peers = list(peers)
+    return params
+
+
+def names_of(flags: Any) -> frozenset[str]:
+    """Return libtorrent's own names of a torrent's flags."""
+    return frozenset(name for name in dir(_FLAGS) if not name.startswith("_") and flags & getattr(_FLAGS, name))
