@@ -1,4 +1,4 @@
-"""The inventory: what this machine knows of its blobs, so that each is hashed once in its life (DESIGN D2).
+"""The inventory: what this machine knows of its blobs, so that each is hashed once in its life.
 
 A blob at a path is known by (etag, size, mtime, inode). The device number is deliberately not part of that: NFS, btrfs and
 container engines give out another one at each mount, and a reboot would hash terabytes anew. For each known blob there is

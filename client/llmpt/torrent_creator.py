@@ -1,4 +1,4 @@
-"""From a file to its torrent: one read that yields the etag check and the Merkle tree (DESIGN D2).
+"""From a file to its torrent: one read that yields the etag check and the Merkle tree.
 
 metainfo = create_torrent(Path("blobs/53aa51…"))
 Path("model.torrent").write_bytes(metainfo.encode(announce="http://server:6969/announce"))

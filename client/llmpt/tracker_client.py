@@ -1,4 +1,4 @@
-"""The tracker's catalogue, asked over HTTP (DESIGN section 4).
+"""The tracker's catalogue, asked over HTTP.
 
     client = TrackerClient("http://server:8000")
     for torrent in client.get_torrents(repo_id="org/name", filename="model.safetensors") or []:
@@ -214,7 +214,7 @@ class TrackerClient:
         return f"http://{_in_url(self.host)}:{int(answer['announce_port'])}/announce"
 
     def publish(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """POST /api/v1/publish; the answer's fields are in DESIGN section 4."""
+        """POST /api/v1/publish; the answer's fields are in the OpenAPI document."""
         return self._call("POST", "/api/v1/publish", {}, body, timeout_s=30.0)[0]
 
     def heartbeat(self, seeder_id: str, report: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""May this repo be shared? (DESIGN D9)
+"""May this repo be shared?
 
 Yes when the operator names it in LLMPT_REPOS, or when the Hub shows it to an anonymous caller; `!` excludes whatever else
 says yes. The Hub is asked once per repo, without any token, and its answer is remembered.

@@ -1,4 +1,4 @@
-"""The server as a user runs it, with published ports, and workstations that reach nothing of it but those (DESIGN D10).
+"""The server as a user runs it, with published ports, and workstations that reach nothing of it but those.
 
 Between two bridge networks the engine lets only published ports through, at the gateway's address, and the server sees its
 own network's gateway in place of every client: as on rootless engines and Docker Desktop.

@@ -1,6 +1,6 @@
 """The blobs that are here: what this machine seeds, remembered across restarts, dropped when a file changes.
 
-Only what came from the swarm is seeded: the catalogue lists it, so the rule of what may be shared (DESIGN D9) has been
+Only what came from the swarm is seeded: the catalogue lists it, so the rule of what may be shared has been
 applied where it was published. What lies on a network's file system is used and not seeded: every byte would cross the
 network twice, and the machines that would want it mostly see the same files.
 """

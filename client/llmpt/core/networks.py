@@ -1,4 +1,4 @@
-"""Who may talk to whom: networks in CIDR notation, and what this host's own routes say (DESIGN D9, D10)."""
+"""Who may talk to whom: networks in CIDR notation, and what this host's own routes say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The announcer: one asyncio process that owns the peers, in memory, with no lock and no database (DESIGN D7).
+"""The announcer: one asyncio process that owns the peers, in memory, with no lock and no database.
 
 Arrows point one way::
 

@@ -1,4 +1,4 @@
-"""Under which address a peer is handed out, and to whom (DESIGN D9, D10).
+"""Under which address a peer is handed out, and to whom.
 
 An ordinary peer has the address of its socket. One of our own seeders that announces from the appliance's network (loopback,
 this host, or the containers' network) has another one as its peers see it: the very address at which they reach us. And
