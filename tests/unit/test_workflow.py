@@ -63,6 +63,17 @@ def test_the_forge_runs_what_a_developer_runs_and_gives_up_in_time() -> None:
     assert ran == {"test": ["check", "test"], "hook": ["hook"], "matrix": ["matrix"]}
 
 
+def test_the_hooks_tests_need_no_libtorrent() -> None:
+    """It cannot be imported at all, so a module that needs it would fail, not skip."""
+    (line,) = re.findall(r"^HOOK := (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    files = [*(f"tests/unit/client/test_{name}.py" for name in line.split()), "tests/unit/core"]
+    files += [str(path.relative_to(ROOT)) for path in (ROOT / "tests/contract").glob("test_hook_*.py")]
+    program = "import sys, pytest; sys.modules['libtorrent'] = None; sys.exit(pytest.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "--collect-only", "-q", "-p", "no:cacheprovider", *files]
+    ran = subprocess.run(command, cwd=ROOT, env=quiet_environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stdout[-2000:]
+
+
 def test_the_tests_against_the_real_hub_are_skipped_with_a_sentence_unless_they_are_asked_for() -> None:
     command = [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", "tests/live"]
     ran = subprocess.run(command, cwd=ROOT, env=quiet_environment(), capture_output=True, text=True, timeout=60, check=False)
