@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import click
+from rich.text import Text
 
 from llmpt.cli.output import add_row, console, json_option, show_json, table
 from llmpt.core.settings import Origin, origins, user_config_file
@@ -32,8 +33,9 @@ def show_config(as_json: bool) -> None:
         made = table("setting", "value", "from")
         for one in found:
             add_row(made, [one.name, shown(one) + (f"  ({one.problem})" if one.problem else ""), one.place])
-        made.caption = f"your config file: {user_config_file(os.environ)}"
-        console().print(made)
+        out = console()
+        out.print(made)
+        out.print(Text(f"your config file: {user_config_file(os.environ)}"))
     sys.exit(1 if any(one.problem for one in found) else 0)
 
 

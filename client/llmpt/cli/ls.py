@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from rich.filesize import decimal
+from rich.text import Text
 
 from llmpt.catalogue import Catalogue, Manifest, Repo
 from llmpt.cli.arguments import repo, repo_type_option, tracker
@@ -76,8 +77,9 @@ def _show(client: TrackerClient, ref: RepoRef, revision: str, as_json: bool) -> 
     total = sum(file.size_bytes for file in manifest.files)
     whole = "" if manifest.complete else ", not all of it"
     known = f"{count(len(manifest.files), 'file')}, {decimal(total)}{whole}"
-    made.caption = f"{ref} at {manifest.commit[:12]}: {known}; –: too small for a swarm"
-    console().print(made)
+    out = console()
+    out.print(made)
+    out.print(Text(f"{ref} at {manifest.commit[:12]}: {known}; –: too small for a swarm"))
 
 
 def _manifest_as_json(manifest: Manifest, seeders: dict[str, int]) -> dict[str, Any]:

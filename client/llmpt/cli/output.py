@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -30,7 +31,7 @@ def show_json(value: Any) -> None:
 
 def table(*columns: str, title: str | None = None) -> Table:
     """Make an empty table; what is too long for its column goes on in the next line."""
-    made = Table(title=title, title_justify="left", pad_edge=False)
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         made.add_column(column, overflow="fold")
     return made

@@ -103,7 +103,7 @@ def show_today(out: Console, total: Mapping[str, Any]) -> None:
 def show_downloads(out: Console, downloads: list[Mapping[str, Any]]) -> None:
     if not downloads:
         return
-    made = table("file", "size", "from the LAN", "machines", "seconds", "outcome", title="downloads")
+    made = table("downloaded", "size", "from the LAN", "machines", "seconds", "outcome")
     for row in downloads[-DOWNLOADS_SHOWN:]:
         outcome = row["outcome"] + (f": {row['reason']}" if row["reason"] else "")
         if row["outcome"] == "running":
@@ -111,7 +111,7 @@ def show_downloads(out: Console, downloads: list[Mapping[str, Any]]) -> None:
         lan, machines = decimal(row["bytes_from_lan"]), str(len(row["bytes_by_peer"]))
         add_row(made, [name_of(row), decimal(row["size"]), lan, machines, f"{row['seconds']:.1f}", outcome])
     if len(downloads) > DOWNLOADS_SHOWN:
-        made.caption = f"and {len(downloads) - DOWNLOADS_SHOWN} earlier ones (--json shows all)"
+        out.print(f"the last {DOWNLOADS_SHOWN} of {len(downloads)} downloads (--json shows all)")
     out.print(made)
 
 
@@ -125,7 +125,7 @@ def show_seeding(out: Console, seeding: list[Mapping[str, Any]], known: Mapping[
         name = known.get(row["etag"], row["etag"][:12])
         add_row(made, [name, decimal(row["size"]), decimal(row["uploaded_bytes"]), to, row["path"]])
     if len(seeding) > SEEDS_SHOWN:
-        made.caption = f"and {len(seeding) - SEEDS_SHOWN} more (--json shows all)"
+        out.print(f"{SEEDS_SHOWN} of {len(seeding)} seeded blobs (--json shows all)")
     out.print(made)
 
 

@@ -32,7 +32,7 @@ def pythons(context: Context) -> Finding:
         python = bare[0] / "bin" / "python3"
         names = ", ".join(map(str, bare))
         return warn(f"huggingface_hub without llmpt: {names}", f"install llmpt there, too, such as with {python} -m pip install")
-    return ok(f"{hooked} on PATH with huggingface_hub, all with llmpt")
+    return ok(f"{hooked} on PATH with huggingface_hub, and with llmpt" if hooked else "none on PATH has huggingface_hub")
 
 
 def _environments(context: Context) -> Iterator[Path]:
@@ -96,7 +96,7 @@ def containers(context: Context) -> Finding:
             f"containers with huggingface_hub and without llmpt: {', '.join(bare)}",
             "install llmpt in their image and set LLMPT_TRACKER; they need an agent inside, or one shared: see compose/README.md",
         )
-    return ok(f"{hooked} running with huggingface_hub, all with llmpt")
+    return ok(f"{hooked} running with huggingface_hub, and with llmpt" if hooked else "none that runs has huggingface_hub")
 
 
 def _output(context: Context, *command: str) -> str | None:

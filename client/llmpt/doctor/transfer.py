@@ -30,11 +30,14 @@ def test_transfer(context: Context) -> Finding:
         listed = list(itertools.islice(context.client.torrents({"limit": "200"}), LOOKED_AT))
     except TrackerError as error:
         return fail(str(error), "look at the server's log")
-    seeded = [one for one in listed if one.seeders > 0 and one.etag not in here]
     if not listed:
         return skip("the catalogue is empty")
+    seeded = [one for one in listed if one.seeders > (one.etag in here)]
     if not seeded:
         return skip("nobody else seeds anything now")
+    seeded = [one for one in seeded if one.etag not in here]
+    if not seeded:
+        return skip("this machine seeds itself all that others do: nothing is left to fetch")
     smallest = min(seeded, key=lambda one: one.size)
     if smallest.size > MAX_BYTES:
         return skip(f"the smallest file of the catalogue has {decimal(smallest.size)}")
