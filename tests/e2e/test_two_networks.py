@@ -6,6 +6,8 @@ own network's gateway in place of every client: as on rootless engines and Docke
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
 from collections import Counter
 from collections.abc import Iterator
@@ -17,8 +19,8 @@ import pytest
 from docker.models.containers import Container
 
 from tests.e2e.worlds import MIB, Model, Server
-from tests.support.compose import ROOT, TAG
-from tests.support.containers import Hub, Workstation
+from tests.support.compose import ROOT, TAG, Compose
+from tests.support.containers import DOWNLOAD, Hub, Workstation
 from tests.support.waiting import eventually
 
 
@@ -26,12 +28,12 @@ class Floor:
     """Another bridge network, with a stand-in for the Hub and workstations that know the server by the gateway's address."""
 
     def __init__(self, client: Any, server: Server, cache: Path) -> None:
-        self._client, self._server, self._cache = client, server, cache
+        self.client, self._server, self._cache = client, server, cache
         self._stack = ExitStack()
         self._containers: list[Container] = []
 
     def __enter__(self) -> Floor:
-        self._network = self._client.networks.create(f"llmpt-test-{secrets.token_hex(4)}", driver="bridge")
+        self._network = self.client.networks.create(f"llmpt-test-{secrets.token_hex(4)}", driver="bridge")
         self._stack.callback(self._network.remove)
         self._network.reload()
         self.gateway = self._network.attrs["IPAM"]["Config"][0]["Gateway"]
@@ -51,17 +53,38 @@ class Floor:
         return "".join(f"--- {one.name}\n{one.logs().decode()}" for one in self._containers)
 
     def workstation(self, name: str) -> Workstation:
-        environment = {
-            "LLMPT_TRACKER": f"http://{self.gateway}:{self._server.http_port}",
-            "HF_ENDPOINT": f"http://{self.hub.container.name}:8080",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-        }
-        made = Workstation(self._run(name, environment=environment))
+        made = Workstation(self._run(name, environment=self._environment))
         eventually(lambda: b"ready at" in made.container.logs(), timeout_s=30, what="the agent's ready line")
         return made
 
+    def download(self, name: str, repo_id: str, *, shared: list[Path], **environment: str) -> str:
+        """Call `snapshot_download` in a container that has no agent of its own, and `shared` under the same paths as the host;
+        return the snapshot's folder."""
+        made = self._run(
+            name,
+            command=["python", "-c", DOWNLOAD, repo_id],
+            user="1000:1000",
+            environment={**self._environment, **environment},
+            volumes=[f"{folder}:{folder}" for folder in shared],
+        )
+        assert made.wait(timeout=60)["StatusCode"] == 0, made.logs().decode()
+        return str(json.loads(made.logs(stderr=False)))
+
+    @property
+    def tracker(self) -> str:
+        """The server's URL, as it is known here and on the host."""
+        return f"http://{self.gateway}:{self._server.http_port}"
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {
+            "LLMPT_TRACKER": self.tracker,
+            "HF_ENDPOINT": f"http://{self.hub.container.name}:8080",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+
     def _run(self, name: str, **options: Any) -> Container:
-        container: Container = self._client.containers.create(
+        container: Container = self.client.containers.create(
             f"llmpt-node:{TAG}",
             name=f"{self._network.name}-{name}",
             network=self._network.name,
@@ -87,6 +110,23 @@ def test_a_machine_that_reaches_only_published_ports_downloads_from_the_swarm(fl
     (record,) = ann.downloads(dummy.repo_id).values()
     assert (record["outcome"], record["bytes_from_lan"]) == ("done", dummy.swarm_bytes)
     assert {peer.rpartition(":")[0] for peer in record["bytes_by_peer"]} == {floor.gateway}
+
+
+def test_programs_in_containers_share_the_agent_of_their_machine(floor: Floor, dummy: Model, tmp_path: Path) -> None:
+    node, cache = tmp_path / "node", tmp_path / "hf"
+    for folder in (node, cache):
+        folder.mkdir()
+        os.chown(folder, 1000, 1000)
+    told = {"LLMPT_TRACKER": floor.tracker, "LLMPT_NODE": str(node), "HF_HOME": str(cache), "LLMPT_PEER_PORT": "0"}
+    with Compose(floor.client, "agent.yaml", **told) as machine:
+        machine.up()
+        floor.hub.forget()
+        where = {"XDG_RUNTIME_DIR": str(node), "HF_HOME": str(cache)}
+        snapshot = floor.download("job", dummy.repo_id, shared=[node, cache], **where)
+        (record,) = Workstation(machine.container("agent")).downloads(dummy.repo_id).values()
+    assert (record["outcome"], record["bytes_from_lan"], record["moved"]) == ("done", dummy.swarm_bytes, True)
+    assert floor.hub.byte_gets() == Counter(list(dummy.small))
+    assert (Path(snapshot) / "dummy_model.bin").stat().st_uid == 1000
 
 
 def test_machines_that_all_seem_to_be_the_gateway_still_find_each_other(server: Server, floor: Floor, dummy: Model) -> None:
