@@ -433,6 +433,14 @@ def test_an_idle_agent_with_a_thousand_blobs_is_small(lan: Lan) -> None:
         eventually(lambda: agent.open_files() < 64, timeout_s=60, what="few open files, once all are announced")
 
 
+def test_each_machine_knows_whether_others_can_reach_it(ann: Machine) -> None:
+    ann.llmpt("agent", "start")
+    eventually(lambda: ask(ann)["reachable"] is not None, timeout_s=20, what="the tracker's word")
+    status = ask(ann)
+    assert (status["reachable"], status["address"]) == (True, "127.0.0.1")
+    assert status["tracker_version"]
+
+
 def test_the_agent_listens_on_the_chosen_network_only(lan: Lan) -> None:
     with lan.machine("lo", LLMPT_INTERFACE="127.0.0.1") as machine:
         fetch(machine, "0.bin")

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from llmpt.agent import interfaces, lock, memory, messages, places
+from llmpt.agent import lock, memory, messages, places
 from llmpt.agent.directory import Directory
 from llmpt.agent.lifetime import JOB, Job, Package
+from llmpt.agent.listening import Listening
 from llmpt.agent.offers import Offers
 from llmpt.agent.server import Server
 from llmpt.core.errors import AgentUnavailable, LlmptError, SettingError
-from llmpt.core.networks import address_towards
 from llmpt.inventory import Inventory
 from llmpt.settings import ClientSettings
 from llmpt.tracker_client import TrackerClient
@@ -75,17 +75,17 @@ def run(
     memory.share_one_arena()
     stopping = threading.Event()
     client = TrackerClient(settings.tracker)
-    listen = interfaces.listen_addresses(settings.bind, settings.interface, interfaces.read_interfaces())
+    listening = Listening(settings, tracker=(client.host, client.port))
     job = Job(os.getppid() if starter is None else starter) if settings.agent == JOB else None
     package = Package()
     with ExitStack() as stack:
         stack.enter_context(lock.held(environ))
         inventory = stack.enter_context(_inventory())
         engine_settings = EngineSettings(
-            listen=listen,
+            listen=listening.hosts,
             port=free_port(settings.peer_port),
             peer_cidrs=settings.peer_cidrs,
-            announce_address=interfaces.announced_address(address_towards(client.host, client.port), listen),
+            announce_address=listening.announced,
             upload_limit=settings.upload_limit,
             download_limit=settings.download_limit,
             shares=settings.share,
@@ -98,13 +98,14 @@ def run(
         transfers = Transfers(engine, directory, seeds, partials, stall_timeout_s=settings.stall_timeout_s)
         threading.excepthook = _noting_bugs(stopping)
         seeds.restore()
+        partials.sweep()
         server = Server(
             messages.socket_path(environ),
             tracker=settings.tracker,
             fetch=transfers.fetch,
             landed=seeds.landed,
             offers=Offers(directory, seeds),
-            status=Report(engine, directory, seeds, transfers, settings.agent, listen).as_json,
+            status=Report(engine, directory, seeds, transfers, listening, settings.agent).as_json,
             used_by=job.join if job is not None else lambda _pid: None,
             stop=stopping.set,
         )
@@ -123,6 +124,8 @@ def run(
             if ticks * TICK_S % SWEEP_INTERVAL_S == 0:
                 seeds.sweep()
                 partials.sweep()
+                if listening.changed():
+                    engine.listen_on(listening.hosts, listening.announced)
         stopping.set()
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from llmpt.catalogue import Catalogue
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
 from llmpt.tracker_client import Lookup, TrackerClient
@@ -84,18 +85,14 @@ class Directory:
 
     def _ask_who_we_are(self) -> None:
         self._reach_asked_at = self._clock()
-        try:
-            answer = self.client.get("/api/v1/whoami", {"port": str(self._peer_port)})
-        except TrackerRefused as error:
-            log.debug("the tracker does not say how it sees us: %s", error)  # one of an earlier version
+        seen = Catalogue(self.client).whoami(self._peer_port)
+        if seen is None:
             return
-        address, reachable, version = (answer.get(name) for name in ("address", "reachable", "version"))
-        self.address = address if isinstance(address, str) else None
-        self.tracker_version = version if isinstance(version, str) else None
-        before, self.reachable = self.reachable, reachable if isinstance(reachable, bool) else None
+        before = self.reachable
+        self.address, self.reachable, self.tracker_version = seen.address, seen.reachable, seen.version
         if self.reachable is False and before is not False:
-            log.warning("others cannot connect to port %d at %s: a firewall? They get only what they ask from here after we "
-                        "have connected to them", self._peer_port, self.address)  # fmt: skip
+            log.warning("others cannot connect to port %d at %s: is it a firewall? Only machines that this one has connected to "
+                        "can take from it", self._peer_port, self.address)  # fmt: skip
 
     def bury(self, peers: tuple[Peer, ...]) -> None:
         """Remember peers that gave nothing: they are not tried again for `DEAD_PEER_S`."""

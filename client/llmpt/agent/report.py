@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpt.agent.directory import Directory
+from llmpt.agent.listening import Listening
 from llmpt.agent.seeds import Seeds
 from llmpt.agent.transfers import Transfers
 from llmpt.swarm import Engine
@@ -16,14 +17,14 @@ from llmpt.swarm import Engine
 
 @dataclass(frozen=True)
 class Report:
-    """Reads the parts of an agent, and changes nothing. `mode` is LLMPT_AGENT, `listen` the addresses that are listened on."""
+    """Reads the parts of an agent, and changes nothing. `mode` is LLMPT_AGENT."""
 
     engine: Engine
     directory: Directory
     seeds: Seeds
     transfers: Transfers
+    listening: Listening
     mode: str
-    listen: tuple[str, ...]
     started: float = field(default_factory=time.monotonic)
 
     def as_json(self) -> dict[str, Any]:
@@ -37,7 +38,7 @@ class Report:
             "tracker_version": self.directory.tracker_version,
             "address": self.directory.address,
             "reachable": self.directory.reachable,
-            "listen": list(self.listen),
+            "listen": list(self.listening.hosts),
             "port": self.engine.port,
             "uploaded_bytes": totals.uploaded_bytes,
             "downloaded_bytes": totals.downloaded_bytes,

@@ -8,8 +8,10 @@ import pytest
 
 from llmpt.agent import interfaces
 from llmpt.agent.interfaces import Interface, announced_address, listen_addresses, read_interfaces
+from llmpt.agent.listening import Listening
 from llmpt.core.errors import SettingError
 from llmpt.core.networks import Address, parse_address
+from llmpt.settings import ClientSettings
 
 EVERYWHERE = ("0.0.0.0", "[::]")
 
@@ -93,3 +95,29 @@ def test_tunnels_are_told_by_their_flags_and_by_what_the_kernel_says(tmp_path: P
 def test_this_machines_own_interfaces_can_be_read() -> None:
     loopback = [interface for interface in read_interfaces() if parse_address("127.0.0.1") in interface.addresses]
     assert [interface.tunnel for interface in loopback] == [False]
+
+
+def test_a_tunnel_that_comes_up_later_is_noticed(tmp_path: Path) -> None:
+    up = [LO, ETH]
+    settings = ClientSettings.read({"XDG_CONFIG_HOME": str(tmp_path)})
+    listening = Listening(settings, tracker=("127.0.0.1", 8000), read=lambda: tuple(up))
+    assert (listening.hosts, listening.announced) == (EVERYWHERE, parse_address("127.0.0.1"))
+    assert not listening.changed()
+    up.append(WG)
+    assert listening.changed()
+    assert listening.hosts == ("127.0.0.1", "::1", "192.168.1.5", "fd00::5")
+    assert not listening.changed()
+    up.remove(WG)
+    assert listening.changed()
+    assert listening.hosts == EVERYWHERE
+
+
+def test_a_chosen_network_that_goes_may_come_back(tmp_path: Path) -> None:
+    up = [LO, ETH]
+    settings = ClientSettings.read({"XDG_CONFIG_HOME": str(tmp_path), "LLMPT_INTERFACE": "eth0"})
+    listening = Listening(settings, tracker=("127.0.0.1", 8000), read=lambda: tuple(up))
+    up.remove(ETH)
+    assert not listening.changed()
+    up.append(Interface("eth0", addresses("192.168.1.77")))
+    assert listening.changed()
+    assert (listening.hosts, listening.announced) == (("192.168.1.77",), parse_address("192.168.1.77"))
