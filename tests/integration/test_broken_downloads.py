@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +163,22 @@ def test_ctrl_c_in_one_program_leaves_the_other_its_download(lan: Lan, ann: Mach
     assert lan.hub.gets("big.bin") == 0
     rows = ann.status()["downloads"]
     assert sum(row["bytes_from_lan"] for row in rows) <= SIZE + OPEN_PIECES
+
+
+def test_what_nobody_asked_for_in_a_week_goes_and_the_rest_stays(lan: Lan, ann: Machine, content: bytes) -> None:
+    lan.seeded("org/big")
+    process = ann.start_download("org/big")
+    await_bytes(ann, SIZE * 5 // 100)
+    process.kill()
+    process.communicate(timeout=20)
+    (partial,) = ann.cache.rglob("*.incomplete")
+    for days, there in ((6, True), (8, False)):
+        ann.stop_agent()
+        (database,) = ann.root.rglob("agent.db")
+        with closing(sqlite3.connect(database)) as sql, sql:
+            sql.execute("UPDATE partials SET asked_at = ?", (time.time() - days * 86400,))
+        ann.llmpt("agent", "start")
+        if there:
+            assert partial.exists()
+        else:
+            eventually(lambda: not partial.exists(), what="the removal")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from llmpt.agent import messages
+from llmpt.agent import lock, messages
 from llmpt.agent.messages import FetchRequest, LineReader, Message
 from llmpt.agent.starter import Starter
 from llmpt.core.errors import AgentUnavailable, InvalidInput
@@ -18,6 +19,7 @@ from llmpt.settings import ClientSettings
 log = logging.getLogger("llmpt")
 
 CONNECT_TIMEOUT_S = 2.0
+ENDING_TIMEOUT_S = 2.0
 # The agent reports at least every half second once bytes flow; before, it may be waiting for the tracker and for peers.
 SILENCE_MARGIN_S = 5.0
 
@@ -79,7 +81,18 @@ class Link:
             if outcome is not None:
                 return outcome if outcome.verified else replace(outcome, begun=begun)
             log.debug("the agent ended in the middle of a request%s", "; asked again" if first else "")
+            if first:
+                self._await_end()
         return Outcome(False, begun=begun, reason="the agent has gone away")
+
+    def _await_end(self) -> None:
+        """Give an agent that is dying the moment it takes: until then its socket accepts, and nobody answers there."""
+        deadline = time.monotonic() + ENDING_TIMEOUT_S
+        try:
+            while lock.is_held(self._environ) and time.monotonic() < deadline:
+                time.sleep(0.02)  # a lock has no event to wait for
+        except (AgentUnavailable, OSError) as error:
+            log.debug("the agent's lock cannot be looked at: %s", error)
 
     def _fetch(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome | None:
         """As `fetch`; None when the agent ended in the middle."""

@@ -65,6 +65,7 @@ class Engine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stopping.set()
         if self._thread is not None:
+            self._session.post_session_stats()  # it waits for an alert
             self._thread.join()
         with self._lock:
             for torrent in self._torrents.values():
