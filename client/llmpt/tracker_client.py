@@ -6,34 +6,24 @@
 
 The public methods never raise for what a network does; they answer None or False and log the reason. `lookup`, `publish`
 and `heartbeat`, which the agent and the seeder use, raise `TrackerUnavailable` or `TrackerRefused` instead.
-
-LAN traffic: proxies in the environment are ignored, and redirects are not followed.
 """
 
 from __future__ import annotations
 
 import base64
-import http.client
-import json
 import logging
-import socket
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import InvalidInput, SettingError, TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.core.errors import InvalidInput, TrackerError, TrackerRefused, TrackerUnavailable
 from llmpt.core.metainfo import Metainfo
+from llmpt.tracker_wire import Wire, reason_of
 
 log = logging.getLogger("llmpt.tracker")
-
-CONNECT_TIMEOUT_S = 1.0
-MAX_ANSWER_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +72,8 @@ class TrackerClient:
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 2.0) -> None:
-        parts = urlsplit(url.rstrip("/"))
-        try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.query or parts.fragment:
-            raise SettingError(f"not the address of a tracker: {url!r}; write it as http://server:8000")
-        self.url = url.rstrip("/")
-        self.host = parts.hostname
-        self.port = port or (443 if parts.scheme == "https" else 80)
-        self._tls = parts.scheme == "https"
-        self._base = parts.path
-        self._token = token
-        self._timeout_s = timeout_s
+        self._wire = Wire(url, token=token, timeout_s=timeout_s)
+        self.url, self.host, self.port = self._wire.url, self._wire.host, self._wire.port
 
     # The public questions: None and False instead of exceptions.
 
@@ -170,7 +148,7 @@ class TrackerClient:
             try:
                 found = [_read_torrent(entry) for entry in page["torrents"]]
             except (KeyError, TypeError, ValueError) as error:
-                raise TrackerUnavailable(f"{self.url} gave an answer that makes no sense: {_reason(error)}") from None
+                raise TrackerUnavailable(f"{self.url} gave an answer that makes no sense: {reason_of(error)}") from None
             yield from found
             cursor = page.get("next")
             if not cursor:
@@ -178,11 +156,11 @@ class TrackerClient:
 
     def get(self, path: str, query: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
         """GET `path`; return the JSON object of a 200."""
-        return self._call("GET", path, query)[0]
+        return self._wire.call("GET", path, query)[0]
 
     def lookup(self, etag: Etag) -> Lookup:
         """Ask for one blob: its metainfo and the peers that have it or parts of it."""
-        answer, address = self._call("GET", "/api/v1/torrents", {"etag": etag.value, "include": "metainfo,peers"})
+        answer, address = self._wire.call("GET", "/api/v1/torrents", {"etag": etag.value, "include": "metainfo,peers"})
         try:
             announce_url = self._announce_url(answer)
             boot_id = str(answer["boot_id"])
@@ -194,104 +172,32 @@ class TrackerClient:
                 raise ValueError(f"asked for {etag}, answered {metainfo.etag}")
             peers = tuple((peer["address"] or address, int(peer["port"])) for peer in entry["peers"])
         except (KeyError, TypeError, ValueError) as error:
-            raise TrackerUnavailable(f"{self.url} gave an answer that makes no sense: {_reason(error)}") from None
+            raise TrackerUnavailable(f"{self.url} gave an answer that makes no sense: {reason_of(error)}") from None
         return Lookup(metainfo, tuple(dict.fromkeys(peers)), announce_url, boot_id)
 
     def boot_id(self) -> str:
         """Return the id of the announcer's present life; another one means: announce again."""
-        answer, _ = self._call("GET", "/healthz", {})
+        answer, _ = self._wire.call("GET", "/healthz", {})
         return str(answer.get("boot_id", ""))
 
     def contact(self) -> tuple[str, str]:
         """Return the boot id and the URL to announce to."""
-        answer, _ = self._call("GET", "/api/v1/torrents", {"limit": "1"})
+        answer, _ = self._wire.call("GET", "/api/v1/torrents", {"limit": "1"})
         try:
             return str(answer["boot_id"]), self._announce_url(answer)
         except (KeyError, TypeError, ValueError) as error:
-            raise TrackerUnavailable(f"{self.url} gave an answer that makes no sense: {_reason(error)}") from None
+            raise TrackerUnavailable(f"{self.url} gave an answer that makes no sense: {reason_of(error)}") from None
 
     def _announce_url(self, answer: Mapping[str, Any]) -> str:
         return f"http://{_in_url(self.host)}:{int(answer['announce_port'])}/announce"
 
     def publish(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /api/v1/publish; the answer's fields are in the OpenAPI document."""
-        return self._call("POST", "/api/v1/publish", {}, body, timeout_s=30.0)[0]
+        return self._wire.call("POST", "/api/v1/publish", {}, body, timeout_s=30.0)[0]
 
     def heartbeat(self, seeder_id: str, report: Mapping[str, Any]) -> dict[str, Any]:
         """PUT /api/v1/seeders/<id>: say that this seeder lives, and learn boot id, announce port and key."""
-        return self._call("PUT", f"/api/v1/seeders/{quote(seeder_id, safe='')}", {}, report)[0]
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Mapping[str, Any] | None = None,
-        *,
-        timeout_s: float | None = None,
-    ) -> tuple[dict[str, Any], str]:
-        """Make one request; return the JSON object and the address at which the tracker was reached."""
-        deadline = time.monotonic() + (timeout_s or self._timeout_s)
-        headers = {"Accept": "application/json", "Connection": "close", "User-Agent": f"llmpt/{_version()}"}
-        data = None
-        if body is not None:
-            data = json.dumps(body).encode()
-            headers["Content-Type"] = "application/json"
-            if self._token:
-                headers["Authorization"] = f"Bearer {self._token}"
-        kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
-        connection = kind(self.host, self.port, timeout=min(CONNECT_TIMEOUT_S, timeout_s or self._timeout_s))
-        target = self._base + path + ("?" + urlencode(query) if query else "")
-        try:
-            connection.connect()
-            address = str(connection.sock.getpeername()[0])
-            connection.sock.settimeout(max(deadline - time.monotonic(), 0.05))
-            connection.request(method, target, data, headers)
-            response = connection.getresponse()
-            text = _read_all(response, connection.sock, deadline)
-        except (OSError, http.client.HTTPException) as error:
-            raise TrackerUnavailable(f"no answer from the tracker at {self.url}: {_reason(error)}") from None
-        finally:
-            connection.close()
-        try:
-            answer = json.loads(text)
-            if not isinstance(answer, dict):
-                raise TypeError("not a JSON object")
-        except (ValueError, TypeError):
-            if response.status == 200:
-                raise TrackerUnavailable(f"{self.url} did not answer with JSON; is it an llmpt tracker?") from None
-            answer = {}
-        if response.status != 200:
-            raise _refusal(self.url, response.status, answer)
-        return answer, address
-
-
-def _read_all(response: http.client.HTTPResponse, sock: socket.socket | None, deadline: float) -> bytes:
-    """Read the body, however slowly it comes, until `deadline` (monotonic seconds)."""
-    chunks: list[bytes] = []
-    total = 0
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the answer took too long")
-        if sock is not None and sock.fileno() >= 0:  # a closed response has already given up its socket
-            sock.settimeout(left)
-        chunk = response.read1(1 << 20)
-        if not chunk:
-            return b"".join(chunks)
-        chunks.append(chunk)
-        total += len(chunk)
-        if total > MAX_ANSWER_BYTES:
-            raise http.client.HTTPException(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
-
-
-def _refusal(url: str, status: int, answer: Mapping[str, Any]) -> TrackerError:
-    error = answer.get("error")
-    error = error if isinstance(error, dict) else {}
-    message = str(error.get("message") or f"status {status}")
-    if status >= 500:
-        return TrackerUnavailable(f"{url}: {message}")
-    return TrackerRefused(f"{url}: {message}", status=status, code=str(error.get("code", "")))
+        return self._wire.call("PUT", f"/api/v1/seeders/{quote(seeder_id, safe='')}", {}, report)[0]
 
 
 def _read_torrent(entry: Mapping[str, Any]) -> Torrent:
@@ -309,17 +215,5 @@ def _read_torrent(entry: Mapping[str, Any]) -> Torrent:
     )
 
 
-@cache
-def _version() -> str:
-    try:
-        return version("llmpt")
-    except PackageNotFoundError:  # removed while we run
-        return "unknown"
-
-
 def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -1,0 +1,133 @@
+"""One request to a tracker, and its answer: JSON over HTTP, within a bounded time, past every proxy, to where it was sent.
+
+LAN traffic: proxies in the environment are ignored, and redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from llmpt.core.errors import SettingError, TrackerError, TrackerRefused, TrackerUnavailable
+
+CONNECT_TIMEOUT_S = 1.0
+MAX_ANSWER_BYTES = 32 << 20
+
+
+class Wire:
+    """The way to the tracker at `url` (http or https). One connection per call; safe to share among threads.
+
+    `token` is sent with whatever has a body. `timeout_s` bounds the whole answer, trickled or not; connecting has a bound
+    of its own (1 s). Raises `SettingError` for a URL that cannot be one.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 2.0) -> None:
+        parts = urlsplit(url.rstrip("/"))
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.query or parts.fragment:
+            raise SettingError(f"not the address of a tracker: {url!r}; write it as http://server:8000")
+        self.url = url.rstrip("/")
+        self.host = parts.hostname
+        self.port = port or (443 if parts.scheme == "https" else 80)
+        self._tls = parts.scheme == "https"
+        self._base = parts.path
+        self._token = token
+        self._timeout_s = timeout_s
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> tuple[dict[str, Any], str]:
+        """Make one request; return the JSON object and the address at which the tracker was reached.
+
+        Raises `TrackerUnavailable` without a sensible answer in time, `TrackerRefused` when the answer is no.
+        """
+        deadline = time.monotonic() + (timeout_s or self._timeout_s)
+        headers = {"Accept": "application/json", "Connection": "close", "User-Agent": f"llmpt/{_version()}"}
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+            if self._token:
+                headers["Authorization"] = f"Bearer {self._token}"
+        kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
+        connection = kind(self.host, self.port, timeout=min(CONNECT_TIMEOUT_S, timeout_s or self._timeout_s))
+        target = self._base + path + ("?" + urlencode(query) if query else "")
+        try:
+            connection.connect()
+            address = str(connection.sock.getpeername()[0])
+            connection.sock.settimeout(max(deadline - time.monotonic(), 0.05))
+            connection.request(method, target, data, headers)
+            response = connection.getresponse()
+            text = _read_all(response, connection.sock, deadline)
+        except (OSError, http.client.HTTPException) as error:
+            raise TrackerUnavailable(f"no answer from the tracker at {self.url}: {reason_of(error)}") from None
+        finally:
+            connection.close()
+        try:
+            answer = json.loads(text)
+            if not isinstance(answer, dict):
+                raise TypeError("not a JSON object")
+        except (ValueError, TypeError):
+            if response.status == 200:
+                raise TrackerUnavailable(f"{self.url} did not answer with JSON; is it an llmpt tracker?") from None
+            answer = {}
+        if response.status != 200:
+            raise _refusal(self.url, response.status, answer)
+        return answer, address
+
+
+def _read_all(response: http.client.HTTPResponse, sock: socket.socket | None, deadline: float) -> bytes:
+    """Read the body, however slowly it comes, until `deadline` (monotonic seconds)."""
+    chunks: list[bytes] = []
+    total = 0
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer took too long")
+        if sock is not None and sock.fileno() >= 0:  # a closed response has already given up its socket
+            sock.settimeout(left)
+        chunk = response.read1(1 << 20)
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+        total += len(chunk)
+        if total > MAX_ANSWER_BYTES:
+            raise http.client.HTTPException(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+
+
+def _refusal(url: str, status: int, answer: Mapping[str, Any]) -> TrackerError:
+    error = answer.get("error")
+    error = error if isinstance(error, dict) else {}
+    message = str(error.get("message") or f"status {status}")
+    if status >= 500:
+        return TrackerUnavailable(f"{url}: {message}")
+    return TrackerRefused(f"{url}: {message}", status=status, code=str(error.get("code", "")))
+
+
+@cache
+def _version() -> str:
+    try:
+        return version("llmpt")
+    except PackageNotFoundError:  # removed while we run
+        return "unknown"
+
+
+def reason_of(error: BaseException) -> str:
+    """What an exception says, or at least which it is."""
+    return str(error) or type(error).__name__
