@@ -79,10 +79,17 @@ class Supervisor:
             preexec_fn=_die_with_parent(),
         )
 
-    def wait(self) -> int:
-        """Return when a signal comes (0) or a child ends (its exit status, at least 1); the others have ended by then."""
+    def wait(self, *, meanwhile: Callable[[], None] = lambda: None, every_s: float | None = None) -> int:
+        """Return when a signal comes (0) or a child ends (its exit status, at least 1); the others have ended by then.
+
+        `meanwhile` is called every `every_s` seconds, and once more before the end.
+        """
         while not self.stopping and self.ended is None:
-            self._wake.get()
+            try:
+                self._wake.get(timeout=every_s)
+            except queue.Empty:
+                meanwhile()
+        meanwhile()
         ended = None if self.stopping else self.ended
         self.stop()
         if ended is None:

@@ -55,6 +55,23 @@ def test_registering_again_keeps_the_peers(make: Make) -> None:
     assert store.counts(ONE) == Counts(seeders=1, completed=1)
 
 
+def test_torrents_come_onto_the_list_with_what_was_counted_before(make: Make) -> None:
+    store = make()
+    store.add_completed(ONE)
+    store.register([ONE, b"3" * 20], completed={ONE: 7, b"3" * 20: 9})
+    assert (store.counts(ONE).completed, store.counts(b"3" * 20).completed) == (1, 9)
+
+
+def test_counts_that_have_changed_are_told_once(make: Make) -> None:
+    store = make()
+    store.register([b"3" * 20], completed={b"3" * 20: 9})
+    for info_hash in (ONE, ONE, TWO, b"3" * 20):
+        store.add_completed(info_hash)
+    store.unregister([TWO])
+    assert store.newly_completed() == {ONE: 2, b"3" * 20: 10}
+    assert store.newly_completed() == {}
+
+
 def test_unregistering_drops_the_torrent_and_its_peers(make: Make) -> None:
     store = make()
     store.put(ONE, v4(1), Role.SEEDER, now=0)

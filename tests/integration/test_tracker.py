@@ -141,7 +141,10 @@ def test_a_restart_serves_the_same_data_and_sigterm_ends_everything_with_status_
     token = own.token
     own.restart()
     assert own.token == token
-    assert b"failure reason" not in announce(own, A)
+    announce(own, A, port=7001, left=5)
+    announce(own, A, port=7001, event="completed")
+    own.restart()
+    assert announce(own, A)[b"downloaded"] == 1  # the count of downloads too
     _, second = ask(own, "POST", "/api/v1/publish", {"torrents": packed(A)})
     assert second["new_torrents"] == 0
     assert second["instance_id"] == first["instance_id"]

@@ -92,6 +92,19 @@ class AnnouncerClient:
         """Make the announcer listen; return its port. Raises `AnnouncerUnavailable` saying why it cannot."""
         return int(self._ask({"op": "open"})["announce_port"])
 
+    def load(self, swarms: Mapping[bytes, int]) -> None:
+        """Let these truncated info-hashes announce; each was downloaded so often before."""
+        completed = {swarm.hex(): count for swarm, count in swarms.items() if count}
+        self._ask({"op": "register", "hashes": [swarm.hex() for swarm in swarms], "completed": completed})
+
+    def newly_completed(self) -> dict[bytes, int]:
+        """Return how often those swarms were downloaded of which that has changed since this was asked last."""
+        reply = self._ask({"op": "completed"})
+        try:
+            return {bytes.fromhex(name): int(count) for name, count in reply["completed"].items()}
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise _senseless(reply) from None
+
     def status(self) -> AnnouncerStatus:
         reply = self._ask({"op": "status"})
         try:

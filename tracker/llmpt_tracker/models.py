@@ -103,7 +103,8 @@ class Ref(Base):
 
 
 class Blob(Base):
-    """A content with a swarm. `size` is bytes; `info_hash` 32 bytes, `swarm` its first 20 (BEP 52)."""
+    """A content with a swarm. `size` is bytes; `info_hash` 32 bytes, `swarm` its first 20 (BEP 52); `completed` how often the
+    announcer had seen it downloaded when it was asked last."""
 
     __tablename__ = "blobs"
 
@@ -113,6 +114,7 @@ class Blob(Base):
     info_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     swarm: Mapped[bytes] = mapped_column(LargeBinary(20), unique=True)
     published_at: Mapped[datetime] = mapped_column(Utc)
+    completed: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 
 
 class StoredMetainfo(Base):

@@ -20,6 +20,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from llmpt.core.errors import LlmptError, SettingError
 from llmpt.supervisor import Supervisor
 from llmpt_tracker import schema
@@ -27,7 +29,7 @@ from llmpt_tracker.announcer_client import AnnouncerClient
 from llmpt_tracker.clock import utc_now
 from llmpt_tracker.database import Database
 from llmpt_tracker.errors import AnnouncerUnavailable
-from llmpt_tracker.rules import catalog
+from llmpt_tracker.rules import catalog, completions
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 from llmpt_tracker.token_file import ensure_token
 
@@ -35,6 +37,7 @@ log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
 REGISTER_BATCH = 5000
+KEPT_EVERY_S = 60.0
 BACKLOG = 512
 
 
@@ -68,11 +71,22 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
             one.close()  # gunicorn alone listens: when it is gone, nobody is left hanging
         shown = f"[{host}]" if ":" in host else host
         print(f"llmpt-tracker: ready, http://{shown}:{http_port}, announce port {announce_port}", flush=True)  # noqa: T201
-        return family.wait()
+        counts = stack.enter_context(contextlib.closing(AnnouncerClient(control)))
+        return family.wait(meanwhile=lambda: _keep_counts(counts, database), every_s=KEPT_EVERY_S)
 
 
 class _Over(Exception):
     """A child has ended, or we were asked to end, before all was ready."""
+
+
+def _keep_counts(client: AnnouncerClient, database: Database) -> None:
+    """Take over how often blobs were downloaded since the last time; what cannot be kept is lost with the announcer."""
+    try:
+        if counts := client.newly_completed():
+            with database.writing() as session:
+                completions.keep(session, counts)
+    except (AnnouncerUnavailable, SQLAlchemyError) as error:
+        log.warning("the counts of downloads were not kept: %s", error)
 
 
 def make_data_folder(folder: Path) -> None:
@@ -156,7 +170,7 @@ def _open_announcer(family: Supervisor, database: Database, control: Path) -> in
         loaded = after = 0
         with database.reading() as session:
             while batch := catalog.all_swarms(session, after=after, limit=REGISTER_BATCH):
-                client.register(swarm for _, swarm in batch)
+                client.load({swarm: completed for _, swarm, completed in batch})
                 after, loaded = batch[-1][0], loaded + len(batch)
         log.info("the announcer knows %d torrents", loaded)
         try:

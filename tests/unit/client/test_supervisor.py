@@ -67,6 +67,20 @@ def test_a_signal_ends_all_with_status_zero_and_the_old_handlers_come_back(befor
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGCHLD)] == handlers
 
 
+def test_what_is_to_be_done_meanwhile_is_done_again_and_again_and_while_the_children_still_run(before: set[int]) -> None:
+    running: list[bool] = []
+
+    def look() -> None:
+        running.append(children() > before)
+        if len(running) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with Supervisor() as family:
+        family.start("stays", STAYS)
+        assert family.wait(meanwhile=look, every_s=0.01) == 0
+    assert running == [True] * 4
+
+
 def test_who_does_not_leave_when_asked_is_killed(before: set[int], tmp_path: Path) -> None:
     with Supervisor(stop_timeout_s=0.2) as family:
         family.start("stubborn", [sys.executable, "-c", STUBBORN.format(str(tmp_path / "ready"))])

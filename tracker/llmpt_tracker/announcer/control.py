@@ -89,8 +89,13 @@ def _port(number: object) -> int:
 
 
 def _register(tracker: Tracker, request: Reply) -> Reply:
-    tracker.store.register([truncated_hex(text) for text in request["hashes"]])
+    completed = {truncated_hex(text): int(count) for text, count in request.get("completed", {}).items()}
+    tracker.store.register([truncated_hex(text) for text in request["hashes"]], completed=completed)
     return {}
+
+
+def _completed(tracker: Tracker, _request: Reply) -> Reply:
+    return {"completed": {info_hash.hex(): count for info_hash, count in tracker.store.newly_completed().items()}}
 
 
 def _unregister(tracker: Tracker, request: Reply) -> Reply:
@@ -144,6 +149,7 @@ def _seeders(tracker: Tracker, _request: Reply) -> Reply:
 _OPERATIONS: dict[str, Callable[[Tracker, Reply], Reply]] = {
     "register": _register,
     "unregister": _unregister,
+    "completed": _completed,
     "status": _status,
     "swarms": _swarms,
     "heartbeat": _heartbeat,

@@ -1,88 +1,21 @@
 """The store in memory: every operation takes the same time however many peers there are.
 
-In each swarm, each role and family has one byte array of compact endpoints: an answer is a slice of it from a random place,
-and a peer that leaves is overwritten by the last one. A dictionary in the order of the last announces leads from an endpoint
-to its slot; its front is what expires, and what goes when a limit is reached. Unreachable peers have arrays of their own.
+In each swarm, each role and family has one byte array of compact endpoints (slots.py): an answer is a slice of it from a random
+place. A dictionary in the order of the last announces leads from an endpoint to its slot; its front is what expires, and what
+goes when a limit is reached.
 """
 
 from __future__ import annotations
 
 import random
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
-from llmpt_tracker.announcer.store import FAMILIES, Counts, Limits, Peer, Role, Verdict
+from llmpt_tracker.announcer.slots import ROLES, AddressPeers, Entry, Swarm, count
+from llmpt_tracker.announcer.store import Counts, Limits, Peer, Role, Verdict
 from llmpt_tracker.announcer.wire import V6_BYTES, Endpoint
 
-_ROLES = len(Role)
 _DROPPED_AT_ONCE = 5000  # takes 10 ms, in which nobody is answered
-
-
-_Arrays = tuple[bytearray, ...]
-
-
-def _arrays() -> _Arrays:
-    return tuple(bytearray() for _ in range(_ROLES * len(FAMILIES)))
-
-
-class _Entry:
-    """A peer inside: which role, and which slot of that role's array; tagged ones have no slot. Aside: unreachable."""
-
-    __slots__ = ("is_aside", "peer_id", "role", "seen_s", "slot", "tag")
-
-    def __init__(self, role: Role, tag: str | None, seen_s: float, peer_id: bytes) -> None:
-        self.role, self.tag, self.seen_s, self.peer_id = role, tag, seen_s, peer_id
-        self.slot = -1
-        self.is_aside = False
-
-    def peer(self, endpoint: Endpoint) -> Peer:
-        return Peer(endpoint, self.role, self.tag, self.peer_id, not self.is_aside)
-
-
-class _Swarm:
-    __slots__ = ("arrays", "aside", "entries", "tagged")
-
-    def __init__(self) -> None:
-        self.entries: OrderedDict[Endpoint, _Entry] = OrderedDict()
-        self.tagged: OrderedDict[Endpoint, _Entry] = OrderedDict()
-        self.arrays = _arrays()
-        self.aside: _Arrays | None = None  # most swarms have nobody there
-
-    def array(self, role: Role, family: int, *, is_aside: bool) -> bytearray:
-        arrays = self.arrays
-        if is_aside:
-            arrays = self.aside = self.aside or _arrays()
-        return arrays[role + _ROLES if family == V6_BYTES else role]
-
-    def place(self, endpoint: Endpoint, entry: _Entry) -> None:
-        if entry.tag is not None:
-            self.tagged[endpoint] = entry
-            return
-        array = self.array(entry.role, len(endpoint), is_aside=entry.is_aside)
-        entry.slot = len(array) // len(endpoint)
-        array += endpoint
-
-    def displace(self, endpoint: Endpoint, entry: _Entry) -> None:
-        if entry.tag is not None:
-            del self.tagged[endpoint]
-            return
-        width = len(endpoint)
-        array = self.array(entry.role, width, is_aside=entry.is_aside)
-        last = bytes(array[-width:])
-        array[entry.slot * width : (entry.slot + 1) * width] = last
-        self.entries[last].slot = entry.slot
-        del array[-width:]
-
-
-class _Address:
-    """What one address has: its endpoints by swarm, both in the order of the last announces, and what is known of them."""
-
-    __slots__ = ("swarms", "total", "verdicts")
-
-    def __init__(self) -> None:
-        self.total = 0
-        self.verdicts: dict[Endpoint, Verdict] = {}
-        self.swarms: OrderedDict[bytes, list[Endpoint]] = OrderedDict()
 
 
 class MemoryStore:
@@ -92,14 +25,15 @@ class MemoryStore:
         self._limits = limits or Limits()
         self._uniform = uniform
         self._completed: dict[bytes, int] = {}  # the closed list
-        self._swarms: dict[bytes, _Swarm] = {}  # those of it that have peers
-        self._addresses: dict[bytes, _Address] = {}
+        self._newly_completed: set[bytes] = set()
+        self._swarms: dict[bytes, Swarm] = {}  # those of it that have peers
+        self._addresses: dict[bytes, AddressPeers] = {}
         self._to_sweep: list[bytes] = []
         self._peers = 0
 
-    def register(self, hashes: Iterable[bytes]) -> None:
+    def register(self, hashes: Iterable[bytes], *, completed: Mapping[bytes, int] = MappingProxyType({})) -> None:
         for info_hash in hashes:
-            self._completed.setdefault(info_hash, 0)
+            self._completed.setdefault(info_hash, completed.get(info_hash, 0))
 
     def unregister(self, hashes: Iterable[bytes]) -> None:
         for info_hash in hashes:
@@ -123,7 +57,7 @@ class MemoryStore:
         swarm = self._swarms.get(info_hash)
         entry = swarm.entries.get(endpoint) if swarm is not None else None
         if swarm is None or entry is None:
-            self._add(info_hash, endpoint, _Entry(role, tag, now, peer_id))
+            self._add(info_hash, endpoint, Entry(role, tag, now, peer_id))
             return None
         before = entry.role
         if before != role or entry.tag != tag:
@@ -142,16 +76,16 @@ class MemoryStore:
             endpoints.append(endpoint)
         return before
 
-    def _add(self, info_hash: bytes, endpoint: Endpoint, entry: _Entry) -> None:
+    def _add(self, info_hash: bytes, endpoint: Endpoint, entry: Entry) -> None:
         self._make_room(info_hash, endpoint, entry.tag)
         if info_hash not in self._completed:
             raise KeyError(info_hash.hex())
         swarm = self._swarms.get(info_hash)
         if swarm is None:
-            swarm = self._swarms[info_hash] = _Swarm()
+            swarm = self._swarms[info_hash] = Swarm()
         address = self._addresses.get(endpoint[:-2])
         if address is None:
-            address = self._addresses[endpoint[:-2]] = _Address()
+            address = self._addresses[endpoint[:-2]] = AddressPeers()
         verdict = address.verdicts.get(endpoint)
         entry.is_aside = verdict is not None and not verdict.is_reachable
         swarm.entries[endpoint] = entry
@@ -222,16 +156,21 @@ class MemoryStore:
 
     def add_completed(self, info_hash: bytes) -> None:
         self._completed[info_hash] += 1
+        self._newly_completed.add(info_hash)
+
+    def newly_completed(self) -> dict[bytes, int]:
+        changed, self._newly_completed = self._newly_completed, set()
+        return {info_hash: self._completed[info_hash] for info_hash in changed if info_hash in self._completed}
 
     def counts(self, info_hash: bytes) -> Counts:
         completed = self._completed.get(info_hash, 0)
         swarm = self._swarms.get(info_hash)
         if swarm is None:
             return Counts(completed=completed)
-        seeders, leechers, paused = _count(swarm.arrays)
+        seeders, leechers, paused = count(swarm.arrays)
         if swarm.aside is None:
             return Counts(seeders, leechers, paused, completed)
-        aside = _count(swarm.aside)
+        aside = count(swarm.aside)
         return Counts(seeders + aside[0], leechers + aside[1], paused + aside[2], completed, sum(aside))
 
     def plain(
@@ -243,7 +182,7 @@ class MemoryStore:
         arrays = swarm.arrays if is_reachable else swarm.aside
         if arrays is None:
             return b""
-        array = arrays[role + _ROLES if family == V6_BYTES else role]
+        array = arrays[role + ROLES if family == V6_BYTES else role]
         if not array or limit <= 0:
             return b""
         total = len(array) // family
@@ -291,9 +230,3 @@ class MemoryStore:
                 self.remove(info_hash, endpoint)
             dropped += len(silent)
         return dropped
-
-
-def _count(arrays: _Arrays) -> tuple[int, int, int]:
-    """Return how many seeders, leechers and paused ones there are."""
-    s4, l4, p4, s6, l6, p6 = arrays
-    return len(s4) // 6 + len(s6) // 18, len(l4) // 6 + len(l6) // 18, len(p4) // 6 + len(p6) // 18

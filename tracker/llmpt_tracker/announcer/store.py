@@ -8,9 +8,10 @@ Every implementation passes tests/contract/test_swarm_store.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from llmpt_tracker.announcer.wire import INTERVAL_S, V4_BYTES, V6_BYTES, Endpoint
@@ -69,8 +70,8 @@ class Limits:
 class SwarmStore(Protocol):
     """The closed list of torrents, and the peers of each. Info-hashes are the 20 bytes of BEP 52; times are seconds."""
 
-    def register(self, hashes: Iterable[bytes]) -> None:
-        """Put torrents on the list; those that are on it stay as they are."""
+    def register(self, hashes: Iterable[bytes], *, completed: Mapping[bytes, int] = MappingProxyType({})) -> None:
+        """Put torrents on the list, with how often they were downloaded before; those that are on it stay as they are."""
 
     def unregister(self, hashes: Iterable[bytes]) -> None:
         """Take torrents off the list, with their peers."""
@@ -101,6 +102,9 @@ class SwarmStore(Protocol):
 
     def add_completed(self, info_hash: bytes) -> None:
         """Count one download that reached its end."""
+
+    def newly_completed(self) -> dict[bytes, int]:
+        """Return how often those torrents were downloaded of which that has changed since this was asked last."""
 
     def counts(self, info_hash: bytes) -> Counts:
         """Count the plain peers; zeros for a torrent that is not listed."""

@@ -144,10 +144,10 @@ def metainfo(session: Session, keys: Sequence[int]) -> dict[int, bytes]:
     return {row[0]: row[1] for row in rows}
 
 
-def all_swarms(session: Session, *, after: int, limit: int) -> list[tuple[int, bytes]]:
-    """Return (key, truncated info-hash) of the next `limit` blobs: the announcer's closed list, in slices."""
-    statement = select(Blob.id, Blob.swarm).where(Blob.id > after).order_by(Blob.id).limit(limit)
-    return [(row[0], row[1]) for row in session.execute(statement)]
+def all_swarms(session: Session, *, after: int, limit: int) -> list[tuple[int, bytes, int]]:
+    """Return (key, truncated info-hash, downloads) of the next `limit` blobs: the announcer's closed list, in slices."""
+    statement = select(Blob.id, Blob.swarm, Blob.completed).where(Blob.id > after).order_by(Blob.id).limit(limit)
+    return [(row[0], row[1], row[2]) for row in session.execute(statement)]
 
 
 def list_repos(

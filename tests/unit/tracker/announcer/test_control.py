@@ -62,6 +62,14 @@ def test_registered_hashes_are_on_the_list_until_they_are_taken_off() -> None:
     assert announcer.ask("status")["swarms"] == 1
 
 
+def test_downloads_are_counted_on_from_what_the_parent_knew() -> None:
+    announcer = Announcer()
+    announcer.ask("register", hashes=["ab" * 20], completed={"ab" * 20: 5})
+    announcer.world.store.add_completed(bytes.fromhex("ab" * 20))
+    assert announcer.ask("completed") == {"ok": True, "completed": {"ab" * 20: 6}}
+    assert announcer.ask("completed") == {"ok": True, "completed": {}}
+
+
 def test_a_batch_with_a_bad_hash_changes_nothing() -> None:
     announcer = Announcer()
     assert not announcer.ask("register", hashes=["ab" * 20, "AB" * 20])["ok"]
@@ -146,6 +154,8 @@ def test_nobody_can_say_who_is_reachable_behind_a_gateway_or_outside_the_lan() -
         b'{"op":{}}',
         b'{"op":"register"}',
         b'{"op":"register","hashes":5}',
+        b'{"op":"register","hashes":[],"completed":{"%s":"x"}}' % HASH.hex().encode(),
+        b'{"op":"register","hashes":[],"completed":[1]}',
         b'{"op":"register","hashes":[5]}',
         b'{"op":"swarms","hashes":["%s"],"peers":5}' % HASH.hex().encode(),
         b'{"op":"swarms","hashes":["%s"],"peers":5,"asker":"server"}' % HASH.hex().encode(),
