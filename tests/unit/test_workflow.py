@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from tests.contract.conftest import ALL_HUB_VERSIONS
+from tests.contract.test_matrix_libraries import PLAIN, WITH_TORCH
 from tests.support.machine import quiet_environment
 
 if sys.version_info >= (3, 11):
@@ -61,6 +63,16 @@ def test_the_forge_runs_what_a_developer_runs_and_gives_up_in_time() -> None:
         assert all(line.startswith("make PYTHON=python ") for line in lines), name
         assert set(ran[name]) <= targets
     assert ran == {"test": ["check", "test"], "hook": ["hook"], "matrix": ["matrix"]}
+
+
+def test_the_readme_names_the_versions_that_are_tried_and_no_other() -> None:
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    sentence = text.partition("Tried with huggingface_hub ")[2].partition(". A version")[0]
+    hub, _, libraries = sentence.partition("; with ")
+    assert re.findall(r"\d+\.\d+", hub) == [version.rpartition(".")[0] for version in ALL_HUB_VERSIONS]
+    tried = dict(requirement.split("==") for requirement in (*PLAIN, *WITH_TORCH))
+    named = dict(re.findall(r"([a-z-]+) (\d+\.\d+)", libraries))
+    assert named == {name: version.rpartition(".")[0] for name, version in tried.items() if name != "torch"}
 
 
 def test_the_hooks_tests_need_no_libtorrent() -> None:
