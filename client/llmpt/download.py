@@ -75,16 +75,19 @@ class Download:
         link: Link,
         summary: Summary,
         tracker: str,
+        ordinary_rate_bytes_s: int = 0,
     ) -> None:
-        """`asked` are the arguments of the library's `_download_to_tmp_and_move`."""
+        """`asked` are the arguments of the library's `_download_to_tmp_and_move`; the rate is the Hub's, 0 if unknown."""
         self._call, self._library, self._link, self._summary, self._tracker = call, library, link, summary, tracker
         self._asked = asked
+        self._ordinary_rate_bytes_s = ordinary_rate_bytes_s
         incomplete: Path = asked["incomplete_path"]
         self._destination = Path(os.path.abspath(asked["destination_path"]))  # noqa: PTH100 - resolve() would follow a link
         suffix = hashlib.sha256(f"{call.etag}:{os.getuid()}".encode()).hexdigest()[:8]
         self._temporary = Path(os.path.abspath(incomplete.with_name(f"{incomplete.stem}.{suffix}.incomplete")))  # noqa: PTH100
         self._bar = Bar(library, filename=call.filename, total=call.size, tqdm_class=asked.get("tqdm_class"))
         self._descriptor: int | None = None
+        self._pid = os.getpid()
         self._fresh = False  # the temporary file did not exist before
         self._held = False  # it is locked, and ours until `close`
         self.begun = False  # bytes have flowed
@@ -162,7 +165,11 @@ class Download:
 
     def close(self) -> None:
         """Let go of the bar and the temporary file. What it holds stays for the next try."""
+        import fcntl  # not at the top: Windows has none
+
         if self._descriptor is not None:
+            if os.getpid() == self._pid:  # closing alone would not let go, if a child was forked meanwhile
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
         self._bar.close()
@@ -208,6 +215,7 @@ class Download:
             ino=found.st_ino,
             destination=str(self._destination),
             replace=os.path.lexists(self._destination),
+            ordinary_rate_bytes_s=self._ordinary_rate_bytes_s,
         )
 
     def _on_progress(self, transfer: Transfer) -> None:

@@ -395,7 +395,9 @@ def test_a_forked_child_does_not_keep_a_cancelled_download_going(lan: Lan) -> No
             assert process.stdout.readline() == b"interrupted\n"
             eventually(lambda: ask(machine)["downloads"][0]["outcome"] == "failed", what="the agent to notice")
             process.wait(timeout=20)
-            fetch(machine, "0.bin")
+            with machine.start("-c", get("slow.bin", repo=SLOW_REPO)) as again:  # its file is in nobody's use
+                eventually(lambda: downloading(machine), timeout_s=30, what="the same download to go on")
+                again.kill()
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
