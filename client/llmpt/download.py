@@ -75,10 +75,12 @@ class Download:
         link: Link,
         summary: Summary,
         tracker: str,
+        ordinary_rate_bytes_s: int = 0,
     ) -> None:
-        """`asked` are the arguments of the library's `_download_to_tmp_and_move`."""
+        """`asked` are the arguments of the library's `_download_to_tmp_and_move`; the rate is the Hub's, 0 if unknown."""
         self._call, self._library, self._link, self._summary, self._tracker = call, library, link, summary, tracker
         self._asked = asked
+        self._ordinary_rate_bytes_s = ordinary_rate_bytes_s
         incomplete: Path = asked["incomplete_path"]
         self._destination = Path(os.path.abspath(asked["destination_path"]))  # noqa: PTH100 - resolve() would follow a link
         suffix = hashlib.sha256(f"{call.etag}:{os.getuid()}".encode()).hexdigest()[:8]
@@ -213,6 +215,7 @@ class Download:
             ino=found.st_ino,
             destination=str(self._destination),
             replace=os.path.lexists(self._destination),
+            ordinary_rate_bytes_s=self._ordinary_rate_bytes_s,
         )
 
     def _on_progress(self, transfer: Transfer) -> None:

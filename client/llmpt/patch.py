@@ -16,6 +16,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import ModuleType
@@ -38,6 +39,7 @@ MOVE = "_chmod_and_move"
 BYTES_PARAMETERS = frozenset(
     {"incomplete_path", "destination_path", "url_to_download", "headers", "expected_size", "filename", "force_download"}
 )
+MEASURED_BYTES = 1 << 20  # smaller files say more about round trips than about rates
 OUTER_PARAMETERS = frozenset({"repo_id", "repo_type", "revision", "filename"})
 
 _lock = threading.Lock()
@@ -134,6 +136,7 @@ class Hook:
         self._settings_read = False
         self._link: Link | None = None
         self._summary = Summary(self._say)
+        self._hub_rate_bytes_s = 0
 
     def use(self, settings: ClientSettings | None) -> None:
         """Take these settings from now on; None: none can be had, everything takes the ordinary path."""
@@ -194,8 +197,9 @@ class Hook:
         original, call = self._originals[BYTES], _call.get()
         download = None if call is None else self._guarded(self._new_download, call, args, kwargs)
         if call is None or download is None:
+            started = time.monotonic()
             result = original(*args, **kwargs)
-            self._guarded(self._count, call)
+            self._guarded(self._count, call, started)
             return result
         try:
             if self._guarded(download.run):
@@ -205,9 +209,10 @@ class Hook:
             if continued is not None:
                 kwargs = {**self._signature.bind(*args, **kwargs).arguments, "tqdm_class": continued}
                 args = ()
+            started = time.monotonic()
             result = original(*args, **kwargs)
             self._guarded(download.discard)
-            self._guarded(self._count, call, download.begun)
+            self._guarded(self._count, call, started, download.begun)
             return result
         finally:
             self._guarded(download.close)
@@ -255,11 +260,17 @@ class Hook:
             link=link,
             summary=self._summary,
             tracker=settings.tracker,
+            ordinary_rate_bytes_s=self._hub_rate_bytes_s,
         )
 
-    def _count(self, call: Call | None, after_lan: bool = False) -> None:
-        if call is not None:
-            self._summary.from_hub(call.size, after_lan=after_lan)
+    def _count(self, call: Call | None, started: float, after_lan: bool = False) -> None:
+        """Note what came the ordinary way since `started` (monotonic seconds), and how fast."""
+        if call is None:
+            return
+        self._summary.from_hub(call.size, after_lan=after_lan)
+        if call.size >= MEASURED_BYTES:
+            rate = call.size / max(time.monotonic() - started, 0.001)
+            self._hub_rate_bytes_s = int((self._hub_rate_bytes_s + rate) / 2 if self._hub_rate_bytes_s else rate)
 
     def _say(self, line: str) -> None:
         if self._settings is not None and not self._settings.quiet:

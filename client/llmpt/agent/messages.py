@@ -31,7 +31,7 @@ import socket
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +226,7 @@ class FetchRequest:
 
     `destination`: where the agent renames it to once verified, unless `replace` says that something is to be replaced
     there. `tracker` must be the agent's own. `revision` is the commit; the repo's name is for display and statistics.
+    `ordinary_rate_bytes_s` is what the asking process has measured of the ordinary path; 0 for nothing yet.
     """
 
     tracker: str
@@ -240,6 +241,7 @@ class FetchRequest:
     ino: int
     destination: str
     replace: bool
+    ordinary_rate_bytes_s: int = 0
 
     def message(self) -> Message:
         return {"op": FETCH, **asdict(self)}
@@ -249,7 +251,7 @@ class FetchRequest:
         """Read a request; raise `InvalidInput` when a field is missing, of another type, or cannot be."""
         values: dict[str, Any] = {}
         for field in fields(cls):
-            value = values[field.name] = message.get(field.name)
+            value = values[field.name] = message.get(field.name, None if field.default is MISSING else field.default)
             if type(value).__name__ != field.type:
                 raise InvalidInput(f"a fetch needs {field.name}, of type {field.type}")
         request = cls(**values)

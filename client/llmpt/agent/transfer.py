@@ -1,7 +1,8 @@
 """One blob on its way in: looked up, downloaded into a temporary file, hashed as it comes, verified, handed over.
 
-A transfer that progresses is never given up; one without a byte for the stall time-out is. What has arrived by then is
-not lost: the failure says which parts of the file are on disk and verified, and nothing writes to it any more.
+A transfer that progresses is never given up; one without a byte for the stall time-out is, and one that crawls beside what
+the ordinary path gives (`pace`). What has arrived by then is not lost: the failure says which parts of the file are on disk
+and verified, nothing writes to it any more, and only the rest is fetched the other way.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from llmpt.agent import messages
 from llmpt.agent.directory import Directory, Peer
 from llmpt.agent.messages import FetchRequest, Message
+from llmpt.agent.pace import Pace
 from llmpt.agent.prefix import PrefixHasher
 from llmpt.agent.record import Record
 from llmpt.agent.seeds import Seeds
@@ -114,6 +116,7 @@ class Transfer:
     def _await(self, download: Download, peers: tuple[Peer, ...], prefix: PrefixHasher, emit: Emit, cancelled: Cancelled) -> None:
         """Wait until the blob is whole; raise `Refused` or `Failed` when it will not be."""
         started = last_byte = looked = last_sent = time.monotonic()
+        pace = Pace(self._request.ordinary_rate_bytes_s, now=started)
         best, met, behind = 0, False, False
         while True:
             download.wait(0 if behind else PROGRESS_INTERVAL_S)
@@ -142,6 +145,8 @@ class Transfer:
             if now - last_byte > self._stall_timeout_s:
                 self._directory.bury(peers)
                 raise Failed(f"no byte for {self._stall_timeout_s:g} s, {best} of {download.metainfo.size} bytes had come")
+            if not download.checking and pace.falls_behind(download.bytes_done - download.resumed_bytes, now=now):
+                raise Failed(f"it is much slower than the Hub has been, {best} of {download.metainfo.size} bytes had come")
             if now - looked > LOOK_AGAIN_S:
                 looked = now
                 self._look_again()

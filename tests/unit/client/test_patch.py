@@ -184,6 +184,14 @@ def test_what_is_refused_leaves_nothing_for_the_library_to_find(download: Downlo
     assert library.fetched == [[]]
 
 
+def test_the_agent_is_told_how_fast_the_ordinary_path_has_been(download: Download, library: Any, agent: Agent) -> None:
+    agent.answer = agent.refuse
+    download().unlink()
+    download()
+    assert agent.fetches[0].ordinary_rate_bytes_s == 0
+    assert agent.fetches[1].ordinary_rate_bytes_s > 0
+
+
 def test_what_arrived_stays_until_the_library_has_the_file(download: Download, library: Any, agent: Agent) -> None:
     agent.answer = agent.break_off
     library.answer = OSError("the Hub is down, too")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from llmpt.agent import pace
 from llmpt.agent import transfer as module
 from llmpt.agent.messages import FetchRequest, Message
 from llmpt.agent.record import Record
@@ -72,7 +73,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PROGRESS_INTERVAL_S", 0.02)
 
 
-def make(tmp_path: Path, plot: Callable[[Download], None]) -> tuple[World, Callable[[], bool], list[Message]]:
+def make(
+    tmp_path: Path, plot: Callable[[Download], None], *, ordinary_rate_bytes_s: int = 0
+) -> tuple[World, Callable[[], bool], list[Message]]:
     path = tmp_path / f"{'a' * 64}.01234567.incomplete"
     path.write_bytes(CONTENT)
     found = path.stat()
@@ -81,7 +84,7 @@ def make(tmp_path: Path, plot: Callable[[Download], None]) -> tuple[World, Calla
     world: Any = World(path, metainfo, plot)
     request = FetchRequest(
         "http://t", etag.value, len(CONTENT), "model", "org/m", "main", "f", str(path), found.st_dev, found.st_ino,
-        str(tmp_path / "final"), False,
+        str(tmp_path / "final"), False, ordinary_rate_bytes_s,
     )  # fmt: skip
     transfer = Transfer(request, world, world, world, stall_timeout_s=0.2)
     heard: list[Message] = []
@@ -156,3 +159,30 @@ def test_a_disk_that_says_no_ends_it_at_once(tmp_path: Path) -> None:
     _, run, _ = make(tmp_path, plot)
     with pytest.raises(Failed, match="No space left"):
         run()
+
+
+def test_one_that_crawls_beside_the_ordinary_path_leaves_it_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "WINDOW_S", 0.5)
+
+    def plot(download: Download) -> None:
+        download.checking = False
+        download.peers = 1
+        for _ in range(100):
+            threading.Event().wait(0.05)
+            download.bytes_done += 1
+            download.touch()
+
+    world, run, _ = make(tmp_path, plot, ordinary_rate_bytes_s=1_000_000)
+    world.have = ((0, 65536),)
+    with pytest.raises(Failed, match="much slower than the Hub") as failure:
+        run()
+    assert failure.value.have == ((0, 65536),)
+    assert world.buried == [], "its peers are not to blame"
+
+
+def test_the_lan_is_too_slow_only_by_far_and_only_over_a_whole_window() -> None:
+    watch = pace.Pace(800, now=0.0)
+    assert not watch.falls_behind(0, now=9.0)
+    assert not watch.falls_behind(1000, now=10.0), "an eighth of the Hub's rate is enough"
+    assert watch.falls_behind(1500, now=20.0)
+    assert not pace.Pace(0, now=0.0).falls_behind(0, now=1000.0), "with nothing to compare it with, nothing is too slow"
