@@ -20,12 +20,12 @@ _IN_ORDER = lt.torrent_flags.sequential_download
 
 def sample(handle: Any, download: Download) -> None:
     """Bring `download` up to date with what libtorrent says of its torrent."""
-    status = handle.status(lt.torrent_handle.query_pieces)
     connected = [peer for peer in handle.get_peer_info() if not peer.flags & _NOT_YET]
     for peer in connected:
         if peer.total_download:
-            name = f"{peer.ip[0]}:{peer.ip[1]}"
+            name = _name(peer)
             download.bytes_by_peer[name] = max(download.bytes_by_peer.get(name, 0), int(peer.total_download))
+    status = handle.status(lt.torrent_handle.query_pieces)
     done = int(status.total_done)
     moved = (done, len(connected)) != (download.bytes_done, download.peers)
     download.bytes_done, download.peers = done, len(connected)
@@ -35,6 +35,15 @@ def sample(handle: Any, download: Download) -> None:
     _choose_order(handle, download, alone=all(peer.flags & lt.peer_info.seed for peer in connected))
     if moved:
         download.touch()
+
+
+def settle(handle: Any, download: Download) -> None:
+    """Account for the last bytes of a finished download: a seeder hangs up at once, perhaps before we have counted them."""
+    sample(handle, download)
+    gone = download.bytes_by_peer.keys() - {_name(peer) for peer in handle.get_peer_info()}
+    uncounted = download.metainfo.size - download.resumed_bytes - sum(download.bytes_by_peer.values())
+    if uncounted > 0 and len(gone) == 1:
+        download.bytes_by_peer[gone.pop()] += uncounted
 
 
 def verified(handle: Any, download: Download) -> tuple[tuple[int, int], ...]:
@@ -66,6 +75,10 @@ def count(values: dict[str, int], before: Totals, *, elapsed_s: float) -> Totals
         download_rate_bytes_s=int((down - before.downloaded_bytes) / elapsed_s),
         peers=values["peer.num_peers_connected"],
     )
+
+
+def _name(peer: Any) -> str:
+    return f"{peer.ip[0]}:{peer.ip[1]}"
 
 
 def _choose_order(handle: Any, download: Download, *, alone: bool) -> None:

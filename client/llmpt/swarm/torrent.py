@@ -13,7 +13,7 @@ import libtorrent as lt
 from llmpt.core.blob import Etag
 from llmpt.core.errors import SwarmError
 from llmpt.swarm.download import RUNNING, Download
-from llmpt.swarm.sampling import sample
+from llmpt.swarm.sampling import settle
 
 log = logging.getLogger("llmpt.swarm")
 
@@ -68,7 +68,7 @@ class Torrent:
             download.touch()
         elif isinstance(alert, lt.torrent_finished_alert):
             download.checking = False
-            sample(self.handle, download)
+            settle(self.handle, download)
             download.finish()
         elif isinstance(alert, lt.peer_disconnected_alert):
             download.lost_peers.add((str(alert.endpoint[0]), int(alert.endpoint[1])))

@@ -1,0 +1,76 @@
+"""Who sent what, of a download that ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llmpt.core.blob import Etag
+from llmpt.core.metainfo import Metainfo
+from llmpt.swarm import Download
+from llmpt.swarm.sampling import sample, settle
+
+SIZE = 100_000
+ANN, BOB = ("10.0.0.1", 1), ("10.0.0.2", 2)
+
+
+class Handle:
+    """A torrent whose peers, each with the bytes it sent, are as told."""
+
+    def __init__(self) -> None:
+        self.peers: dict[tuple[str, int], int] = {}
+
+    def get_peer_info(self) -> list[Any]:
+        return [SimpleNamespace(ip=ip, flags=0, total_download=sent) for ip, sent in self.peers.items()]
+
+    def status(self, _flags: int) -> Any:
+        return SimpleNamespace(pieces=[True, False], total_done=0, download_payload_rate=0)
+
+    def set_flags(self, _flags: Any) -> None: ...
+
+    def unset_flags(self, _flags: Any) -> None: ...
+
+
+@pytest.fixture
+def download(tmp_path: Path) -> Download:
+    download = Download(Metainfo(Etag("a" * 64), SIZE, bytes(32), bytes(64)), tmp_path / "f")
+    download.checking = False
+    return download
+
+
+def test_a_peer_that_hung_up_before_it_was_counted_sent_what_is_missing(download: Download) -> None:
+    handle = Handle()
+    handle.peers = {ANN: 50_000, BOB: 10_000}
+    sample(handle, download)
+    handle.peers = {BOB: 20_000}
+    settle(handle, download)
+    assert download.bytes_by_peer == {"10.0.0.1:1": 80_000, "10.0.0.2:2": 20_000}
+
+
+def test_nothing_is_guessed_when_two_have_hung_up(download: Download) -> None:
+    handle = Handle()
+    handle.peers = {ANN: 50_000, BOB: 10_000}
+    sample(handle, download)
+    handle.peers = {}
+    settle(handle, download)
+    assert download.bytes_by_peer == {"10.0.0.1:1": 50_000, "10.0.0.2:2": 10_000}
+
+
+def test_what_lay_on_disk_came_from_nobody(download: Download) -> None:
+    handle = Handle()
+    download.resumed_bytes = 50_000
+    handle.peers = {ANN: 50_000}
+    sample(handle, download)
+    handle.peers = {}
+    settle(handle, download)
+    assert download.bytes_by_peer == {"10.0.0.1:1": 50_000}
+
+
+def test_the_prefix_ends_at_the_first_piece_that_is_not_there(download: Download) -> None:
+    download.note_pieces([True, False, True])
+    assert download.prefix_bytes == 65536
+    download.note_pieces([True, True])
+    assert download.prefix_bytes == SIZE
