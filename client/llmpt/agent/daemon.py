@@ -99,7 +99,6 @@ def run(
         threading.excepthook = _noting_bugs(stopping)
         seeds.restore()
         partials.sweep()
-        partials.sweep()
         server = Server(
             messages.socket_path(environ),
             tracker=settings.tracker,
