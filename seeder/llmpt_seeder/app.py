@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from ipaddress import ip_address
 from queue import SimpleQueue
 from types import FrameType
 
 from llmpt.core.errors import SettingError
-from llmpt.core.networks import Address, address_towards
+from llmpt.core.networks import address_towards
 from llmpt.swarm import Engine, EngineSettings
 from llmpt.tracker_client import TrackerClient
 from llmpt_seeder.alive import SignsOfLife
@@ -115,16 +114,10 @@ def _engine_settings(settings: SeederSettings, tracker: TrackerClient) -> Engine
         listen=settings.bind,
         port=settings.peer_port,
         peer_cidrs=settings.peer_cidrs,
-        announce_address=_own_address(tracker),
+        announce_address=address_towards(tracker.host, tracker.port),
         upload_limit=settings.upload_limit,
         downloads=False,
     )
-
-
-def _own_address(tracker: TrackerClient) -> Address | None:
-    """Return our address as the tracker's network has it; None on the same machine, where it would say nothing."""
-    address = address_towards(tracker.host, tracker.port)
-    return None if address is None or address.is_loopback or address == ip_address("0.0.0.0") else address  # noqa: S104
 
 
 def _on_signals(ends: SimpleQueue[str]) -> None:

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo
+from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, parse_address
+from llmpt.swarm import Engine, EngineSettings, SeededBlob, free_port
 from llmpt.torrent_creator import create_torrent
 from tests.support.announcer import AnnouncerProcess
 from tests.support.waiting import eventually
@@ -182,3 +185,25 @@ def test_our_seeder_announces_under_its_key_and_is_found(
     assert swarm["peers"] == [{"address": None, "port": seeder.session.listen_port()}]
     leecher.add(torrent, tmp_path / "down")
     eventually(leecher.is_finished, timeout_s=TIMEOUT_S, what="the transfer")
+
+
+def test_a_seeder_on_all_addresses_announces_hundreds_of_blobs_at_once(announcer: AnnouncerProcess, tmp_path: Path) -> None:
+    """libtorrent, left alone, also announces from addresses that cannot reach the tracker, and waits for those."""
+    blobs = []
+    for number in range(300):
+        root = hashlib.sha256(b"%d" % number)
+        blobs.append(SeededBlob(Etag(root.hexdigest()), 1 << 30, root.digest(), tmp_path / root.hexdigest()))
+    hashes = [hashlib.sha256(blob.info).digest()[:20].hex() for blob in blobs]
+    announcer.control.do("register", hashes=hashes)
+    announcer.open()
+    towards = parse_address("127.0.0.1")
+    settings = EngineSettings(("0.0.0.0", "[::]"), free_port(0), CidrSet.parse(DEFAULT_PEER_CIDRS), towards, downloads=False)
+    with Engine(settings) as engine:
+        for blob in blobs:
+            engine.seed(blob, announce_url=announcer.announce_url)
+
+        def seeded() -> bool:
+            swarms = announcer.control.do("swarms", hashes=hashes, peers=0, asker="127.0.0.1")["swarms"]
+            return all(swarm["seeders"] for swarm in swarms.values())
+
+        eventually(seeded, timeout_s=15, what="an announce of each blob")

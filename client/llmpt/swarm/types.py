@@ -17,9 +17,9 @@ class EngineSettings:
     """How an engine meets its peers.
 
     `listen`: the addresses to listen on; `port`: TCP; `peer_cidrs`: only these may connect or be connected to;
-    `announce_address`: our own address, told to trackers that see a gateway instead of us (D10); `upload_limit` and
-    `download_limit` follow the hours of the day; `shares`: False to give nothing to anybody; `downloads`: False for a pure
-    seeder, which drops peers as soon as they have everything.
+    `announce_address`: our own address towards the tracker, from which we announce, and which a tracker is told that sees a
+    gateway instead of us; `upload_limit` and `download_limit` follow the hours of the day; `shares`: False to give nothing
+    to anybody; `downloads`: False for a pure seeder, which drops peers as soon as they have everything.
     """
 
     listen: tuple[str, ...]
