@@ -280,7 +280,7 @@ def test_translated_addresses_are_named_and_wsl_with_its_own_remedy(machine: Mac
     whoami = {"address": "10.9.8.7", "reachable": None, "version": "0", "protocol": 1, "oldest_client": "0"}
     (tmp_path / "version").write_text("Linux version 5.15.153.1-microsoft-standard-WSL2 (gcc)")
     with fake_tracker(whoami=whoami) as url:
-        assert_named(look(machine, "NAT", LLMPT_TRACKER=url), WARN, "10.9.8.7", "127.0.0.1")
+        assert_named(look(machine, "NAT", LLMPT_TRACKER=url), WARN, "10.9.8.7", "127.0.0.1", "llmpt join")
         assert_named(
             nat(Context(machine.environ | {"LLMPT_TRACKER": url}, proc=tmp_path)), WARN, "WSL2", "networkingMode=mirrored"
         )

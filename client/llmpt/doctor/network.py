@@ -46,6 +46,8 @@ def nat(context: Context) -> Finding:
     what = f"the tracker sees {seen}, and this machine's address is {own}: others cannot connect to it"
     if in_wsl(context.proc):
         return warn(what + " (WSL2)", "put `networkingMode=mirrored` under [wsl2] into .wslconfig, then `wsl --shutdown`")
+    if own.is_loopback:
+        return warn(what, "name the tracker by this machine's address on the LAN: `llmpt join http://<that address>:8000`")
     if HostNetwork.read().in_container:
         return warn(what + " (a container)", "give the container the host's network: `--network host`")
     return warn(what, "it downloads all the same; to serve others it needs an address that they can reach")
