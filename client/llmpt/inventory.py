@@ -65,6 +65,10 @@ class Inventory:
     def __init__(self, database: Path) -> None:
         database.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
+        try:
+            database.touch(mode=0o600)  # it names repos and paths; SQLite gives its own files the same mode
+        except OSError as error:
+            raise sqlite3.OperationalError(f"{database}: {error.strerror}") from None
         self._connection = sqlite3.connect(database, timeout=10, check_same_thread=False, isolation_level=None)
         try:
             self._connection.execute("PRAGMA journal_mode = WAL")

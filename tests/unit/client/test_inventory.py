@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,3 +140,8 @@ def test_threads_may_share_it(inventory: Inventory, tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(list(inventory.blobs())) == 80
+
+
+def test_what_it_says_of_repos_and_paths_is_for_its_user_alone(tmp_path: Path) -> None:
+    with Inventory(tmp_path / "known.db"):
+        assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
