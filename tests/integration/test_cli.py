@@ -4,47 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from llmpt.core.repo import RepoRef
-from tests.support.hub import Mode
 from tests.support.lan import BIG, Lan
 from tests.support.machine import Machine
 from tests.support.waiting import eventually
 
 SMALL = {"config.json": b'{"a": 1}'}
-
-
-@pytest.fixture(scope="module")
-def shared_lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
-    with Lan(tmp_path_factory.mktemp("lan") / "lan") as running:
-        yield running
-
-
-@pytest.fixture
-def lan(shared_lan: Lan) -> Iterator[Lan]:
-    yield shared_lan
-    shared_lan.hub.mode = Mode()
-    shared_lan.hub.forget()
-    if not shared_lan.seeder.running:
-        shared_lan.seeder.start()
-
-
-@pytest.fixture
-def repo(request: pytest.FixtureRequest) -> str:
-    return f"org/{re.sub(r'[^a-z0-9]+', '-', request.node.name).strip('-')[:80]}"
-
-
-@pytest.fixture
-def ann(lan: Lan) -> Iterator[Machine]:
-    with lan.machine("ann") as machine:
-        yield machine
 
 
 def publish(lan: Lan, repo: str) -> dict[str, bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llmpt.core.repo import RepoRef
-from tests.support.hub import FakeHub, Mode
+from tests.support.hub import FakeHub
 from tests.support.lan import BIG, Lan
 from tests.support.machine import Machine
 from tests.support.waiting import eventually
@@ -21,39 +20,11 @@ from tests.support.waiting import eventually
 SMALL = {"config.json": b'{"a": 1}', "README.md": b"# dummy\n", "empty.txt": b""}
 
 
-@pytest.fixture(scope="module")
-def shared_lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
-    with Lan(tmp_path_factory.mktemp("lan") / "lan") as running:
-        yield running
-
-
-@pytest.fixture
-def lan(shared_lan: Lan) -> Iterator[Lan]:
-    """The LAN of this module, put in order again after each test."""
-    yield shared_lan
-    shared_lan.hub.mode = Mode()
-    shared_lan.hub.forget()
-    if not shared_lan.seeder.running:
-        shared_lan.seeder.start()
-
-
-@pytest.fixture
-def repo(request: pytest.FixtureRequest) -> str:
-    """A repo of this test's own."""
-    return f"org/{re.sub(r'[^a-z0-9]+', '-', request.node.name).strip('-')[:80]}"
-
-
 @pytest.fixture
 def slow_lan(tmp_path: Path) -> Iterator[Lan]:
     """A LAN whose seeder gives 8 MiB/s: time enough to pull plugs."""
     with Lan(tmp_path / "lan", LLMPT_UPLOAD_LIMIT="8M") as running:
         yield running
-
-
-@pytest.fixture
-def ann(lan: Lan) -> Iterator[Machine]:
-    with lan.machine("ann") as machine:
-        yield machine
 
 
 def publish(lan: Lan, repo: str, *, size: int = 5_000_000) -> dict[str, bytes]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
+from tests.support.process import ServerProcess
 from tests.support.waiting import eventually
 
 READY = re.compile(r"llmpt-tracker: ready, http://\S+:(\d+), announce port (\d+)")
 
 
-class TrackerProcess:
+class TrackerProcess(ServerProcess):
     """A tracker that runs while the `with` block does.
 
     `data` is its LLMPT_DATA (kept over restarts); `settings` are further variables. `restart` keeps the ports, so that
@@ -23,18 +22,10 @@ class TrackerProcess:
     """
 
     def __init__(self, data: Path, *, settings: Mapping[str, str] | None = None, host: str = "127.0.0.1") -> None:
+        super().__init__(data.parent / f"{data.name}.tracker.log")
         self.data, self.host = data, host
-        self.log = data.parent / f"{data.name}.tracker.log"
         self.http_port = self.announce_port = 0
         self._settings = dict(settings or {})
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> TrackerProcess:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:
@@ -50,12 +41,6 @@ class TrackerProcess:
     def token(self) -> str:
         """The token of the first start."""
         return (self.data / "publish.token").read_text().strip()
-
-    @property
-    def pid(self) -> int:
-        """The parent's process id."""
-        assert self._process is not None
-        return self._process.pid
 
     @property
     def environ(self) -> dict[str, str]:
@@ -75,10 +60,8 @@ class TrackerProcess:
     def start(self) -> None:
         """Start it and wait until it is ready."""
         self.data.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            offset = log.tell()
-            command = [sys.executable, "-m", "llmpt_tracker", "serve"]
-            self._process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        offset = self.log.stat().st_size if self.log.exists() else 0
+        self._spawn([sys.executable, "-m", "llmpt_tracker", "serve"], self.environ)
         try:
             ready = eventually(lambda: self._ready(offset), timeout_s=40, what="the tracker is ready")
         except BaseException:
@@ -86,33 +69,10 @@ class TrackerProcess:
             raise
         self.http_port, self.announce_port = int(ready[1]), int(ready[2])
 
-    def stop(self) -> int | None:
-        """Ask it to end (SIGTERM); return its exit status. It has ended when this returns."""
-        if self._process is None:
-            return None
-        self._process.terminate()
-        try:
-            return self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(10)
-            raise
-
-    def kill(self) -> None:
-        """Kill the parent (SIGKILL): its children end by themselves."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait(10)
-
     def restart(self) -> None:
         """Stop and start it again on the same ports, with the same data."""
         self.stop()
         self.start()
-
-    def wait(self, timeout_s: float = 30) -> int:
-        """Wait until it has ended by itself; return its exit status."""
-        assert self._process is not None
-        return self._process.wait(timeout_s)
 
     def _ready(self, offset: int) -> re.Match[str] | None:
         assert self._process is not None
