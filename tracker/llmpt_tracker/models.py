@@ -2,7 +2,8 @@
 
 A *blob* is a content that has a swarm, named by its etag; its metainfo lies in a table of its own, so that a row that is
 listed is small. A *revision* is a commit of a repo, a *ref* points at one, its *files* are the manifest: path → etag and
-size. Small files stand in manifests without a blob. Peers are not here: the announcer owns them.
+size. Small files stand in manifests without a blob, and so do those that nobody here has yet. A *mirror* is something that
+the seeder is to fetch from the Hub. Peers are not here: the announcer owns them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, TypeDecorator
+from sqlalchemy import BigInteger, Dialect, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, TypeDecorator, true
 from sqlalchemy import DateTime as SqlDateTime
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -56,13 +57,14 @@ class Instance(Base):
 
 
 class PublisherToken(Base):
-    """A bearer token that may publish; only its SHA-256 is kept."""
+    """A bearer token; only its SHA-256 is kept. `scope`: `publish` may publish all, `share` single blobs."""
 
     __tablename__ = "publisher_tokens"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     name: Mapped[str] = mapped_column(String(80))
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    scope: Mapped[str] = mapped_column(String(16), default="publish", server_default="publish")
     created_at: Mapped[datetime] = mapped_column(Utc)
     revoked_at: Mapped[datetime | None] = mapped_column(Utc)
 
@@ -79,7 +81,8 @@ class Repo(Base):
 
 
 class Revision(Base):
-    """A commit of a repo. `complete`: a publisher that knows the whole listing said that nothing is missing."""
+    """A commit of a repo. `complete`: the manifest is the whole listing, by the Hub's own list. `card` is the front matter of its
+    README, as JSON."""
 
     __tablename__ = "revisions"
     __table_args__ = (Index(None, "repo_id", "commit", unique=True), Index(None, "commit"))
@@ -88,6 +91,7 @@ class Revision(Base):
     repo_id: Mapped[int] = mapped_column(ForeignKey(Repo.id, ondelete="CASCADE"))
     commit: Mapped[str] = mapped_column(String(40))
     complete: Mapped[bool]
+    card: Mapped[str | None] = mapped_column(Text)
     published_at: Mapped[datetime] = mapped_column(Utc)
 
 
@@ -104,7 +108,7 @@ class Ref(Base):
 
 class Blob(Base):
     """A content with a swarm. `size` is bytes; `info_hash` 32 bytes, `swarm` its first 20 (BEP 52); `completed` how often the
-    announcer had seen it downloaded when it was asked last."""
+    announcer had seen it downloaded when it was asked last; `token_id` whose word it is that this is the etag's content."""
 
     __tablename__ = "blobs"
 
@@ -115,6 +119,7 @@ class Blob(Base):
     swarm: Mapped[bytes] = mapped_column(LargeBinary(20), unique=True)
     published_at: Mapped[datetime] = mapped_column(Utc)
     completed: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    token_id: Mapped[int | None] = mapped_column(BigInteger)  # tokens are never deleted
 
 
 class StoredMetainfo(Base):
@@ -127,7 +132,8 @@ class StoredMetainfo(Base):
 
 
 class File(Base):
-    """A line of a manifest. The etag is what the publisher says the Hub says; `blob_id` is set when it has a swarm."""
+    """A line of a manifest. The etag is what the publisher says the Hub says; `blob_id` is set when it has a swarm; `here` when
+    a publisher said that it has the bytes, too."""
 
     __tablename__ = "files"
     __table_args__ = (Index(None, "blob_id", "revision_id"), Index(None, "etag"))
@@ -137,7 +143,45 @@ class File(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     etag: Mapped[str] = mapped_column(String(64))
     lfs: Mapped[bool]
+    here: Mapped[bool] = mapped_column(default=True, server_default=true())
     blob_id: Mapped[int | None] = mapped_column(ForeignKey(Blob.id, ondelete="SET NULL"))
+
+
+class Absent(Base):
+    """A path of which the Hub has said that this commit does not hold it."""
+
+    __tablename__ = "absent"
+
+    revision_id: Mapped[int] = mapped_column(ForeignKey(Revision.id, ondelete="CASCADE"), primary_key=True)
+    path: Mapped[str] = mapped_column(String(2048), primary_key=True)
+
+
+class Mirror(Base):
+    """Something that the seeder is to fetch from upstream: the files of a revision that `include` names (a JSON list of patterns;
+    an empty one: its listing only). `key` is the SHA-256 of what is asked for; sizes in bytes; `status`, `code` and `error` are
+    upstream's own words when it failed."""
+
+    __tablename__ = "mirrors"
+    __table_args__ = (Index(None, "state", "wanted_at"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), unique=True)
+    repo_type: Mapped[str] = mapped_column(String(16))
+    repo_name: Mapped[str] = mapped_column(String(200))
+    revision: Mapped[str] = mapped_column(String(255))
+    include: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16))  # queued, running, done, failed
+    commit: Mapped[str | None] = mapped_column(String(40))
+    files_total: Mapped[int] = mapped_column(default=0)
+    files_done: Mapped[int] = mapped_column(default=0)
+    bytes_total: Mapped[int] = mapped_column(BigInteger, default=0)
+    bytes_done: Mapped[int] = mapped_column(BigInteger, default=0)
+    status: Mapped[int | None]
+    code: Mapped[str | None] = mapped_column(String(40))
+    error: Mapped[str | None] = mapped_column(Text)
+    requested_at: Mapped[datetime] = mapped_column(Utc)
+    wanted_at: Mapped[datetime] = mapped_column(Utc)
+    ended_at: Mapped[datetime | None] = mapped_column(Utc)
 
 
 class Path(Base):
