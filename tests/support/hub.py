@@ -4,7 +4,7 @@ It needs the standard library only and lies in one file, so that it also runs as
 
     python hub.py --cache ~/.cache/huggingface/hub --port 8080 --refuse-bytes-over 1048576
 
-    GET  /_counts   what was asked so far: {"requests": […], "gets": {path: n}, "byte_gets": n, "bytes_sent": n}
+    GET  /_counts   what was asked so far: {"requests": […], "gets": {path: n}, "heads": {path: n}, "bytes_sent": n, …}
     POST /_mode     JSON with any of the fields of Mode, e.g. {"refuse_bytes_over": null, "throttle_bytes_s": 100000}
 
 In a test, `with FakeHub() as hub:` runs it in a thread; `hub.add(...)` makes commits, `hub.gets(path)` counts.
@@ -16,20 +16,21 @@ import argparse
 import hashlib
 import json
 import re
+import select
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 KEYWORDS = {"resolve", "raw", "revision", "tree", "paths-info", "refs", "commits", "auth-check", "discussions", "xet-read-token"}
+KINDS = ("models", "datasets", "spaces", "kernels")
 LFS_SUFFIXES = (".safetensors", ".bin", ".parquet", ".onnx", ".h5", ".gguf")
-HEX40 = re.compile(r"[0-9a-f]{40}")
 DATE = "2024-01-01T00:00:00.000Z"
 CHUNK = 64 << 10
 
@@ -45,16 +46,14 @@ class File:
 
     @classmethod
     def of(cls, content: bytes, *, lfs: bool) -> File:
-        if lfs:
-            return cls(content, len(content), hashlib.sha256(content).hexdigest(), True)
-        return cls(content, len(content), hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(), False)
+        etag = hashlib.sha256(content).hexdigest() if lfs else _git_sha1(content)
+        return cls(content, len(content), etag, lfs)
 
     @classmethod
     def at(cls, path: Path) -> File:
         """A file of a Hub cache: its blob's name is its etag; a plain file in a snapshot is hashed."""
-        name = path.resolve().name
-        if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name) and path.is_symlink():
-            etag = name if path.readlink().name == name else path.readlink().name
+        etag = path.readlink().name if path.is_symlink() else ""
+        if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", etag):
             return cls(path, path.stat().st_size, etag, len(etag) == 64)
         found = cls.of(path.read_bytes(), lfs=path.name.endswith(LFS_SUFFIXES))
         return cls(path, found.size, found.etag, found.lfs)
@@ -69,10 +68,16 @@ class File:
     @property
     def oid(self) -> str:
         """What the API calls oid: git's SHA-1, which for an LFS file is that of its pointer."""
-        if not self.lfs:
-            return self.etag
-        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.etag}\nsize {self.size}\n".encode()
-        return hashlib.sha1(b"blob %d\0" % len(pointer) + pointer).hexdigest()
+        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.etag}\nsize {self.size}\n"
+        return _git_sha1(pointer.encode()) if self.lfs else self.etag
+
+
+def _files_below(folder: Path) -> list[tuple[str, Path]]:
+    return [(path.relative_to(folder).as_posix(), path) for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def _git_sha1(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 @dataclass
@@ -80,12 +85,13 @@ class Repo:
     type: str
     id: str
     commits: dict[str, dict[str, File]] = field(default_factory=dict)
-    refs: dict[str, str] = field(default_factory=dict)
+    refs: dict[str, str] = field(default_factory=dict)  # branches, and refs/pr/1, refs/convert/parquet
+    tags: dict[str, str] = field(default_factory=dict)
     private: bool = False
     gated: bool = False
 
     def commit_of(self, revision: str) -> str | None:
-        return revision if revision in self.commits else self.refs.get(revision)
+        return revision if revision in self.commits else self.refs.get(revision, self.tags.get(revision))
 
 
 @dataclass
@@ -102,16 +108,22 @@ class Request:
     bytes_sent: int
     range: str
     authorized: bool
+    client: str  # the asker's address
 
 
 @dataclass
 class Mode:
-    """How it behaves. None: as the Hub would."""
+    """How it behaves; None: as the Hub would. A change also concerns the bodies that are on their way."""
 
     refuse_bytes_over: int | None = None  # GETs of files of at least so many bytes get a 403
     throttle_bytes_s: int | None = None  # per connection
+    total_rate_bytes_s: int | None = None  # of all connections together
     cut_after_bytes: int | None = None  # the connection breaks after so many bytes of a body
+    stall_after_bytes: int | None = None  # nothing comes after so many bytes of a body, and the connection stays open
     fail_status: int | None = None  # every request but ours gets this status
+    fail_gets_status: int | None = None  # the same for the GETs of files; HEADs and API are well
+    retry_after_s: int | None = None  # such an answer's Retry-After
+    only_for: str | None = None  # cuts, stalls and failures strike this address and no other
     ignore_ranges: bool = False  # whoever asks for a part gets the whole
 
 
@@ -129,6 +141,8 @@ class FakeHub:
         self.requests: list[Request] = []
         self.repos: dict[tuple[str, str], Repo] = {}
         self._lock = threading.Lock()
+        self._link_free_at = 0.0
+        self.closed = False
         if cache is not None:
             self.add_cache(cache)
         handler = type("Handler", (_Handler,), {"hub": self})
@@ -144,6 +158,7 @@ class FakeHub:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.closed = True
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)
@@ -155,11 +170,12 @@ class FakeHub:
         *,
         repo_type: str = "model",
         refs: tuple[str, ...] = ("main",),
+        tags: tuple[str, ...] = (),
         commit: str | None = None,
         private: bool = False,
         gated: bool = False,
     ) -> str:
-        """Make a commit and move `refs` to it; return its id."""
+        """Make a commit and move `refs` and `tags` to it; return its id."""
         made = {path: File.of(content, lfs=path.endswith(LFS_SUFFIXES)) for path, content in files.items()}
         commit = commit or hashlib.sha1(repr(sorted((path, file.etag) for path, file in made.items())).encode()).hexdigest()
         with self._lock:
@@ -167,20 +183,17 @@ class FakeHub:
             repo.private, repo.gated = private, gated
             repo.commits[commit] = made
             repo.refs.update(dict.fromkeys(refs, commit))
+            repo.tags.update(dict.fromkeys(tags, commit))
         return commit
 
     def add_cache(self, cache: Path) -> None:
         """Add what lies in the folder layout of a Hub cache."""
         for folder in sorted(cache.glob("*s--*")):
             kind, _, name = folder.name.partition("--")
-            repo = Repo(kind[:-1], name.replace("--", "/"))
+            repo = self.repos[kind[:-1], name.replace("--", "/")] = Repo(kind[:-1], name.replace("--", "/"))
             for snapshot in (folder / "snapshots").glob("*"):
-                found = (path for path in sorted(snapshot.rglob("*")) if path.is_file())
-                repo.commits[snapshot.name] = {path.relative_to(snapshot).as_posix(): File.at(path) for path in found}
-            for ref in (folder / "refs").rglob("*"):
-                if ref.is_file():
-                    repo.refs[ref.relative_to(folder / "refs").as_posix()] = ref.read_text().strip()
-            self.repos[repo.type, repo.id] = repo
+                repo.commits[snapshot.name] = {name: File.at(path) for name, path in _files_below(snapshot)}
+            repo.refs.update((name, path.read_text().strip()) for name, path in _files_below(folder / "refs"))
 
     def file(self, repo_id: str, path: str, *, repo_type: str = "model", revision: str = "main") -> File:
         repo = self.repos[repo_type, repo_id]
@@ -199,6 +212,10 @@ class FakeHub:
         """How often the bytes of this file, or a part of them, were asked for."""
         return sum(r.path == path for r in self._byte_requests())
 
+    def heads(self, path: str) -> int:
+        """How often somebody asked what this file is."""
+        return sum(r.path == path for r in self._byte_requests("HEAD"))
+
     @property
     def byte_gets(self) -> int:
         """How many GETs of files there were."""
@@ -209,18 +226,25 @@ class FakeHub:
         """How many bytes of files went out."""
         return sum(r.bytes_sent for r in self._byte_requests())
 
-    def _byte_requests(self) -> list[Request]:
+    def _byte_requests(self, method: str = "GET") -> list[Request]:
         with self._lock:
-            return [r for r in self.requests if r.method == "GET" and r.revision and r.path != r.raw_path]
+            return [r for r in self.requests if r.method == method and r.revision and r.path != r.raw_path]
 
     def counts(self) -> dict[str, Any]:
-        asked = self._byte_requests()
         return {
             "requests": [asdict(r) for r in list(self.requests)],
-            "gets": dict(Counter(r.path for r in asked)),
-            "byte_gets": len(asked),
-            "bytes_sent": sum(r.bytes_sent for r in asked),
+            "gets": dict(Counter(r.path for r in self._byte_requests())),
+            "heads": dict(Counter(r.path for r in self._byte_requests("HEAD"))),
+            "byte_gets": self.byte_gets,
+            "bytes_sent": self.bytes_sent,
         }
+
+    def wait_for_the_link(self, size: int, rate_bytes_s: int) -> None:
+        """Return when the one link that all connections share has carried `size` bytes more."""
+        with self._lock:
+            self._link_free_at = max(self._link_free_at, time.monotonic()) + size / rate_bytes_s
+            wait_s = self._link_free_at - time.monotonic()
+        time.sleep(max(0.0, wait_s))
 
 
 class _Server(ThreadingHTTPServer):
@@ -235,18 +259,10 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     hub: FakeHub
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         pass
-
-    def do_HEAD(self) -> None:
-        self._serve()
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
 
     def _serve(self) -> None:
         self._where = ("", "", "", self.path)
@@ -255,20 +271,23 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/_counts":
             return self._json(self.hub.counts(), note=False)
         if path == "/_mode":
-            known = {f.name for f in fields(Mode)}
-            for name, value in json.loads(self._body or b"{}").items():
-                if name in known:
-                    setattr(self.hub.mode, name, value)
+            self.hub.mode = replace(self.hub.mode, **json.loads(self._body or b"{}"))
             return self._json(asdict(self.hub.mode), note=False)
         try:
-            if self.hub.mode.fail_status is not None:
+            if self.hub.mode.fail_status is not None and self._troubled:
                 raise _Refusal(self.hub.mode.fail_status, "", "told to fail")
             self._route([part for part in path.split("/") if part], parse_qs(query))
         except _Refusal as no:
-            headers = {"X-Error-Message": no.message}
-            headers.update({"X-Error-Code": no.code} if no.code else {})
-            headers.update({"X-Repo-Commit": no.commit} if no.commit else {})
-            self._json({"error": no.message}, status=no.status, headers=headers)
+            after = self.hub.mode.retry_after_s
+            headers = {"X-Error-Message": no.message, "X-Error-Code": no.code, "X-Repo-Commit": no.commit or ""}
+            headers["Retry-After"] = "" if after is None or no.message != "told to fail" else str(after)
+            self._json({"error": no.message}, status=no.status, headers={k: v for k, v in headers.items() if v})
+
+    do_HEAD = do_GET = do_POST = _serve
+
+    @property
+    def _troubled(self) -> bool:
+        return self.hub.mode.only_for in (None, self.client_address[0])
 
     def _route(self, parts: list[str], query: dict[str, list[str]]) -> None:
         api = parts[:1] == ["api"]
@@ -278,13 +297,13 @@ class _Handler(BaseHTTPRequestHandler):
                 raise _Refusal(401, "", "Invalid username or password.")
             if parts[:1] == ["telemetry"]:
                 return self._json({})
-            if not parts or parts[0] not in ("models", "datasets", "spaces", "kernels"):
+            if not parts or parts[0] not in KINDS:
                 raise _Refusal(404, "", "Not Found")
         kind = "model"
-        if parts[:1] and parts[0] in ("models", "datasets", "spaces", "kernels"):
+        if parts and parts[0] in KINDS:
             kind, parts = parts[0][:-1], parts[1:]
         if api and not parts:
-            return self._json([self._info(repo, None) for repo in self.hub.repos.values() if repo.type == kind])
+            return self._json(self._list(kind, query))
         at = next((i for i in (1, 2) if i < len(parts) and parts[i] in KEYWORDS), len(parts))
         repo = self._repo(kind, unquote("/".join(parts[:at])))
         keyword, rest = (parts[at], parts[at + 1 :]) if at < len(parts) else ("", [])
@@ -293,10 +312,8 @@ class _Handler(BaseHTTPRequestHandler):
             if keyword not in ("resolve", "raw") or len(rest) < 2:
                 raise _Refusal(404, "EntryNotFound", "Not Found")
             return self._resolve(repo, *self._revision(rest))
-        if keyword == "refs":
-            return self._json(self._refs(repo))
-        if keyword == "auth-check":
-            return self._json({})
+        if keyword in ("refs", "auth-check"):
+            return self._json(self._refs(repo) if keyword == "refs" else {})
         if keyword in ("discussions", "xet-read-token"):
             raise _Refusal(404 if keyword == "xet-read-token" else 403, "", "Not here")
         revision, tail = self._revision(rest) if rest else ("main", [])
@@ -336,6 +353,8 @@ class _Handler(BaseHTTPRequestHandler):
         limit = self.hub.mode.refuse_bytes_over
         if self.command == "GET" and limit is not None and file.size >= limit:
             raise _Refusal(403, "", f"This Hub refuses the bytes of files of {limit} bytes and more.")
+        if self.command == "GET" and self.hub.mode.fail_gets_status is not None and self._troubled:
+            raise _Refusal(self.hub.mode.fail_gets_status, "", "told to fail")
         headers = {"X-Repo-Commit": commit, "ETag": f'"{file.etag}"', "Accept-Ranges": "bytes"}
         if file.lfs:
             headers |= {"X-Linked-Etag": f'"{file.etag}"', "X-Linked-Size": str(file.size)}
@@ -368,19 +387,25 @@ class _Handler(BaseHTTPRequestHandler):
         return [entries[path] for path in sorted(entries)]
 
     def _paths_info(self, files: Mapping[str, File]) -> list[dict[str, Any]]:
-        if self.headers.get("Content-Type", "").startswith("application/json"):
-            asked = json.loads(self._body).get("paths", [])
-        else:
-            asked = parse_qs(self._body.decode()).get("paths", [])
+        as_json = self.headers.get("Content-Type", "").startswith("application/json")
+        asked = (json.loads(self._body) if as_json else parse_qs(self._body.decode())).get("paths", [])
         return [_entry(path, files[path]) for path in asked if path in files]
 
     def _refs(self, repo: Repo) -> dict[str, Any]:
-        def entry(name: str, commit: str) -> dict[str, str]:
-            return {"name": name, "ref": name if name.startswith("refs/") else f"refs/heads/{name}", "targetCommit": commit}
+        found: dict[str, list[dict[str, str]]] = {"branches": [], "converts": [], "tags": [], "pullRequests": []}
+        for name, commit in repo.tags.items():
+            found["tags"].append({"name": name, "ref": f"refs/tags/{name}", "targetCommit": commit})
+        for name, commit in repo.refs.items():
+            kind = {"refs/pr": "pullRequests", "refs/convert": "converts"}.get(name.rpartition("/")[0], "branches")
+            ref = f"refs/heads/{name}" if kind == "branches" else name
+            found[kind].append({"name": name.removeprefix("refs/convert/"), "ref": ref, "targetCommit": commit})
+        return found
 
-        pulls = {name: commit for name, commit in repo.refs.items() if name.startswith("refs/pr/")}
-        branches = [entry(name, commit) for name, commit in repo.refs.items() if name not in pulls]
-        return {"branches": branches, "converts": [], "tags": [], "pullRequests": [entry(*pull) for pull in pulls.items()]}
+    def _list(self, kind: str, query: dict[str, list[str]]) -> list[dict[str, Any]]:
+        search, author = (query.get(name, [""])[0].lower() for name in ("search", "author"))
+        repos = (repo for repo in self.hub.repos.values() if repo.type == kind and not repo.private)
+        found = [repo for repo in repos if search in repo.id.lower() and repo.id.lower().startswith(author and f"{author}/")]
+        return [self._info(repo, None) for repo in found[: int(query.get("limit", ["1000"])[0])]]
 
     def _info(self, repo: Repo, commit: str | None, *, blobs: bool = False) -> dict[str, Any]:
         commit = commit or repo.commit_of("main") or next(iter(repo.commits), "")
@@ -390,21 +415,10 @@ class _Handler(BaseHTTPRequestHandler):
             if blobs and file.lfs:
                 more["lfs"] = {"sha256": file.etag, "size": file.size, "pointerSize": 134}
             siblings.append({"rfilename": path, **more})
-        return {
-            "id": repo.id,
-            "modelId": repo.id,
-            "author": repo.id.partition("/")[0],
-            "sha": commit,
-            "siblings": siblings,
-            "private": repo.private,
-            "gated": "auto" if repo.gated else False,
-            "disabled": False,
-            "tags": [],
-            "downloads": 0,
-            "likes": 0,
-            "lastModified": DATE,
-            "createdAt": DATE,
-        }
+        who = {"id": repo.id, "modelId": repo.id, "author": repo.id.partition("/")[0]}
+        state = {"private": repo.private, "gated": "auto" if repo.gated else False, "disabled": False}
+        fame = {"tags": [], "downloads": 0, "likes": 0, "lastModified": DATE, "createdAt": DATE}
+        return {**who, "sha": commit, "siblings": siblings, **state, **fame}
 
     def _json(self, value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None, note: bool = True) -> None:
         body = File.of(json.dumps(value).encode(), lfs=False)
@@ -422,10 +436,8 @@ class _Handler(BaseHTTPRequestHandler):
         note: bool = True,
         limits: bool = True,
     ) -> None:
-        mode, sent = self.hub.mode, 0
-        request = Request(
-            self.command, self.path, *self._where, status, 0, self.headers.get("Range", ""), "Authorization" in self.headers
-        )
+        authorized, client = "Authorization" in self.headers, self.client_address[0]
+        request = Request(self.command, self.path, *self._where, status, 0, self.headers.get("Range", ""), authorized, client)
         if note:
             self.hub.note(request)
         self.send_response(status)
@@ -433,17 +445,26 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(stop - start))
         self.end_headers()
-        cut = mode.cut_after_bytes if limits and mode.cut_after_bytes is not None else stop - start
-        while self.command != "HEAD" and start + sent < stop:
-            room = min(CHUNK, stop - start - sent, cut - sent)
+        while self.command != "HEAD" and start < stop:
+            room = min(CHUNK, stop - start, self._allowed(request.bytes_sent) if limits else CHUNK)
             if room <= 0:
                 self.close_connection = True
                 break
-            sent += room
-            request.bytes_sent = sent
-            self.wfile.write(file.read(start + sent - room, start + sent))
-            if limits and mode.throttle_bytes_s:
-                time.sleep(room / mode.throttle_bytes_s)  # this is the link's speed, not a wait for something
+            request.bytes_sent += room
+            self.wfile.write(file.read(start, start + room))
+            start += room
+            if limits and self.hub.mode.throttle_bytes_s:
+                time.sleep(room / self.hub.mode.throttle_bytes_s)  # this is the link's speed, not a wait for something
+            if limits and self.hub.mode.total_rate_bytes_s:
+                self.hub.wait_for_the_link(room, self.hub.mode.total_rate_bytes_s)
+
+    def _allowed(self, sent: int) -> int:
+        """How many bytes more may go out now; 0: the connection is to break. Waits while it is to stall."""
+        while self._troubled and (stall := self.hub.mode.stall_after_bytes) is not None and sent >= stall:
+            if self.hub.closed or select.select([self.connection], [], [], 0.05)[0]:
+                return 0  # the client has hung up
+        limits = (self.hub.mode.cut_after_bytes, self.hub.mode.stall_after_bytes) if self._troubled else ()
+        return min([CHUNK, *(limit - sent for limit in limits if limit is not None)])
 
 
 def _entry(path: str, file: File) -> dict[str, Any]:
@@ -465,8 +486,7 @@ def main() -> None:
     hub = FakeHub(cache=options.cache, host=options.host, port=options.port)
     hub.mode.refuse_bytes_over = options.refuse_bytes_over
     if options.files:
-        found = {p.relative_to(options.files).as_posix(): p.read_bytes() for p in options.files.rglob("*") if p.is_file()}
-        hub.add(options.repo, found)
+        hub.add(options.repo, {name: path.read_bytes() for name, path in _files_below(options.files)})
     print(hub.url, flush=True)
     with hub:
         threading.Event().wait()
