@@ -12,8 +12,9 @@ import logging
 import socket
 from collections.abc import Sequence
 
-from llmpt_tracker.announcer.http import MAX_HEAD_BYTES, BadRequest, parse_head, respond
-from llmpt_tracker.announcer.listening import listen_on
+from llmpt.core.http_head import MAX_HEAD_BYTES, BadRequest, parse_head
+from llmpt.core.listening import listen_on
+from llmpt_tracker.announcer.http import respond
 from llmpt_tracker.announcer.tracker import Tracker
 
 REQUEST_S = 10.0  # from the first byte of a request to its end, and for reading our answer
@@ -169,7 +170,7 @@ class FrontEnd:
         Does nothing when it listens already. Raises `SettingError` naming the address that cannot be had.
         """
         if self.port is None:
-            self._listening = listen_on(addresses, port)
+            self._listening = listen_on(addresses, port, setting="LLMPT_ANNOUNCE_PORT")
             self.port = int(self._listening[0].getsockname()[1])
             self._resume()
         return self.port

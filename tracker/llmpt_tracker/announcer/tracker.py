@@ -6,9 +6,9 @@ import secrets
 import time
 from collections.abc import Callable
 
+from llmpt.core.http_head import BadRequest, Head
 from llmpt.core.networks import CidrSet, parse_address
 from llmpt_tracker.announcer import swarms, wire
-from llmpt_tracker.announcer.http import BadRequest, Head
 from llmpt_tracker.announcer.prober import Prober
 from llmpt_tracker.announcer.seeders import Seeders
 from llmpt_tracker.announcer.store import SwarmStore

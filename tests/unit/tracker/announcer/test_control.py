@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from llmpt.core.errors import SettingError
+from llmpt.core.http_head import parse_head
 from llmpt.core.networks import Address, CidrSet, HostNetwork
 from llmpt_tracker.announcer.control import ControlServer
-from llmpt_tracker.announcer.http import parse_head
 from llmpt_tracker.announcer.prober import Prober
 from llmpt_tracker.announcer.tracker import Tracker
 from tests.unit.tracker.announcer.world import CONTAINER, GATEWAY, HASH, KEY, World

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmpt_tracker.announcer.http import BadRequest, literal_host, parse_head, respond
+from llmpt.core.http_head import BadRequest, literal_host, parse_head
+from llmpt_tracker.announcer.http import respond
 
 
 def head(*lines: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The sockets we listen on: every address of LLMPT_BIND, all with the same port."""
+"""The sockets that a server listens on: every address of LLMPT_BIND, all with the same port."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ BACKLOG = 1024
 _PORT_TRIES = 20
 
 
-def listen_on(addresses: Sequence[str], port: int) -> list[socket.socket]:
+def listen_on(addresses: Sequence[str], port: int, *, setting: str) -> list[socket.socket]:
     """Listen on every address at the same port (0: one that is free on all). A host without IPv6 does without `::`.
 
-    The sockets don't block. Raises `SettingError` naming the address that cannot be had.
+    The sockets don't block. Raises `SettingError` naming the address that cannot be had, and `setting`, that of the port.
     """
     for tries_left in reversed(range(_PORT_TRIES)):
         bound: list[socket.socket] = []
@@ -27,7 +27,7 @@ def listen_on(addresses: Sequence[str], port: int) -> list[socket.socket]:
                 if port == 0 and error.errno == errno.EADDRINUSE and tries_left:
                     break  # free for one family and taken for the other
                 reason = f"cannot listen on {address} port {port}: {error.strerror}"
-                raise SettingError(f"{reason} (LLMPT_BIND, LLMPT_ANNOUNCE_PORT)") from None
+                raise SettingError(f"{reason} (LLMPT_BIND, {setting})") from None
             if sock is not None:
                 bound.append(sock)
         else:
