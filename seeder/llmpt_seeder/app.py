@@ -63,7 +63,7 @@ def run(settings: SeederSettings) -> int:
             stop=stop,
         )
         service = Service(
-            cache=settings.cache,
+            caches=[settings.cache],
             min_blob_bytes=settings.min_blob_bytes,
             scan_interval_s=settings.scan_interval_s,
             state=state,

@@ -13,7 +13,7 @@ from pathlib import Path
 from llmpt.core.blob import Etag, EtagHasher
 from llmpt.inventory import FileStamp, Inventory
 from llmpt_seeder.hashing import Hashed
-from llmpt_seeder.scanner import BlobFile, Problem
+from llmpt_seeder.scanner import BlobFile
 
 log = logging.getLogger("llmpt.seeder")
 
@@ -73,10 +73,10 @@ class Knowledge:
             log.warning("cannot read %s for now: %s", blob.path, hashed.unreadable)
             self._known[key] = Bad(f"cannot be read ({hashed.unreadable})", self._clock() + RETRY_UNREADABLE_S)
 
-    def problem(self, blob: BlobFile, *, cache: Path) -> Problem | None:
-        """Return what is wrong with a file, if it is known to be; its path is told from the cache on."""
+    def reason(self, blob: BlobFile) -> str | None:
+        """Return what is wrong with a file, if it is known to be."""
         known = self._known.get((blob.etag, blob.stamp))
-        return Problem(str(blob.path).removeprefix(f"{cache}/"), known.reason) if isinstance(known, Bad) else None
+        return known.reason if isinstance(known, Bad) else None
 
 
 def stamp_of(path: Path) -> FileStamp | None:

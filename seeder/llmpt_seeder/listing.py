@@ -1,9 +1,14 @@
-"""`trees/<commit>.json`: the Hub's own list of a commit's files, as huggingface_hub (1.22 and later) keeps it."""
+"""A listing: the Hub's own list of a commit's files. A commit is immutable, and so is its listing.
+
+Here it is read from `trees/<commit>.json`, where huggingface_hub (1.22 and later) keeps it.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +28,26 @@ class ListedFile:
     size: int
 
 
-Listing = dict[str, ListedFile]
+Listing = Mapping[str, ListedFile]
 
 
 def read_listing(path: Path) -> Listing | None:
     """Read the list; None when there is none, it cannot be read (it has mode 0600), or it has a form we don't know."""
     try:
-        if path.stat().st_size > MAX_LISTING_BYTES:
+        facts = path.stat()
+        if facts.st_size > MAX_LISTING_BYTES:
             return None
-        document = json.loads(path.read_bytes())
-        if document["format_version"] != FORMAT_VERSION:
-            return None
-        return {check_path(name): _listed(entry) for name, entry in document["files"].items()}
+        return _read(path, facts.st_mtime_ns, facts.st_size, facts.st_ino)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, InvalidName):
         return None
+
+
+@lru_cache(maxsize=4096)  # looked at every few seconds, and nearly never another
+def _read(path: Path, *_stamp: int) -> Listing | None:
+    document = json.loads(path.read_bytes())
+    if document["format_version"] != FORMAT_VERSION:
+        return None
+    return {check_path(name): _listed(entry) for name, entry in document["files"].items()}
 
 
 def _listed(entry: dict[str, Any]) -> ListedFile:

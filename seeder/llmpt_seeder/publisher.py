@@ -161,7 +161,7 @@ def manifest(repo: RepoRef, snapshot: Snapshot, files: Mapping[str, BlobFile]) -
         "repo_id": repo.id,
         "commit": snapshot.commit,
         "refs": list(snapshot.refs),
-        "complete": snapshot.complete is True and len(files) == len(snapshot.files),
+        "complete": snapshot.listing is not None and set(snapshot.listing) <= set(files),
         "files": [
             {"path": path, "size": blob.size, "etag": blob.etag.value, "lfs": blob.etag.is_sha256}
             for path, blob in sorted(files.items())

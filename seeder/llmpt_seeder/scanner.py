@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmpt.core.blob import Etag
@@ -22,6 +22,7 @@ from llmpt.inventory import FileStamp
 from llmpt_seeder.listing import Listing, read_listing
 
 MAX_PROBLEMS = 50  # per repo; one wrong mount option would otherwise fill the report
+MAX_ABSENT = 1000  # per commit; transformers leaves a dozen
 
 
 class CacheMissing(LlmptError):
@@ -51,22 +52,36 @@ class BlobFile:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The files of one commit that are here. `complete`: all are, by the Hub's own list; None when that is not known."""
+    """What is here of one commit: its files, sorted by path; the Hub's own `listing` of it, if that can be read; and the
+    paths that are `absent`: the Hub said so when a client asked for them."""
 
     commit: str
     refs: tuple[str, ...]
     files: tuple[tuple[str, BlobFile], ...]
-    complete: bool | None
+    listing: Listing | None = None
+    absent: tuple[str, ...] = ()
+
+    def joined(self, other: Snapshot) -> Snapshot:
+        """Return what both have of the commit; where they differ, this one counts."""
+        return Snapshot(
+            self.commit,
+            tuple(sorted({*self.refs, *other.refs})),
+            tuple(sorted({**dict(other.files), **dict(self.files)}.items())),
+            other.listing if self.listing is None else self.listing,
+            tuple(sorted({*self.absent, *other.absent})),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class CachedRepo:
-    """One repo folder: its snapshots that hold files, and what could not be read (`unknown`: some of it may be here)."""
+    """One repo folder: its snapshots that hold files, when its refs were written (ns since 1970), and what could not be read
+    (`unknown`: some of it may be here)."""
 
     ref: RepoRef
     snapshots: tuple[Snapshot, ...]
     problems: tuple[Problem, ...]
     unknown: bool
+    ref_times: Mapping[str, int] = field(default_factory=dict)
 
 
 def scan(cache: Path) -> Iterator[CachedRepo]:
@@ -94,6 +109,7 @@ class _RepoReader:
         self.unknown = False
         self.blobs: dict[str, BlobFile | None] = {}
         self.real_folders: dict[str, str] = {}
+        self.ref_times: dict[str, int] = {}
 
     def read(self) -> CachedRepo:
         refs = self._refs()
@@ -107,7 +123,7 @@ class _RepoReader:
             snapshot = self._snapshot(commit, tuple(refs.get(commit, ())), links_are_used)
             if snapshot.files:
                 snapshots.append(snapshot)
-        return CachedRepo(self.ref, tuple(snapshots), tuple(self.problems), self.unknown)
+        return CachedRepo(self.ref, tuple(snapshots), tuple(self.problems), self.unknown, self.ref_times)
 
     def _snapshot(self, commit: str, refs: tuple[str, ...], links_are_used: bool) -> Snapshot:
         listing = read_listing(self.folder / "trees" / f"{commit}.json")
@@ -131,7 +147,17 @@ class _RepoReader:
                 f"{unlinked} files lie in the snapshot itself (a cache without symbolic links), and no trees/{commit[:12]}….json"
                 " that can be read says which blobs they are; download the repo again with snapshot_download to share it",
             )
-        return Snapshot(commit, refs, tuple(sorted(files.items())), _is_complete(files, listing))
+        return Snapshot(commit, refs, tuple(sorted(files.items())), listing, self._absent(commit))
+
+    def _absent(self, commit: str) -> tuple[str, ...]:
+        """Return the paths of which `.no_exist/<commit>/…` notes that the Hub answered 404."""
+        absent = []
+        for _, path in self._walk(self.folder / ".no_exist" / commit):
+            try:
+                absent.append(check_path(path))
+            except InvalidName:
+                continue
+        return tuple(sorted(absent)[:MAX_ABSENT])
 
     def _linked(self, entry: os.DirEntry[str]) -> BlobFile | None:
         """Follow a snapshot's link to …/blobs/<etag>; None when that is missing or is no blob."""
@@ -206,6 +232,7 @@ class _RepoReader:
                 with open(entry.path, "rb") as file:  # noqa: PTH123
                     commit = check_commit(file.read(128).decode("ascii").strip())
                 refs.setdefault(commit, []).append(check_ref(name))
+                self.ref_times[name] = entry.stat().st_mtime_ns
             except (InvalidName, UnicodeDecodeError):
                 continue
             except OSError as error:
@@ -242,9 +269,3 @@ class _RepoReader:
         if len(self.problems) < MAX_PROBLEMS:
             shown = what.removeprefix(f"{self.root}/")
             self.problems.append(Problem(shown.encode("utf-8", "replace").decode(), reason))
-
-
-def _is_complete(files: dict[str, BlobFile], listing: Listing | None) -> bool | None:
-    if listing is None:
-        return None
-    return all(path in files and files[path].etag == listed.etag for path, listed in listing.items())

@@ -1,6 +1,6 @@
-"""The seeder at work: what the cache holds, less what is seeded, is what there is to do.
+"""The seeder at work: what the caches hold, less what is seeded, is what there is to do.
 
-    look      scan the cache, judge each repo, and keep the result as a View        (every LLMPT_SCAN_INTERVAL)
+    look      scan the caches, judge each repo, and keep the result as a View        (every LLMPT_SCAN_INTERVAL)
     hash      give what was never read to the hasher, take in what came of it
     publish   the torrents that are new, then the manifests whose blobs are all known
     seed      what is published and good; withdraw what is gone, changed, or no longer shared
@@ -15,22 +15,23 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from rich.filesize import decimal
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
-from llmpt.core.repo import RepoRef
 from llmpt.swarm.types import SeededBlob, Totals
+from llmpt_seeder.caches import Caches
 from llmpt_seeder.hashing import Hasher
 from llmpt_seeder.knowledge import Good, Knowledge, stamp_of
 from llmpt_seeder.publisher import Publisher
-from llmpt_seeder.scanner import BlobFile, CachedRepo, CacheMissing, Problem, Snapshot, scan
-from llmpt_seeder.sharing import Sharing, Verdict
+from llmpt_seeder.scanner import BlobFile, Problem, Snapshot
+from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.state import SeederState
 from llmpt_seeder.tracker_link import TrackerLink, Welcome
 from llmpt_seeder.view import View
@@ -66,7 +67,7 @@ class Service:
     def __init__(
         self,
         *,
-        cache: Path,
+        caches: Sequence[Path],
         min_blob_bytes: int,
         scan_interval_s: float,
         state: SeederState,
@@ -79,17 +80,16 @@ class Service:
         stop: threading.Event,
         wake: threading.Event,
     ) -> None:
-        self._cache, self._scan_interval_s = cache, scan_interval_s
+        self._scan_interval_s = scan_interval_s
         self._min_blob_bytes = max(min_blob_bytes, 1)  # an empty file has no torrent (BEP 52)
-        self._state, self._engine, self._hasher, self._sharing, self._link = state, engine, hasher, sharing, link
+        self._state, self._engine, self._hasher, self._link = state, engine, hasher, link
         self._clock, self._beat, self._stop, self._wake = clock, beat, stop, wake
         self._knowledge = Knowledge(state, clock=clock)
         self._publisher = Publisher(state, post=link.publish, clock=clock)
-        self._view = View()
+        self._caches = Caches(caches, sharing=sharing, beat=beat, stopped=stop.is_set)
+        self._asked: SimpleQueue[Path] = SimpleQueue()
         self._seeded: dict[Etag, BlobFile] = {}
         self._welcome: Welcome | None = None
-        self._verdicts: dict[RepoRef, Verdict] = {}
-        self._cache_problem: str | None = None
         self._problems: tuple[Problem, ...] = ()
         self._said = 0.0
         self._told = (0, True)
@@ -107,6 +107,8 @@ class Service:
                 ended = time.monotonic()
                 # A huge cache on a slow disk is looked at less often: no more than a tenth of the time goes into that.
                 look_at = ended + max(self._scan_interval_s, 9 * (ended - started))
+            else:
+                self.look_where_asked()
             try:
                 self.reconcile()
             except sqlite3.OperationalError as error:  # a full disk: what is seeded is seeded on
@@ -117,21 +119,24 @@ class Service:
                 self._wake.wait(max(0.0, min(look_at - now, PROGRESS_EVERY_S)))
 
     def look(self) -> None:
-        """Scan the cache. When it is not there at all (a mount that failed?), what is known stays as it is."""
-        repos: list[tuple[CachedRepo, Verdict]] = []
-        try:
-            for repo in scan(self._cache):
-                self._beat()
-                if self._stop.is_set():
-                    return
-                repos.append((repo, self._judge(repo.ref)))
-        except CacheMissing as error:
-            if self._cache_problem is None:
-                log.error("%s", error)
-            self._cache_problem = str(error)
-            return
-        self._cache_problem = None
-        self._view = View.of(repos)
+        """Scan the caches. What cannot be looked at now (a mount that failed?) stays as it is known."""
+        self._caches.look()
+
+    def look_at(self, cache: Path) -> None:
+        """Have one of the caches looked at again at once, and no other. May be called from any thread."""
+        self._asked.put(cache)
+        self._wake.set()
+
+    def look_where_asked(self) -> None:
+        """Scan the caches that `look_at` named since the last time."""
+        named: set[Path] = set()
+        while True:
+            try:
+                named.add(self._asked.get_nowait())
+            except Empty:
+                break
+        for cache in sorted(named):
+            self._caches.look_at(cache)
 
     def reconcile(self) -> None:
         """Bring hashing, publishing and seeding in line with the last look; what cannot be done now is done next time."""
@@ -168,12 +173,9 @@ class Service:
             "problems": [asdict(problem) for problem in self._problems[:MAX_REPORTED]],
         }
 
-    def _judge(self, repo: RepoRef) -> Verdict:
-        verdict = self._sharing.verdict(repo)
-        if self._verdicts.get(repo) != verdict:
-            log.info("%s: %s (%s)", repo, "shared" if verdict.shared else "not shared", verdict.reason)
-            self._verdicts[repo] = verdict
-        return verdict
+    @property
+    def _view(self) -> View:
+        return self._caches.view
 
     def _good(self) -> dict[Etag, tuple[BlobFile, bytes]]:
         """Return, for each etag that a file is known to hold, that file (the one seeded now, if it can be) and its root."""
@@ -213,7 +215,7 @@ class Service:
         taken = self._publisher.publish_torrents(etag for etag, (blob, _) in good.items() if blob.size >= self._min_blob_bytes)
         if any(etag in self._seeded for etag in taken):
             self._engine.reannounce()  # its announces were refused as long as the tracker did not know the torrent
-        for repo, snapshot in self._view.snapshots:
+        for (repo, _), snapshot in self._view.snapshots.items():
             self._beat()
             if self._stop.is_set():
                 return
@@ -265,12 +267,9 @@ class Service:
             self._seeded[etag] = blob
 
     def _note_problems(self) -> None:
-        problems = [Problem(str(self._cache), self._cache_problem)] if self._cache_problem else []
-        root = self._cache.resolve()
         blobs = (blob for files in self._view.blobs.values() for blob in files)
-        problems += [problem for blob in blobs if (problem := self._knowledge.problem(blob, cache=root))]
-        problems += self._publisher.problems()
-        problems += self._view.problems
+        problems = [Problem(self._caches.name(blob.path), reason) for blob in blobs if (reason := self._knowledge.reason(blob))]
+        problems = [*self._caches.problems(), *problems, *self._publisher.problems()]
         for problem in problems:
             if problem not in self._problems and problem in self._view.problems:
                 log.warning("not shared: %s: %s", problem.what, problem.reason)

@@ -161,7 +161,7 @@ class Bench:
     """A service on a real cache and a real state file, among fakes; `restart()` makes it anew as after a crash."""
 
     def __init__(self, database: Path, cache: Path) -> None:
-        self.database, self.cache = database, cache
+        self.database, self.cache, self.mirror = database, cache, cache.with_name("mirror")
         self.now = 1_000_000.0
         self.tracker = FakeTracker()
         self.token: str | None = "good"
@@ -185,7 +185,7 @@ class Bench:
             stop=self.stop,
         )
         self.service = Service(
-            cache=self.cache,
+            caches=[self.cache, self.mirror],
             min_blob_bytes=self.min_blob_bytes,
             scan_interval_s=10,
             state=self.state,

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef
+from llmpt_seeder.listing import ListedFile
 from llmpt_seeder.scanner import CachedRepo, CacheMissing, Snapshot, scan
 from tests.support.cache_builder import CacheBuilder, commit_id, git_sha1, lfs_sha256
 
@@ -221,19 +223,47 @@ def test_a_cache_without_links_and_without_a_list_is_reported(cache: CacheBuilde
     "listing",
     ["{", "[]", '{"format_version": 2, "files": {}}', '{"format_version": 1, "files": {"a": {}}}', '{"format_version": 1}'],
 )
-def test_a_list_that_makes_no_sense_leaves_completeness_unknown(cache: CacheBuilder, listing: str) -> None:
+def test_a_list_that_makes_no_sense_is_none(cache: CacheBuilder, listing: str) -> None:
     repo = cache.repo("org/model")
     commit = repo.commit({"f": b"1"}, listing=True)
     (repo.folder / "trees" / f"{commit}.json").write_text(listing)
-    assert only_snapshot(cache).complete is None
+    assert only_snapshot(cache).listing is None
 
 
-def test_completeness_follows_the_list(cache: CacheBuilder) -> None:
+def test_the_hubs_own_list_comes_with_its_snapshot(cache: CacheBuilder) -> None:
     repo = cache.repo("org/model")
-    known = repo.commit({"f": b"1", "w.bin": DATA}, lfs={"w.bin"}, listing=True)
-    partial = repo.commit({"f": b"2"}, listing=True, unlisted={"g": b"3"})
-    unknown = repo.commit({"f": b"4"})
-    assert {s.commit: s.complete for s in only(cache).snapshots} == {known: True, partial: False, unknown: None}
+    listed = repo.commit({"f": b"2"}, listing=True, unlisted={"g": b"3"})
+    unlisted = repo.commit({"f": b"4"})
+    found = {snapshot.commit: snapshot.listing for snapshot in only(cache).snapshots}
+    assert found == {
+        listed: {"f": ListedFile(Etag(git_sha1(b"2")), 1), "g": ListedFile(Etag(git_sha1(b"3")), 1)},
+        unlisted: None,
+    }
+
+
+def test_a_list_that_another_user_may_not_be_shown_is_none(cache: CacheBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.repo("org/model").commit({"f": b"5"}, listing=True)
+    real = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:  # root reads what has mode 0600 of another
+        if path.parent.name == "trees":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    found = only(cache)
+    assert found.snapshots[0].listing is None
+    assert (found.problems, found.unknown) == ((), False)
+
+
+def test_what_the_hub_was_seen_not_to_have_comes_with_its_snapshot(cache: CacheBuilder) -> None:
+    repo = cache.repo("org/model")
+    commit = repo.commit({"f": b"1"})
+    for path in ("adapter_config.json", "sub/chat_template.jinja", "back\\slash"):
+        entry = repo.folder / ".no_exist" / commit / path
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        entry.touch()
+    assert only_snapshot(cache).absent == ("adapter_config.json", "sub/chat_template.jinja")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
