@@ -3,7 +3,8 @@
 A blob at a path is known by (etag, size, mtime, inode). The device number is deliberately not part of that: NFS, btrfs and
 container engines give out another one at each mount, and a reboot would hash terabytes anew. For each known blob there is
 either the root of its Merkle tree, or the reason why it must never be served; the piece layers, far bigger than all the
-rest, lie in a table of their own and are read one at a time. An agent also notes here which files it was writing into.
+rest, lie in a table of their own and are read one at a time. An agent also notes here which files it was writing into,
+and both it and the seeder what the Hub said about repos.
 
 One SQLite file, safe to use from several threads and processes.
 """
@@ -22,6 +23,8 @@ from typing import Any, TypeVar
 
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo
+from llmpt.core.repo import RepoRef
+from llmpt.public_repos import HubAnswer
 
 Self = TypeVar("Self", bound="Inventory")
 
@@ -32,6 +35,9 @@ CREATE TABLE IF NOT EXISTS known_blobs (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS piece_layers (root BLOB PRIMARY KEY, layer BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS partials (path BLOB PRIMARY KEY, inode INTEGER NOT NULL, asked_at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hub_answers (
+    repo TEXT PRIMARY KEY, public INTEGER NOT NULL, reason TEXT NOT NULL, asked_at REAL NOT NULL
+) WITHOUT ROWID;
 """
 
 
@@ -153,6 +159,19 @@ class Inventory:
         found = ((Path(os.fsdecode(path)), inode) for path, inode in rows)
         return sorted(path for path, inode in found if _inode(path) == inode)
 
+    def hub_answer(self, repo: RepoRef, *, endpoint: str = "") -> HubAnswer | None:
+        """Return what the Hub at `endpoint` last said about a repo; `endpoint` is left out by whoever knows only one."""
+        row = self._one("SELECT public, reason, asked_at FROM hub_answers WHERE repo = ?", (_key(repo, endpoint),))
+        return HubAnswer(bool(row[0]), row[1], row[2]) if row else None
+
+    def keep_hub_answer(self, repo: RepoRef, answer: HubAnswer, *, endpoint: str = "") -> None:
+        """Note what the Hub at `endpoint` says about a repo."""
+        with self.transaction() as sql:
+            sql.execute(
+                "INSERT OR REPLACE INTO hub_answers VALUES (?, ?, ?, ?)",
+                (_key(repo, endpoint), answer.public, answer.reason, answer.asked_at),
+            )
+
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the database for one thread: all of what happens inside is kept, or nothing when it raises."""
@@ -175,6 +194,10 @@ class Inventory:
             "INSERT OR REPLACE INTO known_blobs VALUES (?, ?, ?, ?, ?, ?, ?)",
             (etag.value, os.fsencode(path), stamp.size, stamp.mtime_ns, stamp.inode, root, problem),
         )
+
+
+def _key(repo: RepoRef, endpoint: str) -> str:
+    return f"{repo.type}:{repo.id}" + (f" {endpoint}" if endpoint else "")
 
 
 def _inode(path: Path) -> int | None:

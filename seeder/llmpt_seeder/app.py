@@ -15,6 +15,7 @@ from types import FrameType
 
 from llmpt.core.errors import SettingError
 from llmpt.core.networks import address_towards
+from llmpt.public_repos import ask_hub
 from llmpt.swarm import Engine, EngineSettings
 from llmpt.tracker_client import TrackerClient
 from llmpt_seeder.alive import SignsOfLife
@@ -22,7 +23,7 @@ from llmpt_seeder.hashing import HashingPool
 from llmpt_seeder.scanner import CacheMissing
 from llmpt_seeder.service import Service
 from llmpt_seeder.settings import SeederSettings
-from llmpt_seeder.sharing import Sharing, ask_hub
+from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.state import SeederState
 from llmpt_seeder.tracker_link import TrackerLink
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from llmpt.core.repo import RepoRef
+from llmpt.public_repos import HubAnswer
 from llmpt_seeder.scanner import CachedRepo, Problem, scan
-from llmpt_seeder.sharing import HubAnswer, Memory, Sharing, Verdict
+from llmpt_seeder.sharing import Memory, Sharing, Verdict
 from llmpt_seeder.state import SeederState
 
 

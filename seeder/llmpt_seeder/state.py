@@ -1,6 +1,6 @@
 """What the seeder remembers over a restart, beside the inventory in the same file: LLMPT_DATA/seeder.db.
 
-Its random id; what the Hub answered about repos; the tracker it last spoke to, and what was published there. Another
+Its random id; the tracker it last spoke to, and what was published there. Another
 tracker instance (its database was made anew) makes all of the latter void.
 """
 
@@ -12,13 +12,9 @@ from pathlib import Path
 from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef
 from llmpt.inventory import Inventory
-from llmpt_seeder.sharing import HubAnswer
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS hub_answers (
-    repo TEXT PRIMARY KEY, public INTEGER NOT NULL, reason TEXT NOT NULL, asked_at REAL NOT NULL
-) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS published_torrents (etag TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS published_manifests (
     repo TEXT NOT NULL, revision TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (repo, revision)
@@ -48,17 +44,6 @@ class SeederState(Inventory):
     def keep_fact(self, name: str, value: str) -> None:
         with self.transaction() as sql:
             sql.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
-
-    def hub_answer(self, repo: RepoRef) -> HubAnswer | None:
-        row = self._one("SELECT public, reason, asked_at FROM hub_answers WHERE repo = ?", (_key(repo),))
-        return HubAnswer(bool(row[0]), row[1], row[2]) if row else None
-
-    def keep_hub_answer(self, repo: RepoRef, answer: HubAnswer) -> None:
-        with self.transaction() as sql:
-            sql.execute(
-                "INSERT OR REPLACE INTO hub_answers VALUES (?, ?, ?, ?)",
-                (_key(repo), answer.public, answer.reason, answer.asked_at),
-            )
 
     def use_instance(self, instance_id: str) -> bool:
         """Say which tracker instance is spoken to; return whether it is another, so that nothing counts as published."""

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from llmpt.core.repo import RepoRef
-from llmpt_seeder.sharing import ASK_AGAIN_S, HubUnreachable, Sharing, ask_hub
+from llmpt.public_repos import ASK_AGAIN_S, HubUnreachable, ask_hub
+from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.state import SeederState
 
 MODEL = RepoRef("model", "org/name")
