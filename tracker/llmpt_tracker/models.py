@@ -69,6 +69,35 @@ class PublisherToken(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(Utc)
 
 
+class Invitation(Base):
+    """A code for which so many machines get a token to share with, until it expires; only its SHA-256 is kept."""
+
+    __tablename__ = "invitations"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    uses_left: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(Utc)
+    expires_at: Mapped[datetime] = mapped_column(Utc)
+
+
+class Report(Base):
+    """What a receiver said of a torrent: its content is not what the etag names. `token_id`: who had published it, `dropped`:
+    whether it was taken out for that."""
+
+    __tablename__ = "reports"
+    __table_args__ = (Index(None, "info_hash", "reporter_id", unique=True), Index(None, "token_id"), Index(None, "reported_at"))
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    etag: Mapped[str] = mapped_column(String(64))
+    info_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    token_id: Mapped[int | None] = mapped_column(BigInteger)
+    reporter_id: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(Text)
+    dropped: Mapped[bool]
+    reported_at: Mapped[datetime] = mapped_column(Utc)
+
+
 class Repo(Base):
     """A repo of the Hub of which at least one manifest was published."""
 
@@ -159,7 +188,7 @@ class Absent(Base):
 class Mirror(Base):
     """Something that the seeder is to fetch from upstream: the files of a revision that `include` names (a JSON list of patterns;
     an empty one: its listing only). `key` is the SHA-256 of what is asked for; sizes in bytes; `status`, `code` and `error` are
-    upstream's own words when it failed."""
+    upstream's own words when it failed, `retry_at` is until when that stands."""
 
     __tablename__ = "mirrors"
     __table_args__ = (Index(None, "state", "wanted_at"),)
@@ -179,6 +208,7 @@ class Mirror(Base):
     status: Mapped[int | None]
     code: Mapped[str | None] = mapped_column(String(40))
     error: Mapped[str | None] = mapped_column(Text)
+    retry_at: Mapped[datetime | None] = mapped_column(Utc)
     requested_at: Mapped[datetime] = mapped_column(Utc)
     wanted_at: Mapped[datetime] = mapped_column(Utc)
     ended_at: Mapped[datetime | None] = mapped_column(Utc)

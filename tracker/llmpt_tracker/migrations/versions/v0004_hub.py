@@ -43,6 +43,7 @@ def upgrade() -> None:
         sa.Column("status", sa.Integer),
         sa.Column("code", sa.String(40)),
         sa.Column("error", sa.Text),
+        sa.Column("retry_at", MOMENT),
         sa.Column("requested_at", MOMENT, nullable=False),
         sa.Column("wanted_at", MOMENT, nullable=False),
         sa.Column("ended_at", MOMENT),
@@ -50,3 +51,28 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", name="uq_mirrors_key"),
     )
     op.create_index("ix_mirrors_state_wanted_at", "mirrors", ["state", "wanted_at"])
+    op.create_table(
+        "invitations",
+        sa.Column("id", KEY, nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("uses_left", sa.Integer, nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("expires_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_invitations"),
+        sa.UniqueConstraint("sha256", name="uq_invitations_sha256"),
+    )
+    op.create_table(
+        "reports",
+        sa.Column("id", KEY, nullable=False),
+        sa.Column("etag", sa.String(64), nullable=False),
+        sa.Column("info_hash", sa.LargeBinary(32), nullable=False),
+        sa.Column("token_id", sa.BigInteger),
+        sa.Column("reporter_id", sa.BigInteger, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("dropped", sa.Boolean, nullable=False),
+        sa.Column("reported_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_reports"),
+    )
+    op.create_index("ix_reports_info_hash_reporter_id", "reports", ["info_hash", "reporter_id"], unique=True)
+    op.create_index("ix_reports_token_id", "reports", ["token_id"])
+    op.create_index("ix_reports_reported_at", "reports", ["reported_at"])
