@@ -199,6 +199,19 @@ class TrackerClient:
         """PUT /api/v1/seeders/<id>: say that this seeder lives, and learn boot id, announce port and key."""
         return self._wire.call("PUT", f"/api/v1/seeders/{quote(seeder_id, safe='')}", {}, report)[0]
 
+    def share_token(self, name: str, code: str | None = None) -> str:
+        """POST /api/v1/tokens: get a token with which the machine `name` may share; `code` is an invitation's."""
+        answer = self._wire.call("POST", "/api/v1/tokens", {}, {"name": name, "code": code})[0]
+        return str(answer.get("token", ""))
+
+    def leases(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST /api/v1/leases: what this machine waits for, fetches and has fetched; who is to fetch what it waits for."""
+        return self._wire.call("POST", "/api/v1/leases", {}, body)[0]
+
+    def report(self, etag: Etag, info_hash: str, reason: str) -> None:
+        """POST /api/v1/reports: the torrent's content is not what its etag says."""
+        self._wire.call("POST", "/api/v1/reports", {}, {"etag": etag.value, "info_hash": info_hash, "reason": reason})
+
 
 def _read_torrent(entry: Mapping[str, Any]) -> Torrent:
     places = (Appearance(p["repo_type"], p["repo_id"], p["commit"], p["path"]) for p in entry["appears_in"])

@@ -19,6 +19,7 @@ from llmpt.core.errors import SettingError, TrackerError, TrackerRefused, Tracke
 
 CONNECT_TIMEOUT_S = 1.0
 MAX_ANSWER_BYTES = 32 << 20
+_FINE = (200, 201, 202, 204)
 
 
 class Wire:
@@ -58,7 +59,7 @@ class Wire:
         Raises `TrackerUnavailable` without a sensible answer in time, `TrackerRefused` when the answer is no.
         """
         deadline = time.monotonic() + (timeout_s or self._timeout_s)
-        headers = {"Accept": "application/json", "Connection": "close", "User-Agent": f"llmpt/{_version()}"}
+        headers = {"Accept": "application/json", "Connection": "close", "User-Agent": user_agent()}
         data = None
         if body is not None:
             data = json.dumps(body).encode()
@@ -80,15 +81,15 @@ class Wire:
         finally:
             connection.close()
         try:
-            answer = json.loads(text)
+            answer = json.loads(text) if response.status != http.HTTPStatus.NO_CONTENT else {}
             if not isinstance(answer, dict):
                 raise TypeError("not a JSON object")
         except (ValueError, TypeError):
-            if response.status == 200:
+            if response.status in _FINE:
                 raise TrackerUnavailable(f"{self.url} did not answer with JSON; is it an llmpt tracker?") from None
             answer = {}
-        if response.status != 200:
-            raise _refusal(self.url, response.status, answer)
+        if response.status not in _FINE:
+            raise _refusal(self.url, response, answer)
         return answer, address
 
 
@@ -111,21 +112,24 @@ def _read_all(response: http.client.HTTPResponse, sock: socket.socket | None, de
             raise http.client.HTTPException(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
 
 
-def _refusal(url: str, status: int, answer: Mapping[str, Any]) -> TrackerError:
+def _refusal(url: str, response: http.client.HTTPResponse, answer: Mapping[str, Any]) -> TrackerError:
+    status, wait = response.status, response.headers.get("Retry-After", "")
     error = answer.get("error")
     error = error if isinstance(error, dict) else {}
     message = str(error.get("message") or f"status {status}")
     if status >= 500:
         return TrackerUnavailable(f"{url}: {message}")
-    return TrackerRefused(f"{url}: {message}", status=status, code=str(error.get("code", "")))
+    return TrackerRefused(f"{url}: {message}", status=status, code=str(error.get("code", "")),
+                          retry_after_s=int(wait) if wait.isdecimal() and len(wait) < 9 else None)  # fmt: skip
 
 
 @cache
-def _version() -> str:
+def user_agent() -> str:
+    """Return what our requests say of themselves."""
     try:
-        return version("llmpt")
+        return f"llmpt/{version('llmpt')}"
     except PackageNotFoundError:  # removed while we run
-        return "unknown"
+        return "llmpt/unknown"
 
 
 def reason_of(error: BaseException) -> str:

@@ -6,18 +6,25 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import pytest
 
+from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused
 from llmpt.tracker_client import TrackerClient
 
+REFUSAL = {"error": {"code": "client_too_old", "message": "update llmpt on this machine"}}
 
-class Refusing:
-    """A tracker of the future that serves one request with 426."""
 
-    def __init__(self) -> None:
+class Once:
+    """A tracker that answers one request, as told."""
+
+    def __init__(self, status: str = "426 Upgrade Required", answer: object = REFUSAL, *headers: str) -> None:
+        body = b"" if answer is None else json.dumps(answer).encode()
+        head = "\r\n".join((f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers))
+        self._answer = f"{head}\r\n\r\n".encode() + body
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.listening.settimeout(10)
         self.head = b""
@@ -34,20 +41,48 @@ class Refusing:
             connection.settimeout(10)
             while b"\r\n\r\n" not in self.head:
                 self.head += connection.recv(4096)
-            body = json.dumps({"error": {"code": "client_too_old", "message": "update llmpt on this machine"}}).encode()
-            connection.sendall(b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            connection.sendall(self._answer)
+
+
+@contextmanager
+def asked(tracker: Once) -> Iterator[TrackerClient]:
+    yield TrackerClient(f"http://127.0.0.1:{tracker.listening.getsockname()[1]}", token="llmpt_share_secret")
+    tracker.close()
 
 
 @pytest.fixture
-def tracker() -> Iterator[Refusing]:
-    one = Refusing()
+def tracker() -> Iterator[Once]:
+    one = Once()
     yield one
     one.close()
 
 
-def test_the_client_says_its_version_and_passes_on_that_it_is_too_old(tracker: Refusing) -> None:
+def test_the_client_says_its_version_and_passes_on_that_it_is_too_old(tracker: Once) -> None:
     client = TrackerClient(f"http://127.0.0.1:{tracker.listening.getsockname()[1]}")
     with pytest.raises(TrackerRefused, match="update llmpt on this machine") as refusal:
         client.get("/api/v1/whoami")
     assert (refusal.value.status, refusal.value.code) == (426, "client_too_old")
     assert b"\r\nUser-Agent: llmpt/%b\r\n" % version("llmpt").encode() in tracker.head
+
+
+def test_a_token_for_sharing_is_asked_for_by_name_and_code() -> None:
+    tracker = Once("201 Created", {"token": "llmpt_share_1", "scope": "share"})
+    with asked(tracker) as client:
+        assert client.share_token("ann", "a-code") == "llmpt_share_1"
+    assert b"POST /api/v1/tokens " in tracker.head
+    assert b'{"name": "ann", "code": "a-code"}' in tracker.head
+
+
+def test_an_answer_without_a_body_is_an_answer() -> None:
+    tracker = Once("204 No Content", None)
+    with asked(tracker) as client:
+        client.report(Etag("a" * 64), "b" * 64, "wrong")
+    assert b"Authorization: Bearer llmpt_share_secret" in tracker.head
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("7", 7), ("soon", None)])
+def test_a_refusal_passes_on_when_to_ask_again(said: str, seconds: int | None) -> None:
+    tracker = Once("429 Too Many Requests", {"error": {"code": "slow_down", "message": "too often"}}, f"Retry-After: {said}")
+    with asked(tracker) as client, pytest.raises(TrackerRefused, match="too often") as refusal:
+        client.leases({"machine": "m"})
+    assert refusal.value.retry_after_s == seconds

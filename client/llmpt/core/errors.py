@@ -56,12 +56,13 @@ class TrackerUnavailable(TrackerError):
 
 
 class TrackerRefused(TrackerError):
-    """The tracker answered, and the answer is no."""
+    """The tracker answered, and the answer is no; `retry_after_s` says when it may be another one."""
 
-    def __init__(self, message: str, *, status: int, code: str) -> None:
+    def __init__(self, message: str, *, status: int, code: str, retry_after_s: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 class AgentUnavailable(LlmptError):
