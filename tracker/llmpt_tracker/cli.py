@@ -1,4 +1,4 @@
-"""The command `llmpt-tracker`: serve, and tokens."""
+"""The command `llmpt-tracker`: serve, tokens, and invitations to share."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def serve() -> None:
 
 @cli.group()
 def token() -> None:
-    """Tokens of those who may publish."""
+    """Tokens of those who may publish, and of the machines that share."""
 
 
 @token.command("create")
@@ -68,25 +68,38 @@ def create_token(name: str) -> None:
 
 @token.command("list")
 def list_tokens() -> None:
-    """Show every token's number, name and age; never the token."""
+    """Show every token's number, age, scope and name; never the token."""
     from llmpt_tracker.rules import tokens
 
     with _database() as database, database.reading() as session:
         for one in tokens.listed(session):
             state = f"revoked {one.revoked_at:%Y-%m-%d %H:%M}" if one.revoked_at else "valid"
-            click.echo(f"{one.id:>4}  {one.created_at:%Y-%m-%d %H:%M}  {state}  {one.name}")
+            click.echo(f"{one.id:>4}  {one.created_at:%Y-%m-%d %H:%M}  {state}  {one.scope:<7}  {one.name}")
 
 
 @token.command("revoke")
 @click.argument("number", type=int)
 def revoke_token(number: int) -> None:
-    """Stop token NUMBER of the list from publishing, for good."""
+    """Stop token NUMBER of the list from publishing and sharing, for good."""
     from llmpt_tracker.clock import utc_now
     from llmpt_tracker.rules import tokens
 
     with _database() as database, database.writing() as session:
         name = tokens.revoke(session, number, now=utc_now()).name
     click.echo(f"revoked: {name}")
+
+
+@cli.command()
+@click.option("--uses", default=1, show_default=True, type=click.IntRange(1, 100_000), help="How many machines it lets in.")
+@click.option("--days", default=7, show_default=True, type=click.IntRange(1, 3650), help="How long it holds.")
+def invite(uses: int, days: int) -> None:
+    """Make a code with which machines join, where LLMPT_SHARING=invited, and show it, once."""
+    from llmpt_tracker.clock import utc_now
+    from llmpt_tracker.rules import invitations
+
+    with _database() as database, database.writing() as session:
+        code = invitations.invite(session, uses=uses, days=days, now=utc_now())
+    click.echo(code)
 
 
 @contextmanager

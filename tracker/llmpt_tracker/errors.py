@@ -13,12 +13,13 @@ from llmpt.core.errors import LlmptError
 
 
 class Refused(LlmptError):
-    """The answer is no: HTTP `status`, a stable `code` for programs, a sentence for people."""
+    """The answer is no: HTTP `status`, a stable `code` for programs, a sentence for people; perhaps when to try again."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 class AnnouncerUnavailable(LlmptError):

@@ -42,6 +42,13 @@ def folder(value: str) -> Path | None:
     return Path(value).expanduser() if value else None
 
 
+def sharing(value: str) -> str:
+    """Read who of the LAN may share what it fetched."""
+    if value not in ("open", "invited", "off"):
+        raise ValueError("write open, invited or off")
+    return value
+
+
 def _literal(item: str) -> object:
     try:
         return parse_address(item.strip("[]"))
@@ -67,6 +74,9 @@ class TrackerSettings:
     database_url: str | None = setting("LLMPT_DATABASE_URL", database, "", "Database; empty: SQLite in LLMPT_DATA/tracker.db")
     min_blob_bytes: int = setting(
         "LLMPT_MIN_BLOB_BYTES", core.size, "1M", "Files smaller than this have no swarm and come the ordinary way"
+    )
+    sharing: str = setting(
+        "LLMPT_SHARING", sharing, "open", "Whose fetches the LAN shares: open (every machine's), invited (by a code), off"
     )
     dist: Path | None = setting("LLMPT_DIST", folder, "", "Folder of wheels that /dist/ hands out; empty: none")
     control_socket: Path | None = None  # of the announcer; given by the parent

@@ -16,8 +16,6 @@ from llmpt_tracker.rules import tokens
 
 log = logging.getLogger(__name__)
 
-NAME = "seeder of this server"
-
 
 def ensure_token(file: Path, database: Database, *, now: datetime) -> None:
     """Make the token file if there is none, and make sure that the database knows its token.
@@ -36,7 +34,7 @@ def ensure_token(file: Path, database: Database, *, now: datetime) -> None:
     with database.writing() as session:
         known = tokens.find(session, secret)
         if known is None:
-            tokens.add(session, secret, name=NAME, now=now)
+            tokens.add(session, secret, name=tokens.APPLIANCE, now=now)
         elif known.revoked_at is not None:
             log.warning("the token in %s was revoked; remove the file and start again to have a new one", file)
 

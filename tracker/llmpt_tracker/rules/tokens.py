@@ -1,27 +1,34 @@
-"""Who may publish: holders of a bearer token, of which only the SHA-256 is kept.
+"""Who may write: holders of a bearer token, of which only the SHA-256 is kept.
 
-A token is `llmpt_pub_` and 32 random bytes, url-safe; secret scanners know such a prefix. It is shown once.
+A token is a prefix, which says its scope and which secret scanners know, and 32 random bytes, url-safe. It is shown once.
+`llmpt_pub_…` may publish everything; `llmpt_share_…`, which every machine of the LAN gets for itself, single blobs, and take
+part in fetching each file once.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from datetime import datetime
 from hashlib import sha256
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.models import PublisherToken
 
+PUBLISH = "publish"
+SHARE = "share"
 PREFIX = "llmpt_pub_"
+SHARE_PREFIX = "llmpt_share_"
 MAX_NAME = 80
+APPLIANCE = "seeder of this server"  # the token of the first start
 
 
-def new_secret() -> str:
+def new_secret(scope: str = PUBLISH) -> str:
     """Return a fresh token."""
-    return PREFIX + secrets.token_urlsafe(32)
+    return (SHARE_PREFIX if scope == SHARE else PREFIX) + secrets.token_urlsafe(32)
 
 
 def digest(secret: str) -> str:
@@ -29,11 +36,11 @@ def digest(secret: str) -> str:
     return sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def add(session: Session, secret: str, *, name: str, now: datetime) -> PublisherToken:
-    """Let the holder of `secret` publish from now on. Raises `Refused` for a name that cannot be shown in a list."""
+def add(session: Session, secret: str, *, name: str, now: datetime, scope: str = PUBLISH) -> PublisherToken:
+    """Let the holder of `secret` write from now on. Raises `Refused` for a name that cannot be shown in a list."""
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
         raise Refused(422, "bad_name", f"a token's name has 1 to {MAX_NAME} printable characters")
-    token = PublisherToken(name=name, sha256=digest(secret), created_at=now)
+    token = PublisherToken(name=name, sha256=digest(secret), scope=scope, created_at=now)
     session.add(token)
     session.flush()
     return token
@@ -44,17 +51,28 @@ def find(session: Session, secret: str) -> PublisherToken | None:
     return session.scalars(select(PublisherToken).where(PublisherToken.sha256 == digest(secret))).one_or_none()
 
 
-def authenticate(session: Session, header: str | None) -> PublisherToken:
-    """Return the token that an `Authorization` header carries. Raises `Refused` (401) when it may not publish."""
-    scheme, _, secret = (header or "").partition(" ")
-    if scheme.lower() != "bearer" or not secret.strip():
-        raise Refused(401, "token_missing", "publishing needs a token: Authorization: Bearer llmpt_pub_…")
+def authenticate(session: Session, header: str | None, scopes: Collection[str] = (PUBLISH,)) -> PublisherToken:
+    """Return the token that an `Authorization` header carries. Raises `Refused`: 401 when it is none that is valid, 403 when its
+    scope is not one of `scopes`."""
+    kind, _, secret = (header or "").partition(" ")
+    if kind.lower() != "bearer" or not secret.strip():
+        prefix = SHARE_PREFIX if SHARE in scopes else PREFIX
+        raise Refused(401, "token_missing", f"this needs a token: Authorization: Bearer {prefix}…")
     token = find(session, secret.strip())
     if token is None:
         raise Refused(401, "token_unknown", "this tracker does not know that token; `llmpt-tracker token create` makes one")
     if token.revoked_at is not None:
         raise Refused(401, "token_revoked", f"the token {token.name!r} was revoked")
+    if token.scope not in scopes:
+        raise Refused(
+            403, "scope", f"a token of scope {token.scope!r} may not do this; it takes one of scope {' or '.join(scopes)}"
+        )
     return token
+
+
+def is_appliance(token: PublisherToken) -> bool:
+    """Say whether `token` is that of the seeder beside this tracker."""
+    return token.scope == PUBLISH and token.name == APPLIANCE
 
 
 def listed(session: Session) -> list[PublisherToken]:
@@ -62,8 +80,14 @@ def listed(session: Session) -> list[PublisherToken]:
     return list(session.scalars(select(PublisherToken).order_by(PublisherToken.id)))
 
 
+def count(session: Session, scope: str) -> int:
+    """Return how many tokens of a scope are valid."""
+    valid = (PublisherToken.scope == scope, PublisherToken.revoked_at.is_(None))
+    return session.scalar(select(func.count()).select_from(PublisherToken).where(*valid)) or 0
+
+
 def revoke(session: Session, token_id: int, *, now: datetime) -> PublisherToken:
-    """Stop a token from publishing, for good. Raises `Refused` (404) when there is no such token."""
+    """Stop a token from writing, for good. Raises `Refused` (404) when there is no such token."""
     token = session.get(PublisherToken, token_id)
     if token is None:
         raise Refused(404, "not_found", f"there is no token {token_id}; `llmpt-tracker token list` shows them")

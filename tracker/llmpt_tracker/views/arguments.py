@@ -1,8 +1,9 @@
-"""The parameters of a query, each known and given once."""
+"""What a request brings: the parameters of its query, each known and given once, and its body, as it is and not too long."""
 
 from __future__ import annotations
 
 from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from llmpt_tracker.errors import Refused
 
@@ -17,3 +18,14 @@ def arguments(*known: str) -> dict[str, str]:
             raise Refused(400, "bad_request", f"{name}: given more than once")
         found[name] = values[0]
     return found
+
+
+def body(max_bytes: int) -> bytes:
+    """Return the body of the current request; raise 413 when it is longer than `max_bytes`, 415 when it is packed."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Refused(415, "unsupported_media_type", "send the body as it is, without Content-Encoding")
+    request.max_content_length = max_bytes
+    data = request.get_data(cache=False)
+    if request.content_length is None and len(data) >= max_bytes:
+        raise RequestEntityTooLarge  # sent in chunks, and cut off at the limit
+    return data

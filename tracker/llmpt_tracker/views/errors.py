@@ -48,6 +48,8 @@ def _refused(error: Refused) -> Response:
     response = answer(error.status, error.code, str(error))
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="llmpt"'
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 
 

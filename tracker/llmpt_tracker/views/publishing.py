@@ -8,11 +8,11 @@ import re
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import catalog, publication, publish, tokens
 from llmpt_tracker.state import state
+from llmpt_tracker.views.arguments import body
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("publishing", __name__, url_prefix="/api/v1")
@@ -64,7 +64,7 @@ def publish_manifest() -> ResponseReturnValue:
     header = request.headers.get("Authorization")
     with state().database.reading() as session:
         token_name = tokens.authenticate(session, header).name  # before ten megabytes are read from a stranger
-    publication_ = publication.read(_body(MAX_PUBLISH_BYTES))
+    publication_ = publication.read(body(MAX_PUBLISH_BYTES))
     with state().database.writing() as session:
         done = publish.publish(session, publication_, min_blob_bytes=state().settings.min_blob_bytes, now=state().clock())
         instance_id = catalog.instance_id(session)
@@ -92,7 +92,7 @@ def heartbeat(seeder_id: str) -> ResponseReturnValue:
         instance_id = catalog.instance_id(session)
     if not _SEEDER_ID.fullmatch(seeder_id):
         raise Refused(422, "bad_name", "a seeder's id has 1 to 64 letters, digits, dots, dashes or underscores")
-    report = publication.parse_json(Report, _body(MAX_REPORT_BYTES))
+    report = publication.parse_json(Report, body(MAX_REPORT_BYTES))
     key = tokens.announce_key(token, seeder_id)
     boot_id = state().announcer.heartbeat(seeder_id, key=key, report=report.model_dump(mode="json"))
     return jsonify(
@@ -103,14 +103,3 @@ def heartbeat(seeder_id: str) -> ResponseReturnValue:
             "announce_key": key,
         }
     )
-
-
-def _body(max_bytes: int) -> bytes:
-    """Return the body of the current request; raise 413 when it is longer than `max_bytes`, 415 when it is packed."""
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Refused(415, "unsupported_media_type", "send the body as it is, without Content-Encoding")
-    request.max_content_length = max_bytes
-    data = request.get_data(cache=False)
-    if request.content_length is None and len(data) >= max_bytes:
-        raise RequestEntityTooLarge  # sent in chunks, and cut off at the limit
-    return data
