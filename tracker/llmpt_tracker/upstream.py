@@ -1,36 +1,38 @@
-"""The Hub behind the endpoint, where the operator allows it: what the catalogue does not know is learned there, and what
-nobody of the LAN has is fetched from there, once.
+"""The Hub behind this one: what is asked of it when the catalogue has no answer.
 
-Without one (`State.upstream` is None) the catalogue is all there is.
+`State.upstream` is None where `LLMPT_UPSTREAM` is not set: then nothing outside of the LAN is ever asked.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from llmpt.core.errors import LlmptError
 from llmpt.core.repo import RepoRef
-from llmpt_tracker.errors import LlmptError
 
 
 class UpstreamRefused(LlmptError):
-    """Upstream has said no: its own status, X-Error-Code ("" for none) and words; `retry_after_s`: seconds, None: it did not say."""
+    """Upstream said no, in its own words: `status` of HTTP, `code` of X-Error-Code, `retry_after_s` for a 429."""
 
     def __init__(self, status: int, code: str, message: str, retry_after_s: int | None = None) -> None:
         super().__init__(message)
-        self.status, self.code, self.retry_after_s = status, code, retry_after_s
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after_s = retry_after_s
 
 
 class Upstream(Protocol):
-    """What the endpoint asks of it."""
+    """What the Hub-compatible routes ask for."""
 
     def learn(self, repo: RepoRef, revision: str | None) -> None:
-        """Have a revision's listing published; return when the catalogue has it, or knows better.
+        """Have the listing of a revision (None: `main`) published; return when the catalogue has it, or knows better.
 
-        Returns silently when upstream cannot be reached: the catalogue then answers as it can. Raises `UpstreamRefused`.
+        Raises `UpstreamRefused` with upstream's own words. Returns without either when upstream cannot be reached.
         """
 
     def fetch(self, repo: RepoRef, commit: str, path: str, etag: str) -> None:
-        """Have a file fetched into the LAN. Returns at once."""
+        """Have a file fetched; returns at once."""
 
     def url(self, repo: RepoRef, revision: str, path: str) -> str:
-        """Return upstream's own address of a file, for a client that cannot wait."""
+        """Return upstream's own URL of a file's content."""
