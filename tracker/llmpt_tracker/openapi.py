@@ -59,10 +59,13 @@ _BOOT_ID = _text("another one after each start of the announcer: announce again"
 
 def _schemas() -> Schema:
     place = {"repo_type": _REPO_TYPE, "repo_id": _REPO_ID, "commit": _COMMIT}
-    file = _object(path=_text(), size=_count("bytes"), etag=_ETAG, lfs={"type": "boolean"})
+    file: Schema = {"path": _text(), "size": _count("bytes"), "etag": _ETAG, "lfs": {"type": "boolean"}}
+    file["here"] = {"type": "boolean", "description": "whether a publisher has its bytes, not only knows of it"}
+    whole = {"type": "boolean", "description": "whether `files` is the whole listing of the commit"}
     return {
         "Error": _object(error=_object(code=_text(), message=_text())),
-        "File": file,
+        "File": _object(**file),
+        "PublishedFile": _partly(("here",), **file),
         "Peer": _object(
             address={"type": ["string", "null"], "description": "null: the very address at which you reach this tracker"},
             port={"type": "integer", "minimum": 1, "maximum": 65535},
@@ -97,20 +100,24 @@ def _schemas() -> Schema:
             commit=_COMMIT,
             refs=_list(_text()),
             complete={"type": "boolean", "description": "whether every file of the commit is listed"},
-            files=_count(),
+            files=_count("those that are listed"),
             size=_count("bytes"),
+            files_here=_count("those whose bytes a publisher has"),
+            size_here=_count("bytes"),
             published_at=_text(format="date-time"),
         ),
         "RepoPage": _object(
             repos=_list(_object(repo_type=_REPO_TYPE, repo_id=_REPO_ID, revisions=_list(_ref("Revision")))), next=_NEXT
         ),
-        "Manifest": _object(**place, refs=_list(_text()), complete={"type": "boolean"}, files=_list(_ref("File"))),
+        "Manifest": _object(**place, refs=_list(_text()), complete=whole, files=_list(_ref("File"))),
         "Publish": _partly(
-            (*place, "refs", "complete", "files", "torrents"),
+            (*place, "refs", "complete", "files", "absent", "card", "torrents"),
             **place,
             refs=_list(_text()),
-            complete={"type": "boolean"},
-            files=_list(_ref("File")),
+            complete=whole,
+            files=_list(_ref("PublishedFile")),
+            absent=_list(_text("a path of which the Hub said that the commit does not hold it")),
+            card={"type": ["object", "null"], "description": "front matter of the README, as JSON of at most 64 KiB"},
             torrents=_list(_text("a .torrent in base64", contentEncoding="base64")),
         ),
         "Published": _object(

@@ -36,6 +36,11 @@ def small(path: str, size: int = 612) -> dict[str, Any]:
     return {"path": path, "size": size, "etag": sha1(path.encode()).hexdigest(), "lfs": False}
 
 
+def elsewhere(line: dict[str, Any]) -> dict[str, Any]:
+    """Return the line of a file that the publisher knows of and does not have."""
+    return {**line, "here": False}
+
+
 def manifest(*files: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """Return the body of a publish that names `files`."""
     body = {"repo_type": "model", "repo_id": "org/name", "commit": COMMIT, "refs": ["main"], "complete": True}

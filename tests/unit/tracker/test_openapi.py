@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from llmpt_tracker.announcer_client import Swarm, SwarmPeer
 from llmpt_tracker.openapi import document
-from tests.unit.tracker.bodies import big, manifest, packed, report, small, torrent
+from tests.unit.tracker.bodies import big, elsewhere, manifest, packed, report, small, torrent
 from tests.unit.tracker.conftest import Api
 from tests.unit.tracker.fakes import FakeAnnouncer
 from tests.unit.tracker.json_schema import problems
@@ -70,7 +70,13 @@ def test_a_real_answer_is_what_the_document_says(
     assert problems(answer.get_json(), schema, DOCUMENT) == []
 
 
-@pytest.mark.parametrize("body", [manifest(big("m", A), small("s"), torrents=packed(A)), {"torrents": packed(A)}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        manifest(big("m", A), elsewhere(small("s")), torrents=packed(A), absent=["b"], card={"license": "mit"}),
+        {"torrents": packed(A)},
+    ],
+)
 def test_a_body_that_the_tracker_accepts_is_what_the_document_asks_for(api: Api, body: dict[str, object]) -> None:
     assert api.publish(body).status_code == 200
     assert problems(body, DOCUMENT["components"]["schemas"]["Publish"], DOCUMENT) == []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -74,7 +75,8 @@ class Torrent:
 
 @dataclass(frozen=True, slots=True)
 class RevisionSummary:
-    """A commit and how much of it is known; `size` in bytes."""
+    """A commit and how much of it is known. `complete`: its whole listing is; `files` and `size` (bytes) count what is listed,
+    `files_here` and `size_here` what a publisher has, too. `card`: the front matter of its README, of one that was asked for."""
 
     key: int
     commit: str
@@ -82,7 +84,10 @@ class RevisionSummary:
     complete: bool
     files: int
     size: int
+    files_here: int
+    size_here: int
     published_at: datetime
+    card: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +101,14 @@ class RepoSummary:
 
 @dataclass(frozen=True, slots=True)
 class ManifestLine:
-    """A file of a manifest; `swarm` is the truncated info-hash in hex, or None for a file that has no swarm."""
+    """A file of a manifest; `here` whether a publisher has its bytes; `swarm` is the truncated info-hash in hex, or None for a
+    file that has no swarm."""
 
     path: str
     size: int
     etag: str
     lfs: bool
+    here: bool
     swarm: str | None
 
 
@@ -177,20 +184,21 @@ def find_revision(session: Session, repo: RepoRef, revision: str) -> RevisionSum
     found = _revisions(session, [row.id], match)[row.id]
     if not found:
         raise Refused(404, "not_found", f"{repo} is published here, but not its revision {revision!r:.80}")
-    return found[0]
+    card = session.scalars(select(Revision.card).where(Revision.id == found[0].key)).one()
+    return replace(found[0], card=json.loads(card) if card else None)
 
 
 def manifest(session: Session, revision: RevisionSummary) -> list[ManifestLine]:
     """Return all files of a revision, by path."""
     statement = (
-        select(File.path, File.size, File.etag, File.lfs, Blob.swarm)
+        select(File.path, File.size, File.etag, File.lfs, File.here, Blob.swarm)
         .outerjoin(Blob, Blob.id == File.blob_id)
         .where(File.revision_id == revision.key)
         .order_by(File.path)
     )
     return [
-        ManifestLine(path, size, etag, lfs, swarm.hex() if swarm else None)
-        for path, size, etag, lfs, swarm in session.execute(statement)
+        ManifestLine(path, size, etag, lfs, here, swarm.hex() if swarm else None)
+        for path, size, etag, lfs, here, swarm in session.execute(statement)
     ]
 
 
@@ -243,13 +251,15 @@ def _appearances(
 
 def _revisions(session: Session, repos: Sequence[int], *match: ColumnElement[bool]) -> defaultdict[int, list[RevisionSummary]]:
     nth = func.row_number().over(partition_by=Revision.repo_id, order_by=Revision.id.desc()).label("nth")
-    newest = select(Revision, nth).where(Revision.repo_id.in_(repos), *match).subquery()
+    columns = (Revision.id, Revision.repo_id, Revision.commit, Revision.complete, Revision.published_at)  # cards may be long
+    newest = select(*columns, nth).where(Revision.repo_id.in_(repos), *match).subquery()
     rows = session.execute(select(newest).where(newest.c.nth <= REVISIONS_SHOWN).order_by(newest.c.nth)).all()
     keys = [row.id for row in rows]
+    here = (func.count().filter(File.here), func.coalesce(func.sum(File.size).filter(File.here), 0))
     counts = {
-        key: (files, int(size))
-        for key, files, size in session.execute(
-            select(File.revision_id, func.count(), func.sum(File.size))
+        key: (files, int(size), files_here, int(size_here))
+        for key, files, size, files_here, size_here in session.execute(
+            select(File.revision_id, func.count(), func.sum(File.size), *here)
             .where(File.revision_id.in_(keys))
             .group_by(File.revision_id)
         )
@@ -259,8 +269,8 @@ def _revisions(session: Session, repos: Sequence[int], *match: ColumnElement[boo
         refs[key].append(name)
     found: defaultdict[int, list[RevisionSummary]] = defaultdict(list)
     for row in rows:
-        files, size = counts.get(row.id, (0, 0))
+        figures = counts.get(row.id, (0, 0, 0, 0))
         found[row.repo_id].append(
-            RevisionSummary(row.id, row.commit, tuple(refs[row.id]), row.complete, files, size, row.published_at)
+            RevisionSummary(row.id, row.commit, tuple(refs[row.id]), row.complete, *figures, row.published_at)
         )
     return found

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +24,8 @@ from llmpt_tracker.errors import Refused
 
 MAX_PATH_BYTES = 2048
 MAX_REFS = 1000
+MAX_ABSENT = 10_000
+MAX_CARD_BYTES = 64 << 10
 MODEL = TypeVar("MODEL", bound=BaseModel)
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -37,6 +40,7 @@ class FileBody(BaseModel):
     size: int = Field(ge=0, le=MAX_BLOB_BYTES)
     etag: str
     lfs: bool
+    here: bool = True
 
 
 class PublishBody(BaseModel):
@@ -50,28 +54,36 @@ class PublishBody(BaseModel):
     refs: list[str] = Field(default=[], max_length=MAX_REFS)
     complete: bool = False
     files: list[FileBody] | None = None
+    absent: list[str] = Field(default=[], max_length=MAX_ABSENT)
+    card: dict[str, Any] | None = None
     torrents: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
-    """A file of a manifest; `size` in bytes; `lfs` whether the Hub keeps it outside git."""
+    """A file of a manifest; `size` in bytes; `lfs` whether the Hub keeps it outside git; `here` whether the publisher has its
+    bytes, too."""
 
     path: str
     size: int
     etag: Etag
     lfs: bool
+    here: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What one commit of a repo holds, or the part of it that the publisher has."""
+    """What one commit of a repo holds, or the part of it that the publisher knows. `complete`: `files`, with what was
+    published before, is the whole listing; `absent`: paths that the Hub said not to have; `card`: the front matter of its
+    README, as JSON."""
 
     repo: RepoRef
     commit: str
     refs: tuple[str, ...]
     complete: bool
     files: tuple[ManifestFile, ...]
+    absent: tuple[str, ...]
+    card: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +129,7 @@ def _torrent(index: int, text: str) -> Metainfo:
 def _manifest(body: PublishBody) -> Manifest | None:
     named = {"repo_type": body.repo_type, "repo_id": body.repo_id, "commit": body.commit, "files": body.files}
     missing = [name for name, value in named.items() if value is None]
-    if len(missing) == len(named) and not body.refs and not body.complete:
+    if len(missing) == len(named) and not (body.refs or body.complete or body.absent or body.card is not None):
         return None
     if missing:
         raise Refused(400, "bad_request", f"a manifest needs {', '.join(missing)} as well")
@@ -131,22 +143,43 @@ def _manifest(body: PublishBody) -> Manifest | None:
     if len({file.path for file in files}) != len(files):
         raise Refused(422, "bad_path", f"the path {_first_twice(file.path for file in files)!r} stands twice in the manifest")
     refuse_folders([file.path for file in files])
-    return Manifest(repo, commit, refs, body.complete, files)
+    absent = tuple(dict.fromkeys(_path(f"absent.{index}", path) for index, path in enumerate(body.absent)))
+    if both := {file.path for file in files}.intersection(absent):
+        raise Refused(422, "bad_path", f"{min(both)!r} is a file of the manifest, and absent as well")
+    return Manifest(repo, commit, refs, body.complete, files, absent, _card(body.card))
+
+
+def _card(card: dict[str, Any] | None) -> str | None:
+    if card is None:
+        return None
+    try:
+        text = json.dumps(card, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        size = len(text.encode())
+    except ValueError as error:
+        raise Refused(422, "bad_card", f"card: {error}") from None
+    if size > MAX_CARD_BYTES:
+        raise Refused(422, "bad_card", f"a card of more than {MAX_CARD_BYTES} bytes")
+    return text
+
+
+def _path(where: str, path: str) -> str:
+    try:
+        if len(check_path(path).encode()) > MAX_PATH_BYTES:
+            raise Refused(422, "bad_path", f"{where}: a path of more than {MAX_PATH_BYTES} bytes")
+    except InvalidInput as error:
+        raise Refused(422, "bad_path", f"{where}: {error}") from None
+    return path
 
 
 def _file(index: int, file: FileBody) -> ManifestFile:
-    try:
-        if len(check_path(file.path).encode()) > MAX_PATH_BYTES:
-            raise Refused(422, "bad_path", f"files.{index}: a path of more than {MAX_PATH_BYTES} bytes")
-    except InvalidInput as error:
-        raise Refused(422, "bad_path", f"files.{index}: {error}") from None
+    path = _path(f"files.{index}", file.path)
     try:
         etag = Etag(file.etag)
     except InvalidInput as error:
         raise Refused(422, "bad_etag", f"files.{index} ({file.path!r}): {error}") from None
     if file.lfs and not etag.is_sha256:
         raise Refused(422, "bad_etag", f"files.{index} ({file.path!r}): the etag of an LFS file is a SHA-256 (64 hex digits)")
-    return ManifestFile(file.path, file.size, etag, file.lfs)
+    return ManifestFile(path, file.size, etag, file.lfs, file.here)
 
 
 def refuse_folders(paths: Collection[str]) -> None:

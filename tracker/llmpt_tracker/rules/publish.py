@@ -1,25 +1,25 @@
 """Enter a publication into the catalogue: all of it, or nothing.
 
-A manifest of a commit only ever grows: a commit is immutable on the Hub, and each publisher may hold another part of it.
-A path that is published again must say the same; a manifest says `complete` once, and it stays so. Everything is
-idempotent: what is known already changes nothing.
+A manifest of a commit only ever grows: a commit is immutable on the Hub, and each publisher may know another part of it.
+A path that is published again must say the same; a manifest says `complete` once, a file is `here` once, and that stays so.
+A path is absent only while no manifest names it. Everything is idempotent: what is known already changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.models import Blob, File, Path, Ref, Repo, Revision, StoredMetainfo
+from llmpt_tracker.models import Absent, Blob, File, Path, Ref, Repo, Revision, StoredMetainfo
 from llmpt_tracker.rules.publication import Manifest, ManifestFile, Publication, refuse_folders
 from llmpt_tracker.rules.search import words
 
@@ -73,9 +73,10 @@ def _enter_torrents(session: Session, torrents: Sequence[Metainfo], now: datetim
     session.add_all(blob for blob, _ in new)
     session.flush()
     session.add_all(StoredMetainfo(blob_id=blob.id, data=meta.encode()) for blob, meta in new)
-    for blob, _ in new:  # manifests that named the file before it had a swarm
+    for blob, _ in new:  # manifests that named the file before it had a swarm, and was here
         same = (File.etag == blob.etag, File.size == blob.size, File.blob_id.is_(None))
-        session.execute(update(File).where(*same).values(blob_id=blob.id).execution_options(synchronize_session=False))
+        found = update(File).where(*same).values(blob_id=blob.id, here=True)
+        session.execute(found.execution_options(synchronize_session=False))
     return len(new)
 
 
@@ -85,9 +86,21 @@ def _enter_manifest(session: Session, manifest: Manifest, min_blob_bytes: int, n
         _check_content(file, blobs.get(file.etag.value), min_blob_bytes)
     repo_id = _repo_id(session, manifest.repo)
     revision = _revision(session, repo_id, manifest, now)
-    lines = select(File.path, File.etag, File.size).where(File.revision_id == revision.id)
+    added = _enter_files(session, manifest, revision.id, blobs)
+    _enter_paths(session, repo_id, manifest.repo, [file.path for file in added])
+    _enter_absent(session, revision.id, manifest.absent, {file.path for file in added})
+    if manifest.card is not None:
+        revision.card = manifest.card
+    for name in manifest.refs:
+        session.merge(Ref(repo_id=repo_id, name=name, revision_id=revision.id))
+    session.flush()
+
+
+def _enter_files(session: Session, manifest: Manifest, revision_id: int, blobs: Mapping[str, Blob]) -> list[ManifestFile]:
+    """Enter the lines that are new, and return them; of the others note which files are here by now."""
+    lines = select(File.path, File.etag, File.size, File.here).where(File.revision_id == revision_id)
     known = {row.path: row for row in session.execute(lines)}
-    added = []
+    added, arrived = [], []
     for file in manifest.files:
         row = known.get(file.path)
         if row is None:
@@ -99,17 +112,41 @@ def _enter_manifest(session: Session, manifest: Manifest, min_blob_bytes: int, n
                 f"{manifest.repo}@{manifest.commit} is published with {file.path!r} as etag {row.etag}, {row.size} bytes; "
                 f"this manifest says {file.etag}, {file.size} bytes, and a commit never changes",
             )
+        elif file.here and not row.here:
+            arrived.append(file.path)
     if added and known:
         refuse_folders([*known, *(file.path for file in added)])
-    for file in added:
-        blob = blobs.get(file.etag.value)
-        line = File(revision_id=revision.id, path=file.path, size=file.size, etag=file.etag.value, lfs=file.lfs)
-        line.blob_id = blob.id if blob else None
-        session.add(line)
-    _enter_paths(session, repo_id, manifest.repo, [file.path for file in added])
-    for name in manifest.refs:
-        session.merge(Ref(repo_id=repo_id, name=name, revision_id=revision.id))
-    session.flush()
+    rows = [
+        {
+            "revision_id": revision_id,
+            "path": file.path,
+            "size": file.size,
+            "etag": file.etag.value,
+            "lfs": file.lfs,
+            "here": file.here or file.etag.value in blobs,
+            "blob_id": blobs[file.etag.value].id if file.etag.value in blobs else None,
+        }
+        for file in added
+    ]
+    for batch in _batches(rows):
+        session.execute(insert(File), batch)
+    for paths in _batches(arrived):
+        mine = update(File).where(File.revision_id == revision_id, File.path.in_(paths)).values(here=True)
+        session.execute(mine.execution_options(synchronize_session=False))
+    return added
+
+
+def _enter_absent(session: Session, revision_id: int, absent: Iterable[str], added: Collection[str]) -> None:
+    """Note what the Hub does not have, as far as no manifest names it; what one names now is absent no longer."""
+    for paths in _batches(added):
+        gone = delete(Absent).where(Absent.revision_id == revision_id, Absent.path.in_(paths))
+        session.execute(gone.execution_options(synchronize_session=False))
+    for paths in _batches(absent):
+        known = {
+            *session.scalars(select(File.path).where(File.revision_id == revision_id, File.path.in_(paths))),
+            *session.scalars(select(Absent.path).where(Absent.revision_id == revision_id, Absent.path.in_(paths))),
+        }
+        session.add_all(Absent(revision_id=revision_id, path=path) for path in paths if path not in known)
 
 
 def _enter_paths(session: Session, repo_id: int, repo: RepoRef, paths: Iterable[str]) -> None:
@@ -121,7 +158,7 @@ def _enter_paths(session: Session, repo_id: int, repo: RepoRef, paths: Iterable[
 
 def _check_content(file: ManifestFile, blob: Blob | None, min_blob_bytes: int) -> None:
     if blob is None:
-        if file.size >= min_blob_bytes:
+        if file.here and file.size >= min_blob_bytes:
             raise Refused(422, "unknown_etag", f"{file.path!r}: no torrent is published for etag {file.etag} ({file.size} bytes)")
     elif blob.size != file.size:
         raise Refused(

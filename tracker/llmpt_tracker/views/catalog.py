@@ -132,7 +132,7 @@ def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue
     with state().database.reading() as session:
         found = catalog.find_revision(session, repo, revision)
         lines = catalog.manifest(session, found)
-    files = [{"path": one.path, "size": one.size, "etag": one.etag, "lfs": one.lfs} for one in lines]
+    files = [{"path": one.path, "size": one.size, "etag": one.etag, "lfs": one.lfs, "here": one.here} for one in lines]
     return jsonify(
         {
             "repo_type": repo.type,
@@ -231,5 +231,7 @@ def _revision(one: catalog.RevisionSummary) -> dict[str, Any]:
         "complete": one.complete,
         "files": one.files,
         "size": one.size,
+        "files_here": one.files_here,
+        "size_here": one.size_here,
         "published_at": one.published_at.isoformat(),
     }

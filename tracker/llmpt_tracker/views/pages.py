@@ -94,6 +94,12 @@ def human_bytes(size: int) -> str:
     return f"{value:.0f} {units[0]}" if units[0] == "B" or value >= 99.95 else f"{value:.1f} {units[0]}"
 
 
+@blueprint.app_template_filter("files_here")
+def files_here(revision: catalog.RevisionSummary) -> str:
+    """Write how many of a revision's files are here: 7 of 11; one number when all that are known are."""
+    return f"{revision.files}" if revision.files_here == revision.files else f"{revision.files_here} of {revision.files}"
+
+
 @blueprint.app_template_filter("ago")
 def human_ago(seconds: float) -> str:
     """Write an age as people say it."""
