@@ -20,6 +20,11 @@ def addresses(value: str) -> tuple[str, ...]:
         raise ValueError("write the addresses to listen on, such as 0.0.0.0 or 192.168.1.10,[::1]") from None
 
 
+def optional_path(value: str) -> Path | None:
+    """Read a path; nothing means none."""
+    return core.path(value) if value else None
+
+
 @dataclass(frozen=True, slots=True)
 class SeederSettings:
     """The settings of one seeder; see each field's line for what it means."""
@@ -39,6 +44,18 @@ class SeederSettings:
         "",
         "repos to share without asking the Hub: names or patterns, `!` excludes, `*` shares all",
     )
+    upstream: str | None = setting(
+        "LLMPT_UPSTREAM", core.url, "", "the Hub from which what nobody here has is fetched; empty: none"
+    )
+    mirror: Path | None = setting(
+        "LLMPT_MIRROR_CACHE", optional_path, "", "the Hub cache for what is fetched; empty: the folder mirror in LLMPT_DATA"
+    )
+    mirror_quota_bytes: int = setting(
+        "LLMPT_MIRROR_QUOTA", core.size, "0", "bytes that may lie there; what was not wanted for longest goes first; 0: no limit"
+    )
+    hub_token: str | None = setting(
+        "HF_TOKEN", core.optional_text, "", "the token of the Hub that is used for repos that LLMPT_REPOS names, and no others"
+    )
     peer_port: int = setting("LLMPT_PEER_PORT", core.port, "6881", "port that peers connect to; 0 takes a free one")
     bind: tuple[str, ...] = setting("LLMPT_BIND", addresses, "0.0.0.0,[::]", "addresses to listen on")
     peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", core.cidrs, DEFAULT_PEER_CIDRS, "networks that may talk to us")
@@ -57,6 +74,11 @@ class SeederSettings:
     @property
     def database(self) -> Path:
         return self.data / "seeder.db"
+
+    @property
+    def mirror_cache(self) -> Path:
+        """Where what is fetched from upstream lies."""
+        return self.mirror or self.data / "mirror"
 
     @property
     def token_file(self) -> Path:
