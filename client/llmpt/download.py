@@ -1,9 +1,9 @@
 """One file's way through the LAN: a temporary file beside the destination, the agent's transfer, the hand-over.
 
 The temporary file's name comes from the etag and the user, so that the next try finds what this one left. The agent writes
-into it and verifies it; then it has renamed it to the destination, or we move it with the library's own function. When the
-agent gives up in the middle, only what is missing is fetched from the Hub. Whatever else goes wrong, `run` returns False
-and the library downloads the file in its own way.
+into it and verifies it; then it has renamed it to the destination, or we move it with the library's own function. Where no
+agent can be had, a seeder of the LAN sends the file over HTTP. When either breaks off in the middle, only what is missing is
+fetched from the Hub. Whatever else goes wrong, `run` returns False and the library downloads the file in its own way.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from llmpt import fallback
 from llmpt.agent.link import Link
 from llmpt.agent.link import Progress as Transfer
 from llmpt.agent.messages import FetchRequest
+from llmpt.blob_http import BlobHttp, NotOverHttp
 from llmpt.core.blob import Etag, verify_file
 from llmpt.core.errors import ContentMismatch
 from llmpt.progress import Bar
@@ -73,12 +74,14 @@ class Download:
         library: ModuleType,
         asked: Mapping[str, Any],
         link: Link,
+        blobs: BlobHttp,
         summary: Summary,
         tracker: str,
         ordinary_rate_bytes_s: int = 0,
     ) -> None:
         """`asked` are the arguments of the library's `_download_to_tmp_and_move`; the rate is the Hub's, 0 if unknown."""
         self._call, self._library, self._link, self._summary, self._tracker = call, library, link, summary, tracker
+        self._blobs = blobs
         self._asked = asked
         self._ordinary_rate_bytes_s = ordinary_rate_bytes_s
         incomplete: Path = asked["incomplete_path"]
@@ -99,18 +102,43 @@ class Download:
             return False
         with self._summary.lan_transfer():
             outcome = self._link.fetch(self._request(), on_progress=self._on_progress)
+        if outcome.no_agent:
+            return self._over_http(outcome.reason)
         if outcome.verified and self._hand_over(moved=outcome.moved):
-            self._summary.from_lan(self._call.size, machines=outcome.peers)
+            self._summary.from_lan(self._call.size, machines=outcome.peers, by_http=outcome.bytes_by_http)
             log.info("%s: %d bytes from the LAN", self._call.filename, self._call.size)
             self._bar.finish()
             return True
-        reason = outcome.reason or "the agent's word and the disk disagree"
-        if self.begun or outcome.have:
-            way = "the rest comes from the Hub" if outcome.have else "fetching it the ordinary way"
+        return self._broken_off(outcome.reason or "the agent's word and the disk disagree", outcome.have)
+
+    def _over_http(self, no_agent: str) -> bool:
+        """Have a seeder send the file to us; nobody seeds it here afterwards."""
+        size, descriptor = self._call.size, self._descriptor
+        log.debug("%s: over HTTP, since %s", self._call.filename, no_agent)
+        if descriptor is None:
+            return False
+        try:
+            with self._summary.lan_transfer():
+                came = self._blobs.fetch(Etag(self._call.etag), size, descriptor, on_progress=self._show)
+            if not self._hand_over(moved=False, seeds=False):
+                return False
+        except NotOverHttp as error:
+            return self._broken_off(str(error), ((0, error.there),) if error.there else ())
+        except (ContentMismatch, OSError) as error:
+            return self._broken_off(str(error), ())
+        self._summary.from_lan(size, machines=1, by_http=came)
+        log.info("%s: %d bytes from the LAN over HTTP", self._call.filename, came)
+        self._bar.finish()
+        return True
+
+    def _broken_off(self, reason: str, have: fallback.Ranges) -> bool:
+        """Say that the LAN did not give the file, and fetch the rest, if some of it is there."""
+        if self.begun or have:
+            way = "the rest comes from the Hub" if have else "fetching it the ordinary way"
             log.warning("llmpt: %s: the LAN broke off (%s); %s", self._call.filename, reason, way)
         else:
             log.debug("%s: not from the LAN (%s)", self._call.filename, reason)
-        return bool(outcome.have) and self._fetch_rest(outcome.have)
+        return bool(have) and self._fetch_rest(have)
 
     def _fetch_rest(self, have: fallback.Ranges) -> bool:
         """Fetch from the Hub what is missing beside `have`, which is verified and on disk; False: the library has to."""
@@ -220,17 +248,23 @@ class Download:
 
     def _on_progress(self, transfer: Transfer) -> None:
         if transfer.done_bytes > 0:
-            self.begun = True
-            self._bar.show(min(transfer.done_bytes, self._call.size))
+            self._show(transfer.done_bytes)
 
-    def _hand_over(self, *, moved: bool) -> bool:
-        """See the verified file to its destination; False when the agent's word and the disk disagree."""
+    def _show(self, done_bytes: int) -> None:
+        self.begun = True
+        self._bar.show(min(done_bytes, self._call.size))
+
+    def _hand_over(self, *, moved: bool, seeds: bool = True) -> bool:
+        """See the verified file to its destination; False when what was said of it and the disk disagree.
+
+        With `seeds` the agent is told of it in the end.
+        """
         if not self._is_mine(self._destination if moved else self._temporary) or self._size() != self._call.size:
             return False
         if not moved:
             self._library._chmod_and_move(self._temporary, self._destination)
-        known_at = self._destination if moved else None
-        self._call.served = Served(self._link, self._tracker, self._call.etag, known_at)
+        if seeds:
+            self._call.served = Served(self._link, self._tracker, self._call.etag, self._destination if moved else None)
         return True
 
     def _size(self) -> int:

@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from llmpt.agent.link import Link
+from llmpt.blob_http import BlobHttp
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName, SettingError
 from llmpt.download import Call, Download
@@ -135,14 +136,17 @@ class Hook:
         self._settings: ClientSettings | None = None
         self._settings_read = False
         self._link: Link | None = None
+        self._blobs: BlobHttp | None = None
         self._summary = Summary(self._say)
         self._hub_rate_bytes_s = 0
 
     def use(self, settings: ClientSettings | None) -> None:
         """Take these settings from now on; None: none can be had, everything takes the ordinary path."""
-        usable = settings is not None and settings.use_p2p and settings.tracker is not None
-        self._link = Link(settings, environ=os.environ) if settings is not None and usable else None
-        self._settings = settings if usable else None
+        self._settings = self._link = self._blobs = None
+        if settings is not None and settings.use_p2p and settings.tracker is not None:
+            self._link = Link(settings, environ=os.environ)
+            self._blobs = BlobHttp(settings.tracker, stall_timeout_s=settings.stall_timeout_s)
+            self._settings = settings
         self._settings_read = True
 
     def in_place(self) -> bool:
@@ -224,9 +228,8 @@ class Hook:
         if self._settings is None:
             return None
         call = Call(asked["repo_type"], asked["repo_id"], asked["revision"], asked["filename"])
-        return (
-            call if all(isinstance(name, str) for name in (call.repo_type, call.repo_id, call.revision, call.filename)) else None
-        )
+        names = (call.repo_type, call.repo_id, call.revision, call.filename)
+        return call if all(isinstance(name, str) for name in names) else None
 
     def _read_settings(self) -> None:
         try:
@@ -237,9 +240,9 @@ class Hook:
 
     def _new_download(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Download | None:
         """Return None for a file that the agent is not asked for."""
-        settings, link = self._settings, self._link
+        settings, link, blobs = self._settings, self._link, self._blobs
         asked = self._signature.bind(*args, **kwargs).arguments
-        if settings is None or link is None or settings.tracker is None:
+        if settings is None or link is None or blobs is None or settings.tracker is None:
             return None
         if asked["destination_path"].exists() and not asked["force_download"]:
             call.size = 0  # there already: nobody will download anything
@@ -258,6 +261,7 @@ class Hook:
             library=self._library,
             asked=asked,
             link=link,
+            blobs=blobs,
             summary=self._summary,
             tracker=settings.tracker,
             ordinary_rate_bytes_s=self._hub_rate_bytes_s,

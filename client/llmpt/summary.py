@@ -25,6 +25,7 @@ class _Tally:
     since: float = 0.0  # when the first of these began
     busy_s: float = 0.0
     lan_bytes: int = 0
+    http_bytes: int = 0  # of these, from a server over plain HTTP
     hub_bytes: int = 0
     machines: int = 0
     broken_off: int = 0
@@ -88,9 +89,11 @@ class Summary:
                 if self._tally.transfers == 0:
                     self._tally.busy_s += self._clock() - self._tally.since
 
-    def from_lan(self, size_bytes: int, *, machines: int) -> None:
+    def from_lan(self, size_bytes: int, *, machines: int, by_http: int = 0) -> None:
+        """`by_http` bytes of these came from a server over plain HTTP."""
         with self._mine():
             self._tally.lan_bytes += size_bytes
+            self._tally.http_bytes += by_http
             self._tally.machines = max(self._tally.machines, machines)
 
     def from_hub(self, size_bytes: int, *, after_lan: bool = False) -> None:
@@ -133,6 +136,7 @@ class Summary:
             busy_s = self._tally.busy_s + (self._clock() - self._tally.since if self._tally.transfers else 0.0)
             details = [f"{self._tally.machines} machine{'s' * (self._tally.machines != 1)}"] if self._tally.machines else []
             details += [f"{human_bytes(self._tally.lan_bytes / busy_s)}/s"] if busy_s > 0 else []
+            details += [f"{human_bytes(self._tally.http_bytes)} over HTTP"] if self._tally.http_bytes else []
             parts.append(f"{human_bytes(self._tally.lan_bytes)} from the LAN" + (f" ({', '.join(details)})" if details else ""))
         if self._tally.hub_bytes:
             parts.append(f"{human_bytes(self._tally.hub_bytes)} from the Hub")

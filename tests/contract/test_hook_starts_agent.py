@@ -106,7 +106,7 @@ def test_a_start_that_fails_is_tried_once_for_all_who_ask_together(machine: Work
     assert starts(machine) == 1
     assert len(reasons) == 8
     assert "no port is free" in reasons
-    assert err.count("llmpt has no agent: no port is free; downloads take the ordinary path") == 1
+    assert err.count("llmpt has no agent: no port is free; files come over HTTP") == 1
 
 
 def test_an_agent_that_hangs_at_its_start_is_ended(machine: Workstation, monkeypatch: pytest.MonkeyPatch) -> None:

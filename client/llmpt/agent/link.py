@@ -39,7 +39,8 @@ class Outcome:
 
     `verified`: the content is there and is what its etag says, at the destination if `moved`, else in the temporary file.
     Otherwise `reason` says why not, `begun` whether bytes had flowed, and `have` which byte ranges [start, stop) of the
-    temporary file are verified all the same, in order.
+    temporary file are verified all the same, in order; `no_agent`: none runs, and none can be started.
+    `bytes_by_http` are those of `bytes_from_lan` that a seeder sent by plain HTTP.
     """
 
     verified: bool
@@ -47,8 +48,10 @@ class Outcome:
     begun: bool = False
     reason: str = ""
     bytes_from_lan: int = 0
+    bytes_by_http: int = 0
     peers: int = 0
     have: tuple[tuple[int, int], ...] = ()
+    no_agent: bool = False
 
 
 class Link:
@@ -108,14 +111,22 @@ class Link:
                     if kind == messages.PROGRESS:
                         on_progress(Progress(_count(event, "bytes"), _count(event, "rate_bytes_s"), _count(event, "peers")))
                     elif kind == messages.DONE:
-                        moved, lan = event.get("moved") is True, _count(event, "bytes_from_lan")
-                        return Outcome(True, moved=moved, begun=True, bytes_from_lan=lan, peers=_count(event, "peers"))
+                        return Outcome(
+                            True,
+                            moved=event.get("moved") is True,
+                            begun=True,
+                            bytes_from_lan=_count(event, "bytes_from_lan"),
+                            bytes_by_http=_count(event, "bytes_by_http"),
+                            peers=_count(event, "peers"),
+                        )
                     elif kind in messages.TERMINAL:
                         reason = str(event.get("reason", ""))[:500] or "no reason given"
                         return Outcome(False, reason=reason, have=_ranges(event.get("have"), request.size))
         except TimeoutError:
             return Outcome(False, reason="the agent is silent")
-        except (AgentUnavailable, InvalidInput) as error:
+        except AgentUnavailable as error:
+            return Outcome(False, reason=str(error), no_agent=True)
+        except InvalidInput as error:
             return Outcome(False, reason=str(error))
         except ConnectionError:
             return None

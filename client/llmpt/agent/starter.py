@@ -93,7 +93,9 @@ class Starter:
                     self._run(self._command())
                 except AgentUnavailable as error:
                     os.pwrite(held, f"{time.monotonic():030.6f}".encode(), 0)
-                    log.warning("llmpt has no agent: %s; downloads take the ordinary path", error)
+                    log.warning(
+                        "llmpt has no agent: %s; files come over HTTP where the LAN has them, else the ordinary way", error
+                    )
                     raise
                 log.info("started an agent")
         except AgentUnavailable:
