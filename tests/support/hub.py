@@ -91,7 +91,9 @@ class Repo:
     gated: bool = False
 
     def commit_of(self, revision: str) -> str | None:
-        return revision if revision in self.commits else self.refs.get(revision, self.tags.get(revision))
+        if revision in self.commits:
+            return revision
+        return self.refs.get("main" if revision == "HEAD" else revision, self.tags.get(revision))
 
 
 @dataclass

@@ -1,0 +1,47 @@
+"""The Hub's client for JavaScript, `@huggingface/hub` from npm: fetched once, kept in `.cache/javascript`, and run by node."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PACKAGE = "@huggingface/hub@2.17.5"
+PROGRAM = Path(__file__).with_name("hub_calls.mjs")
+NO_NPM = "@huggingface/hub is fetched with npm, and there is none here: install Node.js 18 or newer with npm (apt install npm)"
+
+_FOLDER = Path(__file__).parents[2] / ".cache" / "javascript"
+
+
+def modules() -> Path:
+    """Return the folder in which the client is installed; skips the test where there is no npm."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        pytest.skip(NO_NPM)
+    target = _FOLDER / PACKAGE.replace("/", "-")
+    target.mkdir(parents=True, exist_ok=True)
+    with (_FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (target / "ready").exists():
+            command = ["npm", "install", "--no-audit", "--no-fund", "--no-update-notifier", "--prefix", str(target), PACKAGE]
+            subprocess.run(command, check=True, timeout=180, cwd=target, capture_output=True)
+            (target / "ready").touch()
+    return target
+
+
+def calls(hub: str, repo_id: str, big: str, folder: Path) -> dict[str, Any]:
+    """Make every call of hub_calls.mjs from here; return what came of each. `folder` takes the downloads."""
+    command = ["node", str(PROGRAM), str(modules()), hub, repo_id, big, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return results(done.stdout)
+
+
+def results(printed: str) -> dict[str, Any]:
+    """Read what hub_calls.mjs printed last; the client itself talks before."""
+    read: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return read
