@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from llmpt.core.errors import LlmptError, SettingError
 from llmpt.supervisor import Supervisor
-from llmpt_tracker import schema
+from llmpt_tracker import gunicorn_conf, pull_through, schema
 from llmpt_tracker.announcer_client import AnnouncerClient
 from llmpt_tracker.clock import utc_now
 from llmpt_tracker.database import Database
@@ -59,7 +59,7 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
         control = runtime / "announcer.sock"
         environ = {**environ, CONTROL_SOCKET: str(control), "HF_USE_P2P": "0"}
         family.start("the announcer", [sys.executable, "-m", "llmpt_tracker.announcer"], env=environ)
-        _start_application(family, sockets, environ)  # it takes a while to load; /healthz waits for the announcer
+        _start_application(family, sockets, environ, settings)  # it takes a while to load; /healthz waits for the announcer
         try:
             announce_port = _open_announcer(family, database, control)
             database.engine.dispose()
@@ -179,11 +179,15 @@ def _open_announcer(family: Supervisor, database: Database, control: Path) -> in
             raise SettingError(f"the announcer cannot listen (LLMPT_BIND, LLMPT_ANNOUNCE_PORT): {error}") from None
 
 
-def _start_application(family: Supervisor, sockets: Sequence[socket.socket], environ: Mapping[str, str]) -> None:
+def _start_application(
+    family: Supervisor, sockets: Sequence[socket.socket], environ: Mapping[str, str], settings: TrackerSettings
+) -> None:
     fds = [one.fileno() for one in sockets]
     command = [sys.executable, "-m", "gunicorn", "--config", "python:llmpt_tracker.gunicorn_conf"]
     for fd in fds:
         command += ["--bind", f"fd://{fd}"]
+    if settings.upstream is not None:  # requests that wait for upstream do nothing else, and hold up no other
+        command += ["--threads", str(gunicorn_conf.threads + pull_through.MAX_WAITING)]
     family.start("the application", [*command, "llmpt_tracker.app:wsgi()"], env=environ, pass_fds=fds)
 
 
