@@ -15,19 +15,31 @@ from llmpt_tracker.announcer_client import Announcer, AnnouncerClient
 from llmpt_tracker.clock import Clock, utc_now
 from llmpt_tracker.database import Database
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
-from llmpt_tracker.state import State, attach
-from llmpt_tracker.views import access, catalog, dist, errors, health, pages, publishing, versions
+from llmpt_tracker.state import BlobLocations, NoBlobs, State, attach
+from llmpt_tracker.upstream import Upstream
+from llmpt_tracker.views import access, catalog, dist, errors, health, hub, pages, publishing, versions
 
 
-def create_app(settings: TrackerSettings, clock: Clock, announcer: Announcer, network: HostNetwork | None = None) -> Flask:
+def create_app(
+    settings: TrackerSettings,
+    clock: Clock,
+    announcer: Announcer,
+    network: HostNetwork | None = None,
+    *,
+    blobs: BlobLocations | None = None,
+    upstream: Upstream | None = None,
+) -> Flask:
     """Build the application over a migrated database."""
     app = Flask("llmpt_tracker")
     app.config.update(MAX_CONTENT_LENGTH=publishing.MAX_PUBLISH_BYTES, MAX_FORM_MEMORY_SIZE=0)
     app.url_map.converters["repo_id"] = catalog.RepoIdConverter
     app.url_map.merge_slashes = False
-    attach(app, State(settings, clock, Database(settings.database_location), announcer, network or HostNetwork()))
+    database = Database(settings.database_location)
+    network = network or HostNetwork()
+    attach(app, State(settings, clock, database, announcer, network, blobs or NoBlobs(), upstream))
     app.before_request(access.guard)
     app.before_request(versions.guard)
+    app.before_request(hub.serve)
     app.after_request(versions.label)
     errors.register(app)
     for views in (catalog, publishing, versions, health, dist, pages):

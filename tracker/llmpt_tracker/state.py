@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from flask import Flask, current_app
 
@@ -10,20 +11,46 @@ from llmpt.core.networks import HostNetwork
 from llmpt_tracker.announcer_client import Announcer
 from llmpt_tracker.clock import Clock
 from llmpt_tracker.database import Database
+from llmpt_tracker.rules.hub_learning import Learning
 from llmpt_tracker.settings import TrackerSettings
+from llmpt_tracker.upstream import Upstream
 
 _KEY = "llmpt"
 
 
+class BlobLocations(Protocol):
+    """Where the bytes of a blob can be had over HTTP."""
+
+    def locate(self, etag: str, *, asker: str, host_as_asked: str) -> str | None:
+        """Return a URL at which this asker gets them, at a server that has just said so; None: nobody has."""
+
+    def has(self, etag: str) -> bool:
+        """Say whether anybody has."""
+
+
+class NoBlobs:
+    """Nobody has anything."""
+
+    def locate(self, etag: str, *, asker: str, host_as_asked: str) -> str | None:
+        return None
+
+    def has(self, etag: str) -> bool:
+        return False
+
+
 @dataclass(frozen=True)
 class State:
-    """The settings, the clock (aware, UTC), the two things that hold data, and the networks that this host is on."""
+    """The settings, the clock (aware, UTC), the two things that hold data, the networks that this host is on, who has bytes,
+    the Hub behind this one where the operator allows it, and when it was asked for what."""
 
     settings: TrackerSettings
     clock: Clock
     database: Database
     announcer: Announcer
     network: HostNetwork
+    blobs: BlobLocations = field(default_factory=NoBlobs)
+    upstream: Upstream | None = None
+    learning: Learning = field(default_factory=Learning)
 
 
 def attach(app: Flask, state: State) -> None:

@@ -21,7 +21,7 @@ from llmpt_tracker.models import Base
 from llmpt_tracker.rules import tokens
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.state import State
-from tests.unit.tracker.fakes import FakeAnnouncer
+from tests.unit.tracker.fakes import FakeAnnouncer, FakeBlobs
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 
@@ -38,11 +38,11 @@ class Api:
 
     def publish(self, body: Any, *, token: str | None = None) -> TestResponse:
         """Publish `body` (bytes go as they are) with the valid token, or with `token`."""
-        return self._send("POST", "/api/v1/publish", body, token)
+        return self.send("POST", "/api/v1/publish", body, token)
 
     def beat(self, body: Any, *, seeder: str = "server", token: str | None = None) -> TestResponse:
         """Send the heartbeat of a seeder."""
-        return self._send("PUT", f"/api/v1/seeders/{seeder}", body, token)
+        return self.send("PUT", f"/api/v1/seeders/{seeder}", body, token)
 
     def torrents(self, **query: Any) -> list[dict[str, Any]]:
         """Return a page of torrents."""
@@ -51,7 +51,8 @@ class Api:
         found: list[dict[str, Any]] = answer.get_json()["torrents"]
         return found
 
-    def _send(self, method: str, path: str, body: Any, token: str | None) -> TestResponse:
+    def send(self, method: str, path: str, body: Any, token: str | None = None) -> TestResponse:
+        """Send `body` as JSON (bytes go as they are) with the valid token, or with `token`."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         header = {"Authorization": f"Bearer {self.token if token is None else token}"}
         return self.client.open(path, method=method, data=data, headers=header)
@@ -78,7 +79,8 @@ def shared_app(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """One application for all tests: a new one would compile every statement anew."""
     data = tmp_path_factory.mktemp("data")
     shutil.copy(migrated, data / "tracker.db")
-    app = create_app(TrackerSettings.read({"LLMPT_DATA": str(data), "XDG_CONFIG_HOME": str(data)}), lambda: NOW, FakeAnnouncer())
+    settings = TrackerSettings.read({"LLMPT_DATA": str(data), "XDG_CONFIG_HOME": str(data)})
+    app = create_app(settings, lambda: NOW, FakeAnnouncer(), blobs=FakeBlobs())
     yield app
     state_of(app).database.engine.dispose()
 
@@ -88,6 +90,15 @@ def announcer(shared_app: Flask) -> FakeAnnouncer:
     """The announcer of `app`, who knows nothing yet."""
     fake = state_of(shared_app).announcer
     assert isinstance(fake, FakeAnnouncer)
+    fake.forget()
+    return fake
+
+
+@pytest.fixture
+def blobs(shared_app: Flask) -> FakeBlobs:
+    """The blob servers of `app`, which have nothing yet."""
+    fake = state_of(shared_app).blobs
+    assert isinstance(fake, FakeBlobs)
     fake.forget()
     return fake
 

@@ -56,3 +56,22 @@ class FakeAnnouncer:
     def _answer(self) -> None:
         if self.down:
             raise AnnouncerUnavailable("the announcer does not answer (fake)")
+
+
+class FakeBlobs:
+    """Blob servers that have what they were given; `asked` notes by whom, and under which host, they were asked for it."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Be as new."""
+        self.held: set[str] = set()
+        self.asked: list[tuple[str, str]] = []
+
+    def locate(self, etag: str, *, asker: str, host_as_asked: str) -> str | None:
+        self.asked.append((asker, host_as_asked))
+        return f"http://{host_as_asked}:8001/blobs/{etag}" if etag in self.held else None
+
+    def has(self, etag: str) -> bool:
+        return etag in self.held

@@ -1,4 +1,5 @@
-"""From errors to answers: `{"error": {"code", "message"}}` for programs, plain text for a browser, and safe headers on all.
+"""From errors to answers: `{"error": {"code", "message"}}` for programs, plain text for a browser, `{"error": message}` with
+the Hub's headers for its clients, and safe headers on all.
 
 A `Refused` is told as it is. The announcer or the database being away is 503: try again. Anything else is our bug: it is
 logged with its traceback, and the client learns nothing of it.
@@ -13,6 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from llmpt_tracker.errors import AnnouncerUnavailable, Refused
+from llmpt_tracker.rules.hub_errors import HubRefused
+from llmpt_tracker.views.hub_request import target
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,12 @@ def register(app: Flask) -> None:
 
 def answer(status: int, code: str, message: str) -> Response:
     """Return an error in the shape that the asked route speaks."""
-    if request.path.startswith(("/api/", "/healthz")):
+    if target() is not None:
+        response = jsonify({"error": message})
+        response.headers["X-Error-Message"] = "".join(char if " " <= char <= "~" else "?" for char in message)
+        if code:
+            response.headers["X-Error-Code"] = code
+    elif request.path.startswith(("/api/", "/healthz")):
         response = jsonify({"error": {"code": code, "message": message}})
     else:
         response = Response(f"{message}\n", mimetype="text/plain")
@@ -48,6 +56,8 @@ def _refused(error: Refused) -> Response:
     response = answer(error.status, error.code, str(error))
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="llmpt"'
+    if isinstance(error, HubRefused) and error.commit is not None:
+        response.headers["X-Repo-Commit"] = error.commit
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response

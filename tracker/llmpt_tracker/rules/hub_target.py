@@ -1,0 +1,100 @@
+"""What a request to the Hub asks for, read from its raw target (still percent-encoded).
+
+A revision may hold slashes (`feature%2Fx`, `refs%2Fpr%2F1`), so the target is split first, and each segment unquoted once;
+a WSGI server's decoded path has lost that. A repo's id has one or two segments: the first word of the grammar in second or
+third place, with enough behind it, ends it. Empty segments (`//`, a slash at the end) count for nothing.
+
+    /{id}/resolve/{revision}/{path}             files; datasets/, spaces/ or kernels/ may stand in front
+    /{id}/raw/{revision}/{path}
+    /api/models/{id}[/revision/{revision}]      and /api/datasets/…, /api/spaces/…, /api/kernels/…
+    /api/models/{id}/tree/{revision}[/{path}]
+    /api/models/{id}/{paths-info|commits}/{revision}, /api/models/{id}/{refs|auth-check}
+    /api/models                                 the list
+    /api/whoami-v2, /api/agent-harnesses, /api/telemetry/…
+
+Nothing is checked here but the shape: whether such a repo, revision or file can be is asked of the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from llmpt.core.repo import REPO_TYPES
+
+UNKNOWN = "unknown"
+_TYPES = {f"{kind}s": kind for kind in REPO_TYPES}
+_FILES = {"resolve": 2, "raw": 2}  # word → how many segments must follow
+_OF_A_REPO = {"revision": 1, "tree": 1, "paths-info": 1, "commits": 1, "refs": 0, "auth-check": 0}
+_NOT_HERE = {"discussions": 0, "xet-read-token": 0, "resolve": 1, "raw": 1}
+_LONE = {"whoami-v2": "whoami", "agent-harnesses": "harnesses", "telemetry": "telemetry"}
+_NAMESPACES = ("pr", "convert")  # of refs/, which clients also send unquoted
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A request to the Hub. `route` is a word of the grammar, or `info`, `list`, `whoami`, `harnesses`, `telemetry`, `unknown`;
+    `revision` is None where none was given; `path` is empty for the root."""
+
+    route: str
+    repo_type: str = "model"
+    repo_id: str = ""
+    revision: str | None = None
+    path: str = ""
+
+
+def parse(raw: str) -> Target | None:
+    """Read a request's target as the server got it (bytes as Latin-1, as WSGI has it). None: it is not the Hub's."""
+    path = raw.partition("?")[0].partition("#")[0]
+    if not path.startswith("/"):  # the absolute form, which proxies send
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    segments = [segment for segment in path.split("/") if segment]
+    if segments[:1] != ["api"]:
+        return _file(segments)
+    if len(segments) == 1 or segments[1] == "v1":
+        return None
+    return _api(segments[1:])
+
+
+def _file(segments: Sequence[str]) -> Target | None:
+    kind = "model"
+    if segments and segments[0] != "models" and segments[0] in _TYPES:
+        kind, segments = _TYPES[segments[0]], segments[1:]
+    at = _word(segments, _FILES)
+    return _target(segments[at], kind, segments, at) if at else None
+
+
+def _api(segments: Sequence[str]) -> Target:
+    first = _text(segments[0])
+    if first in _LONE:
+        return Target(_LONE[first])
+    if first not in _TYPES:
+        return Target(UNKNOWN)
+    kind, rest = _TYPES[first], segments[1:]
+    if not rest:
+        return Target("list", kind)
+    if at := _word(rest, _OF_A_REPO | _NOT_HERE):
+        return Target(UNKNOWN) if rest[at] in _NOT_HERE else _target(rest[at], kind, rest, at)
+    return Target("info", kind, "/".join(map(_text, rest))) if len(rest) <= 2 else Target(UNKNOWN)
+
+
+def _word(segments: Sequence[str], words: dict[str, int]) -> int:
+    """Return where the grammar's word stands; 0 when there is none."""
+    for at in (1, 2):
+        if at < len(segments) and segments[at] in words and len(segments) - at - 1 >= words[segments[at]]:
+            return at
+    return 0
+
+
+def _target(word: str, kind: str, segments: Sequence[str], at: int) -> Target:
+    rest = list(map(_text, segments[at + 1 :]))
+    words = 3 if rest[:1] == ["refs"] and len(rest) >= 3 and rest[1] in _NAMESPACES else 1
+    revision = "/".join(rest[:words]) or None
+    route = "info" if word == "revision" else word
+    return Target(route, kind, "/".join(map(_text, segments[:at])), revision, "/".join(rest[words:]))
+
+
+def _text(segment: str) -> str:
+    """Unquote a segment, once. What is no UTF-8 becomes U+FFFD, and is then the name of nothing."""
+    return unquote(segment.encode("latin-1", "replace").decode("utf-8", "replace"), errors="replace")
