@@ -94,7 +94,7 @@ FROM server AS seeder
 ENV HF_HUB_CACHE=/cache \
     LLMPT_MIRROR_CACHE=/mirror
 COPY --from=seeder-environment /opt/llmpt /opt/llmpt
-EXPOSE 6881
+EXPOSE 6881 8001
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["llmpt-seeder", "health"]
 CMD ["llmpt-seeder", "run"]
 

@@ -68,6 +68,7 @@ def demo() -> int:
                 "LLMPT_HTTP_PORT": str(http_port),
                 "LLMPT_ANNOUNCE_PORT": str(announce_port),
                 "LLMPT_PEER_PORT": "0",
+                "LLMPT_BLOB_PORT": "0",
             }
             tracker = f"http://127.0.0.1:{http_port}"
             command = [str(VENV / "bin" / "llmpt"), "serve", "--cache", str(root / "cache"), "--data", str(root / "data")]

@@ -14,11 +14,12 @@ from queue import SimpleQueue
 from types import FrameType
 
 from llmpt.core.errors import SettingError
-from llmpt.core.networks import address_towards
+from llmpt.core.networks import HostNetwork, address_towards
 from llmpt.public_repos import ask_hub
 from llmpt.swarm import Engine, EngineSettings
 from llmpt.tracker_client import TrackerClient
 from llmpt_seeder.alive import SignsOfLife
+from llmpt_seeder.blobs import BlobServer, FileSource
 from llmpt_seeder.hashing import HashingPool
 from llmpt_seeder.scanner import CacheMissing
 from llmpt_seeder.service import Service
@@ -58,7 +59,7 @@ def run(settings: SeederSettings) -> int:
             connect=lambda token: TrackerClient(client.url, token=token, timeout_s=HEARTBEAT_TIMEOUT_S),
             find_token=lambda: find_token(settings),
             where_token=f"{settings.token_file} or LLMPT_TOKEN",
-            report=lambda: {"version": version(), **service.report()},
+            report=lambda: {"version": version(), **blobs.report(), **service.report()},
             on_news=wake.set,
             beat=life.beat,
             stop=stop,
@@ -77,6 +78,16 @@ def run(settings: SeederSettings) -> int:
             stop=stop,
             wake=wake,
         )
+        blobs = stack.enter_context(
+            BlobServer(
+                [FileSource(service.blob)],
+                listen=settings.bind,
+                port=settings.blob_port,
+                peer_cidrs=settings.peer_cidrs,
+                network=HostNetwork.read(),
+                upload_limit=settings.upload_limit,
+            )
+        )
         _on_signals(ends)
         threads = [
             threading.Thread(target=_until_end, args=(ends, name, part), name=name, daemon=True)
@@ -84,7 +95,10 @@ def run(settings: SeederSettings) -> int:
         ]
         for thread in threads:
             thread.start()
-        log.info("seeding %s on port %d, tracker %s, seeder %s", settings.cache, engine.port, client.url, state.seeder_id)
+        ports = (engine.port, blobs.port)
+        log.info(
+            "seeding %s on port %d, HTTP on port %d, tracker %s, seeder %s", settings.cache, *ports, client.url, state.seeder_id
+        )
         reason = ends.get()
         log.info("ending: %s", reason)
         stop.set()

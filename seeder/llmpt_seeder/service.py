@@ -88,6 +88,7 @@ class Service:
         self._publisher = Publisher(state, post=link.publish, clock=clock)
         self._caches = Caches(caches, sharing=sharing, beat=beat, stopped=stop.is_set)
         self._asked: SimpleQueue[Path] = SimpleQueue()
+        self._verified: dict[Etag, tuple[BlobFile, bytes]] = {}
         self._seeded: dict[Etag, BlobFile] = {}
         self._welcome: Welcome | None = None
         self._problems: tuple[Problem, ...] = ()
@@ -143,7 +144,7 @@ class Service:
         self._beat()
         for hashed in self._hasher.collect():
             self._knowledge.learn(hashed)
-        good = self._good()
+        good = self._verified = self._good()
         self._hasher.plan(list(self._unread(good)))
         try:
             self._meet_tracker()
@@ -159,6 +160,16 @@ class Service:
         if state != self._told:  # the page need not wait for the next heartbeat to see what is seeded
             self._told = state
             self._link.hurry()
+
+    def blob(self, etag: Etag) -> BlobFile | None:
+        """Return the file that holds a shared blob, verified and (if it has a torrent) published; None without one.
+
+        May be called from any thread.
+        """
+        blob, _ = self._verified.get(etag, (None, b""))
+        if blob is None or blob.size < self._min_blob_bytes or etag in self._publisher.torrents:
+            return blob
+        return None
 
     def report(self) -> dict[str, object]:
         """Return what a heartbeat says of us. May be called from any thread."""

@@ -57,6 +57,7 @@ class SeederSettings:
         "HF_TOKEN", core.optional_text, "", "the token of the Hub that is used for repos that LLMPT_REPOS names, and no others"
     )
     peer_port: int = setting("LLMPT_PEER_PORT", core.port, "6881", "port that peers connect to; 0 takes a free one")
+    blob_port: int = setting("LLMPT_BLOB_PORT", core.port, "8001", "TCP port of files over HTTP; 0 takes a free one")
     bind: tuple[str, ...] = setting("LLMPT_BIND", addresses, "0.0.0.0,[::]", "addresses to listen on")
     peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", core.cidrs, DEFAULT_PEER_CIDRS, "networks that may talk to us")
     min_blob_bytes: int = setting("LLMPT_MIN_BLOB_BYTES", core.size, "1M", "smallest file that gets a swarm")

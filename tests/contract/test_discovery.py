@@ -58,6 +58,7 @@ def test_llmpt_serve_is_found_and_joined_unless_switched_off(tmp_path: Path, swi
         "LLMPT_HTTP_PORT": str(port),
         "LLMPT_ANNOUNCE_PORT": "0",
         "LLMPT_PEER_PORT": "0",
+        "LLMPT_BLOB_PORT": "0",
         "LLMPT_BIND": "127.0.0.1",
         "LLMPT_DISCOVERY": switch,
     }

@@ -82,7 +82,7 @@ class Server:
     """Nothing but compose.yaml, with free ports in place of the usual ones, and what an operator has set."""
 
     def __init__(self, client: Any, cache: Path, **settings: str) -> None:
-        self.http_port, announce_port, peer_port = free_ports(3)
+        self.http_port, announce_port, peer_port, self.blob_port = free_ports(4)
         self.compose = Compose(
             client,
             "compose.yaml",
@@ -91,6 +91,7 @@ class Server:
             LLMPT_HTTP_PORT=str(self.http_port),
             LLMPT_ANNOUNCE_PORT=str(announce_port),
             LLMPT_PEER_PORT=str(peer_port),
+            LLMPT_BLOB_PORT=str(self.blob_port),
             **settings,
         )
 

@@ -20,6 +20,7 @@ class SeederProcess(ServerProcess):
             "LLMPT_DATA": str(data),
             "LLMPT_TRACKER": tracker,
             "LLMPT_PEER_PORT": "0",
+            "LLMPT_BLOB_PORT": "0",
             "LLMPT_BIND": "127.0.0.1",
             "LLMPT_SCAN_INTERVAL": "0.5",
             "HF_HUB_CACHE": str(cache),

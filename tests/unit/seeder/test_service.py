@@ -350,3 +350,44 @@ def test_the_heartbeat_says_what_is_seeded(cache: CacheBuilder, bench: Bench) ->
     report = bench.tracker.reports[-1]
     assert (report["port"], report["blobs"], report["bytes"]) == (6881, 1, len(BIG))
     assert (report["uploaded_bytes"], report["upload_rate_bytes_s"], report["hashing"]) == (5, 2, None)
+
+
+# What the blob server may give away
+
+
+def test_a_blob_is_given_once_it_is_verified_and_its_torrent_is_published(cache: CacheBuilder, bench: Bench) -> None:
+    cache.repo("org/model").commit({"model.bin": BIG, "config.json": b"{}", "empty": b""}, lfs={"model.bin"})
+    bench.tracker.up = False
+    bench.work()
+    assert bench.service.blob(Etag(lfs_sha256(BIG))) is None
+    bench.tracker.up = True
+    bench.work()
+    given = [bench.service.blob(Etag(name)) for name in (lfs_sha256(BIG), git_sha1(b"{}"), git_sha1(b""))]
+    assert [blob.size for blob in given if blob] == [len(BIG), 2, 0]
+
+
+def test_a_blob_that_is_not_shared_is_not_given(cache: CacheBuilder, bench: Bench) -> None:
+    cache.repo("org/model").commit({"config.json": b"{}"})
+    cache.repo("org/secret").commit({"config.json": b"{'a': 1}"})
+    bench.patterns = ("*", "!org/secret")
+    bench.restart()
+    bench.work()
+    assert bench.service.blob(Etag(git_sha1(b"{}"))) is not None
+    assert bench.service.blob(Etag(git_sha1(b"{'a': 1}"))) is None
+
+
+def test_a_blob_whose_content_is_not_what_its_name_says_is_not_given(cache: CacheBuilder, bench: Bench) -> None:
+    repo = cache.repo("org/model")
+    repo.commit({"config.json": b"{}"})
+    rewrite(repo.blob_path(git_sha1(b"{}")), b"[]")
+    bench.work()
+    assert bench.service.blob(Etag(git_sha1(b"{}"))) is None
+
+
+def test_a_blob_that_was_deleted_is_given_no_more(cache: CacheBuilder, bench: Bench) -> None:
+    repo = cache.repo("org/model")
+    repo.commit({"config.json": b"{}"})
+    bench.work()
+    shutil.rmtree(repo.folder)
+    bench.work()
+    assert bench.service.blob(Etag(git_sha1(b"{}"))) is None

@@ -44,7 +44,7 @@ class Problem(BaseModel):
 
 
 class Report(BaseModel):
-    """What a seeder says of itself; `port` is where its peers reach it."""
+    """What a seeder says of itself; `port` is where its peers reach it, `blob_port` where its files are had over HTTP."""
 
     model_config = publication.STRICT
 
@@ -54,6 +54,8 @@ class Report(BaseModel):
     bytes: int = Field(ge=0)
     uploaded_bytes: int = Field(ge=0)
     upload_rate_bytes_s: int = Field(ge=0)
+    blob_port: int | None = Field(default=None, ge=1, le=65535)
+    http_bytes: int = Field(default=0, ge=0)
     hashing: Hashing | None = None
     problems: list[Problem] = Field(default=[], max_length=1000)
 

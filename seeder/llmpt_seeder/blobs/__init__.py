@@ -1,0 +1,10 @@
+"""Bytes over HTTP: `GET /blobs/<etag>` for programs that have no hook, web seeds (BEP 19), and where BitTorrent cannot run.
+
+`BlobServer` asks its sources for the blob (`OpenBlob`), answers as RFC 9110 has it, and lets the kernel move the bytes. A
+source may hand out a file that still grows.
+"""
+
+from llmpt_seeder.blobs.server import BlobServer
+from llmpt_seeder.blobs.sources import BlobSource, FileSource, OpenBlob, State
+
+__all__ = ["BlobServer", "BlobSource", "FileSource", "OpenBlob", "State"]

@@ -1,0 +1,71 @@
+"""What is answered to a request for a blob: status, headers, and which of its bytes (RFC 9110: ranges and conditions)."""
+
+from __future__ import annotations
+
+import json
+import re
+from http import HTTPStatus
+from typing import NamedTuple
+
+from llmpt.core.blob import Etag
+from llmpt.core.http_head import Head
+
+_RANGE = re.compile(rb"bytes[ \t]*=[ \t]*([0-9]{0,19})[ \t]*-[ \t]*([0-9]{0,19})")
+
+
+class Answer(NamedTuple):
+    """The head of an answer, and what follows it: `body`, or the bytes `span` of the blob."""
+
+    status: HTTPStatus
+    fields: tuple[str, ...] = ()
+    body: bytes = b""
+    span: range = range(0)
+
+    def head(self, *, keep_alive: bool) -> bytes:
+        """Write everything up to the body."""
+        lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}", *self.fields]
+        if self.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+            lines.append(f"Content-Length: {len(self.span) or len(self.body)}")
+        lines.append(f"Connection: {'keep-alive' if keep_alive else 'close'}")
+        return "\r\n".join((*lines, "", "")).encode("latin-1")
+
+
+def refusal(status: int, code: str, message: str, *fields: str) -> Answer:
+    """Say no, in the shape of all our APIs."""
+    body = json.dumps({"error": {"code": code, "message": message}}).encode() + b"\n"
+    return Answer(HTTPStatus(status), ("Content-Type: application/json", *fields), body)
+
+
+def blob_answer(head: Head, etag: Etag, size: int) -> Answer:
+    """Answer a GET or HEAD for a blob of `size` bytes: 200, 206, 304 or 416. Several ranges at once get the whole."""
+    name = f'"{etag}"'
+    fields = (
+        "Content-Type: application/octet-stream",
+        f"ETag: {name}",
+        "Accept-Ranges: bytes",
+        "X-Content-Type-Options: nosniff",
+    )
+    if _matches(head.field(b"if-none-match"), name):
+        return Answer(HTTPStatus.NOT_MODIFIED, fields)
+    if_range = head.field(b"if-range")
+    wanted = _RANGE.fullmatch(head.field(b"range")) if not if_range or if_range == name.encode() else None
+    span = _span(wanted[1], wanted[2], size) if wanted else None
+    if span is None:
+        return Answer(HTTPStatus.OK, fields, span=range(size))
+    if not span:
+        return refusal(416, "range_not_satisfiable", f"the file has {size} bytes", f"Content-Range: bytes */{size}")
+    return Answer(HTTPStatus.PARTIAL_CONTENT, (*fields, f"Content-Range: bytes {span.start}-{span.stop - 1}/{size}"), span=span)
+
+
+def _matches(condition: bytes, name: str) -> bool:
+    tags = [tag.strip().removeprefix(b"w/") for tag in condition.split(b",")]
+    return b"*" in tags or name.encode() in tags
+
+
+def _span(first: bytes, last: bytes, size: int) -> range | None:
+    """Return the bytes that a range asks for; empty when there are none of them, None when it makes no sense."""
+    if not first:
+        return range(max(0, size - int(last)), size) if last else None
+    if last and int(last) < int(first):
+        return None
+    return range(int(first), min(size, int(last) + 1) if last else size)

@@ -1,0 +1,214 @@
+"""One client: its requests, answered in order, by one thread that does nothing else.
+
+Bytes are sent by sendfile(2) on a blocking socket, many megabytes in one call: the kernel moves them while the interpreter
+does something else, and a disk or a client that is slow holds up nobody but itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import InvalidName
+from llmpt.core.http_head import MAX_HEAD_BYTES, BadRequest, Head, parse_head
+from llmpt_seeder.blobs.answers import Answer, blob_answer, refusal
+from llmpt_seeder.blobs.pace import Pace
+from llmpt_seeder.blobs.sources import BlobSource, OpenBlob
+
+log = logging.getLogger("llmpt.seeder")
+
+METHODS = (b"GET", b"HEAD", b"POST")
+WITHHELD_BYTES = 64 << 10  # of a blob that grows: nobody has the whole before it is known to be right
+LOOK_AGAIN_MS = 50
+_BLOBS, _KNOCK = b"/blobs/", b"/knock"
+_MORE = getattr(socket, "MSG_MORE", 0)  # the head leaves in one segment with the first bytes
+_GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a client may take, in seconds: for the head of a request, between two of them, without taking a byte; and
+    how long it is kept waiting for a blob that does not grow."""
+
+    head_s: float = 10.0
+    idle_s: float = 30.0
+    stall_s: float = 60.0
+    growth_s: float = 120.0
+
+
+class Cut(Exception):
+    """The answer cannot be finished: the connection ends before its Content-Length."""
+
+
+class Connection:
+    """Answers one client. `turned_away` is said to its first request instead of an answer; `on_sent` counts bytes."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        sources: Sequence[BlobSource],
+        pace: Pace,
+        limits: Limits,
+        on_knock: Callable[[], None],
+        on_sent: Callable[[int], None],
+        turned_away: Answer | None = None,
+    ) -> None:
+        self._sock, self._sources, self._pace, self._limits = sock, sources, pace, limits
+        self._on_knock, self._on_sent, self._turned_away = on_knock, on_sent, turned_away
+        self._buffer = b""
+        self.idle_since: float | None = None
+
+    def serve(self) -> None:
+        """Answer requests until the client or a limit ends it."""
+        with self._sock:
+            try:
+                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                stall = struct.pack("ll", int(self._limits.stall_s), int(self._limits.stall_s % 1 * 1e6))
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, stall)
+                while self._serve_one():
+                    pass
+            except Cut as reason:
+                log.info("a blob was cut off in the middle: %s", reason)
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+            except OSError:
+                pass  # it has gone, or takes nothing
+
+    def hang_up(self) -> None:
+        """End the connection, from another thread."""
+        self.idle_since = None
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has ended by itself
+
+    def _serve_one(self) -> bool:
+        """Answer one request; return whether another may follow."""
+        try:
+            data = self._read_head()
+            if data is None:
+                return False
+            head = parse_head(data, METHODS)
+        except BadRequest as error:
+            return self._end(refusal(error.status, "bad_request", str(error)))
+        if self._turned_away is not None:
+            return self._end(self._turned_away, is_head=head.method == b"HEAD")
+        blob = None
+        try:
+            answer, blob = self._answer(head)
+            self._sock.settimeout(None)
+            if head.method == b"HEAD":
+                self._sock.sendall(answer.head(keep_alive=head.keep_alive))
+            elif blob is None or not answer.span:
+                self._sock.sendall(answer.head(keep_alive=head.keep_alive) + answer.body)
+            else:
+                self._sock.sendall(answer.head(keep_alive=head.keep_alive), _MORE)
+                self._send(blob, answer.span)
+        finally:
+            if blob is not None:
+                blob.close()
+        return head.keep_alive
+
+    def _answer(self, head: Head) -> tuple[Answer, OpenBlob | None]:
+        if head.path == _KNOCK:
+            if head.method != b"POST":
+                return refusal(405, "method_not_allowed", "POST knocks here", "Allow: POST"), None
+            self._on_knock()
+            return Answer(HTTPStatus.NO_CONTENT), None
+        if not head.path.startswith(_BLOBS):
+            return refusal(404, "not_found", "here are /blobs/<etag> and nothing else"), None
+        if head.method == b"POST":
+            return refusal(405, "method_not_allowed", "GET and HEAD are answered here", "Allow: GET, HEAD"), None
+        try:
+            etag = Etag(head.path[len(_BLOBS) :].decode("latin-1"))
+        except InvalidName as error:
+            return refusal(404, "not_found", str(error)), None
+        for source in self._sources:
+            blob = source.open(etag)
+            if blob is not None:
+                return blob_answer(head, etag, blob.size), blob
+        return refusal(404, "not_found", f"no file that is shared here has the etag {etag}"), None
+
+    def _read_head(self) -> bytes | None:
+        """Return the head of the next request, None when the client has ended. Raises `BadRequest`."""
+        deadline = None
+        self.idle_since = time.monotonic()
+        while True:
+            self._buffer = self._buffer.lstrip(b"\r\n")  # what clients of old send behind a body
+            end = self._buffer.find(b"\r\n\r\n")
+            if (len(self._buffer) if end < 0 else end) > MAX_HEAD_BYTES:
+                raise BadRequest(431, "the head of the request is too long")
+            if end >= 0:
+                self.idle_since = None
+                data, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
+                return data
+            if self._buffer and deadline is None:
+                deadline = time.monotonic() + self._limits.head_s
+                self.idle_since = None
+            left = self._limits.idle_s if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                return None
+            self._sock.settimeout(left)
+            received = self._sock.recv(MAX_HEAD_BYTES)
+            if not received:
+                return None
+            self._buffer += received
+
+    def _end(self, answer: Answer, *, is_head: bool = False) -> bool:
+        """Answer for the last time, and let the client read it: closing with its bytes unread would reset the connection."""
+        self._sock.settimeout(self._limits.head_s)
+        self._sock.sendall(answer.head(keep_alive=False) + (b"" if is_head else answer.body))
+        self._sock.shutdown(socket.SHUT_WR)
+        self._sock.settimeout(1.0)
+        deadline = time.monotonic() + self._limits.head_s
+        while time.monotonic() < deadline and self._sock.recv(MAX_HEAD_BYTES):
+            pass
+        return False
+
+    def _send(self, blob: OpenBlob, span: range) -> None:
+        """Send those bytes of a blob as they become available."""
+        at, grew_at = span.start, time.monotonic()
+        while at < span.stop:
+            ready = _sendable(blob, span.stop)
+            if ready > at:
+                at += self._sendfile(blob, at, self._pace.take(ready - at))
+                grew_at = time.monotonic()
+            elif time.monotonic() - grew_at > self._limits.growth_s:
+                raise Cut(f"no new bytes for {self._limits.growth_s:.0f} s")
+            else:
+                self._wait_for_growth()
+
+    def _sendfile(self, blob: OpenBlob, at: int, count: int) -> int:
+        sent = os.sendfile(self._sock.fileno(), blob.fileno(), at, count)
+        if not sent:
+            raise Cut("the file is shorter than it was")
+        self._on_sent(sent)
+        if sent < count and not self._poll(select.POLLOUT, 0):  # else the call was interrupted by a signal
+            raise Cut(f"its client took nothing for {self._limits.stall_s:.0f} s")
+        return sent
+
+    def _wait_for_growth(self) -> None:
+        if self._poll(_GONE, LOOK_AGAIN_MS):
+            raise Cut("its client has gone")
+
+    def _poll(self, events: int, timeout_ms: int) -> bool:
+        poll = select.poll()
+        poll.register(self._sock, events)
+        return bool(poll.poll(timeout_ms))
+
+
+def _sendable(blob: OpenBlob, stop: int) -> int:
+    """Return up to where the blob may be sent now. Raises `Cut` when it failed."""
+    available = blob.available()  # before the state: what is whole now was that much then
+    state = blob.state
+    if state == "failed":
+        raise Cut("its file is not what it was")
+    return min(stop, available if state == "whole" else max(0, min(available, blob.size - WITHHELD_BYTES)))

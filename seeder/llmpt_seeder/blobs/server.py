@@ -1,0 +1,195 @@
+"""The blob server: the sockets it listens on, and a thread for each client, up to a limit."""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from llmpt.core.listening import listen_on
+from llmpt.core.networks import CidrSet, HostNetwork, parse_address
+from llmpt.core.rates import NO_LIMIT, RateLimit
+from llmpt_seeder.blobs.answers import Answer, refusal
+from llmpt_seeder.blobs.connection import Connection, Limits
+from llmpt_seeder.blobs.pace import Pace
+from llmpt_seeder.blobs.sources import BlobSource
+
+log = logging.getLogger("llmpt.seeder")
+
+MAX_CONNECTIONS = 256
+TURNED_AWAY_AT_ONCE = 32  # connections more than that are told so; what comes on top is closed
+RETRY_AFTER_S = 5
+KNOCKS_EVERY_S = 0.2
+END_TIMEOUT_S = 2.0
+
+
+class BlobServer:
+    """Serves the blobs of `sources`, asked in this order, while the `with` block runs; a method may be called by any thread.
+
+    `on_knock` is called when somebody knocks, a few times a second at most. Raises `SettingError` when the port is taken.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[BlobSource],
+        *,
+        listen: Sequence[str],
+        port: int,
+        peer_cidrs: CidrSet,
+        network: HostNetwork | None = None,
+        upload_limit: RateLimit = NO_LIMIT,
+        on_knock: Callable[[], None] = lambda: None,
+        limits: Limits | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        self._sources, self._peer_cidrs, self._network = tuple(sources), peer_cidrs, network or HostNetwork()
+        self._pace, self._limits, self._max = Pace(upload_limit), limits or Limits(), max_connections
+        self._knocks = _Knocks(on_knock)
+        self._lock = threading.Lock()
+        self._sent = 0
+        self._connections: dict[Connection, threading.Thread] = {}
+        self._stopping = False
+        self._listening = listen_on(listen, port, setting="LLMPT_BLOB_PORT")
+        self.port = int(self._listening[0].getsockname()[1])
+        self._wake, self._woken = socket.socketpair()
+        self._acceptor = threading.Thread(target=self._accept, name="blobs", daemon=True)
+
+    def __enter__(self) -> BlobServer:
+        self._acceptor.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def report(self) -> dict[str, object]:
+        """Return what a heartbeat says of us: the port, and how many bytes of blobs were sent since the start."""
+        return {"blob_port": self.port, "http_bytes": self._sent}
+
+    def close(self) -> None:
+        """Stop listening and end every connection."""
+        self._stopping = True
+        self._wake.close()
+        if self._acceptor.is_alive():
+            self._acceptor.join(END_TIMEOUT_S)
+        for sock in (*self._listening, self._woken):
+            sock.close()
+        self._knocks.close()
+        with self._lock:
+            running = list(self._connections.items())
+        for connection, _ in running:
+            connection.hang_up()
+        deadline = time.monotonic() + END_TIMEOUT_S
+        for _, thread in running:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _accept(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for sock in (*self._listening, self._woken):
+                selector.register(sock, selectors.EVENT_READ)
+            while not self._stopping:
+                for key, _ in selector.select():
+                    if key.fileobj is not self._woken and isinstance(key.fileobj, socket.socket):
+                        self._take(key.fileobj)
+
+    def _take(self, listening: socket.socket) -> None:
+        try:
+            sock, peer = listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:  # no descriptors left: the loop would spin on a client that it cannot take
+            log.warning("no new connections for a moment: %s", error)
+            time.sleep(0.5)
+            return
+        with self._lock:
+            count = len(self._connections)
+            if count >= self._max + TURNED_AWAY_AT_ONCE:
+                sock.close()
+                return
+            is_full = count >= self._max and not self._make_room()
+            connection = Connection(
+                sock,
+                sources=self._sources,
+                pace=self._pace,
+                limits=self._limits,
+                on_knock=self._knocks.knock,
+                on_sent=self._count,
+                turned_away=self._refusal(peer[0], is_full=is_full),
+            )
+            thread = threading.Thread(target=self._serve, args=(connection,), name="blob client", daemon=True)
+            self._connections[connection] = thread
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no room for another thread
+            log.warning("a client was turned away: %s", error)
+            sock.close()
+            self._forget(connection)
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            connection.serve()
+        except Exception:
+            log.exception("a request for a blob failed")
+        finally:
+            self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        with self._lock:
+            del self._connections[connection]
+
+    def _refusal(self, text: str, *, is_full: bool) -> Answer | None:
+        """Say why a client gets no answer. The tracker in the container beside ours is let in, as it lets us in."""
+        address = parse_address(text)
+        if address not in self._peer_cidrs and not self._network.is_neighbour(address):
+            log.warning("refused %s: outside LLMPT_PEER_CIDRS", address)
+            return refusal(403, "address_refused", f"{address} is not in LLMPT_PEER_CIDRS, the networks that this seeder serves")
+        if is_full:
+            return refusal(503, "busy", f"{self._max} clients are served already", f"Retry-After: {RETRY_AFTER_S}")
+        return None
+
+    def _make_room(self) -> bool:
+        """End the connection that has been idle for longest; return whether there was one."""
+        idle = [(connection.idle_since, connection) for connection in self._connections if connection.idle_since is not None]
+        if not idle:
+            return False
+        min(idle, key=lambda one: one[0])[1].hang_up()
+        return True
+
+    def _count(self, sent: int) -> None:
+        with self._lock:
+            self._sent += sent
+
+
+class _Knocks:
+    """Passes knocks on, the last one too, but not every one of a flood."""
+
+    def __init__(self, on_knock: Callable[[], None]) -> None:
+        self._on_knock = on_knock
+        self._lock = threading.Lock()
+        self._last = float("-inf")
+        self._later: threading.Timer | None = None
+
+    def knock(self) -> None:
+        with self._lock:
+            wait_s = self._last + KNOCKS_EVERY_S - time.monotonic()
+            if wait_s > 0:
+                if self._later is None:
+                    self._later = threading.Timer(wait_s, self._knock_later)
+                    self._later.daemon = True
+                    self._later.start()
+                return
+            self._last = time.monotonic()
+        self._on_knock()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._later is not None:
+                self._later.cancel()
+
+    def _knock_later(self) -> None:
+        with self._lock:
+            self._later, self._last = None, time.monotonic()
+        self._on_knock()

@@ -1,0 +1,90 @@
+"""Where the bytes of a blob come from: a file that lies in the cache, or one that still grows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from llmpt.core.blob import Etag
+from llmpt.inventory import FileStamp
+from llmpt_seeder.scanner import BlobFile
+
+State = Literal["whole", "growing", "failed"]
+
+
+class OpenBlob(Protocol):
+    """A blob while it is sent to one client. Used by one thread.
+
+    `state`: "whole" when all of it is there and verified, "growing" when it arrives just now, "failed" when it must not be
+    sent on: it stopped growing, or its content is not what its etag says.
+    """
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has when it is whole."""
+
+    @property
+    def state(self) -> State:
+        """How it is now."""
+
+    def available(self) -> int:
+        """Return how many bytes, from the first one on, lie in the file now; all of them when it is whole."""
+
+    def fileno(self) -> int:
+        """Return a descriptor to read from."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+class BlobSource(Protocol):
+    """Something that has blobs. Its methods are called by many threads at once."""
+
+    def open(self, etag: Etag) -> OpenBlob | None:
+        """Open the blob for one client; None when it is not here."""
+
+
+class FileSource:
+    """The verified files of the cache. `find` says where a blob lies that may be served, and how the file was then."""
+
+    def __init__(self, find: Callable[[Etag], BlobFile | None]) -> None:
+        self._find = find
+
+    def open(self, etag: Etag) -> OpenBlob | None:
+        """Open the file, unless it is gone or another one by now."""
+        blob = self._find(etag)
+        if blob is None:
+            return None
+        try:
+            descriptor = os.open(blob.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        whole = _WholeFile(descriptor, blob.stamp)
+        if whole.state == "whole":
+            return whole
+        whole.close()
+        return None
+
+
+class _WholeFile:
+    def __init__(self, descriptor: int, stamp: FileStamp) -> None:
+        self._descriptor, self._stamp = descriptor, stamp
+
+    @property
+    def size(self) -> int:
+        return self._stamp.size
+
+    @property
+    def state(self) -> State:
+        """A file that somebody writes into while it is sent is no blob any more."""
+        return "whole" if FileStamp.of(os.fstat(self._descriptor)) == self._stamp else "failed"
+
+    def available(self) -> int:
+        return self.size
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        os.close(self._descriptor)
