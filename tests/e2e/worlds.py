@@ -1,4 +1,4 @@
-"""The two worlds of the end-to-end tests: a universe with no way out, and a server as a user runs it."""
+"""The worlds of the end-to-end tests: a universe with no way out, one without a Hub, and a server as a user runs it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.support import minilm
 from tests.support.compose import Compose
-from tests.support.containers import Hub, Tracker, Workstation
+from tests.support.containers import Client, Hub, Tracker, Workstation
 from tests.support.waiting import eventually
 
 MIB = 1 << 20
@@ -76,6 +76,36 @@ class Universe:
             == sorted(etag for _, etag in model.big.values())
             for model in self.models
         )
+
+
+class Offline:
+    """A server and machines that know it as their Hub; there is no other. Each kind of client has a machine of its own."""
+
+    KINDS = ("0.23.5", "0.36.2", "1.33.0", "2.4.0", "libraries")
+
+    def __init__(self, client: Any, cache: Path) -> None:
+        self.compose = Compose(client, "compose.yaml", "offline.yaml", HF_HUB_CACHE=str(cache), LLMPT_REPOS="*")
+
+    def logs(self) -> str:
+        return self.compose.logs()
+
+    def start(self) -> None:
+        self.compose.up(client=len(self.KINDS))
+        found = zip(self.KINDS, self.compose.containers("client"), strict=True)
+        self.clients = {kind: Client(container, kind) for kind, container in found}
+
+    @property
+    def tracker(self) -> Tracker:
+        return Tracker(self.compose.container("tracker"))
+
+    def wait_for(self, repo_id: str, number: int, repo_type: str = "model") -> None:
+        """Return when so many big files of a repo are published and have a seeder."""
+
+        def seeded() -> bool:
+            found = self.tracker.catalogue(repo_id=repo_id, repo_type=repo_type)
+            return bool(sum(one["seeders"] > 0 for one in found) == number)
+
+        eventually(seeded, timeout_s=60, what=f"a seeder for {number} files of {repo_id}")
 
 
 class Server:

@@ -79,17 +79,24 @@ class Compose:
     def build(self, *services: str) -> None:
         self("build", *services, timeout_s=900)
 
-    def up(self, *services: str, recreate: bool = False) -> None:
-        """Start the services, and return when they are healthy."""
-        self("up", "--no-build", "--detach", "--wait", *(["--force-recreate", "--no-deps"] if recreate else []), *services)
+    def up(self, *services: str, recreate: bool = False, **numbers: int) -> None:
+        """Start the services, `numbers` of them where not one, and return when they are healthy."""
+        options = ["--force-recreate", "--no-deps"] if recreate else []
+        options += [f"--scale={service}={number}" for service, number in numbers.items()]
+        self("up", "--no-build", "--detach", "--wait", *options, *services)
 
     def stop(self, *services: str) -> None:
         self("stop", *services)
 
     def container(self, service: str) -> Container:
-        labels = [f"com.docker.compose.project={self.name}", f"com.docker.compose.service={service}"]
-        (found,) = self.client.containers.list(all=True, filters={"label": labels})
+        (found,) = self.containers(service)
         return found
+
+    def containers(self, service: str) -> list[Container]:
+        """All containers of a service, in the order of their numbers."""
+        labels = [f"com.docker.compose.project={self.name}", f"com.docker.compose.service={service}"]
+        found: list[Container] = self.client.containers.list(all=True, filters={"label": labels})
+        return sorted(found, key=lambda one: int(one.labels["com.docker.compose.container-number"]))
 
     def logs(self) -> str:
         """Return what the containers printed, and how they are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -58,15 +59,22 @@ class Inside:
     def __init__(self, container: Container) -> None:
         self.container = container
 
-    def run(self, *command: str) -> str:
-        """Run a program; return its standard output. Raises `AssertionError` with everything it said."""
-        code, (out, errors) = self.container.exec_run(list(command), demux=True)
+    def run(self, *command: str, folder: str | None = None, environ: Mapping[str, str] | None = None) -> str:
+        """Run a program (in `folder`); return its standard output. Raises `AssertionError` with everything it said."""
+        options = {"workdir": folder, "environment": dict(environ or {})}
+        code, (out, errors) = self.container.exec_run(list(command), demux=True, **options)
         said, complained = (out or b"").decode(), (errors or b"").decode()
         assert code == 0, f"{self.container.name}: {command[0]} ended with {code}\n{said}{complained}"
         return said
 
     def python(self, code: str, *arguments: str) -> str:
         return self.run("python", "-c", code, *arguments)
+
+    def read(self, path: str) -> bytes:
+        """Return the content of a file."""
+        code, (content, errors) = self.container.exec_run(["cat", path], demux=True)
+        assert code == 0, f"{self.container.name}: {(errors or b'').decode()}"
+        return bytes(content or b"")
 
     def get(self, url: str) -> Any:
         """GET a URL from where this container is; return the JSON."""
@@ -93,6 +101,22 @@ class Workstation(Inside):
     def downloads(self, repo_id: str) -> dict[str, dict[str, Any]]:
         """Return the agent's record of each file of a repo, by path."""
         return {row["filename"]: row for row in self.status()["downloads"] if row["repo_id"] == repo_id}
+
+
+class Client(Workstation):
+    """A workstation on which programs run in an environment of their own: `kind` is a version of huggingface_hub."""
+
+    def __init__(self, container: Container, kind: str) -> None:
+        super().__init__(container)
+        self._bin = f"/opt/clients/{kind}/bin"
+
+    def program(self, name: str, *arguments: str, hook: bool = True, **environ: str) -> Any:
+        """Run a program of tests/support in a new home, with or without our hook; return the JSON that it printed last."""
+        home = self.run("mktemp", "--directory").strip()
+        interpreter = "node" if name.endswith(".mjs") else "python"
+        told = {"HOME": home, "HF_HOME": f"{home}/hf", "HF_USE_P2P": str(int(hook)), **environ}
+        command = (f"{self._bin}/{interpreter}", f"/programs/{name}", *arguments)
+        return json.loads(self.run(*command, folder=home, environ=told).splitlines()[-1])
 
 
 class Hub(Inside):

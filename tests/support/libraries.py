@@ -23,11 +23,28 @@ def transformers() -> dict[str, Any]:
     return {"model_type": AutoConfig.from_pretrained(MODEL).model_type, "tokens": tokenizer("A quick fox")["input_ids"]}
 
 
+def safetensors() -> dict[str, Any]:
+    from huggingface_hub import hf_hub_download
+    from safetensors import safe_open  # type: ignore[import-not-found,unused-ignore]
+
+    with safe_open(hf_hub_download(MODEL, "model.safetensors"), framework="np") as weights:
+        found = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118 (it is no dict)
+    return {"tensors": len(found), "parameters": sum(one.size for one in found.values())}
+
+
 def datasets() -> dict[str, Any]:
     from datasets import load_dataset  # type: ignore[import-not-found,unused-ignore]
 
     loaded = load_dataset(DATASET, split="train")
     return {"rows": loaded.num_rows, "sum": sum(loaded["number"])}
+
+
+def streaming() -> dict[str, Any]:
+    from datasets import load_dataset
+
+    loaded = load_dataset(DATASET, split="train", streaming=True)
+    numbers = [row["number"] for row in loaded]
+    return {"rows": len(numbers), "sum": sum(numbers)}
 
 
 def sentence_transformers() -> dict[str, Any]:
@@ -47,7 +64,9 @@ def diffusers() -> dict[str, Any]:
 
 LIBRARIES: dict[str, Callable[[], dict[str, Any]]] = {
     "transformers": transformers,
+    "safetensors": safetensors,
     "datasets": datasets,
+    "streaming": streaming,
     "sentence_transformers": sentence_transformers,
     "diffusers": diffusers,
 }
