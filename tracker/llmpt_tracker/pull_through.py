@@ -67,7 +67,6 @@ class PullThrough:
         database: Database,
         clock: Clock,
         knock: Callable[[], None],
-        max_waiting: int,
         wait_s: float = WAIT_S,
     ) -> None:
         self._address, self._database, self._clock, self._knock = address, database, clock, knock

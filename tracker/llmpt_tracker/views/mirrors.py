@@ -17,8 +17,7 @@ from llmpt_tracker.errors import Refused
 from llmpt_tracker.models import Mirror
 from llmpt_tracker.rules import mirrors, paging, publication, tokens
 from llmpt_tracker.state import state
-from llmpt_tracker.views.arguments import arguments
-from llmpt_tracker.views.publishing import body
+from llmpt_tracker.views.arguments import arguments, body
 
 blueprint = Blueprint("mirrors", __name__, url_prefix="/api/v1")
 
@@ -77,7 +76,6 @@ def ask() -> ResponseReturnValue:
         raise Refused(422, "bad_name", str(error)) from None
     with state().database.writing() as session:
         answer = _row(mirrors.ask(session, wish, now=state().clock(), insist=True))
-    state().knock()
     return jsonify(answer), 202
 
 
