@@ -19,8 +19,11 @@ from llmpt.public_repos import ask_hub
 from llmpt.swarm import Engine, EngineSettings
 from llmpt.tracker_client import TrackerClient
 from llmpt_seeder.alive import SignsOfLife
+from llmpt_seeder.back_off import BackOff
 from llmpt_seeder.blobs import BlobServer, FileSource
 from llmpt_seeder.hashing import HashingPool
+from llmpt_seeder.hub_listings import HubListings
+from llmpt_seeder.hub_tree import fetch_tree
 from llmpt_seeder.scanner import CacheMissing
 from llmpt_seeder.service import Service
 from llmpt_seeder.settings import SeederSettings
@@ -53,7 +56,17 @@ def run(settings: SeederSettings) -> int:
         stack.callback(life.remove)
         hasher = stack.enter_context(HashingPool(on_done=wake.set))
         engine = stack.enter_context(Engine(_engine_settings(settings, client), user_agent=f"llmpt-seeder/{version()}"))
-        sharing = Sharing(settings.repos, memory=state, ask=partial(ask_hub, settings.hub), clock=time.time)
+        back_off = BackOff(time.time)
+        ask = partial(ask_hub, settings.hub)
+        sharing = Sharing(settings.repos, memory=state, ask=ask, clock=time.time, back_off=back_off)
+        listings = HubListings(
+            memory=state,
+            fetch=partial(fetch_tree, settings.hub, stopped=stop.is_set),
+            back_off=back_off,
+            clock=time.time,
+            on_news=wake.set,
+            stop=stop,
+        )
         link = TrackerLink(
             seeder_id=state.seeder_id,
             connect=lambda token: TrackerClient(client.url, token=token, timeout_s=HEARTBEAT_TIMEOUT_S),
@@ -72,6 +85,7 @@ def run(settings: SeederSettings) -> int:
             engine=engine,
             hasher=hasher,
             sharing=sharing,
+            listings=listings,
             link=link,
             clock=time.time,
             beat=lambda: life.beat("work"),
@@ -91,7 +105,7 @@ def run(settings: SeederSettings) -> int:
         _on_signals(ends)
         threads = [
             threading.Thread(target=_until_end, args=(ends, name, part), name=name, daemon=True)
-            for name, part in (("heartbeat", link.run), ("work", service.run))
+            for name, part in (("heartbeat", link.run), ("work", service.run), ("listings", listings.run))
         ]
         for thread in threads:
             thread.start()
@@ -104,6 +118,7 @@ def run(settings: SeederSettings) -> int:
         stop.set()
         wake.set()
         link.hurry()
+        listings.hurry()
         for thread in threads:
             thread.join(END_TIMEOUT_S)
     return 0 if reason.startswith("SIG") else 1

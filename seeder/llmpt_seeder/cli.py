@@ -18,7 +18,7 @@ import click
 from llmpt.core.errors import LlmptError
 from llmpt_seeder.settings import SeederSettings
 
-EXTRAS = ("tenacity",)
+EXTRAS = ("tenacity", "yaml")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from llmpt.core.repo import check_path
 
 FORMAT_VERSION = 1
 MAX_LISTING_BYTES = 256 << 20
+MAX_PATH_BYTES = 2048  # what a tracker takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,20 @@ def _read(path: Path, *_stamp: int) -> Listing | None:
     document = json.loads(path.read_bytes())
     if document["format_version"] != FORMAT_VERSION:
         return None
-    return {check_path(name): _listed(entry) for name, entry in document["files"].items()}
+    return checked({name: _listed(entry) for name, entry in document["files"].items()})
+
+
+def checked(files: Listing) -> Listing:
+    """Return `files` when they can be a commit's; raise `InvalidName` when a name cannot be, or a file is a folder as well."""
+    for path in files:
+        if len(check_path(path).encode()) > MAX_PATH_BYTES:
+            raise InvalidName(f"a path of more than {MAX_PATH_BYTES} bytes: {path!r:.200}")
+        slash = path.find("/")
+        while slash > 0:
+            if path[:slash] in files:
+                raise InvalidName(f"{path[:slash]!r} is both a file and a folder")
+            slash = path.find("/", slash + 1)
+    return files
 
 
 def _listed(entry: dict[str, Any]) -> ListedFile:

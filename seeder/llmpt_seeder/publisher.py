@@ -7,16 +7,14 @@ blocks no other. A tracker that cannot be used at all (no answer, no right, an i
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused
-from llmpt.core.repo import RepoRef
-from llmpt_seeder.scanner import BlobFile, Problem, Snapshot
+from llmpt_seeder.manifest import Manifest
+from llmpt_seeder.scanner import Problem
 from llmpt_seeder.state import SeederState
 
 log = logging.getLogger("llmpt.seeder")
@@ -74,25 +72,26 @@ class Publisher:
             taken += self._send(batch)
         return taken
 
-    def publish_manifest(self, repo: RepoRef, snapshot: Snapshot, files: Mapping[str, BlobFile]) -> bool:
-        """Publish the manifest of a snapshot with those of its files that may be named; return whether it was new."""
-        body = manifest(repo, snapshot, files)
-        digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-        name = f"{repo}@{snapshot.commit}"
-        if self._manifests.get((repo, snapshot.commit)) == digest or self._is_set_aside(name, digest):
+    def publish_manifest(self, manifest: Manifest) -> bool:
+        """Publish what is told of a commit; return whether it was new."""
+        digest, key = manifest.digest, (manifest.repo, manifest.commit)
+        if self._manifests.get(key) == digest or self._is_set_aside(manifest.name, digest):
             return False
         try:
-            self._post(body)
+            for body in manifest.bodies():
+                self._post(body)
         except TrackerRefused as error:
             if error.code == "unknown_etag":
                 # Its database may be an older one than we remember (a backup): offer these torrents again.
-                self._withdraw_claims([blob.etag for blob in files.values()])
-            self._set_aside(name, digest, error)
+                self._withdraw_claims([line.etag for line in manifest.lines if line.here])
+            self._set_aside(manifest.name, digest, error)
             return False
-        self._refused.pop(name, None)
-        self._manifests[repo, snapshot.commit] = digest
-        self._state.keep_manifest(repo, snapshot.commit, digest)
-        log.info("published %s@%s: %d files, refs %s", repo, snapshot.commit[:12], len(files), ",".join(snapshot.refs) or "none")
+        self._refused.pop(manifest.name, None)
+        self._manifests[key] = digest
+        self._state.keep_manifest(*key, digest)
+        here = sum(line.here for line in manifest.lines)
+        known = f"{here} of {len(manifest.lines)} files here" if manifest.complete else f"{here} files, the listing is not known"
+        log.info("published %s@%s: %s, refs %s", *key, known, ",".join(manifest.refs) or "none")
         return True
 
     def _batches(self, etags: list[Etag]) -> Iterator[list[tuple[Etag, str]]]:
@@ -152,18 +151,3 @@ class Publisher:
 def is_about_the_item(error: TrackerRefused) -> bool:
     """Say whether a refusal is about what was sent, not about who sent it or how the tracker is."""
     return 400 <= error.status < 500 and error.status not in (401, 403, 404, 408, 429)
-
-
-def manifest(repo: RepoRef, snapshot: Snapshot, files: Mapping[str, BlobFile]) -> dict[str, object]:
-    """Write the body that publishes one commit. `complete` only when the Hub's own list says so and nothing is left out."""
-    return {
-        "repo_type": repo.type,
-        "repo_id": repo.id,
-        "commit": snapshot.commit,
-        "refs": list(snapshot.refs),
-        "complete": snapshot.listing is not None and set(snapshot.listing) <= set(files),
-        "files": [
-            {"path": path, "size": blob.size, "etag": blob.etag.value, "lfs": blob.etag.is_sha256}
-            for path, blob in sorted(files.items())
-        ],
-    }

@@ -17,20 +17,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Protocol
 
 from rich.filesize import decimal
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
-from llmpt.swarm.types import SeededBlob, Totals
+from llmpt.swarm.types import SeededBlob
 from llmpt_seeder.caches import Caches
+from llmpt_seeder.engine import Engine
 from llmpt_seeder.hashing import Hasher
+from llmpt_seeder.hub_listings import HubListings
 from llmpt_seeder.knowledge import Good, Knowledge, stamp_of
+from llmpt_seeder.manifest import InDoubt, Manifests
 from llmpt_seeder.publisher import Publisher
-from llmpt_seeder.scanner import BlobFile, Problem, Snapshot
+from llmpt_seeder.scanner import BlobFile, Problem
 from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.state import SeederState
 from llmpt_seeder.tracker_link import TrackerLink, Welcome
@@ -40,25 +43,6 @@ log = logging.getLogger("llmpt.seeder")
 
 MAX_REPORTED = 100
 PROGRESS_EVERY_S = 5.0
-
-
-class Engine(Protocol):
-    """The verbs of `llmpt.swarm.Engine` that the seeder uses."""
-
-    @property
-    def port(self) -> int: ...
-
-    def seed(self, blob: SeededBlob, *, announce_url: str | None = None) -> None: ...
-
-    def withdraw(self, etag: Etag) -> None: ...
-
-    def set_announce_url(self, url: str) -> None: ...
-
-    def reannounce(self) -> None: ...
-
-    def totals(self) -> Totals: ...
-
-    def unreadable(self) -> frozenset[Etag]: ...
 
 
 class Service:
@@ -74,6 +58,7 @@ class Service:
         engine: Engine,
         hasher: Hasher,
         sharing: Sharing,
+        listings: HubListings,
         link: TrackerLink,
         clock: Callable[[], float],
         beat: Callable[[], None],
@@ -88,6 +73,8 @@ class Service:
         self._publisher = Publisher(state, post=link.publish, clock=clock)
         self._caches = Caches(caches, sharing=sharing, beat=beat, stopped=stop.is_set)
         self._asked: SimpleQueue[Path] = SimpleQueue()
+        self._listings, self._manifests = listings, Manifests(listings)
+        self._all_told: tuple[object, ...] | None = None
         self._verified: dict[Etag, tuple[BlobFile, bytes]] = {}
         self._seeded: dict[Etag, BlobFile] = {}
         self._welcome: Welcome | None = None
@@ -212,6 +199,7 @@ class Service:
         if welcome is None or welcome == last:
             return
         if self._publisher.use_instance(welcome.instance_id):
+            self._all_told = None
             log.info("the tracker's database is new to us: everything is published there")
         self._engine.set_announce_url(welcome.announce_url)
         self._state.keep_fact("announce_url", welcome.announce_url)
@@ -226,28 +214,27 @@ class Service:
         taken = self._publisher.publish_torrents(etag for etag, (blob, _) in good.items() if blob.size >= self._min_blob_bytes)
         if any(etag in self._seeded for etag in taken):
             self._engine.reannounce()  # its announces were refused as long as the tracker did not know the torrent
-        for (repo, _), snapshot in self._view.snapshots.items():
+        told = self._view.snapshots, good, self._listings.version
+        if told == self._all_told:
+            return
+        for manifest in self._manifests.of(self._view, partial(self._find, good=good)):
             self._beat()
             if self._stop.is_set():
                 return
-            files = self._files_to_name(snapshot, good)
-            if files:
-                self._publisher.publish_manifest(repo, snapshot, files)
+            self._publisher.publish_manifest(manifest)
+        self._all_told = None if self._manifests.in_doubt or self._publisher.problems() else told
 
-    def _files_to_name(self, snapshot: Snapshot, good: dict[Etag, tuple[BlobFile, bytes]]) -> dict[str, BlobFile] | None:
-        """Return the files that a manifest may name: all but the bad ones; None as long as one of them is in doubt."""
-        files: dict[str, BlobFile] = {}
-        for path, blob in snapshot.files:
-            if blob.etag not in good:
-                if any(self._knowledge.of(other) is None for other in self._view.blobs[blob.etag]):
-                    return None
-                continue
-            there = good[blob.etag][0]
-            if there.size < self._min_blob_bytes or blob.etag in self._publisher.torrents:
-                files[path] = there
-            elif not self._publisher.refuses(blob.etag):
-                return None
-        return files
+    def _find(self, etag: Etag, *, good: dict[Etag, tuple[BlobFile, bytes]]) -> BlobFile | None:
+        """Return the verified file of a blob that manifests may name; None without one; raise `InDoubt` when that may change."""
+        if etag in good:
+            blob = good[etag][0]
+            if blob.size < self._min_blob_bytes or etag in self._publisher.torrents:
+                return blob
+            if not self._publisher.refuses(etag):
+                raise InDoubt
+        elif any(self._knowledge.of(blob) is None for blob in self._view.blobs.get(etag, ())):
+            raise InDoubt
+        return None
 
     def _withdraw(self, good: dict[Etag, tuple[BlobFile, bytes]]) -> None:
         failing = self._engine.unreadable()
@@ -280,7 +267,7 @@ class Service:
     def _note_problems(self) -> None:
         blobs = (blob for files in self._view.blobs.values() for blob in files)
         problems = [Problem(self._caches.name(blob.path), reason) for blob in blobs if (reason := self._knowledge.reason(blob))]
-        problems = [*self._caches.problems(), *problems, *self._publisher.problems()]
+        problems = [*self._caches.problems(), *problems, *self._manifests.problems, *self._publisher.problems()]
         for problem in problems:
             if problem not in self._problems and problem in self._view.problems:
                 log.warning("not shared: %s: %s", problem.what, problem.reason)

@@ -12,15 +12,17 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from llmpt.core.repo import RepoRef
-from llmpt.public_repos import ASK_AGAIN_S, BACK_OFF_S, HubAnswer, HubUnreachable
+from llmpt.public_repos import ASK_AGAIN_S, HubAnswer, HubUnreachable
+from llmpt_seeder.back_off import BackOff
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a repo is shared, and the reason in words fit for the operator."""
+    """Whether a repo is shared, and the reason in words fit for the operator; `public`: the Hub shows it to anybody."""
 
     shared: bool
     reason: str
+    public: bool = False
 
 
 class Memory(Protocol):
@@ -41,12 +43,12 @@ class Sharing:
         memory: Memory,
         ask: Callable[[RepoRef], tuple[bool, str]],
         clock: Callable[[], float],
+        back_off: BackOff | None = None,
     ) -> None:
         self._wanted = tuple(pattern for pattern in patterns if not pattern.startswith("!"))
         self._excluded = tuple(pattern[1:] for pattern in patterns if pattern.startswith("!"))
         self._memory, self._ask, self._clock = memory, ask, clock
-        self._failures = 0
-        self._quiet_until = 0.0
+        self._back_off = back_off or BackOff(clock)
 
     def verdict(self, repo: RepoRef) -> Verdict:
         """Judge one repo; ask the Hub when nothing else answers and it was not silent a short while ago."""
@@ -65,18 +67,17 @@ class Sharing:
             return Verdict(
                 False, f"the Hub could not be asked whether it is public; to share it anyway name {repo} in LLMPT_REPOS"
             )
-        return Verdict(known.public, known.reason)
+        return Verdict(known.public, known.reason, known.public)
 
     def _asked(self, repo: RepoRef, now: float) -> HubAnswer | None:
-        if now < self._quiet_until:
+        if self._back_off.is_quiet:
             return None
         try:
             public, reason = self._ask(repo)
         except HubUnreachable:
-            self._quiet_until = now + BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
-            self._failures += 1
+            self._back_off.failed()
             return None
-        self._failures = 0
+        self._back_off.succeeded()
         answer = HubAnswer(public, reason, now)
         self._memory.keep_hub_answer(repo, answer)
         return answer

@@ -1,17 +1,21 @@
 """What the seeder remembers over a restart, beside the inventory in the same file: LLMPT_DATA/seeder.db.
 
-Its random id; the tracker it last spoke to, and what was published there. Another
-tracker instance (its database was made anew) makes all of the latter void.
+Its random id; the listings that the Hub gave; the tracker it last spoke to, and what was published there. Another tracker
+instance (its database was made anew) makes all of the latter void.
 """
 
 from __future__ import annotations
 
+import json
 import secrets
+import zlib
 from pathlib import Path
 
 from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef
 from llmpt.inventory import Inventory
+from llmpt_seeder.hub_listings import HubListing
+from llmpt_seeder.listing import ListedFile
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -19,6 +23,9 @@ CREATE TABLE IF NOT EXISTS published_torrents (etag TEXT PRIMARY KEY) WITHOUT RO
 CREATE TABLE IF NOT EXISTS published_manifests (
     repo TEXT NOT NULL, revision TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (repo, revision)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hub_listings (
+    repo TEXT NOT NULL, revision TEXT NOT NULL, files BLOB, asked_at REAL NOT NULL, PRIMARY KEY (repo, revision)
+);
 """
 
 
@@ -76,6 +83,26 @@ class SeederState(Inventory):
     def keep_manifest(self, repo: RepoRef, commit: str, digest: str) -> None:
         with self.transaction() as sql:
             sql.execute("INSERT OR REPLACE INTO published_manifests VALUES (?, ?, ?)", (_key(repo), commit, digest))
+
+    def hub_listing(self, repo: RepoRef, commit: str) -> HubListing | None:
+        query = "SELECT files, asked_at FROM hub_listings WHERE repo = ? AND revision = ?"
+        row = self._one(query, (_key(repo), commit))
+        if row is None or row[0] is None:
+            return HubListing(None, row[1]) if row else None
+        files = json.loads(zlib.decompress(row[0]))
+        return HubListing({path: ListedFile(Etag(etag), size) for path, (etag, size) in files.items()}, row[1])
+
+    def keep_hub_listing(self, repo: RepoRef, commit: str, listing: HubListing) -> None:
+        files = None
+        if listing.files is not None:
+            told = {path: (listed.etag.value, listed.size) for path, listed in listing.files.items()}
+            files = zlib.compress(json.dumps(told, separators=(",", ":")).encode())
+        with self.transaction() as sql:
+            sql.execute("INSERT OR REPLACE INTO hub_listings VALUES (?, ?, ?, ?)", (_key(repo), commit, files, listing.asked_at))
+
+    def hub_gave_nothing_at(self, repo: RepoRef) -> float | None:
+        row = self._one("SELECT max(asked_at) FROM hub_listings WHERE repo = ? AND files IS NULL", (_key(repo),))
+        return float(row[0]) if row[0] is not None else None
 
 
 def _key(repo: RepoRef) -> str:

@@ -12,9 +12,14 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, TrackerRefused, TrackerUnavailable
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
+from llmpt.public_repos import HubUnreachable
 from llmpt.swarm.types import SeededBlob, Totals
 from llmpt.torrent_creator import create_torrent
+from llmpt_seeder.back_off import BackOff
 from llmpt_seeder.hashing import Hashed, HashingProgress
+from llmpt_seeder.hub_listings import HubListings
+from llmpt_seeder.hub_tree import HubRefused
+from llmpt_seeder.listing import Listing
 from llmpt_seeder.scanner import BlobFile
 from llmpt_seeder.service import Service
 from llmpt_seeder.sharing import Sharing
@@ -57,10 +62,13 @@ class FakeTracker:
             metainfo = Metainfo.parse(base64.b64decode(text))
             self.torrents[metainfo.etag.value] = metainfo
         for file in body.get("files", ()):
-            if file["size"] >= MIN_BLOB_BYTES and file["etag"] not in self.torrents:
+            if file.get("here", True) and file["size"] >= MIN_BLOB_BYTES and file["etag"] not in self.torrents:
                 raise TrackerRefused(f"unknown etag {file['etag']}", status=422, code="unknown_etag")
         if "commit" in body:
-            self.manifests[body["repo_type"], body["repo_id"], body["commit"]] = dict(body)
+            key = body["repo_type"], body["repo_id"], body["commit"]
+            known = self.manifests.get(key, {"files": []})
+            files = {file["path"]: file for file in [*known["files"], *body["files"]]}
+            self.manifests[key] = {**known, **body, "files": [files[path] for path in sorted(files)]}
         return {"instance_id": self.instance_id, "boot_id": self.boot_id}
 
     def start_over(self) -> None:
@@ -71,7 +79,9 @@ class FakeTracker:
         self.boot_id += "'"
 
     def paths(self, repo: RepoRef, commit: str) -> list[str]:
-        return [file["path"] for file in self.manifests[repo.type, repo.id, commit]["files"]]
+        """Return the files of a commit that are here."""
+        files = self.manifests[repo.type, repo.id, commit]["files"]
+        return [file["path"] for file in files if file.get("here", True)]
 
 
 class FakeConnection:
@@ -92,6 +102,24 @@ class FakeConnection:
             "announce_port": 6969,
             "announce_key": "k" * 32,
         }
+
+
+class FakeHubTree:
+    """What `fetch_tree` would say: a listing, a refusal, or nothing."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Listing | HubRefused] = {}
+        self.up = True
+        self.asked: list[str] = []
+
+    def __call__(self, repo: RepoRef, commit: str) -> Listing:
+        self.asked.append(commit)
+        if not self.up:
+            raise HubUnreachable("no route")
+        answer = self.answers.get(commit) or HubRefused(404, "RevisionNotFound", "no such revision", None)
+        if isinstance(answer, HubRefused):
+            raise answer
+        return answer
 
 
 class FakeEngine:
@@ -163,7 +191,7 @@ class Bench:
     def __init__(self, database: Path, cache: Path) -> None:
         self.database, self.cache, self.mirror = database, cache, cache.with_name("mirror")
         self.now = 1_000_000.0
-        self.tracker = FakeTracker()
+        self.tracker, self.hub = FakeTracker(), FakeHubTree()
         self.token: str | None = "good"
         self.min_blob_bytes = MIN_BLOB_BYTES
         self.patterns: tuple[str, ...] = ("*",)
@@ -184,6 +212,14 @@ class Bench:
             beat=lambda loop: None,
             stop=self.stop,
         )
+        self.listings = HubListings(
+            memory=self.state,
+            fetch=self.hub,
+            back_off=BackOff(lambda: self.now),
+            clock=lambda: self.now,
+            on_news=self.wake.set,
+            stop=threading.Event(),
+        )
         self.service = Service(
             caches=[self.cache, self.mirror],
             min_blob_bytes=self.min_blob_bytes,
@@ -192,6 +228,7 @@ class Bench:
             engine=self.engine,
             hasher=self.hasher,
             sharing=Sharing(self.patterns, memory=self.state, ask=_no_hub, clock=lambda: self.now),
+            listings=self.listings,
             link=self.link,
             clock=lambda: self.now,
             beat=lambda: None,

@@ -77,7 +77,8 @@ def test_a_rotten_blob_is_reported_and_never_published(cache: CacheBuilder, benc
     assert bench.tracker.torrents == {}
     assert bench.engine.blobs == {}
     assert bench.tracker.paths(repo.ref, commit) == ["config.json"]
-    assert bench.tracker.manifests["model", "org/model", commit]["complete"] is False
+    rotten = {"path": "model.bin", "size": len(BIG), "etag": lfs_sha256(BIG), "lfs": True, "here": False}
+    assert rotten in bench.tracker.manifests["model", "org/model", commit]["files"]
     assert lfs_sha256(BIG) in bench.problems()
 
 
@@ -186,15 +187,6 @@ def test_a_manifest_waits_for_its_last_blob_and_torrents_do_not(cache: CacheBuil
     bench.hasher.held = False
     bench.work()
     assert bench.tracker.paths(repo.ref, commit) == ["a.bin", "b.bin"]
-
-
-def test_complete_is_what_the_hubs_own_list_says(cache: CacheBuilder, bench: Bench) -> None:
-    repo = cache.repo("org/model")
-    whole = repo.commit({"config.json": b"{}"}, listing=True)
-    part = repo.commit({"config.json": b"[]"}, listing=True, unlisted={"model.bin": BIG})
-    bench.work()
-    assert bench.tracker.manifests["model", "org/model", whole]["complete"] is True
-    assert bench.tracker.manifests["model", "org/model", part]["complete"] is False
 
 
 def test_with_the_tracker_down_it_keeps_seeding_and_publishes_when_it_is_back(cache: CacheBuilder, bench: Bench) -> None:

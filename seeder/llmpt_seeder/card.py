@@ -1,0 +1,86 @@
+"""The card of a repo: the YAML between two lines of `---` at the start of its README.md, which the Hub's API shows as JSON.
+
+Anybody can write one. It is read with bounds: so many bytes, no anchors (an alias makes ten lines a billion), no deep
+nesting, and nothing in it that JSON does not have.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+README = "README.md"
+MAX_READ_BYTES = 256 << 10
+MAX_CARD_BYTES = 64 << 10  # of JSON: what a tracker takes
+MAX_DEPTH = 32
+_FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _CardLoader(_Loader):  # type: ignore[misc]
+    """YAML 1.2 as the Hub reads it: `no` is Norwegian, not a no."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the name that is overridden
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+    }
+
+
+_CardLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+def read_card(path: Path) -> dict[str, Any] | None:
+    """Read the card of the README at `path`; None when there is none, or it is not one that can be passed on."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_READ_BYTES).decode("utf-8", "ignore")  # the cut may lie within a character
+    except OSError:
+        return None
+    front = _FRONT.match(text)
+    if front is None:
+        return None
+    try:
+        _check(front[1])
+        card = _plain(yaml.load(front[1], Loader=_CardLoader))  # noqa: S506 - a safe loader
+        size = len(json.dumps(card, ensure_ascii=False, allow_nan=False).encode())
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError):
+        return None
+    return card if isinstance(card, dict) and size <= MAX_CARD_BYTES else None
+
+
+def _check(text: str) -> None:
+    """Raise `ValueError` for a document that is made to hurt, before anything is made of it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_CardLoader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise ValueError("an anchor")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise ValueError("nested too deeply")
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` in JSON's own types; raise `ValueError` for what has no place there."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int | float):
+        if not math.isfinite(value) or (isinstance(value, int) and value.bit_length() > 64):
+            raise ValueError("a number that JSON does not have")
+        return value
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else json.dumps(_plain(key)): _plain(item) for key, item in value.items()}
+    raise ValueError(f"a {type(value).__name__}")
