@@ -58,6 +58,38 @@ class SeederReport:
     report: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A file that `fetcher` fetches from the Hub; `waiting` others wait for it. Sizes in bytes; `repo` is `type/id`."""
+
+    etag: str
+    size: int
+    repo: str
+    fetcher: str
+    bytes: int
+    rate_bytes_s: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReply:
+    """What a machine is told: `leases` as the API shows them, and when to ask again."""
+
+    leases: Sequence[Mapping[str, Any]]
+    poll_s: float
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlobServer:
+    """Where a seeder that is alive serves blobs: `address` and `port` as the tracker reaches it, and the address `shown` to
+    whoever asked, None: the very one at which that one reaches the tracker."""
+
+    address: str
+    port: int
+    shown: str | None
+
+
 class Announcer(Protocol):
     """The announcer, as the application sees it. Every method raises `AnnouncerUnavailable`."""
 
@@ -66,6 +98,9 @@ class Announcer(Protocol):
 
     def register(self, swarms: Iterable[bytes]) -> None:
         """Let these truncated info-hashes (20 bytes each) announce from now on."""
+
+    def unregister(self, swarms: Iterable[bytes]) -> None:
+        """Let these announce no more, and forget their peers."""
 
     def swarms(self, swarms: Sequence[str], *, peers: int, asker: str) -> tuple[dict[str, Swarm], str]:
         """Return the swarms by truncated info-hash in hex, with up to `peers` peers each as `asker` may see them, and the
@@ -79,6 +114,18 @@ class Announcer(Protocol):
 
     def seeders(self) -> list[SeederReport]:
         """Return the seeders that were heard of since the announcer started."""
+
+    def blob_servers(self, *, asker: str) -> list[BlobServer]:
+        """Return where the seeders that are alive serve blobs, as `asker` may see them."""
+
+    def leases(self, poll: Mapping[str, Any], *, swarms: Mapping[str, str]) -> LeaseReply:
+        """Answer the poll of a machine; `swarms` are the torrents (40 hex digits) of those etags that have one."""
+
+    def fetches(self, limit: int) -> list[Fetch]:
+        """Return what is being fetched from the Hub, the oldest first."""
+
+    def take(self, name: str, *, per_s: float, burst: float) -> float:
+        """Count one deed of somebody who may do `per_s` of them, `burst` at once; return 0, or for how many seconds to wait."""
 
 
 class AnnouncerClient:
@@ -121,6 +168,9 @@ class AnnouncerClient:
     def register(self, swarms: Iterable[bytes]) -> None:
         self._ask({"op": "register", "hashes": [swarm.hex() for swarm in swarms]})
 
+    def unregister(self, swarms: Iterable[bytes]) -> None:
+        self._ask({"op": "unregister", "hashes": [swarm.hex() for swarm in swarms]})
+
     def swarms(self, swarms: Sequence[str], *, peers: int, asker: str) -> tuple[dict[str, Swarm], str]:
         reply = self._ask({"op": "swarms", "hashes": list(swarms), "peers": peers, "asker": asker})
         try:
@@ -143,6 +193,34 @@ class AnnouncerClient:
             raise _senseless(reply) from None
 
     def close(self) -> None:
+    def blob_servers(self, *, asker: str) -> list[BlobServer]:
+        reply = self._ask({"op": "blob_servers", "asker": asker})
+        try:
+            return [BlobServer(str(one["address"]), int(one["port"]), one["shown"]) for one in reply["servers"]]
+        except (KeyError, TypeError, ValueError):
+            raise _senseless(reply) from None
+
+    def leases(self, poll: Mapping[str, Any], *, swarms: Mapping[str, str]) -> LeaseReply:
+        reply = self._ask({"op": "leases", "poll": poll, "swarms": swarms})
+        try:
+            return LeaseReply([dict(one) for one in reply["leases"]], float(reply["poll_s"]), str(reply["boot_id"]))
+        except (KeyError, TypeError, ValueError):
+            raise _senseless(reply) from None
+
+    def fetches(self, limit: int) -> list[Fetch]:
+        reply = self._ask({"op": "fetches", "limit": limit})
+        try:
+            return [Fetch(**one) for one in reply["fetches"]]
+        except (KeyError, TypeError):
+            raise _senseless(reply) from None
+
+    def take(self, name: str, *, per_s: float, burst: float) -> float:
+        reply = self._ask({"op": "take", "name": name, "per_s": per_s, "burst": burst})
+        try:
+            return float(reply["wait_s"])
+        except (KeyError, TypeError, ValueError):
+            raise _senseless(reply) from None
+
         """Close the connections that are kept."""
         while self._idle:
             self._idle.pop().close()

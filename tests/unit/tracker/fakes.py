@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llmpt_tracker.announcer_client import AnnouncerStatus, SeederReport, Swarm
+from llmpt_tracker.announcer_client import AnnouncerStatus, BlobServer, Fetch, LeaseReply, SeederReport, Swarm
 from llmpt_tracker.errors import AnnouncerUnavailable
 
 
@@ -26,6 +26,10 @@ class FakeAnnouncer:
         self.reachable: dict[tuple[str, int], bool] = {}
 
     def status(self) -> AnnouncerStatus:
+        self.polls: list[tuple[Mapping[str, Any], Mapping[str, str]]] = []
+        self.under_way: list[Fetch] = []
+        self.taken: list[tuple[str, float, float]] = []
+        self.wait_s = 0.0
         self._answer()
         peers = sum(len(swarm.peers) for swarm in self.live.values())
         return AnnouncerStatus("boot-1", self.is_open, 6969, len(self.registered), peers)
@@ -36,6 +40,10 @@ class FakeAnnouncer:
 
     def swarms(self, swarms: Sequence[str], *, peers: int, asker: str) -> tuple[dict[str, Swarm], str]:
         self._answer()
+    def unregister(self, swarms: Iterable[bytes]) -> None:
+        self._answer()
+        self.registered.difference_update(swarms)
+
         self.askers.append(asker)
         found = {name: self.live.get(name, Swarm()) for name in swarms}
         return {name: Swarm(one.seeders, one.leechers, one.completed, one.peers[:peers]) for name, one in found.items()}, "boot-1"
@@ -56,6 +64,26 @@ class FakeAnnouncer:
     def _answer(self) -> None:
         if self.down:
             raise AnnouncerUnavailable("the announcer does not answer (fake)")
+    def leases(self, poll: Mapping[str, Any], *, swarms: Mapping[str, str]) -> LeaseReply:
+        self._answer()
+        self.polls.append((poll, swarms))
+        told = {"fetcher": poll["name"], "bytes": 0, "rate_bytes_s": 0}
+        return LeaseReply([{"etag": want["etag"], "role": "fetch", **told} for want in poll["wants"]], 0.5, "boot-1")
+
+    def fetches(self, limit: int) -> list[Fetch]:
+        self._answer()
+        return self.under_way[:limit]
+
+    def take(self, name: str, *, per_s: float, burst: float) -> float:
+        self._answer()
+        self.taken.append((name, per_s, burst))
+        return self.wait_s
+
+    def blob_servers(self, *, asker: str) -> list[BlobServer]:
+        self._answer()
+        self.askers.append(asker)
+        return self.serving
+
 
 
 class FakeBlobs:

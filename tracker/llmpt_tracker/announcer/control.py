@@ -14,7 +14,8 @@ from typing import Any
 
 from llmpt.core.errors import InvalidInput, LlmptError
 from llmpt.core.metainfo import truncated_hex
-from llmpt_tracker.announcer import swarms
+from llmpt.core.networks import parse_address
+from llmpt_tracker.announcer import sharing, swarms
 from llmpt_tracker.announcer.tracker import Tracker
 
 MAX_LINE_BYTES = 16 << 20  # 300,000 hashes
@@ -155,3 +156,7 @@ _OPERATIONS: dict[str, Callable[[Tracker, Reply], Reply]] = {
     "heartbeat": _heartbeat,
     "seeders": _seeders,
 }
+    "blob_servers": _blob_servers,
+    "leases": sharing.poll,
+    "fetches": sharing.fetches,
+    "take": sharing.take,

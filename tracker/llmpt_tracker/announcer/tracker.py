@@ -1,4 +1,4 @@
-"""The tracker itself: what owns the peers, the closed list and the seeders, and answers one request after another."""
+"""The tracker itself: what owns the peers, the closed list, the seeders and the leases, and answers one request after another."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Callable
 from llmpt.core.http_head import BadRequest, Head
 from llmpt.core.networks import CidrSet, parse_address
 from llmpt_tracker.announcer import swarms, wire
+from llmpt_tracker.announcer.leases import Leases
+from llmpt_tracker.announcer.limiter import Limiter
 from llmpt_tracker.announcer.prober import Prober
 from llmpt_tracker.announcer.seeders import Seeders
 from llmpt_tracker.announcer.store import SwarmStore
@@ -32,6 +34,7 @@ class Tracker:
     ) -> None:
         self.prober = prober or Prober(store, clock=clock)
         self.store, self.seeders, self.visibility, self.clock = store, seeders, visibility, clock
+        self.leases, self.limiter = Leases(), Limiter()
         self.boot_id = secrets.token_hex(8)
         self._trusted_proxies = trusted_proxies or CidrSet(())
 
