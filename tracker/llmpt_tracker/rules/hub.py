@@ -63,9 +63,7 @@ def find_file(session: Session, repo: RepoRef, revision: str, path: str) -> Foun
         check_path(path)
     except InvalidInput:
         raise entry_not_found(path, commit=None) from None
-    here = (File.revision_id == Revision.id) & (File.path == path)
-    statement = select(Repo.id, Revision, *_LINE).outerjoin(File, here).outerjoin(Blob, Blob.id == File.blob_id)
-    found, line = _revision(session, statement, repo, revision)
+    found, line = _revision(session, repo, revision, path=path)
     if line[0] is not None:
         return FoundFile(found, _file(*line), absent=False)
     gone = session.get(Absent, (found.key, path)) is not None
@@ -76,7 +74,7 @@ def find_revision(session: Session, repo: RepoRef, revision: str | None) -> HubR
     """Look up a revision; None is `main`, or the newest commit where there is no `main`. Raises `HubRefused`."""
     if revision is None:
         revision = _default(session, repo)
-    return _revision(session, select(Repo.id, Revision), repo, revision)[0]
+    return _revision(session, repo, revision)[0]
 
 
 def files(session: Session, revision: HubRevision, *, below: str = "") -> list[HubFile]:
@@ -118,24 +116,31 @@ def check_repo(session: Session, repo: RepoRef) -> None:
     _repo_key(session, repo)
 
 
-def _revision(session: Session, statement: Any, repo: RepoRef, revision: str) -> tuple[HubRevision, tuple[Any, ...]]:
-    """Run `statement` (repo's key, Revision, more) for one revision of a repo; return it, and the further columns."""
-    base = statement.select_from(Repo).join(Revision, Revision.repo_id == Repo.id)
-    base = base.where(Repo.type == repo.type, Repo.name == repo.id)
+def _revision(session: Session, repo: RepoRef, revision: str, *, path: str | None = None) -> tuple[HubRevision, tuple[Any, ...]]:
+    """Return a revision of a repo and, in the same statement, the line of its manifest for `path` (Nones: it has none)."""
     row = None
     if _COMMIT.fullmatch(revision):
-        row = session.execute(base.where(Revision.commit == revision)).first()
+        row = _first(session, repo, path, Revision.commit == revision)
     if row is None:
-        named = base.join(Ref, Ref.revision_id == Revision.id).where(Ref.repo_id == Repo.id, Ref.name == revision)
-        row = session.execute(named).first()
+        row = _first(session, repo, path, Ref.name == revision, by_ref=True)
     if row is None and _SHORT.fullmatch(revision):
-        short = (Revision.commit >= revision, Revision.commit < revision + "g")
-        row = session.execute(base.where(*short).order_by(Revision.id.desc())).first()
+        row = _first(session, repo, path, (Revision.commit >= revision) & (Revision.commit < revision + "g"))
     if row is None:
         _repo_key(session, repo)
         raise revision_not_found(repo, revision)
-    one: Revision = row[1]
-    return HubRevision(one.id, repo, one.commit, one.complete, one.card, one.published_at), tuple(row[2:])
+    one: Revision = row[0]
+    return HubRevision(one.id, repo, one.commit, one.complete, one.card, one.published_at), tuple(row[1:])
+
+
+def _first(session: Session, repo: RepoRef, path: str | None, match: ColumnElement[bool], *, by_ref: bool = False) -> Any:
+    statement: Any = select(Revision, *(_LINE if path is not None else ())).select_from(Repo)
+    statement = statement.join(Revision, Revision.repo_id == Repo.id)
+    if by_ref:
+        statement = statement.join(Ref, (Ref.revision_id == Revision.id) & (Ref.repo_id == Repo.id))
+    if path is not None:
+        statement = statement.outerjoin(File, (File.revision_id == Revision.id) & (File.path == path))
+        statement = statement.outerjoin(Blob, Blob.id == File.blob_id)
+    return session.execute(statement.where(Repo.type == repo.type, Repo.name == repo.id, match).limit(1)).first()
 
 
 def _default(session: Session, repo: RepoRef) -> str:
