@@ -156,7 +156,6 @@ _OPERATIONS: dict[str, Callable[[Tracker, Reply], Reply]] = {
     "heartbeat": _heartbeat,
     "seeders": _seeders,
 }
-    "blob_servers": _blob_servers,
     "leases": sharing.poll,
     "fetches": sharing.fetches,
     "take": sharing.take,
