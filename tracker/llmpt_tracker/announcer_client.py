@@ -109,8 +109,8 @@ class Announcer(Protocol):
     def reach(self, address: str, port: int) -> bool | None:
         """Try a port of whoever asks from `address`; None when nobody can say whether others can connect to it."""
 
-    def heartbeat(self, seeder_id: str, *, key: str, report: Mapping[str, Any]) -> str:
-        """Note that a seeder lives, and announces behind `key`; return the boot id."""
+    def heartbeat(self, seeder_id: str, *, key: str, report: Mapping[str, Any], address: str) -> str:
+        """Note that a seeder lives, at `address`, and announces behind `key`; return the boot id."""
 
     def seeders(self) -> list[SeederReport]:
         """Return the seeders that were heard of since the announcer started."""
@@ -182,8 +182,9 @@ class AnnouncerClient:
         found = self._ask({"op": "reach", "address": address, "port": port}).get("reachable")
         return found if isinstance(found, bool) else None
 
-    def heartbeat(self, seeder_id: str, *, key: str, report: Mapping[str, Any]) -> str:
-        return str(self._ask({"op": "heartbeat", "seeder": seeder_id, "key": key, "report": report})["boot_id"])
+    def heartbeat(self, seeder_id: str, *, key: str, report: Mapping[str, Any], address: str) -> str:
+        beat = {"op": "heartbeat", "seeder": seeder_id, "key": key, "report": report, "address": address}
+        return str(self._ask(beat)["boot_id"])
 
     def seeders(self) -> list[SeederReport]:
         reply = self._ask({"op": "seeders"})
@@ -192,7 +193,6 @@ class AnnouncerClient:
         except (KeyError, TypeError, ValueError):
             raise _senseless(reply) from None
 
-    def close(self) -> None:
     def blob_servers(self, *, asker: str) -> list[BlobServer]:
         reply = self._ask({"op": "blob_servers", "asker": asker})
         try:
@@ -221,6 +221,7 @@ class AnnouncerClient:
         except (KeyError, TypeError, ValueError):
             raise _senseless(reply) from None
 
+    def close(self) -> None:
         """Close the connections that are kept."""
         while self._idle:
             self._idle.pop().close()

@@ -12,13 +12,15 @@ from flask import Flask
 from llmpt.core.errors import SettingError
 from llmpt.core.networks import HostNetwork
 from llmpt_tracker.announcer_client import Announcer, AnnouncerClient
+from llmpt_tracker.blob_servers import BlobServers
 from llmpt_tracker.clock import Clock, utc_now
 from llmpt_tracker.database import Database
 from llmpt_tracker.pull_through import PullThrough
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
-from llmpt_tracker.state import BlobLocations, NoBlobs, State, attach
+from llmpt_tracker.state import BlobLocations, State, attach
 from llmpt_tracker.upstream import Upstream
 from llmpt_tracker.views import access, catalog, dist, errors, health, hub, mirrors, pages, publishing, versions
+from llmpt_tracker.views import blobs as blob_views
 
 
 def create_app(
@@ -37,15 +39,16 @@ def create_app(
     app.url_map.merge_slashes = False
     database = Database(settings.database_location)
     network = network or HostNetwork()
+    servers = BlobServers(announcer)
     if upstream is None and settings.upstream is not None:
-        upstream = PullThrough(settings.upstream, database=database, clock=clock, knock=lambda: None)
-    attach(app, State(settings, clock, database, announcer, network, blobs or NoBlobs(), upstream))
+        upstream = PullThrough(settings.upstream, database=database, clock=clock, knock=servers.knock)
+    attach(app, State(settings, clock, database, announcer, network, blobs or servers, upstream))
     app.before_request(access.guard)
     app.before_request(versions.guard)
     app.before_request(hub.serve)
     app.after_request(versions.label)
     errors.register(app)
-    for views in (catalog, publishing, mirrors, versions, health, dist, pages):
+    for views in (catalog, blob_views, publishing, mirrors, versions, health, dist, pages):
         app.register_blueprint(views.blueprint)
     return app
 

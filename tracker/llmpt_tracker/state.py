@@ -28,16 +28,6 @@ class BlobLocations(Protocol):
         """Say whether anybody has."""
 
 
-class NoBlobs:
-    """Nobody has anything."""
-
-    def locate(self, etag: str, *, asker: str, host_as_asked: str) -> str | None:
-        return None
-
-    def has(self, etag: str) -> bool:
-        return False
-
-
 @dataclass(frozen=True)
 class State:
     """The settings, the clock (aware, UTC), the two things that hold data, the networks that this host is on, who has bytes,
@@ -48,7 +38,7 @@ class State:
     database: Database
     announcer: Announcer
     network: HostNetwork
-    blobs: BlobLocations = field(default_factory=NoBlobs)
+    blobs: BlobLocations
     upstream: Upstream | None = None
     learning: Learning = field(default_factory=Learning)
 

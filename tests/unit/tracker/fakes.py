@@ -22,14 +22,16 @@ class FakeAnnouncer:
         self.registered: set[bytes] = set()
         self.live: dict[str, Swarm] = {}
         self.beats: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        self.addresses: dict[str, str] = {}
+        self.serving: list[BlobServer] = []
         self.askers: list[str] = []
         self.reachable: dict[tuple[str, int], bool] = {}
-
-    def status(self) -> AnnouncerStatus:
         self.polls: list[tuple[Mapping[str, Any], Mapping[str, str]]] = []
         self.under_way: list[Fetch] = []
         self.taken: list[tuple[str, float, float]] = []
         self.wait_s = 0.0
+
+    def status(self) -> AnnouncerStatus:
         self._answer()
         peers = sum(len(swarm.peers) for swarm in self.live.values())
         return AnnouncerStatus("boot-1", self.is_open, 6969, len(self.registered), peers)
@@ -38,12 +40,12 @@ class FakeAnnouncer:
         self._answer()
         self.registered.update(swarms)
 
-    def swarms(self, swarms: Sequence[str], *, peers: int, asker: str) -> tuple[dict[str, Swarm], str]:
-        self._answer()
     def unregister(self, swarms: Iterable[bytes]) -> None:
         self._answer()
         self.registered.difference_update(swarms)
 
+    def swarms(self, swarms: Sequence[str], *, peers: int, asker: str) -> tuple[dict[str, Swarm], str]:
+        self._answer()
         self.askers.append(asker)
         found = {name: self.live.get(name, Swarm()) for name in swarms}
         return {name: Swarm(one.seeders, one.leechers, one.completed, one.peers[:peers]) for name, one in found.items()}, "boot-1"
@@ -52,18 +54,16 @@ class FakeAnnouncer:
         self._answer()
         return self.reachable.get((address, port))
 
-    def heartbeat(self, seeder_id: str, *, key: str, report: Mapping[str, Any]) -> str:
+    def heartbeat(self, seeder_id: str, *, key: str, report: Mapping[str, Any], address: str) -> str:
         self._answer()
         self.beats[seeder_id] = (key, report)
+        self.addresses[seeder_id] = address
         return "boot-1"
 
     def seeders(self) -> list[SeederReport]:
         self._answer()
         return [SeederReport(name, 1.0, report) for name, (_, report) in self.beats.items()]
 
-    def _answer(self) -> None:
-        if self.down:
-            raise AnnouncerUnavailable("the announcer does not answer (fake)")
     def leases(self, poll: Mapping[str, Any], *, swarms: Mapping[str, str]) -> LeaseReply:
         self._answer()
         self.polls.append((poll, swarms))
@@ -84,6 +84,9 @@ class FakeAnnouncer:
         self.askers.append(asker)
         return self.serving
 
+    def _answer(self) -> None:
+        if self.down:
+            raise AnnouncerUnavailable("the announcer does not answer (fake)")
 
 
 class FakeBlobs:

@@ -162,7 +162,7 @@ def test_threads_do_not_get_each_others_answers(client: AnnouncerClient, respond
 
     def beat(name: str) -> None:
         for _ in range(20):
-            if client.heartbeat(name, key="k", report={}) != name:
+            if client.heartbeat(name, key="k", report={}, address="10.0.0.1") != name:
                 wrong.append(name)
 
     threads = [threading.Thread(target=beat, args=(f"seeder-{n}",)) for n in range(8)]

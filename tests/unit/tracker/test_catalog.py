@@ -140,21 +140,23 @@ def test_an_unknown_torrent_is_not_found(catalogue: Api, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "announce"),
+    ("host", "announce", "web_seed"),
     [
-        ("server:8000", "http://server:6969/announce"),
-        ("192.168.1.10:8000", "http://192.168.1.10:6969/announce"),
-        ("[fd00::1]:8000", "http://[fd00::1]:6969/announce"),
-        ("server", "http://server:6969/announce"),
-        ("evil/x?y", "http://localhost:6969/announce"),
-        ("a:99999", "http://localhost:6969/announce"),
+        ("server:8000", "http://server:6969/announce", "http://server:8000"),
+        ("192.168.1.10:8000", "http://192.168.1.10:6969/announce", "http://192.168.1.10:8000"),
+        ("[fd00::1]:8000", "http://[fd00::1]:6969/announce", "http://[fd00::1]:8000"),
+        ("server", "http://server:6969/announce", "http://server"),
+        ("evil/x?y", "http://localhost:6969/announce", "http://localhost:8000"),
+        ("a:99999", "http://localhost:6969/announce", "http://localhost:8000"),
     ],
 )
-def test_the_torrent_file_announces_where_it_was_asked_for(catalogue: Api, host: str, announce: str) -> None:
+def test_the_torrent_file_names_us_as_it_was_asked_for(catalogue: Api, host: str, announce: str, web_seed: str) -> None:
     answer = catalogue.get(f"/api/v1/torrents/{A.info_hash}.torrent", headers={"Host": host})
     assert answer.mimetype == "application/x-bittorrent"
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{A.etag}.torrent"'
-    assert bencode.decode(answer.get_data())[b"announce"].decode() == announce
+    outer = bencode.decode(answer.get_data())
+    assert outer[b"announce"].decode() == announce
+    assert outer[b"url-list"] == [f"{web_seed}/blobs/{A.etag}".encode()]
     assert Metainfo.parse(answer.get_data()) == A
 
 

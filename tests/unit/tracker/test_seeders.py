@@ -18,6 +18,7 @@ def test_a_heartbeat_learns_where_to_announce(api: Api, announcer: FakeAnnouncer
     assert len(answer.pop("instance_id")) == 36
     assert answer == {"boot_id": "boot-1", "announce_port": 6969, "announce_key": key}
     assert announcer.beats["server"][0] == key
+    assert announcer.addresses["server"] == "127.0.0.1"
 
 
 def test_what_it_says_of_itself_reaches_the_announcer_whole(api: Api, announcer: FakeAnnouncer) -> None:

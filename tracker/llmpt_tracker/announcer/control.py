@@ -17,6 +17,7 @@ from llmpt.core.metainfo import truncated_hex
 from llmpt.core.networks import parse_address
 from llmpt_tracker.announcer import sharing, swarms
 from llmpt_tracker.announcer.tracker import Tracker
+from llmpt_tracker.announcer.visibility import HERE
 
 MAX_LINE_BYTES = 16 << 20  # 300,000 hashes
 
@@ -134,7 +135,8 @@ def _heartbeat(tracker: Tracker, request: Reply) -> Reply:
     seeder, key, report = request["seeder"], request["key"], request["report"]
     if not (isinstance(seeder, str) and isinstance(key, str) and key and isinstance(report, dict)):
         raise InvalidInput("a heartbeat has a seeder, its key and a report")
-    tracker.seeders.beat(seeder, key=key, report=report, now=tracker.clock())
+    address = parse_address(request["address"]) if request.get("address") else None
+    tracker.seeders.beat(seeder, key=key, report=report, now=tracker.clock(), address=address)
     return {"boot_id": tracker.boot_id}
 
 
@@ -147,6 +149,19 @@ def _seeders(tracker: Tracker, _request: Reply) -> Reply:
     }
 
 
+def _blob_servers(tracker: Tracker, request: Reply) -> Reply:
+    """List where the seeders that are alive serve blobs; `shown`: to the asker, null where it reached the tracker itself."""
+    asker = tracker.asker(request["asker"])
+    servers = []
+    for beat in tracker.seeders.alive(tracker.clock()):
+        port = beat.report.get("blob_port")
+        if beat.address is not None and isinstance(port, int):
+            shown = tracker.visibility.shown_server(beat.address, asker)
+            at = {"address": str(beat.address), "port": port, "shown": None if shown is HERE else str(shown)}
+            servers.append({"id": beat.seeder, **at})
+    return {"servers": servers}
+
+
 _OPERATIONS: dict[str, Callable[[Tracker, Reply], Reply]] = {
     "register": _register,
     "unregister": _unregister,
@@ -155,7 +170,8 @@ _OPERATIONS: dict[str, Callable[[Tracker, Reply], Reply]] = {
     "swarms": _swarms,
     "heartbeat": _heartbeat,
     "seeders": _seeders,
-}
+    "blob_servers": _blob_servers,
     "leases": sharing.poll,
     "fetches": sharing.fetches,
     "take": sharing.take,
+}

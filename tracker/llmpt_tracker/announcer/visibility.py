@@ -95,6 +95,17 @@ class Visibility:
         source = self._source(peer.endpoint[:-2])
         if not peer.tag or not source.is_near:
             return source.address if asker.is_loopback or not source.is_loopback else None
+        return self._beside_us(source, asker)
+
+    def shown_server(self, address: Address, asker: Asker) -> Address | Literal[Place.HERE]:
+        """Return under which address `asker` reaches what listens where a seeder of ours reports from.
+
+        What comes from the gateway may be this very host, around our container.
+        """
+        source = self._source(address.packed)
+        return self._beside_us(source, asker) if source.is_near or self._is_gateway(address) else source.address
+
+    def _beside_us(self, source: Source, asker: Asker) -> Address | Literal[Place.HERE]:
         if self._are_neighbours(source, asker):
             return source.address
         return self._advertise or HERE

@@ -20,7 +20,7 @@ from llmpt_tracker.errors import Refused
 from llmpt_tracker.openapi import document
 from llmpt_tracker.rules import catalog, paging, search
 from llmpt_tracker.state import state
-from llmpt_tracker.views.access import asker, host_as_asked
+from llmpt_tracker.views.access import asker, base_url, host_as_asked
 from llmpt_tracker.views.arguments import arguments
 
 blueprint = Blueprint("catalog", __name__, url_prefix="/api/v1")
@@ -89,14 +89,15 @@ def one_torrent(info_hash: str) -> ResponseReturnValue:
 
 @blueprint.get("/torrents/<info_hash>.torrent")
 def torrent_file(info_hash: str) -> ResponseReturnValue:
-    """Return the .torrent, with this tracker's announce URL under the name by which it was asked."""
+    """Return the .torrent, with this tracker as announce URL and web seed, under the name by which it was asked."""
     arguments()
     found = _find(info_hash)
     with state().database.reading() as session:
         stored = catalog.metainfo(session, [found.key])[found.key]
     host, _ = host_as_asked(request)
     announce = f"http://{host}:{state().announcer.status().announce_port}/announce"
-    response = Response(with_announce(stored, announce), mimetype="application/x-bittorrent")
+    web_seed = f"{base_url(request)}/blobs/{found.etag}"
+    response = Response(with_servers(stored, announce=announce, web_seed=web_seed), mimetype="application/x-bittorrent")
     response.headers["Content-Disposition"] = f'attachment; filename="{found.etag}.torrent"'
     return response
 
@@ -151,12 +152,12 @@ def openapi() -> ResponseReturnValue:
     return jsonify(document())
 
 
-def with_announce(stored: bytes, announce: str) -> bytes:
-    """Put `announce` into the outer dictionary of a stored metainfo; `info` keeps its very bytes.
+def with_servers(stored: bytes, *, announce: str, web_seed: str) -> bytes:
+    """Put an announce URL and a web seed (BEP 19) into the outer dictionary of a stored metainfo; `info` keeps its very bytes.
 
-    Stored metainfo begins with `info`, and `announce` sorts before it.
+    Stored metainfo holds `info` and `piece layers`: `announce` sorts before them, `url-list` behind.
     """
-    return b"d8:announce" + bencode.encode(announce) + stored[1:]
+    return b"d8:announce" + bencode.encode(announce) + stored[1:-1] + b"8:url-list" + bencode.encode([web_seed]) + b"e"
 
 
 def _include(text: str, known: Collection[str]) -> frozenset[str]:

@@ -44,7 +44,7 @@ def answer(status: int, code: str, message: str) -> Response:
         response.headers["X-Error-Message"] = "".join(char if " " <= char <= "~" else "?" for char in message)
         if code:
             response.headers["X-Error-Code"] = code
-    elif request.path.startswith(("/api/", "/healthz")):
+    elif request.path.startswith(("/api/", "/blobs/", "/healthz")):
         response = jsonify({"error": {"code": code, "message": message}})
     else:
         response = Response(f"{message}\n", mimetype="text/plain")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import catalog, publication, publish, tokens
 from llmpt_tracker.state import state
+from llmpt_tracker.views.access import asker
 from llmpt_tracker.views.arguments import body
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,8 @@ def heartbeat(seeder_id: str) -> ResponseReturnValue:
         raise Refused(422, "bad_name", "a seeder's id has 1 to 64 letters, digits, dots, dashes or underscores")
     report = publication.parse_json(Report, body(MAX_REPORT_BYTES))
     key = tokens.announce_key(token, seeder_id)
-    boot_id = state().announcer.heartbeat(seeder_id, key=key, report=report.model_dump(mode="json"))
+    address = str(asker())
+    boot_id = state().announcer.heartbeat(seeder_id, key=key, report=report.model_dump(mode="json"), address=address)
     return jsonify(
         {
             "boot_id": boot_id,

@@ -128,6 +128,23 @@ def test_a_heartbeat_is_listed_with_its_age() -> None:
     assert announcer.ask("seeders")["seeders"] == [{"id": "s1", "age_s": 12.5, "report": report}]
 
 
+def test_the_blob_servers_of_live_seeders_are_told_as_the_asker_may_see_them() -> None:
+    announcer = Announcer()
+    for name, address, report in (
+        ("old", "10.0.0.1", {"blob_port": 8001}),
+        ("here", "127.0.0.1", {"blob_port": 8001}),
+        ("there", "10.0.0.7", {"blob_port": 8002}),
+        ("none", "10.0.0.8", {"blob_port": None}),
+        ("nowhere", None, {"blob_port": 8003}),
+    ):
+        announcer.world.now += 30 if name == "here" else 0
+        announcer.ask("heartbeat", seeder=name, key=name, report=report, address=address)
+    assert announcer.ask("blob_servers", asker="10.0.0.9")["servers"] == [
+        {"id": "here", "address": "127.0.0.1", "port": 8001, "shown": None},
+        {"id": "there", "address": "10.0.0.7", "port": 8002, "shown": "10.0.0.7"},
+    ]
+
+
 def test_a_port_of_who_asks_is_tried_on_request() -> None:
     announcer = Announcer()
     announcer.set_reachable("10.0.0.1:6881")

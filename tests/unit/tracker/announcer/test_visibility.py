@@ -108,6 +108,33 @@ def test_outside_containers_a_network_is_only_a_network() -> None:
     assert world.told("10.0.0.9", at="10.0.0.5") == {"192.168.1.77:6881"}
 
 
+# What listens beside our seeder
+
+
+@pytest.mark.parametrize(
+    ("source", "asker", "shown"),
+    [
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1"),  # all on one host
+        ("127.0.0.1", "10.0.0.9", "here"),
+        ("::1", "fd00::9", "here"),
+        ("192.168.1.77", "10.0.0.9", "192.168.1.77"),  # a machine of its own
+        ("192.168.1.77", "127.0.0.1", "192.168.1.77"),
+        ("172.18.0.3", "172.18.0.9", "172.18.0.3"),  # containers of one network
+        ("172.18.0.3", "10.0.0.9", "here"),
+        ("172.18.0.3", GATEWAY, "here"),
+        (GATEWAY, "10.0.0.9", "here"),  # this very host, around our container
+    ],
+)
+def test_a_server_of_ours_is_where_the_asker_reaches_it(source: str, asker: str, shown: str) -> None:
+    assert World(host=CONTAINER).server(source, asker) == shown
+    advertised = World(host=CONTAINER, advertise="192.168.7.7").server(source, asker)
+    assert advertised == ("192.168.7.7" if shown == "here" else shown)
+
+
+def test_a_server_on_this_hosts_own_address_is_where_the_asker_reached_us() -> None:
+    assert World(own=("192.168.1.5",)).server("192.168.1.5", "10.0.0.9") == "here"
+
+
 # Announces through a gateway
 
 

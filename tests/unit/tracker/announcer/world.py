@@ -10,7 +10,7 @@ from llmpt_tracker.announcer import swarms
 from llmpt_tracker.announcer.memory_store import MemoryStore
 from llmpt_tracker.announcer.seeders import Seeders
 from llmpt_tracker.announcer.store import SwarmStore
-from llmpt_tracker.announcer.visibility import Visibility
+from llmpt_tracker.announcer.visibility import HERE, Visibility
 from llmpt_tracker.announcer.wire import AnnounceReply, AnnounceRequest, Event, ScrapeEntry
 
 HASH = b"h" * 20
@@ -70,6 +70,11 @@ class World:
     def told(self, source: str, **arguments: Any) -> set[str]:
         """Announce, and return the peers that the answer holds as `address:port`."""
         return set(texts(self.announce(source, **arguments)))
+
+    def server(self, source: str, asker: str) -> str:
+        """Return under which address `asker` reaches a server of ours that reported from `source`."""
+        shown = self.visibility.shown_server(ipaddress.ip_address(source), self.visibility.asker(asker))
+        return "here" if shown is HERE else str(shown)
 
     def scrape(self) -> ScrapeEntry:
         return swarms.scrape(self.store, [HASH], visibility=self.visibility, now=self.now)[HASH]

@@ -1,0 +1,176 @@
+"""The tracker and the blob servers of its seeders: who has what, at which address, and what becomes of it when one dies."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from llmpt.core.blob import Etag
+from llmpt.core.networks import CidrSet
+from llmpt.inventory import FileStamp
+from llmpt_seeder.blobs import BlobServer as SeedersServer
+from llmpt_seeder.blobs import FileSource
+from llmpt_seeder.scanner import BlobFile
+from llmpt_tracker import blob_servers
+from llmpt_tracker.announcer_client import BlobServer
+from llmpt_tracker.blob_servers import BlobServers
+from tests.support.cache_builder import lfs_sha256
+from tests.unit.tracker.fakes import FakeAnnouncer
+
+CONTENT = b"content"
+ETAG = lfs_sha256(CONTENT)
+
+
+class Site:
+    """A tracker's side with a clock that is set by hand, and seeders that are started and stopped."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        path = folder / ETAG
+        path.write_bytes(CONTENT)
+        self.blob = BlobFile(Etag(ETAG), path, FileStamp.of(path.stat()))
+        self.stack, self.now, self.knocks = stack, 100.0, 0
+        self.asked: list[int] = []
+        self.announcer = FakeAnnouncer()
+        self.servers = BlobServers(self.announcer, clock=lambda: self.now)
+        stack.callback(self.servers.close)
+
+    def seeder(self, *, has_it: bool = True, shown: str | None = None) -> SeedersServer:
+        def find(etag: Etag) -> BlobFile | None:
+            self.asked.append(server.port)
+            return self.blob if has_it and etag == self.blob.etag else None
+
+        allowed = CidrSet.parse("127.0.0.0/8")
+        server = self.stack.enter_context(
+            SeedersServer([FileSource(find)], listen=("127.0.0.1",), port=0, peer_cidrs=allowed, on_knock=self._knock)
+        )
+        self.announcer.serving.append(BlobServer("127.0.0.1", server.port, shown))
+        return server
+
+    def locate(self, etag: str = ETAG, *, host: str = "server") -> str | None:
+        return self.servers.locate(etag, asker="10.0.0.9", host_as_asked=host)
+
+    def _knock(self) -> None:
+        self.knocks += 1
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with ExitStack() as stack:
+        yield Site(tmp_path, stack)
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port at which connections are accepted and never answered."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield int(listening.getsockname()[1])
+
+
+def test_nobody_has_anything_without_a_seeder(site: Site) -> None:
+    assert site.locate() is None
+    assert not site.servers.has(ETAG)
+    site.servers.knock()
+
+
+@pytest.mark.parametrize(
+    ("shown", "host", "expected"),
+    [
+        (None, "server", "server"),
+        (None, "[fd00::1]", "[fd00::1]"),
+        ("10.0.0.7", "server", "10.0.0.7"),
+        ("fd00::7", "server", "[fd00::7]"),
+    ],
+)
+def test_a_seeder_is_shown_at_its_address_or_where_we_were_reached(site: Site, shown: str, host: str, expected: str) -> None:
+    port = site.seeder(shown=shown).port
+    assert site.locate(host=host) == f"http://{expected}:{port}/blobs/{ETAG}"
+    assert site.announcer.askers == ["10.0.0.9"]
+
+
+def test_a_seeder_is_named_only_for_what_it_has(site: Site) -> None:
+    site.seeder(has_it=False)
+    having = site.seeder()
+    for _ in range(5):
+        assert site.locate() == f"http://server:{having.port}/blobs/{ETAG}"
+    assert site.locate("0" * 64) is None
+    assert (site.servers.has(ETAG), site.servers.has("0" * 64)) == (True, False)
+
+
+def test_the_load_is_spread(site: Site) -> None:
+    ports = {site.seeder().port, site.seeder().port}
+    found = {site.locate() for _ in range(50)}
+    assert found == {f"http://server:{port}/blobs/{ETAG}" for port in ports}
+
+
+def test_what_a_seeder_has_is_asked_again_only_after_a_while(site: Site) -> None:
+    site.seeder()
+    for _ in range(5):
+        site.locate()
+    assert len(site.asked) == 1
+    site.now += blob_servers.HAS_IT_S
+    site.locate()
+    assert len(site.asked) == 2
+
+
+def test_a_blob_that_comes_is_found_at_once(site: Site) -> None:
+    site.seeder(has_it=False)
+    assert site.locate() is None
+    site.seeder()
+    site.now += blob_servers.LISTED_S
+    assert site.locate() is not None
+
+
+def test_after_a_seeder_has_died_the_other_one_is_named(site: Site) -> None:
+    first, second = site.seeder(), site.seeder()
+    for _ in range(20):
+        site.locate()
+    first.close()
+    site.now += blob_servers.HAS_IT_S
+    assert {site.locate() for _ in range(20)} == {f"http://server:{second.port}/blobs/{ETAG}"}
+
+
+def test_a_seeder_that_never_answers_costs_one_time_out_and_is_then_left_alone(
+    site: Site, silent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blob_servers, "TIMEOUT_S", 0.1)
+    site.announcer.serving.append(BlobServer("127.0.0.1", silent, None))
+    asked: list[tuple[str, int]] = []
+    ask = site.servers._ask
+
+    def counted(place: tuple[str, int], method: str, path: str) -> int | None:
+        asked.append(place)
+        return ask(place, method, path)
+
+    monkeypatch.setattr(site.servers, "_ask", counted)
+    for _ in range(5):
+        assert site.locate() is None
+    assert len(asked) == 1
+    site.now += blob_servers.SKIPPED_S
+    assert site.locate() is None
+    assert len(asked) == 2
+
+
+def test_a_connection_that_was_closed_meanwhile_is_no_failure(site: Site) -> None:
+    server = site.seeder()
+    assert site.locate() is not None
+    for connection in list(server._connections):
+        connection.hang_up()
+    site.now += blob_servers.HAS_IT_S
+    assert site.locate() is not None
+
+
+def test_a_knock_reaches_every_seeder(site: Site) -> None:
+    site.seeder()
+    site.seeder()
+    site.servers.knock()
+    assert site.knocks == 2
+
+
+def test_without_the_announcer_nobody_has_anything(site: Site) -> None:
+    site.seeder()
+    site.announcer.down = True
+    assert site.locate() is None
