@@ -119,9 +119,14 @@ def database(app: Flask) -> Database:
 
 
 @pytest.fixture
-def api(app: Flask, database: Database) -> Api:
+def api(app: Flask) -> Api:
+    return publisher(app)
+
+
+def publisher(app: Flask) -> Api:
+    """Return a client of `app` that holds a token."""
     secret = tokens.new_secret()
-    with database.writing() as session:
+    with state_of(app).database.writing() as session:
         tokens.add(session, secret, name="a seeder", now=NOW)
     return Api(app, secret)
 

@@ -83,8 +83,9 @@ def tree(files: Sequence[HubFile], *, below: str, recursive: bool, commit: Json 
         slash = file.path.find("/", start)
         if slash < 0 or recursive:
             entries[file.path] = entry(file, commit)
-        while slash > 0 and file.path[:slash] not in entries:
-            entries[file.path[:slash]] = folder(file.path[:slash], commit)
+        while slash > 0:
+            if file.path[:slash] not in entries:
+                entries[file.path[:slash]] = folder(file.path[:slash], commit)
             slash = file.path.find("/", slash + 1) if recursive else -1
     return [entries[path] for path in sorted(entries)]
 

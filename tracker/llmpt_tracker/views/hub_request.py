@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from flask import g, request
+from flask import request
 
 from llmpt_tracker.rules.hub_files import hub_version
 from llmpt_tracker.rules.hub_target import Target, parse
 
+_KEY = "llmpt.hub_target"
+
 
 def target() -> Target | None:
     """Return what the current request asks of the Hub; None: it is one of our own routes."""
-    if "hub_target" not in g:
-        g.hub_target = parse(_raw())
-    found: Target | None = g.hub_target
+    environ = request.environ
+    if _KEY not in environ:
+        environ[_KEY] = parse(_raw())
+    found: Target | None = environ[_KEY]
     return found
 
 
