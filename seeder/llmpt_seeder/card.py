@@ -20,20 +20,22 @@ README = "README.md"
 MAX_READ_BYTES = 256 << 10
 MAX_CARD_BYTES = 64 << 10  # of JSON: what a tracker takes
 MAX_DEPTH = 32
-_FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
+_BOOL = "tag:yaml.org,2002:bool"
 
 
-class _CardLoader(_Loader):  # type: ignore[misc]
-    """YAML 1.2 as the Hub reads it: `no` is Norwegian, not a no."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - the name that is overridden
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-        for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+def card_loader(safe: Any) -> Any:
+    """Make of a safe loader one that reads YAML as the Hub does, by version 1.2: `no` is Norwegian, not a no."""
+    kept = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+        for first, resolvers in safe.yaml_implicit_resolvers.items()
     }
+    loader: Any = type("CardLoader", (safe,), {"yaml_implicit_resolvers": kept})
+    loader.add_implicit_resolver(_BOOL, re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+    return loader
 
 
-_CardLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_CardLoader = card_loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def read_card(path: Path) -> dict[str, Any] | None:

@@ -35,6 +35,11 @@ def test_every_answer_of_the_api_says_its_version(api: Api, path: str) -> None:
     assert api.get(f"/api/v1/{path}").headers["X-Llmpt-Version"] == VERSION
 
 
+@pytest.mark.parametrize("path", ["/", "/api/models/org/name/tree/main", "/healthz"])
+def test_an_answer_outside_our_own_api_says_that_it_is_ours_too(api: Api, path: str) -> None:
+    assert api.get(path).headers["X-Llmpt-Version"] == VERSION
+
+
 def test_a_refused_stranger_learns_the_version_too(api: Api) -> None:
     answer = api.get("/api/v1/repos", environ_overrides={"REMOTE_ADDR": "8.8.8.8"})
     assert (answer.status_code, answer.headers["X-Llmpt-Version"]) == (403, VERSION)

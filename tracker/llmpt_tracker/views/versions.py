@@ -1,4 +1,4 @@
-"""Old clients and new servers, and the reverse: every answer of the API says which version it comes from, and a client that
+"""Old clients and new servers, and the reverse: every answer says which version it comes from, and a client that
 would misunderstand it is told to update."""
 
 from __future__ import annotations
@@ -33,9 +33,8 @@ def guard() -> None:
 
 
 def label(response: Response) -> Response:
-    """Write our version on an answer of the API."""
-    if request.path.startswith(API):
-        response.headers["X-Llmpt-Version"] = VERSION
+    """Write our version on every answer: also where we answer as the Hub would, nobody shall take us for it."""
+    response.headers["X-Llmpt-Version"] = VERSION
     return response
 
 
