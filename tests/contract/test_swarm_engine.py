@@ -18,8 +18,9 @@ from llmpt.core.errors import SwarmError
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.networks import CidrSet
 from llmpt.core.rates import RateLimit
-from llmpt.swarm import Download, Engine, EngineSettings, SeededBlob, free_port
+from llmpt.swarm import HTTP, Download, Engine, EngineSettings, SeededBlob, free_port
 from llmpt.torrent_creator import create_torrent
+from tests.support.blob_server import BlobServer
 from tests.support.waiting import eventually
 
 LOOPBACK = CidrSet.parse("127.0.0.0/8")
@@ -283,3 +284,67 @@ def test_limits_hold_on_the_local_network_too(seeder: Engine, tmp_path: Path) ->
         download = start(limited, metainfo, tmp_path / "tmp", seed(seeder, metainfo, path))
         eventually(lambda: finished(download), timeout_s=20, what="the download")
         assert monotonic() - started > 0.7, "without a limit it takes a tenth of a second"
+
+
+@pytest.fixture
+def web_seed(tmp_path: Path) -> Iterator[BlobServer]:
+    with BlobServer() as running:
+        yield running
+
+
+@pytest.mark.parametrize("size", [3 << 20, (3 << 20) + 17])
+def test_a_web_seed_alone_gives_a_blob_and_its_bytes_are_counted_to_http(
+    leecher: Engine, web_seed: BlobServer, tmp_path: Path, size: int
+) -> None:
+    metainfo, path = make_blob(tmp_path, size)
+    web_seed.contents[metainfo.etag.value] = path.read_bytes()
+    download = start(leecher, metainfo, tmp_path / "tmp")
+    leecher.add_web_seed(metainfo.etag, f"{web_seed.url}/blobs/{metainfo.etag}")
+    eventually(lambda: finished(download), timeout_s=10, what="the download")
+    assert download.bytes_by_peer == {HTTP: metainfo.size}
+    assert download.seeder_bytes == 0, "no seeder has sent it by BitTorrent"
+
+
+def test_what_a_web_seed_sends_is_checked_like_any_peers(leecher: Engine, web_seed: BlobServer, tmp_path: Path) -> None:
+    metainfo, _ = make_blob(tmp_path)
+    web_seed.contents[metainfo.etag.value] = bytes(metainfo.size)
+    download = start(leecher, metainfo, tmp_path / "tmp")
+    leecher.add_web_seed(metainfo.etag, f"{web_seed.url}/blobs/{metainfo.etag}")
+    eventually(lambda: web_seed.bytes_sent, timeout_s=10, what="wrong bytes")
+    eventually(lambda: download.peers == 0, timeout_s=10, what="its end")
+    assert download.state == "running"
+    assert download.prefix_bytes == 0
+
+
+def test_a_web_seed_that_stalls_is_taken_anew_and_every_byte_is_accounted_for(
+    leecher: Engine, web_seed: BlobServer, tmp_path: Path
+) -> None:
+    metainfo, path = make_blob(tmp_path)
+    web_seed.contents[metainfo.etag.value] = path.read_bytes()
+    web_seed.stall_after = 1 << 20
+    download = start(leecher, metainfo, tmp_path / "tmp")
+    url = f"{web_seed.url}/blobs/{metainfo.etag}"
+    leecher.add_web_seed(metainfo.etag, url)
+    eventually(lambda: download.bytes_done >= 1 << 20, timeout_s=10, what="its first bytes")
+    web_seed.stall_after = None
+    leecher.add_web_seed(metainfo.etag, url)
+    eventually(lambda: finished(download), timeout_s=10, what="the download")
+    assert metainfo.size <= sum(download.bytes_by_peer.values()) <= metainfo.size + metainfo.piece_length
+
+
+def test_a_web_seed_that_is_dropped_is_asked_no_more(
+    seeder: Engine, leecher: Engine, web_seed: BlobServer, tmp_path: Path
+) -> None:
+    metainfo, path = make_blob(tmp_path)
+    web_seed.contents[metainfo.etag.value] = path.read_bytes()
+    web_seed.stall_after = 1 << 20
+    download = start(leecher, metainfo, tmp_path / "tmp")
+    url = f"{web_seed.url}/blobs/{metainfo.etag}"
+    leecher.add_web_seed(metainfo.etag, url)
+    eventually(lambda: download.bytes_done >= 1 << 20, timeout_s=10, what="its first bytes")
+    leecher.drop_web_seed(metainfo.etag, url)
+    asked = len(web_seed.requests)
+    leecher.add_peers(metainfo.etag, [seed(seeder, metainfo, path)])
+    eventually(lambda: finished(download), timeout_s=10, what="the rest")
+    assert len(web_seed.requests) == asked
+    assert download.seeder_bytes >= metainfo.size - (1 << 20) - metainfo.piece_length

@@ -14,7 +14,7 @@ except ImportError as error:
         f"libtorrent cannot be loaded ({error}); it has wheels for CPython 3.9 to 3.13 on Linux (x86-64, ARM64) and "
         "macOS (ARM64): use one of these, or an agent from another environment"
     ) from None
-from llmpt.swarm.download import Download
+from llmpt.swarm.download import HTTP, Download
 from llmpt.swarm.types import EngineSettings, SeededBlob, Totals, free_port
 
-__all__ = ["ALERTS_THREAD", "Download", "Engine", "EngineSettings", "SeededBlob", "Totals", "free_port"]
+__all__ = ["ALERTS_THREAD", "HTTP", "Download", "Engine", "EngineSettings", "SeededBlob", "Totals", "free_port"]

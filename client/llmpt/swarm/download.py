@@ -9,6 +9,7 @@ from pathlib import Path
 from llmpt.core.metainfo import Metainfo
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
+HTTP = "http"
 
 
 class Download:
@@ -16,7 +17,8 @@ class Download:
 
     `bytes_done` counts verified pieces and arrived blocks and goes down when a piece turns out wrong; `prefix_bytes` are
     verified, on disk and without a gap from the start of the file; `resumed_bytes` is what lay on disk before; `checking`:
-    that is being read; `rate_bytes_s` and `peers` are of this moment; `bytes_by_peer` maps `ip:port` to payload;
+    that is being read; `rate_bytes_s` and `peers` are of this moment, `leechers` those of them that are not whole;
+    `bytes_by_peer` maps `ip:port`, and `HTTP` for web seeds, to payload, `seeder_bytes` is what seeders sent by BitTorrent;
     `in_order`: pieces come from the first to the last, `alone_since` no other leecher was seen.
     """
 
@@ -30,11 +32,14 @@ class Download:
         self.resumed_bytes = 0
         self.rate_bytes_s = 0
         self.peers = 0
+        self.leechers = 0
         self.checking = True
         self.in_order = False
         self.alone_since: float | None = None
         self.bytes_by_peer: dict[str, int] = {}
+        self.seeder_bytes = 0
         self.lost_peers: set[tuple[str, int]] = set()
+        self._counted: dict[tuple[str, int], int] = {}
         self._prefix_pieces = 0
         self._changed = threading.Condition()
         self._version = 0
@@ -46,6 +51,20 @@ class Download:
             index += 1
         self._prefix_pieces = index
         self.prefix_bytes = min(index * self.metainfo.piece_length, self.metainfo.size)
+
+    def note_bytes(self, source: str, endpoint: tuple[str, int], total: int, *, seeder: bool) -> None:
+        """Note that the connection to `endpoint` has brought `total` bytes so far, and count what is new to `source`."""
+        new = total - self._counted.get(endpoint, 0)
+        if new > 0:
+            self._counted[endpoint] = total
+            self.bytes_by_peer[source] = self.bytes_by_peer.get(source, 0) + new
+            if seeder:
+                self.seeder_bytes += new
+
+    def note_end(self, endpoint: tuple[str, int]) -> None:
+        """The connection to `endpoint` has ended; another one begins at zero."""
+        self.lost_peers.add(endpoint)
+        self._counted.pop(endpoint, None)
 
     def touch(self) -> None:
         """Tell the waiters that something changed."""

@@ -23,7 +23,7 @@ from llmpt.core.errors import SwarmError
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.networks import Address
 from llmpt.swarm.download import Download
-from llmpt.swarm.params import in_place, into_file, names_of
+from llmpt.swarm.params import in_place, into_file, names_of, web_seed_of
 from llmpt.swarm.sampling import count, receivers, sample, verified
 from llmpt.swarm.session import await_listening, limits, listening, open_session
 from llmpt.swarm.torrent import Torrent, key_of
@@ -182,14 +182,21 @@ class Engine:
     # Downloading
 
     def download(
-        self, metainfo: Metainfo, path: Path, *, peers: Iterable[tuple[str, int]], announce_url: str | None, resume: bool
+        self,
+        metainfo: Metainfo,
+        path: Path,
+        *,
+        peers: Iterable[tuple[str, int]],
+        announce_url: str | None,
+        resume: bool,
+        web_seed: str | None = None,
     ) -> Download:
-        """Begin to fetch a blob into the file at `path`, which exists; connect to `peers` at once.
+        """Begin to fetch a blob into the file at `path`, which exists; connect to `peers`, and to the web seed, at once.
 
         With `resume` what the file holds is checked first and kept where it is right. Raises `SwarmError` when the blob
         is in the session already.
         """
-        params = into_file(metainfo, path, peers=peers, resume=resume)
+        params = into_file(metainfo, path, peers=peers, resume=resume, web_seed=web_seed)
         download = Download(metainfo, path)
         download.checking = resume
         with self._lock:
@@ -205,6 +212,21 @@ class Engine:
             if torrent is not None:
                 for peer in peers:
                     torrent.handle.connect_peer(peer)
+
+    def add_web_seed(self, etag: Etag, url: str) -> None:
+        """Let a running download take bytes over HTTP from `url` (…/<etag>) too (BEP 19); once more: by a new connection."""
+        self.drop_web_seed(etag, url)
+        with self._lock:
+            torrent = self._torrents.get(etag)
+            if torrent is not None:
+                torrent.handle.add_url_seed(web_seed_of(etag, url))
+
+    def drop_web_seed(self, etag: Etag, url: str) -> None:
+        """Take no more bytes over HTTP from `url`."""
+        with self._lock:
+            torrent = self._torrents.get(etag)
+            if torrent is not None:
+                torrent.handle.remove_url_seed(web_seed_of(etag, url))
 
     def flush(self, etag: Etag) -> None:
         """Return when every byte of a finished download can be read by others; writes nothing to it afterwards."""

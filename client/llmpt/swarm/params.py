@@ -8,6 +8,7 @@ from typing import Any
 
 import libtorrent as lt
 
+from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo
 from llmpt.swarm.types import SeededBlob
 
@@ -26,14 +27,26 @@ def in_place(blob: SeededBlob) -> Any:
     return params
 
 
-def into_file(metainfo: Metainfo, path: Path, *, peers: Iterable[tuple[str, int]], resume: bool) -> Any:
-    """Download into the file at `path`; with `resume` what it holds is checked first."""
+def into_file(
+    metainfo: Metainfo, path: Path, *, peers: Iterable[tuple[str, int]], resume: bool, web_seed: str | None = None
+) -> Any:
+    """Download into the file at `path`; with `resume` what it holds is checked first. `web_seed` has it over HTTP (BEP 19)."""
     params: Any = lt.load_torrent_buffer(metainfo.encode())
     params.save_path = str(path.parent)
     params.renamed_files = {0: str(path)}
     params.flags = _PRIVATE if resume else _PRIVATE | _FLAGS.no_verify_files
     params.peers = list(peers)
+    params.url_seeds = [web_seed_of(metainfo.etag, web_seed)] if web_seed else []
     return params
+
+
+def web_seed_of(etag: Etag, url: str) -> str:
+    """Write the URL of a blob (…/<etag>) as libtorrent wants it: without the name at its end, which it appends by itself.
+
+    With a name it would ask for …/<etag>/<etag> when the size is no multiple of the piece length: in v2 such a torrent has
+    a second, padding file in its eyes.
+    """
+    return url.removesuffix(etag.value)
 
 
 def names_of(flags: Any) -> frozenset[str]:

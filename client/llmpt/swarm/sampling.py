@@ -7,7 +7,7 @@ from typing import Any
 
 import libtorrent as lt
 
-from llmpt.swarm.download import Download
+from llmpt.swarm.download import HTTP, Download
 from llmpt.swarm.types import Receiver, Totals
 
 # Without other leechers there is nobody to trade with, and pieces may as well come in order: what has arrived can be hashed
@@ -15,6 +15,7 @@ from llmpt.swarm.types import Receiver, Totals
 ALONE_S = 0.5
 
 _NOT_YET = lt.peer_info.connecting | lt.peer_info.handshake
+_WEB_SEEDS = frozenset({int(lt.peer_info.web_seed), int(lt.peer_info.http_seed)})
 _IN_ORDER = lt.torrent_flags.sequential_download
 
 
@@ -22,17 +23,17 @@ def sample(handle: Any, download: Download) -> None:
     """Bring `download` up to date with what libtorrent says of its torrent."""
     connected = [peer for peer in handle.get_peer_info() if not peer.flags & _NOT_YET]
     for peer in connected:
-        if peer.total_download:
-            name = _name(peer)
-            download.bytes_by_peer[name] = max(download.bytes_by_peer.get(name, 0), int(peer.total_download))
+        seeder = bool(peer.flags & lt.peer_info.seed) and not _is_web_seed(peer)
+        download.note_bytes(_source(peer), (str(peer.ip[0]), int(peer.ip[1])), int(peer.total_download), seeder=seeder)
     status = handle.status(lt.torrent_handle.query_pieces)
     done = int(status.total_done)
     moved = (done, len(connected)) != (download.bytes_done, download.peers)
     download.bytes_done, download.peers = done, len(connected)
+    download.leechers = sum(not peer.flags & lt.peer_info.seed for peer in connected)
     download.rate_bytes_s = int(status.download_payload_rate)
     if not download.checking:
         download.note_pieces(status.pieces)
-    _choose_order(handle, download, alone=all(peer.flags & lt.peer_info.seed for peer in connected))
+    _choose_order(handle, download, alone=not download.leechers)
     if moved:
         download.touch()
 
@@ -40,7 +41,7 @@ def sample(handle: Any, download: Download) -> None:
 def settle(handle: Any, download: Download) -> None:
     """Account for the last bytes of a finished download: a seeder hangs up at once, perhaps before we have counted them."""
     sample(handle, download)
-    gone = download.bytes_by_peer.keys() - {_name(peer) for peer in handle.get_peer_info()}
+    gone = download.bytes_by_peer.keys() - {_source(peer) for peer in handle.get_peer_info()}
     uncounted = download.metainfo.size - download.resumed_bytes - sum(download.bytes_by_peer.values())
     if uncounted > 0 and len(gone) == 1:
         download.bytes_by_peer[gone.pop()] += uncounted
@@ -77,8 +78,13 @@ def count(values: dict[str, int], before: Totals, *, elapsed_s: float) -> Totals
     )
 
 
-def _name(peer: Any) -> str:
-    return f"{peer.ip[0]}:{peer.ip[1]}"
+def _is_web_seed(peer: Any) -> bool:
+    return int(peer.connection_type) in _WEB_SEEDS
+
+
+def _source(peer: Any) -> str:
+    """Return the name under which bytes of this peer are counted."""
+    return HTTP if _is_web_seed(peer) else f"{peer.ip[0]}:{peer.ip[1]}"
 
 
 def _choose_order(handle: Any, download: Download, *, alone: bool) -> None:

@@ -122,6 +122,8 @@ def _pack(settings: EngineSettings, user_agent: str) -> dict[str, Any]:
         "apply_ip_filter_to_trackers": False,
         "min_announce_interval": 30,
         "max_concurrent_http_announces": 50,
+        "urlseed_timeout": 5,
+        "urlseed_wait_retry": 2,
         "stop_tracker_timeout": 2,
         "tracker_completion_timeout": 10,
         "tracker_receive_timeout": 5,

@@ -71,7 +71,7 @@ class Torrent:
             settle(self.handle, download)
             download.finish()
         elif isinstance(alert, lt.peer_disconnected_alert):
-            download.lost_peers.add((str(alert.endpoint[0]), int(alert.endpoint[1])))
+            download.note_end((str(alert.endpoint[0]), int(alert.endpoint[1])))
             download.touch()
         elif isinstance(alert, lt.hash_failed_alert):
             log.warning("%s: piece %s from the swarm is not what the torrent says; refused", self.etag, alert.piece_index)

@@ -24,7 +24,7 @@ class Handle:
         self.peers: dict[tuple[str, int], int] = {}
 
     def get_peer_info(self) -> list[Any]:
-        return [SimpleNamespace(ip=ip, flags=0, total_download=sent) for ip, sent in self.peers.items()]
+        return [SimpleNamespace(ip=ip, flags=0, connection_type=0, total_download=sent) for ip, sent in self.peers.items()]
 
     def status(self, _flags: int) -> Any:
         return SimpleNamespace(pieces=[True, False], total_done=0, download_payload_rate=0)
@@ -74,3 +74,13 @@ def test_the_prefix_ends_at_the_first_piece_that_is_not_there(download: Download
     assert download.prefix_bytes == 65536
     download.note_pieces([True, True])
     assert download.prefix_bytes == SIZE
+
+
+def test_a_peer_that_has_come_again_is_counted_on(download: Download) -> None:
+    handle = Handle()
+    handle.peers = {ANN: 50_000}
+    sample(handle, download)
+    download.note_end(ANN)
+    handle.peers = {ANN: 50_000}
+    sample(handle, download)
+    assert download.bytes_by_peer == {"10.0.0.1:1": 100_000}
