@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +21,7 @@ from urllib.parse import quote
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, TrackerError, TrackerRefused, TrackerUnavailable
 from llmpt.core.metainfo import Metainfo
+from llmpt.core.repo import RepoRef
 from llmpt.tracker_wire import Wire, reason_of
 
 log = logging.getLogger("llmpt.tracker")
@@ -211,6 +212,33 @@ class TrackerClient:
     def report(self, etag: Etag, info_hash: str, reason: str) -> None:
         """POST /api/v1/reports: the torrent's content is not what its etag says."""
         self._wire.call("POST", "/api/v1/reports", {}, {"etag": etag.value, "info_hash": info_hash, "reason": reason})
+
+
+    # What is fetched from upstream: rows as the OpenAPI document describes them.
+
+    def mirrors(self, states: str = "") -> list[dict[str, Any]]:
+        """Return the rows in one of `states` (separated by commas; none: in any), the newest first; all pages are read."""
+        rows: list[dict[str, Any]] = []
+        query = {"limit": "200", **({"state": states} if states else {})}
+        while True:
+            page, _ = self._wire.call("GET", "/api/v1/mirrors", query, authorized=True)
+            rows += page.get("mirrors", ())
+            if not page.get("next"):
+                return rows
+            query["cursor"] = str(page["next"])
+
+    def mirror(self, mirror_id: int) -> dict[str, Any]:
+        """Return one row."""
+        return self._wire.call("GET", f"/api/v1/mirrors/{mirror_id}", {}, authorized=True)[0]
+
+    def ask_mirror(self, repo: RepoRef, *, revision: str, include: Sequence[str]) -> dict[str, Any]:
+        """Have the files of a revision that one of the patterns names fetched; return the row. Needs a token."""
+        body = {"repo_type": repo.type, "repo_id": repo.id, "revision": revision, "include": list(include)}
+        return self._wire.call("POST", "/api/v1/mirrors", {}, body)[0]
+
+    def report_mirror(self, mirror_id: int, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Say how far a row is. Needs a publisher's token."""
+        return self._wire.call("PUT", f"/api/v1/mirrors/{mirror_id}", {}, body)[0]
 
 
 def _read_torrent(entry: Mapping[str, Any]) -> Torrent:

@@ -25,7 +25,7 @@ _FINE = (200, 201, 202, 204)
 class Wire:
     """The way to the tracker at `url` (http or https). One connection per call; safe to share among threads.
 
-    `token` is sent with whatever has a body. `timeout_s` bounds the whole answer, trickled or not; connecting has a bound
+    `token` is sent with whatever has a body or is `authorized`. `timeout_s` bounds the whole answer, trickled or not; connecting has a bound
     of its own (1 s). Raises `SettingError` for a URL that cannot be one.
     """
 
@@ -53,6 +53,7 @@ class Wire:
         body: Mapping[str, Any] | None = None,
         *,
         timeout_s: float | None = None,
+        authorized: bool = False,
     ) -> tuple[dict[str, Any], str]:
         """Make one request; return the JSON object and the address at which the tracker was reached.
 
@@ -64,8 +65,8 @@ class Wire:
         if body is not None:
             data = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
-            if self._token:
-                headers["Authorization"] = f"Bearer {self._token}"
+        if self._token and (body is not None or authorized):
+            headers["Authorization"] = f"Bearer {self._token}"
         kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
         connection = kind(self.host, self.port, timeout=min(CONNECT_TIMEOUT_S, timeout_s or self._timeout_s))
         target = self._base + path + ("?" + urlencode(query) if query else "")

@@ -78,7 +78,7 @@ def _page(url: str, token: str | None) -> tuple[list[dict[str, Any]], str | None
             return entries, _next(url, response.headers.get("Link", ""))
     except urllib.error.HTTPError as error:
         with error:
-            raise _refusal(error) from None
+            raise refusal(error) from None
     except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
         raise HubUnreachable(f"{url}: {error}") from None
 
@@ -94,7 +94,8 @@ def _next(url: str, link: str) -> str | None:
     return following
 
 
-def _refusal(error: urllib.error.HTTPError) -> HubRefused:
+def refusal(error: urllib.error.HTTPError) -> HubRefused:
+    """Read the Hub's no, in its own words."""
     try:
         message = json.loads(error.read(MAX_WORDS))["error"]
     except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, RecursionError):

@@ -50,12 +50,18 @@ class Sharing:
         self._memory, self._ask, self._clock = memory, ask, clock
         self._back_off = back_off or BackOff(clock)
 
-    def verdict(self, repo: RepoRef) -> Verdict:
-        """Judge one repo; ask the Hub when nothing else answers and it was not silent a short while ago."""
+    def exclusion(self, repo: RepoRef) -> str | None:
+        """Say in words by which pattern a repo is excluded, whatever else speaks for it; None when by none."""
         for pattern in self._excluded:
             # An exclusion is taken widely: any spelling of the name that it fits.
             if any(fnmatchcase(name.lower(), pattern.lower()) for name in (str(repo), repo.id, f"{repo.type}s/{repo.id}")):
-                return Verdict(False, f"excluded by LLMPT_REPOS (!{pattern})")
+                return f"excluded by LLMPT_REPOS (!{pattern})"
+        return None
+
+    def verdict(self, repo: RepoRef) -> Verdict:
+        """Judge one repo; ask the Hub when nothing else answers and it was not silent a short while ago."""
+        if (excluded := self.exclusion(repo)) is not None:
+            return Verdict(False, excluded)
         for pattern in self._wanted:
             if fnmatchcase(str(repo), pattern) or fnmatchcase(f"{repo.type}s/{repo.id}", pattern):
                 return Verdict(True, f"named by LLMPT_REPOS ({pattern})")
