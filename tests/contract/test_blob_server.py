@@ -258,7 +258,7 @@ def test_a_client_that_says_too_little_is_let_go(serve: Serve, said: bytes) -> N
 
 def test_a_client_that_takes_nothing_is_let_go_and_holds_up_nobody(serve: Serve, shelf: Shelf) -> None:
     blob = shelf.put(bytes(32 << 20))
-    server = serve(limits=Limits(stall_s=1))
+    server = serve(limits=Limits(stall_s=0.4))
     with connect(server) as stalled:
         stalled.sendall(f"GET /blobs/{blob.etag} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert ask(server)[1] == CONTENT
