@@ -24,13 +24,16 @@ PAGE = "100"
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A commit that the LAN has. `complete`: every file of it is known; `files` and `size_bytes` count the known ones."""
+    """A commit that the LAN knows. `complete`: its whole listing is known; `files` and `size_bytes` count what is listed,
+    `files_here` and `size_here_bytes` what the LAN has, too."""
 
     commit: str
     refs: tuple[str, ...]
     complete: bool
     files: int
     size_bytes: int
+    files_here: int
+    size_here_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +46,17 @@ class Repo:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of a commit: its path in the repo, its size in bytes, its etag."""
+    """A file of a commit: its path in the repo, its size in bytes, its etag, and whether the LAN has it, or only knows of it."""
 
     path: str
     size_bytes: int
     etag: str
+    here: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The files of one commit."""
+    """The files of one commit: all of them when it is `complete`, else those that are known."""
 
     ref: RepoRef
     commit: str
@@ -94,7 +98,9 @@ class Catalogue:
         path = f"/api/v1/repos/{ref.type}/{quote(ref.id)}/revisions/{quote(revision)}"
         answer = self._client.get(path)
         with _sense(self._client.url):
-            files = tuple(File(str(row["path"]), int(row["size"]), str(row["etag"])) for row in answer["files"])
+            files = tuple(
+                File(str(row["path"]), int(row["size"]), str(row["etag"]), bool(row.get("here", True))) for row in answer["files"]
+            )
             return Manifest(ref, str(answer["commit"]), tuple(answer["refs"]), bool(answer["complete"]), files)
 
     def health(self) -> str:
@@ -135,11 +141,14 @@ class Catalogue:
 
 
 def _repo(row: Mapping[str, Any]) -> Repo:
-    revisions = (
-        Revision(str(one["commit"]), tuple(one["refs"]), bool(one["complete"]), int(one["files"]), int(one["size"]))
-        for one in row["revisions"]
-    )
-    return Repo(RepoRef(row["repo_type"], row["repo_id"]), tuple(revisions))
+    return Repo(RepoRef(row["repo_type"], row["repo_id"]), tuple(map(_revision, row["revisions"])))
+
+
+def _revision(row: Mapping[str, Any]) -> Revision:
+    files, size = int(row["files"]), int(row["size"])
+    # A tracker of before whole listings lists nothing but what is here.
+    here = int(row.get("files_here", files)), int(row.get("size_here", size))
+    return Revision(str(row["commit"]), tuple(row["refs"]), bool(row["complete"]), files, size, *here)
 
 
 @contextmanager

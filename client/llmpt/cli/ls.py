@@ -11,7 +11,7 @@ from rich.text import Text
 
 from llmpt.catalogue import Catalogue, Manifest, Repo
 from llmpt.cli.arguments import repo, repo_type_option, tracker
-from llmpt.cli.output import add_row, console, count, json_option, show_json, table
+from llmpt.cli.output import add_row, console, json_option, show_json, table
 from llmpt.core.errors import LlmptError, TrackerRefused
 from llmpt.core.repo import RepoRef
 from llmpt.settings import ClientSettings
@@ -43,14 +43,13 @@ def _list(client: TrackerClient, terms: str, as_json: bool) -> None:
     if not repos:
         click.echo(f"{client.url} has nothing" + (f" with {terms!r} in it" if terms else " yet"))
         return
-    made = table("repo", "newest revision", "files", "size", "complete")
+    made = table("repo", "newest revision", "files here", "size", "listing")
     for one in repos:
         for newest in one.revisions[:1]:
             label = ", ".join(newest.refs) or newest.commit[:12]
-            add_row(
-                made,
-                [str(one.ref), label, str(newest.files), decimal(newest.size_bytes), "yes" if newest.complete else "in part"],
-            )
+            here = part(newest.files_here, newest.files)
+            listing = "whole" if newest.complete else "in part"
+            add_row(made, [str(one.ref), label, here, decimal(newest.size_here_bytes), listing])
     console().print(made)
 
 
@@ -73,13 +72,20 @@ def _show(client: TrackerClient, ref: RepoRef, revision: str, as_json: bool) -> 
     made = table("file", "size", "machines that have it")
     for file in manifest.files:
         machines = seeders.get(file.etag)
-        add_row(made, [file.path, decimal(file.size_bytes), "–" if machines is None else str(machines)])
-    total = sum(file.size_bytes for file in manifest.files)
-    whole = "" if manifest.complete else ", not all of it"
-    known = f"{count(len(manifest.files), 'file')}, {decimal(total)}{whole}"
+        shown = "not here" if not file.here else "–" if machines is None else str(machines)
+        add_row(made, [file.path, decimal(file.size_bytes), shown])
+    here = [file for file in manifest.files if file.here]
+    known = "whole listing" if manifest.complete else "known in part"
+    files = f"{part(len(here), len(manifest.files))} {'file' if len(manifest.files) == 1 else 'files'} here"
+    size = decimal(sum(file.size_bytes for file in here))
     out = console()
     out.print(made)
-    out.print(Text(f"{ref} at {manifest.commit[:12]}: {known}; –: too small for a swarm"))
+    out.print(Text(f"{ref} at {manifest.commit[:12]}: {known}, {files}, {size}; –: too small for a swarm"))
+
+
+def part(here: int, known: int) -> str:
+    """Write how many of the files that are known are here: 7 of 11; one number when all are."""
+    return str(known) if here == known else f"{here} of {known}"
 
 
 def _manifest_as_json(manifest: Manifest, seeders: dict[str, int]) -> dict[str, Any]:

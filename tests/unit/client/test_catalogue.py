@@ -46,8 +46,15 @@ def test_all_pages_of_repos_are_read() -> None:
     def page(query: Mapping[str, str]) -> dict[str, Any]:
         return {"repos": [row("org/b")], "next": None} if "cursor" in query else {"repos": [row("org/a")], "next": "7"}
 
-    expected = [Repo(RepoRef("model", name), (Revision(COMMIT, ("main",), True, 2, 30),)) for name in ("org/a", "org/b")]
+    expected = [Repo(RepoRef("model", name), (Revision(COMMIT, ("main",), True, 2, 30, 2, 30),)) for name in ("org/a", "org/b")]
     assert catalogue(Answers(repos=page)).repos() == expected
+
+
+def test_a_revision_says_how_much_of_it_is_here() -> None:
+    told = row("org/a")
+    told["revisions"][0] |= {"files": 11, "size": 90, "files_here": 7, "size_here": 20}
+    (repo,) = catalogue(Answers(repos={"repos": [told], "next": None})).repos()
+    assert repo.revisions == (Revision(COMMIT, ("main",), True, 11, 90, 7, 20),)
 
 
 def test_a_tracker_that_cannot_search_is_asked_for_all() -> None:
@@ -63,9 +70,11 @@ def test_a_tracker_that_cannot_search_is_asked_for_all() -> None:
 
 def test_a_manifest_names_its_files() -> None:
     files = [{"path": "a/b.bin", "size": 5, "etag": "e" * 64, "lfs": True}]
+    files += [{"path": "c", "size": 1, "etag": "f" * 40, "lfs": False, "here": False}]
     answers = Answers(repos={"commit": COMMIT, "refs": ["main"], "complete": False, "files": files})
     ref = RepoRef("dataset", "org/name")
-    assert catalogue(answers).manifest(ref, "main") == Manifest(ref, COMMIT, ("main",), False, (File("a/b.bin", 5, "e" * 64),))
+    told = (File("a/b.bin", 5, "e" * 64), File("c", 1, "f" * 40, False))
+    assert catalogue(answers).manifest(ref, "main") == Manifest(ref, COMMIT, ("main",), False, told)
 
 
 def test_what_the_tracker_sees_of_us_is_read_and_an_old_tracker_does_not_tell() -> None:
