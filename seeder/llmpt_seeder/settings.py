@@ -37,7 +37,9 @@ class SeederSettings:
     cache: Path = setting(
         "HF_HUB_CACHE", core.path, "~/.cache/huggingface/hub", "the Hub cache to read; never written to (HF_HOME counts too)"
     )
-    hub: str | None = setting("HF_ENDPOINT", core.url, "https://huggingface.co", "the Hub that is asked what is public")
+    hub: str | None = setting(
+        "HF_ENDPOINT", core.url, "https://huggingface.co", "the Hub that is asked what is public and which files a commit has"
+    )
     repos: tuple[str, ...] = setting(
         "LLMPT_REPOS",
         core.patterns,
