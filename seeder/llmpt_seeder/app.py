@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import os
 import signal
 import threading
 import time
@@ -30,6 +31,18 @@ from llmpt_seeder.settings import SeederSettings
 from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.state import SeederState
 from llmpt_seeder.tracker_link import TrackerLink
+from llmpt_seeder.upstream import (
+    Fetcher,
+    FetchProcess,
+    Growths,
+    Leases,
+    Lookup,
+    Mirroring,
+    Shelf,
+    UpstreamHub,
+    Want,
+    token_rule,
+)
 
 log = logging.getLogger("llmpt.seeder")
 
@@ -77,8 +90,15 @@ def run(settings: SeederSettings) -> int:
             beat=life.beat,
             stop=stop,
         )
+        shelf = Shelf(
+            settings.mirror_cache,
+            quota_bytes=settings.mirror_quota_bytes,
+            memory=state,
+            clock=time.time,
+            uploaded=engine.uploaded,
+        )
         service = Service(
-            caches=[settings.cache],
+            caches=[settings.cache, shelf.root],
             min_blob_bytes=settings.min_blob_bytes,
             scan_interval_s=settings.scan_interval_s,
             state=state,
@@ -92,20 +112,25 @@ def run(settings: SeederSettings) -> int:
             stop=stop,
             wake=wake,
         )
+        growths = Growths()
+        mirroring = _mirroring(settings, shelf, growths, service, listings, sharing, link, state, life, stop)
         blobs = stack.enter_context(
             BlobServer(
-                [FileSource(service.blob)],
+                [FileSource(shelf.noting(service.blob)), growths],
                 listen=settings.bind,
                 port=settings.blob_port,
                 peer_cidrs=settings.peer_cidrs,
                 network=HostNetwork.read(),
                 upload_limit=settings.upload_limit,
+                on_knock=mirroring.knock if mirroring else lambda: None,
             )
         )
         _on_signals(ends)
+        parts = [("heartbeat", link.run), ("work", service.run), ("listings", listings.run)]
+        if mirroring is not None:
+            parts.append(("upstream", mirroring.run))
         threads = [
-            threading.Thread(target=_until_end, args=(ends, name, part), name=name, daemon=True)
-            for name, part in (("heartbeat", link.run), ("work", service.run), ("listings", listings.run))
+            threading.Thread(target=_until_end, args=(ends, name, part), name=name, daemon=True) for name, part in parts
         ]
         for thread in threads:
             thread.start()
@@ -119,6 +144,8 @@ def run(settings: SeederSettings) -> int:
         wake.set()
         link.hurry()
         listings.hurry()
+        if mirroring is not None:
+            mirroring.hurry()
         for thread in threads:
             thread.join(END_TIMEOUT_S)
     return 0 if reason.startswith("SIG") else 1
@@ -132,6 +159,60 @@ def find_token(settings: SeederSettings) -> str | None:
         return settings.token_file.read_text(encoding="ascii").strip() or None
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def _mirroring(
+    settings: SeederSettings,
+    shelf: Shelf,
+    growths: Growths,
+    service: Service,
+    listings: HubListings,
+    sharing: Sharing,
+    link: TrackerLink,
+    state: SeederState,
+    life: SignsOfLife,
+    stop: threading.Event,
+) -> Mirroring | None:
+    """Build what fetches from upstream; None where the operator wants nothing fetched."""
+    if settings.upstream is None:
+        return None
+    endpoint, environ = settings.upstream, dict(os.environ)
+    hub = UpstreamHub(endpoint, token=token_rule(settings.repos, settings.hub_token), stopped=stop.is_set)
+
+    def connect() -> TrackerClient:
+        return TrackerClient(settings.tracker or "", token=find_token(settings), timeout_s=HEARTBEAT_TIMEOUT_S)
+
+    def fetched(want: Want) -> None:
+        if want.state == "done":
+            service.look_at(shelf.root)
+        mirroring.hurry()
+
+    mirroring = Mirroring(
+        connect=connect,
+        lookup=Lookup(
+            hub,
+            sharing=sharing,
+            listings=listings,
+            memory=state,
+            publish=link.publish,
+            instance=lambda: link.welcome.instance_id if link.welcome else "",
+        ),
+        fetcher=Fetcher(
+            shelf=shelf,
+            growths=growths,
+            process=lambda: FetchProcess(endpoint=endpoint, cache=shelf.root, environ=environ),
+            token=lambda place: hub.token(place.repo),
+            on_fetched=fetched,
+            stop=stop,
+        ),
+        growths=growths,
+        shelf=shelf,
+        leases=Leases(connect, published=lambda etag: service.blob(etag) is not None, min_blob_bytes=settings.min_blob_bytes),
+        has=lambda etag: service.blob(etag) is not None,
+        beat=lambda: life.beat("upstream"),
+        stop=stop,
+    )
+    return mirroring
 
 
 def version() -> str:

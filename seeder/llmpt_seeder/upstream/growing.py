@@ -1,0 +1,149 @@
+"""Files that come in just now: hashed as they grow, and given to clients that cannot wait for the whole.
+
+Each try of a fetch is a `Growth` of its own: when it breaks off, whoever was reading it is cut off, and asks again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from llmpt.agent.prefix import PrefixHasher
+from llmpt.core.blob import Etag
+from llmpt.core.errors import ContentMismatch
+from llmpt.inventory import FileStamp
+from llmpt_seeder.blobs.sources import OpenBlob, State
+
+
+class Growth:
+    """One try to fetch a blob of `size` bytes into `blobs`, a folder of the cache. One thread writes, many read."""
+
+    def __init__(self, etag: Etag, size: int, blobs: Path) -> None:
+        self.etag, self.size = etag, size
+        self.state: State = "growing"
+        self.path: Path | None = None
+        self.stamp: FileStamp | None = None
+        self.bytes = 0
+        self._blobs = blobs
+        self._hasher: PrefixHasher | None = None
+        self._stack = ExitStack()
+
+    def look(self) -> int:
+        """See how far the file is, and hash what is new; return its bytes."""
+        if self.path is None:
+            self._find()
+        if self.path is None or self._hasher is None:
+            return 0
+        try:
+            self.bytes = min(self.path.stat().st_size, self.size)
+        except OSError:  # it has been renamed: the fetch is about to end
+            return self.bytes
+        self._hasher.advance(self.bytes)
+        return self.bytes
+
+    def finish(self, file: Path) -> None:
+        """Verify the whole of `file`; raise `ContentMismatch` or `OSError` when it is not what it should be."""
+        real = file.resolve()
+        try:
+            if self._hasher is None:
+                self._hasher = self._stack.enter_context(PrefixHasher(real, self.etag, self.size))
+            self._hasher.finish(on_read=lambda: None)
+            self.stamp = FileStamp.of(real.stat())
+            if self.stamp.size != self.size:
+                raise ContentMismatch(f"{self.stamp.size} bytes instead of {self.size}")
+        except (ContentMismatch, OSError):
+            self.fail()
+            raise
+        self.path, self.bytes, self.state = real, self.size, "whole"
+        self._stack.close()
+
+    def fail(self) -> None:
+        """Nobody is sent any more of it."""
+        if self.state == "growing":
+            self.state = "failed"
+            self._stack.close()
+
+    def _find(self) -> None:
+        try:
+            names = [name for name in os.listdir(self._blobs) if name.startswith(self.etag.value)]  # noqa: PTH208
+        except OSError:
+            return
+        for name in names:
+            if name.endswith(".incomplete"):
+                try:
+                    self._hasher = self._stack.enter_context(PrefixHasher(self._blobs / name, self.etag, self.size))
+                except OSError:
+                    return
+                self.path = self._blobs / name
+
+
+class Growths:
+    """What comes in, and what has just come in: a source of the blob server. Its methods are called by any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._growths: dict[Etag, Growth] = {}
+
+    def begin(self, growth: Growth) -> None:
+        """Note a try; an earlier one of the same blob is over."""
+        with self._lock:
+            before = self._growths.pop(growth.etag, None)
+            self._growths[growth.etag] = growth
+        if before is not None:
+            before.fail()
+
+    def of(self, etag: Etag) -> Growth | None:
+        """Return the last try to fetch a blob."""
+        with self._lock:
+            return self._growths.get(etag)
+
+    def forget(self, known: Callable[[Etag], bool]) -> None:
+        """Let go of what has broken off, and of what others know of by now."""
+        with self._lock:
+            over = [
+                etag for etag, one in self._growths.items() if one.state == "failed" or (one.state == "whole" and known(etag))
+            ]
+            for etag in over:
+                del self._growths[etag]
+
+    def open(self, etag: Etag) -> OpenBlob | None:
+        """Open what there is of a blob, for one client."""
+        growth = self.of(etag)
+        if growth is None or growth.path is None or growth.state == "failed":
+            return None
+        try:
+            descriptor = os.open(growth.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        file = _GrowingFile(growth, descriptor)
+        if growth.state == "whole" and FileStamp.of(os.fstat(descriptor)) != growth.stamp:
+            file.close()
+            return None
+        return file
+
+
+class _GrowingFile:
+    def __init__(self, growth: Growth, descriptor: int) -> None:
+        self._growth, self._descriptor = growth, descriptor
+
+    @property
+    def size(self) -> int:
+        return self._growth.size
+
+    @property
+    def state(self) -> State:
+        return self._growth.state
+
+    def available(self) -> int:
+        if self._growth.state == "whole":
+            return self.size
+        return min(os.fstat(self._descriptor).st_size, self.size)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        os.close(self._descriptor)

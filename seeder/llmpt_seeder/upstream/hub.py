@@ -1,0 +1,125 @@
+"""What is asked of the Hub itself: which commit a revision is, which refs point at it, and its listing.
+
+As nobody, but for repos that the operator named: then with the server's token, if it has one. This is Internet traffic, so
+that the proxies of the environment count.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import quote
+
+from llmpt.core.errors import InvalidName
+from llmpt.core.repo import RepoRef, check_commit, check_ref
+from llmpt.public_repos import ASK_TIMEOUT_S, MAX_ANSWER_BYTES, HubUnreachable
+from llmpt_seeder.hub_tree import HubRefused, fetch_tree, refusal
+from llmpt_seeder.listing import Listing
+
+ANY_FILE = ".gitattributes"  # every repo of the Hub begins with one
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a revision is on the Hub. `public`: anybody may read it."""
+
+    commit: str
+    refs: tuple[str, ...]
+    public: bool
+
+
+def token_rule(patterns: tuple[str, ...], token: str | None) -> Callable[[RepoRef], str | None]:
+    """Return for which repos the server's token is used: those that a pattern of LLMPT_REPOS names. `*` names none."""
+
+    def of(repo: RepoRef) -> str | None:
+        names = (str(repo), f"{repo.type}s/{repo.id}")
+        for pattern in patterns:
+            literal = re.sub(r"[*?]|\[[^]]*\]", "", pattern.removeprefix(f"{repo.type}s/"))
+            if re.search(r"[A-Za-z0-9]", literal) and any(fnmatchcase(name, pattern) for name in names):
+                return token
+        return None
+
+    return of
+
+
+class UpstreamHub:
+    """The Hub at `endpoint`. Its methods raise `HubRefused` with the Hub's own words, and `HubUnreachable`."""
+
+    def __init__(self, endpoint: str, *, token: Callable[[RepoRef], str | None], stopped: Callable[[], bool]) -> None:
+        self.endpoint = endpoint
+        self._token, self._stopped = token, stopped
+
+    def token(self, repo: RepoRef) -> str | None:
+        """Return the token that is used for a repo."""
+        return self._token(repo)
+
+    def revision(self, repo: RepoRef, revision: str) -> Revision:
+        """Look a revision up. What the Hub shows to everybody, and gives to nobody (gated), is refused as its files are."""
+        token = self._token(repo)
+        info = self._json(f"/api/{repo.type}s/{repo.id}/revision/{quote(revision, safe='')}", token)
+        try:
+            commit = check_commit(info["sha"])
+        except (KeyError, TypeError, InvalidName) as error:
+            raise HubUnreachable(f"{self.endpoint} names no commit of {repo}@{revision}: {error!r}") from None
+        if info.get("disabled"):
+            raise HubRefused(403, "", "Access to this resource is disabled.", None)
+        if info.get("gated") or (info.get("private") and token is None):
+            self._head(repo, commit, token)
+            if token is None:
+                raise HubRefused(403, "GatedRepo", f"Access to {repo} is restricted.", None)
+        named = () if revision == commit else (revision,)
+        refs = dict.fromkeys((*named, *self._refs(repo, commit, token)))
+        return Revision(commit, tuple(refs), not (info.get("gated") or info.get("private")))
+
+    def listing(self, repo: RepoRef, commit: str) -> Listing:
+        """Return what a commit holds."""
+        return fetch_tree(self.endpoint, repo, commit, token=self._token(repo), stopped=self._stopped)
+
+    def _refs(self, repo: RepoRef, commit: str, token: str | None) -> list[str]:
+        """Return the branches and tags that point at `commit`; none when the Hub doesn't say."""
+        try:
+            answer = self._json(f"/api/{repo.type}s/{repo.id}/refs", token)
+            named = [ref for kind in ("branches", "tags") for ref in answer.get(kind, ()) if ref["targetCommit"] == commit]
+            return [check_ref(ref["name"]) for ref in named]
+        except (HubRefused, HubUnreachable, KeyError, TypeError, InvalidName):
+            return []
+
+    def _head(self, repo: RepoRef, commit: str, token: str | None) -> None:
+        """Ask for a file as its downloader does; the Hub's no is raised."""
+        kind = "" if repo.type == "model" else f"{repo.type}s/"
+        try:
+            with self._open(f"/{kind}{repo.id}/resolve/{commit}/{ANY_FILE}", token, method="HEAD"):
+                pass
+        except HubRefused as no:
+            if no.status in (401, 403):
+                raise
+
+    def _json(self, path: str, token: str | None) -> dict[str, Any]:
+        try:
+            with self._open(path, token) as answer:
+                document = json.loads(answer.read(MAX_ANSWER_BYTES))
+                if answer.headers.get("X-Llmpt-Version"):
+                    raise ValueError("that is a tracker of ours, no Hub")
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
+            raise HubUnreachable(f"{self.endpoint}{path}: {error}") from None
+        if not isinstance(document, dict):
+            raise HubUnreachable(f"{self.endpoint}{path}: not the Hub's answer (a proxy's page?)")
+        return document
+
+    def _open(self, path: str, token: str | None, *, method: str = "GET") -> Any:
+        headers = {"Accept": "application/json", "User-Agent": "llmpt", **({"Authorization": f"Bearer {token}"} if token else {})}
+        request = urllib.request.Request(f"{self.endpoint}{path}", headers=headers, method=method)  # noqa: S310
+        try:
+            return urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S)  # noqa: S310
+        except urllib.error.HTTPError as error:
+            with error:
+                raise refusal(error) from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise HubUnreachable(f"{self.endpoint}{path}: {error}") from None

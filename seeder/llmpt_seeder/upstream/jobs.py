@@ -1,0 +1,55 @@
+"""A row of the tracker's queue, and what the seeder makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from llmpt.core.blob import Etag
+from llmpt.core.repo import RepoRef, check_ref
+from llmpt_seeder.listing import ListedFile, Listing
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What somebody wants: files of a revision that the patterns of `include` name; without patterns its listing only."""
+
+    id: int
+    repo: RepoRef
+    revision: str
+    include: tuple[str, ...]
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> Row:
+        """Read what the tracker says. Raises `KeyError`, `TypeError` or `ValueError` when it makes no sense."""
+        repo = RepoRef(row["repo_type"], row["repo_id"])
+        return cls(int(row["id"]), repo, check_ref(row["revision"]), tuple(map(str, row["include"])))
+
+    def chosen(self, listing: Listing) -> dict[str, ListedFile]:
+        """Return the files that it names; a pattern that ends with a slash names a folder, as huggingface_hub has it."""
+        patterns = [f"{pattern}*" if pattern.endswith("/") else pattern for pattern in self.include]
+        return {path: file for path, file in listing.items() if any(fnmatchcase(path, pattern) for pattern in patterns)}
+
+
+@dataclass(slots=True)
+class Job:
+    """A row whose files are known. `told` is what the tracker was told of it last, `told_at` when (monotonic seconds)."""
+
+    row: Row
+    commit: str
+    files: dict[str, ListedFile]
+    told: dict[str, object] | None = None
+    told_at: float = float("-inf")
+
+    @property
+    def blobs(self) -> dict[Etag, ListedFile]:
+        """The contents of its files, each once."""
+        return {file.etag: file for file in self.files.values()}
+
+
+def no(message: str, status: int | None = None, code: str | None = None, retry_after_s: int | None = None) -> dict[str, object]:
+    """Write down why something cannot be had, as the tracker takes it."""
+    error = {"message": message[:4000] or "no reason was given", "status": status, "code": (code or "")[:40] or None}
+    return {**error, "retry_after_s": None if retry_after_s is None else min(retry_after_s, 86400)}

@@ -1,0 +1,82 @@
+"""From a revision that somebody wants to its commit and listing, published: what is known of it before a byte is fetched."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from llmpt.core.errors import InvalidName
+from llmpt.core.repo import RepoRef, check_commit
+from llmpt.public_repos import HubAnswer
+from llmpt_seeder.hub_listings import HubListings
+from llmpt_seeder.hub_tree import HubRefused
+from llmpt_seeder.listing import Listing
+from llmpt_seeder.manifest import Line, Manifest
+from llmpt_seeder.sharing import Memory, Sharing
+from llmpt_seeder.upstream.hub import UpstreamHub
+
+log = logging.getLogger("llmpt.seeder")
+
+MAX_REMEMBERED = 10_000
+
+
+class Lookup:
+    """Asks the Hub, remembers in `listings`, and publishes by `publish`. `instance` names the tracker's database: at another one
+    everything is published anew. Its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        hub: UpstreamHub,
+        *,
+        sharing: Sharing,
+        listings: HubListings,
+        memory: Memory,
+        publish: Callable[[Mapping[str, object]], object],
+        instance: Callable[[], str],
+    ) -> None:
+        self._hub, self._sharing, self._listings, self._memory = hub, sharing, listings, memory
+        self._publish, self._instance = publish, instance
+        self._published: set[tuple[str, RepoRef, str, tuple[str, ...]]] = set()
+
+    def learn(self, repo: RepoRef, revision: str) -> tuple[str, Listing]:
+        """Return the commit that a revision is now, and its listing; the catalogue has both when this returns.
+
+        Raises `HubRefused`, `HubUnreachable`, and `TrackerError` when the tracker does not take it.
+        """
+        self._allowed(repo)
+        found = self._hub.revision(repo, revision)
+        if found.public:
+            self._memory.keep_hub_answer(repo, HubAnswer(True, "public on the Hub", time.time()))
+        files = self._listings.of(repo, found.commit)
+        if files is None:
+            files = self._hub.listing(repo, found.commit)
+            self._listings.keep(repo, found.commit, files)
+        self._tell(repo, found.commit, found.refs, files)
+        return found.commit, files
+
+    def known(self, repo: RepoRef, revision: str) -> tuple[str, Listing]:
+        """Return the same, and ask nobody when `revision` is a commit whose listing is known."""
+        self._allowed(repo)
+        try:
+            files = self._listings.of(repo, check_commit(revision))
+        except InvalidName:
+            files = None
+        return (revision, files) if files is not None else self.learn(repo, revision)
+
+    def _allowed(self, repo: RepoRef) -> None:
+        excluded = self._sharing.exclusion(repo)
+        if excluded is not None:
+            raise HubRefused(403, "", f"{repo} is not fetched here: {excluded}", None)
+
+    def _tell(self, repo: RepoRef, commit: str, refs: tuple[str, ...], files: Listing) -> None:
+        key = (self._instance(), repo, commit, refs)
+        if key in self._published:
+            return
+        lines = tuple(Line(path, file.etag, file.size, False) for path, file in sorted(files.items()))
+        for body in Manifest(repo, commit, refs, lines, complete=True).bodies():
+            self._publish(body)
+        log.info("%s@%s: %d files listed by upstream, refs %s", repo, commit[:12], len(files), ",".join(refs) or "none")
+        if len(self._published) >= MAX_REMEMBERED:
+            self._published.clear()
+        self._published.add(key)
