@@ -27,6 +27,9 @@ class BlobLocations(Protocol):
     def has(self, etag: str) -> bool:
         """Say whether anybody has."""
 
+    def knock(self) -> None:
+        """Have our seeders look at what there is to do for them."""
+
 
 @dataclass(frozen=True)
 class State:

@@ -98,6 +98,7 @@ class FakeBlobs:
     def forget(self) -> None:
         """Be as new."""
         self.held: set[str] = set()
+        self.knocks = 0
         self.asked: list[tuple[str, str]] = []
 
     def locate(self, etag: str, *, asker: str, host_as_asked: str) -> str | None:
@@ -106,3 +107,6 @@ class FakeBlobs:
 
     def has(self, etag: str) -> bool:
         return etag in self.held
+
+    def knock(self) -> None:
+        self.knocks += 1

@@ -76,6 +76,7 @@ def ask() -> ResponseReturnValue:
         raise Refused(422, "bad_name", str(error)) from None
     with state().database.writing() as session:
         answer = _row(mirrors.ask(session, wish, now=state().clock(), insist=True))
+    state().blobs.knock()
     return jsonify(answer), 202
 
 
