@@ -19,8 +19,9 @@ from llmpt_tracker.pull_through import PullThrough
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 from llmpt_tracker.state import BlobLocations, State, attach
 from llmpt_tracker.upstream import Upstream
-from llmpt_tracker.views import access, catalog, dist, errors, health, hub, mirrors, pages, publishing, versions
+from llmpt_tracker.views import access, catalog, dist, errors, health, hub, leases, mirrors, pages, publishing, reports, versions
 from llmpt_tracker.views import blobs as blob_views
+from llmpt_tracker.views import tokens as token_views
 
 
 def create_app(
@@ -48,7 +49,7 @@ def create_app(
     app.before_request(hub.serve)
     app.after_request(versions.label)
     errors.register(app)
-    for views in (catalog, blob_views, publishing, mirrors, versions, health, dist, pages):
+    for views in (catalog, blob_views, publishing, token_views, leases, reports, mirrors, versions, health, dist, pages):
         app.register_blueprint(views.blueprint)
     return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llmpt_tracker import openapi_mirrors as mirrors
+from llmpt_tracker import openapi_sharing as sharing
 from llmpt_tracker.openapi_terms import (
     BOOT_ID,
     COMMIT,
@@ -35,10 +36,10 @@ def document() -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {"title": "llmpt tracker", "version": VERSION, "license": {"name": "Apache-2.0"}},
-        "paths": _paths() | mirrors.paths(PAGING),
+        "paths": _paths() | mirrors.paths(PAGING) | sharing.paths(),
         "components": {
-            "schemas": _schemas() | mirrors.schemas(),
-            "securitySchemes": {"publisher": {"type": "http", "scheme": "bearer", "description": "llmpt_pub_…"}},
+            "schemas": _schemas() | mirrors.schemas() | sharing.schemas(),
+            "securitySchemes": {"publisher": {"type": "http", "scheme": "bearer", "description": "llmpt_pub_… or llmpt_share_…"}},
         },
     }
 
@@ -154,7 +155,7 @@ def _paths() -> Schema:
             "post": {
                 "summary": "Publish torrents and a manifest: all of it, or nothing. Idempotent",
                 "requestBody": {"required": True, **body(ref("Publish"), "A manifest, torrents, or both; at most 10 MiB")},
-                "responses": answer("Published", "Entered, and the announcer knows", 400, 401, 413, 415, 422),
+                "responses": answer("Published", "Entered, and the announcer knows", 400, 401, 413, 415, 422, 429),
                 **secured,
             }
         },
@@ -215,7 +216,7 @@ def _paths() -> Schema:
                 "summary": "A seeder's heartbeat",
                 "parameters": [path("seeder_id", text(pattern="^[A-Za-z0-9._-]{1,64}$"))],
                 "requestBody": {"required": True, **body(ref("Report"), "How it is")},
-                "responses": answer("Heartbeat", "Where to announce, and behind which key", 400, 401, 413, 415, 422),
+                "responses": answer("Heartbeat", "Where to announce, and behind which key", 400, 401, 413, 415, 422, 429),
                 **secured,
             }
         },

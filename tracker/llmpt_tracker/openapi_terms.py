@@ -54,9 +54,9 @@ def answer(schema: str, description: str, *errors: int) -> Schema:
     texts = {400: "The request makes no sense", 401: "No token, or one that may not publish", 404: "Not published here"}
     texts |= {413: "The body is too large", 415: "A packed body", 422: "What it says cannot be; nothing was changed"}
     texts |= {409: "This server fetches nothing from a Hub", 429: "Too much at once: try again later"}
-    texts |= {409: "This server fetches nothing from a Hub", 429: "Too much at once: try again later"}
     texts |= {426: "A client of ours that is too old: update it"}
-    texts |= {403: "An address outside LLMPT_PEER_CIDRS", 503: "The database or the announcer is away: try again"}
+    texts |= {403: "An address outside LLMPT_PEER_CIDRS, or a token that may not do this"}
+    texts |= {503: "The database or the announcer is away: try again"}
     answers = {str(code): body(ref("Error"), texts[code]) for code in sorted((403, 426, 503, *errors))}
     return {"200": body(ref(schema), description), **answers}
 

@@ -44,6 +44,10 @@ class Api:
         """Send the heartbeat of a seeder."""
         return self.send("PUT", f"/api/v1/seeders/{seeder}", body, token)
 
+    def post(self, path: str, body: Any, *, token: str | None = None) -> TestResponse:
+        """Post `body` to a route of the API."""
+        return self.send("POST", f"/api/v1/{path}", body, token)
+
     def torrents(self, **query: Any) -> list[dict[str, Any]]:
         """Return a page of torrents."""
         answer = self.get("/api/v1/torrents", query_string=query)

@@ -34,6 +34,16 @@ def test_every_reference_leads_somewhere() -> None:
     assert names == set(DOCUMENT["components"]["schemas"])
 
 
+POLL = {
+    "machine": "m1",
+    "stall_timeout_s": 5.0,
+    "wants": [{"etag": A.etag.value, "size": A.size, "repo_type": "model", "repo_id": "org/name"}],
+    "fetching": [{"etag": A.etag.value, "bytes": 1, "rate_bytes_s": 1}],
+    "ended": [{"etag": A.etag.value, "outcome": "failed"}],
+    "unlimited": False,
+}
+WRONG = {"etag": A.etag.value, "info_hash": str(A.info_hash), "reason": "another content"}
+
 REQUESTS: list[tuple[str, str, Callable[[Api], TestResponse]]] = [
     ("/api/v1/publish", "post", lambda api: api.publish(manifest(big("m", A), small("s"), torrents=packed(A)))),
     ("/api/v1/publish", "post", lambda api: api.publish({"torrents": packed(A)}, token="x")),
@@ -58,6 +68,11 @@ REQUESTS: list[tuple[str, str, Callable[[Api], TestResponse]]] = [
     ("/api/v1/mirrors", "post", lambda api: api.send("POST", "/api/v1/mirrors", {}, token="x")),
     ("/api/v1/mirrors/{mirror_id}", "get", lambda api: api.get("/api/v1/mirrors/7")),
     ("/api/v1/mirrors/{mirror_id}", "put", lambda api: api.send("PUT", "/api/v1/mirrors/7", {"state": "done"})),
+    ("/api/v1/tokens", "post", lambda api: api.post("tokens", {"name": "a"})),
+    ("/api/v1/tokens", "post", lambda api: api.post("tokens", {})),
+    ("/api/v1/leases", "post", lambda api: api.post("leases", POLL)),
+    ("/api/v1/leases", "post", lambda api: api.post("leases", POLL, token="x")),
+    ("/api/v1/reports", "post", lambda api: api.post("reports", WRONG)),
     ("/api/v1/whoami", "get", lambda api: api.get("/api/v1/whoami?port=6881")),
     ("/api/v1/whoami", "get", lambda api: api.get("/api/v1/whoami", headers={"User-Agent": "llmpt/0.0.1"})),
     ("/api/v1/openapi.json", "get", lambda api: api.get("/api/v1/openapi.json")),

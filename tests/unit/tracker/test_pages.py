@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from llmpt_tracker.announcer_client import Swarm
+from llmpt_tracker.announcer_client import Fetch, Swarm
 from llmpt_tracker.views.pages import human_ago, human_bytes
 from tests.unit.tracker.bodies import big, manifest, packed, report, small, torrent
 from tests.unit.tracker.conftest import Api
@@ -46,6 +46,20 @@ def test_a_seeder_that_hashes_has_a_progress_bar(api: Api) -> None:
     assert '<progress max="90" value="10">' in text
     assert "model.bin" in text
     assert "rotten" in text
+
+
+def test_who_fetches_what_from_the_hub_is_shown(api: Api, announcer: FakeAnnouncer) -> None:
+    api.publish(manifest({**big("model.safetensors", A), "here": False}))
+    api.post("tokens", {"name": "desk-7"})
+    announcer.under_way = [
+        Fetch(A.etag.value, 4_000_000, "model/org/name", "desk-7", 1_000_000, 250_000, 9),
+        Fetch("e" * 64, 5, "dataset/org/other", "<desk-8>", 0, 0, 0),
+    ]
+    text = page(api)
+    assert '<progress max="4000000" value="1000000">' in text
+    for shown in ("model.safetensors", "desk-7", "1.0 MB of 4.0 MB", "250 kB/s", ">9<", "e" * 16, "org/other", "&lt;desk-8&gt;"):
+        assert shown in text
+    assert "1 token to share" in text
 
 
 def test_what_a_publisher_wrote_is_text_and_never_markup(api: Api) -> None:

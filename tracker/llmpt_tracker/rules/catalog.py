@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -76,7 +75,7 @@ class Torrent:
 @dataclass(frozen=True, slots=True)
 class RevisionSummary:
     """A commit and how much of it is known. `complete`: its whole listing is; `files` and `size` (bytes) count what is listed,
-    `files_here` and `size_here` what a publisher has, too. `card`: the front matter of its README, of one that was asked for."""
+    `files_here` and `size_here` what a publisher has, too."""
 
     key: int
     commit: str
@@ -87,7 +86,6 @@ class RevisionSummary:
     files_here: int
     size_here: int
     published_at: datetime
-    card: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +182,7 @@ def find_revision(session: Session, repo: RepoRef, revision: str) -> RevisionSum
     found = _revisions(session, [row.id], match)[row.id]
     if not found:
         raise Refused(404, "not_found", f"{repo} is published here, but not its revision {revision!r:.80}")
-    card = session.scalars(select(Revision.card).where(Revision.id == found[0].key)).one()
-    return replace(found[0], card=json.loads(card) if card else None)
+    return found[0]
 
 
 def manifest(session: Session, revision: RevisionSummary) -> list[ManifestLine]:
@@ -200,6 +197,12 @@ def manifest(session: Session, revision: RevisionSummary) -> list[ManifestLine]:
         ManifestLine(path, size, etag, lfs, here, swarm.hex() if swarm else None)
         for path, size, etag, lfs, here, swarm in session.execute(statement)
     ]
+
+
+def paths_of(session: Session, etags: Collection[str]) -> dict[str, str]:
+    """Return a path, of any revision, for each of `etags` that a manifest names; a page of them at most."""
+    found = select(File.etag, func.min(File.path).label("path")).where(File.etag.in_(etags)).group_by(File.etag)
+    return {row.etag: row.path for row in session.execute(found)}
 
 
 def totals(session: Session) -> tuple[int, int, int]:

@@ -7,81 +7,51 @@ A path is absent only while no manifest names it. Everything is idempotent: what
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from typing import TypeVar
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.models import Absent, Blob, File, Path, Ref, Repo, Revision, StoredMetainfo
+from llmpt_tracker.models import Absent, Blob, File, Path, PublisherToken, Ref, Repo, Revision
+from llmpt_tracker.rules import torrents
 from llmpt_tracker.rules.publication import Manifest, ManifestFile, Publication, refuse_folders
 from llmpt_tracker.rules.search import words
-
-T = TypeVar("T")
-BATCH = 500  # names in one IN (…): far below every database's limit of parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a publish did. `swarms`: the truncated info-hashes that the announcer must know before anyone is told."""
+    """What a publish did. `swarms`: the truncated info-hashes that the announcer must know before anyone is told; `dropped`:
+    those that it may forget, because a sharer's word gave way to a publisher's."""
 
     torrents: int
     new_torrents: int
     files: int
     swarms: tuple[bytes, ...]
+    dropped: tuple[bytes, ...] = ()
 
 
-def publish(session: Session, publication: Publication, *, min_blob_bytes: int, now: datetime) -> Published:
-    """Enter `publication`. Raises `Refused` (422) with the reason when it contradicts the catalogue or itself; the caller's
+def publish(session: Session, publication: Publication, *, by: PublisherToken, min_blob_bytes: int, now: datetime) -> Published:
+    """Enter what `by` publishes. Raises `Refused` (422) with the reason when it contradicts the catalogue or itself; the caller's
     transaction must then be undone."""
-    new = _enter_torrents(session, publication.torrents, now)
+    entered = torrents.enter(session, publication.torrents, by=by, now=now)
+    dropped = entered.dropped
     files = publication.manifest.files if publication.manifest else ()
     if publication.manifest is not None:
-        _enter_manifest(session, publication.manifest, min_blob_bytes, now)
+        dropped += _enter_manifest(session, publication.manifest, min_blob_bytes, now)
     swarms = tuple(meta.info_hash.truncated for meta in publication.torrents)
-    return Published(len(publication.torrents), new, len(files), swarms)
+    return Published(len(publication.torrents), entered.new, len(files), swarms, dropped)
 
 
-def _enter_torrents(session: Session, torrents: Sequence[Metainfo], now: datetime) -> int:
-    known = _blobs(session, (meta.etag.value for meta in torrents))
-    new: list[tuple[Blob, Metainfo]] = []
-    for meta in torrents:
-        blob = known.get(meta.etag.value)
-        if blob is None:
-            info_hash = meta.info_hash
-            blob = Blob(
-                etag=meta.etag.value,
-                size=meta.size,
-                info_hash=info_hash.digest,
-                swarm=info_hash.truncated,
-                published_at=now,
-            )
-            new.append((blob, meta))
-        elif blob.info_hash != meta.info_hash.digest:
-            raise Refused(
-                422,
-                "etag_conflict",
-                f"another torrent is published for etag {meta.etag} ({blob.size} bytes; this one says {meta.size}): "
-                "one of the two does not hold what the etag names",
-            )
-    session.add_all(blob for blob, _ in new)
-    session.flush()
-    session.add_all(StoredMetainfo(blob_id=blob.id, data=meta.encode()) for blob, meta in new)
-    for blob, _ in new:  # manifests that named the file before it had a swarm, and was here
-        same = (File.etag == blob.etag, File.size == blob.size, File.blob_id.is_(None))
-        found = update(File).where(*same).values(blob_id=blob.id, here=True)
-        session.execute(found.execution_options(synchronize_session=False))
-    return len(new)
-
-
-def _enter_manifest(session: Session, manifest: Manifest, min_blob_bytes: int, now: datetime) -> None:
-    blobs = _blobs(session, (file.etag.value for file in manifest.files))
+def _enter_manifest(session: Session, manifest: Manifest, min_blob_bytes: int, now: datetime) -> tuple[bytes, ...]:
+    """Enter a manifest; return the swarms that had to go for it."""
+    blobs = torrents.find(session, (file.etag.value for file in manifest.files))
+    wrong = {file.etag.value for file in manifest.files if file.etag.value in blobs and blobs[file.etag.value].size != file.size}
+    dropped = torrents.drop_shared(session, [blobs[etag] for etag in wrong])
+    blobs = {etag: blob for etag, blob in blobs.items() if etag not in dropped}
     for file in manifest.files:
         _check_content(file, blobs.get(file.etag.value), min_blob_bytes)
     repo_id = _repo_id(session, manifest.repo)
@@ -94,6 +64,7 @@ def _enter_manifest(session: Session, manifest: Manifest, min_blob_bytes: int, n
     for name in manifest.refs:
         session.merge(Ref(repo_id=repo_id, name=name, revision_id=revision.id))
     session.flush()
+    return tuple(dropped.values())
 
 
 def _enter_files(session: Session, manifest: Manifest, revision_id: int, blobs: Mapping[str, Blob]) -> list[ManifestFile]:
@@ -128,9 +99,9 @@ def _enter_files(session: Session, manifest: Manifest, revision_id: int, blobs: 
         }
         for file in added
     ]
-    for batch in _batches(rows):
+    for batch in torrents.batches(rows):
         session.execute(insert(File), batch)
-    for paths in _batches(arrived):
+    for paths in torrents.batches(arrived):
         mine = update(File).where(File.revision_id == revision_id, File.path.in_(paths)).values(here=True)
         session.execute(mine.execution_options(synchronize_session=False))
     return added
@@ -138,10 +109,10 @@ def _enter_files(session: Session, manifest: Manifest, revision_id: int, blobs: 
 
 def _enter_absent(session: Session, revision_id: int, absent: Iterable[str], added: Collection[str]) -> None:
     """Note what the Hub does not have, as far as no manifest names it; what one names now is absent no longer."""
-    for paths in _batches(added):
+    for paths in torrents.batches(added):
         gone = delete(Absent).where(Absent.revision_id == revision_id, Absent.path.in_(paths))
         session.execute(gone.execution_options(synchronize_session=False))
-    for paths in _batches(absent):
+    for paths in torrents.batches(absent):
         known = {
             *session.scalars(select(File.path).where(File.revision_id == revision_id, File.path.in_(paths))),
             *session.scalars(select(Absent.path).where(Absent.revision_id == revision_id, Absent.path.in_(paths))),
@@ -151,7 +122,7 @@ def _enter_absent(session: Session, revision_id: int, absent: Iterable[str], add
 
 def _enter_paths(session: Session, repo_id: int, repo: RepoRef, paths: Iterable[str]) -> None:
     """Let `paths` of a repo be found by their words."""
-    for batch in _batches(paths):
+    for batch in torrents.batches(paths):
         known = set(session.scalars(select(Path.path).where(Path.repo_id == repo_id, Path.path.in_(batch))))
         session.add_all(Path(repo_id=repo_id, path=path, words=words(repo.id, path)) for path in batch if path not in known)
 
@@ -184,16 +155,3 @@ def _revision(session: Session, repo_id: int, manifest: Manifest, now: datetime)
     revision.complete = revision.complete or manifest.complete
     session.flush()
     return revision
-
-
-def _blobs(session: Session, etags: Iterable[str]) -> dict[str, Blob]:
-    found: dict[str, Blob] = {}
-    for batch in _batches(dict.fromkeys(etags)):
-        found.update((blob.etag, blob) for blob in session.scalars(select(Blob).where(Blob.etag.in_(batch))))
-    return found
-
-
-def _batches(items: Iterable[T]) -> Iterator[list[T]]:
-    rest = iter(items)
-    while batch := list(islice(rest, BATCH)):
-        yield batch

@@ -50,7 +50,7 @@ def guard() -> None:
     address = asker()
     if address in state().settings.peer_cidrs or (request.path == "/healthz" and address.is_loopback):
         return
-    if request.blueprint in ("publishing", "mirrors") and state().network.is_neighbour(address):
+    if request.blueprint in ("publishing", "leases", "mirrors") and state().network.is_neighbour(address):
         return
     log.warning("refused %s: outside LLMPT_PEER_CIDRS", address)
     raise Refused(

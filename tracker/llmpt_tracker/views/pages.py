@@ -11,9 +11,9 @@ from flask.typing import ResponseReturnValue
 
 from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import RepoRef
-from llmpt_tracker.announcer_client import Swarm
+from llmpt_tracker.announcer_client import Fetch, Swarm
 from llmpt_tracker.errors import AnnouncerUnavailable, Refused
-from llmpt_tracker.rules import catalog, dist, paging
+from llmpt_tracker.rules import catalog, dist, paging, reports, tokens
 from llmpt_tracker.state import state
 from llmpt_tracker.version import VERSION
 from llmpt_tracker.views.access import base_url, host_as_asked
@@ -22,6 +22,8 @@ blueprint = Blueprint("pages", __name__)
 
 SEEDER_LIVE_S = 30.0
 FILES_SHOWN = 50
+FETCHES_SHOWN = 50
+PROBLEMS_SHOWN = 20
 MANIFEST_SHOWN = 1000
 
 
@@ -33,7 +35,10 @@ def overview() -> ResponseReturnValue:
         repos, last = catalog.list_repos(session, limit=paging.DEFAULT_LIMIT, before=before)
         torrents, _ = catalog.find_torrents(session, catalog.TorrentQuery(limit=FILES_SHOWN))
         repo_count, blob_count, blob_bytes = catalog.totals(session)
+        problems = reports.open_problems(session, limit=PROBLEMS_SHOWN, now=state().clock())
+        sharers = tokens.count(session, tokens.SHARE)
     live = _Live.ask([one.swarm for one in torrents])
+    fetches = _fetches()
     return render_template(
         "overview.html",
         repos=repos,
@@ -44,6 +49,10 @@ def overview() -> ResponseReturnValue:
         blob_bytes=blob_bytes,
         live=live,
         live_s=SEEDER_LIVE_S,
+        fetches=fetches,
+        sharers=sharers,
+        sharing=state().settings.sharing,
+        problems=problems,
         url=base_url(request),
         host=host_as_asked(request)[0],
         client=dist.client(state().settings.dist),
@@ -63,6 +72,17 @@ def repo(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
     shown = lines[:MANIFEST_SHOWN]
     live = _Live.ask([one.swarm for one in shown if one.swarm])
     return render_template("repo.html", repo=ref, revision=found, lines=shown, hidden=len(lines) - len(shown), live=live)
+
+
+def _fetches() -> list[tuple[Fetch, str | None]]:
+    """Return what machines fetch from the Hub now, each with a path where the catalogue knows one."""
+    try:
+        found = state().announcer.fetches(FETCHES_SHOWN)
+    except AnnouncerUnavailable:
+        return []
+    with state().database.reading() as session:
+        paths = catalog.paths_of(session, [one.etag for one in found]) if found else {}
+    return [(one, paths.get(one.etag)) for one in found]
 
 
 class _Live:

@@ -1,11 +1,12 @@
-"""Routes of a publisher: `POST /api/v1/publish` and `PUT /api/v1/seeders/<id>`. Both take a bearer token."""
+"""Routes of a publisher: `POST /api/v1/publish` and `PUT /api/v1/seeders/<id>`. Both take a bearer token; a machine that shares
+may publish single torrents."""
 
 from __future__ import annotations
 
 import logging
 import re
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field
 
@@ -14,12 +15,16 @@ from llmpt_tracker.rules import catalog, publication, publish, tokens
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker
 from llmpt_tracker.views.arguments import body
+from llmpt_tracker.views.holders import Pace, holder
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("publishing", __name__, url_prefix="/api/v1")
 
 MAX_PUBLISH_BYTES = 10 << 20
 MAX_REPORT_BYTES = 256 << 10
+MAX_SINGLE = 16
+PACE = Pace("publish", 5, 50)
+BEATS = Pace("heartbeats", 5, 50)
 _SEEDER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -64,18 +69,21 @@ class Report(BaseModel):
 @blueprint.post("/publish")
 def publish_manifest() -> ResponseReturnValue:
     """Enter torrents and a manifest; answer once the announcer takes announces for them."""
-    header = request.headers.get("Authorization")
-    with state().database.reading() as session:
-        token_name = tokens.authenticate(session, header).name  # before ten megabytes are read from a stranger
+    token = holder(PACE, tokens.PUBLISH, tokens.SHARE)  # before ten megabytes are read from a stranger
     publication_ = publication.read(body(MAX_PUBLISH_BYTES))
+    if token.scope == tokens.SHARE:
+        _check_is_single(publication_)
+    min_blob_bytes, now = state().settings.min_blob_bytes, state().clock()
     with state().database.writing() as session:
-        done = publish.publish(session, publication_, min_blob_bytes=state().settings.min_blob_bytes, now=state().clock())
+        done = publish.publish(session, publication_, by=token, min_blob_bytes=min_blob_bytes, now=now)
         instance_id = catalog.instance_id(session)
+    if done.dropped:
+        state().announcer.unregister(done.dropped)
     if done.swarms:
         state().announcer.register(done.swarms)
     manifest = publication_.manifest
     what = f"{manifest.repo}@{manifest.commit[:12]}, {done.files} files" if manifest else "no manifest"
-    log.info("%r published %d torrents (%d new), %s", token_name, done.torrents, done.new_torrents, what)
+    log.info("%r published %d torrents (%d new), %s", token.name, done.torrents, done.new_torrents, what)
     return jsonify(
         {
             "torrents": done.torrents,
@@ -90,8 +98,8 @@ def publish_manifest() -> ResponseReturnValue:
 @blueprint.put("/seeders/<seeder_id>")
 def heartbeat(seeder_id: str) -> ResponseReturnValue:
     """Note that a seeder lives; tell it where and behind which key it announces."""
+    token = holder(BEATS, tokens.PUBLISH)
     with state().database.reading() as session:
-        token = tokens.authenticate(session, request.headers.get("Authorization"))
         instance_id = catalog.instance_id(session)
     if not _SEEDER_ID.fullmatch(seeder_id):
         raise Refused(422, "bad_name", "a seeder's id has 1 to 64 letters, digits, dots, dashes or underscores")
@@ -107,3 +115,11 @@ def heartbeat(seeder_id: str) -> ResponseReturnValue:
             "announce_key": key,
         }
     )
+
+
+def _check_is_single(asked: publication.Publication) -> None:
+    """Refuse what a sharer may not publish: a word on a repo, and blobs by the dozen."""
+    if asked.manifest is not None:
+        raise Refused(403, "scope", "a token to share publishes single torrents; manifests are a publisher's")
+    if len(asked.torrents) > MAX_SINGLE:
+        raise Refused(413, "too_large", f"a token to share publishes {MAX_SINGLE} torrents at once")

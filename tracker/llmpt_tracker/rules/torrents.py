@@ -1,0 +1,142 @@
+"""Which torrent is an etag's: on whose word, and when it has to go.
+
+An entry is attributed to the token that published it. What a machine of the LAN published with its token to share is believed
+until a publisher says otherwise, or a receiver finds another content in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TypeVar
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from llmpt.core.metainfo import Metainfo
+from llmpt_tracker.errors import Refused
+from llmpt_tracker.models import Blob, File, PublisherToken, Report, StoredMetainfo
+from llmpt_tracker.rules import tokens
+
+T = TypeVar("T")
+BATCH = 500  # names in one IN (…): far below every database's limit of parameters
+BANNED = timedelta(days=1)  # what was dropped is not taken from sharers again for so long
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """How many torrents are new, and the swarms (20 bytes each) of those that had to go for them."""
+
+    new: int
+    dropped: tuple[bytes, ...]
+
+
+def enter(session: Session, torrents: Sequence[Metainfo], *, by: PublisherToken, now: datetime) -> Entered:
+    """Enter what `by` publishes; of one etag a publisher's torrent replaces a sharer's.
+
+    Raises `Refused` (422) for an etag that has another torrent by then, and when it was dropped a short while ago.
+    """
+    known = find(session, (meta.etag.value for meta in torrents))
+    shared = _shared(session, known.values()) if by.scope == tokens.PUBLISH else frozenset()
+    if by.scope == tokens.SHARE:
+        _refuse_banned(session, torrents, now)
+    dropped: list[bytes] = []
+    new: list[tuple[Blob, Metainfo]] = []
+    for meta in torrents:
+        blob = known.get(meta.etag.value)
+        if blob is not None and blob.info_hash != meta.info_hash.digest:
+            if blob.id not in shared:
+                raise Refused(
+                    422,
+                    "etag_conflict",
+                    f"another torrent is published for etag {meta.etag} ({blob.size} bytes; this one says {meta.size}): "
+                    "one of the two does not hold what the etag names",
+                )
+            dropped.append(drop(session, blob))
+            blob = None
+        if blob is None:
+            new.append((_blob(meta, by, now), meta))
+        elif blob.id in shared:
+            blob.token_id = by.id
+    session.add_all(blob for blob, _ in new)
+    session.flush()
+    session.add_all(StoredMetainfo(blob_id=blob.id, data=meta.encode()) for blob, meta in new)
+    for blob, _ in new:  # manifests that named the file before it had a swarm, and was here
+        same = (File.etag == blob.etag, File.size == blob.size, File.blob_id.is_(None))
+        found = update(File).where(*same).values(blob_id=blob.id, here=True)
+        session.execute(found.execution_options(synchronize_session=False))
+    return Entered(len(new), tuple(dropped))
+
+
+def drop(session: Session, blob: Blob) -> bytes:
+    """Take a torrent out of the catalogue, and out of the manifests' lines; return its swarm."""
+    swarm = blob.swarm
+    session.execute(delete(Blob).where(Blob.id == blob.id).execution_options(synchronize_session=False))
+    session.expunge(blob)
+    return swarm
+
+
+def drop_shared(session: Session, blobs: Collection[Blob]) -> dict[str, bytes]:
+    """Drop those of `blobs` that are on a sharer's word; return their swarms by etag."""
+    shared = _shared(session, blobs)
+    return {blob.etag: drop(session, blob) for blob in blobs if blob.id in shared}
+
+
+def is_shared(session: Session, blob: Blob) -> bool:
+    """Say whether a torrent is in the catalogue on a sharer's word."""
+    return blob.id in _shared(session, [blob])
+
+
+def find(session: Session, etags: Iterable[str]) -> dict[str, Blob]:
+    """Return those of `etags` that have a torrent."""
+    found: dict[str, Blob] = {}
+    for batch in batches(dict.fromkeys(etags)):
+        found.update((blob.etag, blob) for blob in session.scalars(select(Blob).where(Blob.etag.in_(batch))))
+    return found
+
+
+def swarms(session: Session, etags: Iterable[str]) -> dict[str, bytes]:
+    """Return the swarms of those of `etags` that have a torrent."""
+    found: dict[str, bytes] = {}
+    for batch in batches(dict.fromkeys(etags)):
+        rows = session.execute(select(Blob.etag, Blob.swarm).where(Blob.etag.in_(batch)))
+        found.update((row.etag, row.swarm) for row in rows)
+    return found
+
+
+def batches(items: Iterable[T]) -> Iterator[list[T]]:
+    """Cut `items` into lists that a statement can name."""
+    rest = iter(items)
+    while batch := list(islice(rest, BATCH)):
+        yield batch
+
+
+def _blob(meta: Metainfo, by: PublisherToken, now: datetime) -> Blob:
+    info_hash = meta.info_hash
+    return Blob(
+        etag=meta.etag.value,
+        size=meta.size,
+        info_hash=info_hash.digest,
+        swarm=info_hash.truncated,
+        published_at=now,
+        token_id=by.id,
+    )
+
+
+def _shared(session: Session, blobs: Iterable[Blob]) -> frozenset[int]:
+    """Return the ids of those blobs that are there on a sharer's word."""
+    by_token = [(blob.token_id, blob.id) for blob in blobs if blob.token_id is not None]
+    sharers: set[int] = set()
+    for batch in batches({token for token, _ in by_token}):
+        its = (PublisherToken.id.in_(batch), PublisherToken.scope == tokens.SHARE)
+        sharers.update(session.scalars(select(PublisherToken.id).where(*its)))
+    return frozenset(blob for token, blob in by_token if token in sharers)
+
+
+def _refuse_banned(session: Session, torrents: Sequence[Metainfo], now: datetime) -> None:
+    for batch in batches(meta.info_hash.digest for meta in torrents):
+        recent = (Report.info_hash.in_(batch), Report.dropped, Report.reported_at > now - BANNED)
+        if (etag := session.scalars(select(Report.etag).where(*recent)).first()) is not None:
+            raise Refused(422, "dropped", f"the torrent of etag {etag} was dropped: a receiver found another content in it")

@@ -1,0 +1,50 @@
+"""Who holds the token of the current request, and whether it does so too often."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from flask import request
+
+from llmpt_tracker.errors import Refused
+from llmpt_tracker.models import PublisherToken
+from llmpt_tracker.rules import tokens
+from llmpt_tracker.state import state
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often somebody may do something: `per_s` times a second in the long run, `burst` times at once."""
+
+    name: str
+    per_s: float
+    burst: int
+
+
+def holder(pace: Pace, *scopes: str) -> PublisherToken:
+    """Return the token of whoever asks. Raises `Refused`: 401 or 403 when it may not do this, 429 when it does it too often.
+
+    The seeder beside this tracker is in nobody's way, and has no pace.
+    """
+    with state().database.reading() as session:
+        token = tokens.authenticate(session, request.headers.get("Authorization"), scopes)
+    if token.scope == tokens.SHARE:
+        refuse_when_off()
+    if not tokens.is_appliance(token):
+        keep_pace(pace, str(token.id))
+    return token
+
+
+def refuse_when_off() -> None:
+    """Raise `Refused` (403) when machines of this LAN are not to share what they fetch."""
+    if state().settings.sharing == "off":
+        raise Refused(403, "sharing_off", "this tracker lets nobody share what was fetched from the Hub (LLMPT_SHARING=off)")
+
+
+def keep_pace(pace: Pace, who: str) -> None:
+    """Count one deed of `who`; raise `Refused` (429) when it comes too early."""
+    wait_s = state().announcer.take(f"{pace.name} {who}", per_s=pace.per_s, burst=pace.burst)
+    if wait_s > 0:
+        seconds = math.ceil(wait_s)
+        raise Refused(429, "too_often", f"too many requests ({pace.name}): try again in {seconds} s", retry_after_s=seconds)
