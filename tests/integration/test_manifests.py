@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ from llmpt.core.errors import TrackerRefused
 from llmpt.core.repo import RepoRef
 from tests.support.cache_builder import CacheBuilder
 from tests.support.lan import BIG, Lan
+from tests.support.machine import Machine
 from tests.support.waiting import eventually
 
 README = b"---\nlicense: mit\nlanguage: no\n---\n# A model\n"
@@ -53,6 +55,27 @@ def test_a_part_in_the_cache_and_the_list_of_the_hub_are_a_whole_listing(lan: La
         assert "whole listing, 2 of 4 files here" in shown
         assert shown.count("not here") == 2
         assert "2 of 4" in ann.llmpt("ls", repo.removeprefix("org/"))
+
+
+def test_what_huggingface_hub_leaves_of_a_part_is_enough_for_the_whole_listing(lan: Lan, ann: Machine, repo: str) -> None:
+    files = {"model.bin": os.urandom(2 * BIG), "config.json": b"{}", "sub/README.md": b"# no card\n"}
+    lan.hub.add(repo, files)
+    code = f"""
+        from huggingface_hub import hf_hub_download, snapshot_download
+        snapshot_download({repo!r}, allow_patterns="*.json")
+        try:
+            hf_hub_download({repo!r}, "adapter_config.json")
+        except OSError as error:
+            print(type(error).__name__)
+    """
+    said = ann.script(textwrap.dedent(code), HF_HUB_CACHE=str(lan.cache), HF_USE_P2P="0")
+    assert "EntryNotFoundError" in said
+    manifest = eventually(lambda: known(lan, repo), timeout_s=30, what="what is known of it")
+    assert manifest is not None
+    assert manifest.complete
+    assert {file.path: file.here for file in manifest.files} == {path: path == "config.json" for path in files}
+    trees = [request for request in lan.hub.requests if "/tree/" in request.raw_path]
+    assert len(trees) == 1  # the library's own question
 
 
 def test_without_the_hub_a_part_is_known_in_part_and_nobody_waits(lan: Lan, repo: str) -> None:
