@@ -41,7 +41,7 @@ hook: $(STAMP)  ## The hook alone: what holds on a Python without libtorrent (3.
 	$(BIN)/pytest tests/unit/core $(HOOK:%=tests/unit/client/test_%.py) tests/contract/test_hook_*.py
 
 matrix: $(STAMP)  ## Eight versions of huggingface_hub × every way to download; transformers and datasets
-	LLMPT_TEST_HUB_VERSIONS=all $(BIN)/pytest tests/contract -k 'matrix or hook_download or hook_bars or hook_future'
+	LLMPT_TEST_HUB_VERSIONS=all $(BIN)/pytest tests/contract -k 'matrix or hook_download or hook_bars or hook_future or hub_endpoint'
 
 torch-check: $(STAMP)  ## sentence-transformers and diffusers load from the swarm (installs torch; UV_FIND_LINKS may name wheels)
 	LLMPT_TEST_TORCH=1 $(BIN)/pytest tests/contract/test_matrix_libraries.py
