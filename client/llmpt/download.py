@@ -13,7 +13,6 @@ import logging
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,42 +22,14 @@ from llmpt.agent.link import Link
 from llmpt.agent.link import Progress as Transfer
 from llmpt.agent.messages import FetchRequest
 from llmpt.blob_http import BlobHttp, NotOverHttp
+from llmpt.call import Call, Served
 from llmpt.core.blob import Etag, verify_file
 from llmpt.core.errors import ContentMismatch
+from llmpt.library import writes_as_it_comes
 from llmpt.progress import Bar
 from llmpt.summary import Summary
 
 log = logging.getLogger("llmpt")
-
-
-@dataclass
-class Call:
-    """What huggingface_hub was asked for, and what the Hub said about it, in this very call."""
-
-    repo_type: str
-    repo_id: str
-    revision: str  # as asked: a branch, a tag, a commit
-    filename: str
-    etag: str = ""
-    commit: str = ""
-    size: int = 0
-    served: Served | None = None  # filled when the agent has verified the file, or a part of it
-
-
-@dataclass(frozen=True)
-class Served:
-    """A file that came from the LAN. The agent seeds it already if it has put it at `known_at` itself."""
-
-    link: Link
-    tracker: str
-    etag: str
-    known_at: Path | None
-
-    def report(self, returned: str) -> None:
-        """Tell the agent where the file lies, now that the library has returned its path, unless it knows."""
-        final = Path(os.path.realpath(returned))
-        if self.known_at is None or final != Path(os.path.realpath(self.known_at.parent)) / self.known_at.name:
-            self.link.landed(etag=self.etag, path=str(final), tracker=self.tracker)
 
 
 class Download:
@@ -88,11 +59,14 @@ class Download:
         self._destination = Path(os.path.abspath(asked["destination_path"]))  # noqa: PTH100 - resolve() would follow a link
         suffix = hashlib.sha256(f"{call.etag}:{os.getuid()}".encode()).hexdigest()[:8]
         self._temporary = Path(os.path.abspath(incomplete.with_name(f"{incomplete.stem}.{suffix}.incomplete")))  # noqa: PTH100
+        stem = Path(os.path.abspath(incomplete.with_name(incomplete.stem)))  # noqa: PTH100
+        self._stem = str(stem) if writes_as_it_comes(library) else ""
         self._bar = Bar(library, filename=call.filename, total=call.size, tqdm_class=asked.get("tqdm_class"))
         self._descriptor: int | None = None
         self._pid = os.getpid()
         self._fresh = False  # the temporary file did not exist before
         self._held = False  # it is locked, and ours until `close`
+        self._for_all = False  # this machine fetches it for the whole LAN
         self.begun = False  # bytes have flowed
 
     def run(self) -> bool:
@@ -102,6 +76,7 @@ class Download:
             return False
         with self._summary.lan_transfer():
             outcome = self._link.fetch(self._request(), on_progress=self._on_progress)
+        self._for_all = outcome.fetch
         if outcome.no_agent:
             return self._over_http(outcome.reason)
         if outcome.verified and self._hand_over(moved=outcome.moved):
@@ -178,18 +153,23 @@ class Download:
         return True
 
     def fall_back(self, *, same_bar: bool) -> type | None:
-        """Make room for the library: take back what the bar showed.
+        """Make room for the library: take back what the bar showed. If it downloads for all, the agent watches from here on.
 
         Returns the class with which the library goes on with the same bar; None when no bar was shown, or, without
         `same_bar`, when the library makes its own.
         """
         if (self._fresh and not self.begun) or self._in_the_way():
             self._remove()
+        if self._for_all:
+            etag, stem = self._call.etag, self._stem
+            self._for_all = self._link.fetching(self._call.fetching, etag=etag, stem=stem, tracker=self._tracker)
         return self._bar.hand_over(keep=same_bar)
 
     def discard(self) -> None:
         """The library has downloaded the file: remove what we have of it."""
         self._remove()
+        if self._for_all:
+            self._call.served = Served(self._link, self._tracker, self._call.etag, None, fetched=True)
 
     def close(self) -> None:
         """Let go of the bar and the temporary file. What it holds stays for the next try."""
@@ -244,14 +224,17 @@ class Download:
             destination=str(self._destination),
             replace=os.path.lexists(self._destination),
             ordinary_rate_bytes_s=self._ordinary_rate_bytes_s,
+            endpoint=self._call.endpoint,
+            anonymous=self._call.anonymous,
+            stem=self._stem,
         )
 
     def _on_progress(self, transfer: Transfer) -> None:
         if transfer.done_bytes > 0:
-            self._show(transfer.done_bytes)
+            self._show(transfer.done_bytes, waiting=transfer.waiting)
 
-    def _show(self, done_bytes: int) -> None:
-        self.begun = True
+    def _show(self, done_bytes: int, waiting: bool = False) -> None:
+        self.begun = self.begun or not waiting
         self._bar.show(min(done_bytes, self._call.size))
 
     def _hand_over(self, *, moved: bool, seeds: bool = True) -> bool:

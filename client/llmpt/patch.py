@@ -24,24 +24,18 @@ from typing import Any, TypeVar
 
 from llmpt.agent.link import Link
 from llmpt.blob_http import BlobHttp
+from llmpt.call import Call
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName, SettingError
-from llmpt.download import Call, Download
+from llmpt.download import Download
+from llmpt.library import BYTES, METADATA, OUTER, Chunks, asked_as_nobody, constant, unfit
 from llmpt.settings import ClientSettings
 from llmpt.summary import Summary, write_to_stderr
 
 log = logging.getLogger("llmpt")
 T = TypeVar("T")
 
-BYTES = "_download_to_tmp_and_move"
-OUTER = ("_hf_hub_download_to_cache_dir", "_hf_hub_download_to_local_dir")
-METADATA = "_get_metadata_or_catch_error"
-MOVE = "_chmod_and_move"
-BYTES_PARAMETERS = frozenset(
-    {"incomplete_path", "destination_path", "url_to_download", "headers", "expected_size", "filename", "force_download"}
-)
 MEASURED_BYTES = 1 << 20  # smaller files say more about round trips than about rates
-OUTER_PARAMETERS = frozenset({"repo_id", "repo_type", "revision", "filename"})
 
 _lock = threading.Lock()
 _hook: Hook | None = None
@@ -97,29 +91,6 @@ def is_enabled() -> bool:
     return _hook is not None and _hook.in_place()
 
 
-def unfit(file_download: ModuleType) -> str | None:
-    """Say why this version of huggingface_hub cannot be patched; None when it can."""
-    if os.name != "posix" or sys.platform == "cygwin":
-        return "llmpt runs on Linux and macOS"
-    for name in (BYTES, METADATA, MOVE, *OUTER):
-        if not callable(getattr(file_download, name, None)):
-            return f"it has no {name}"
-        if inspect.iscoroutinefunction(getattr(file_download, name)):
-            return f"{name} is asynchronous"
-    missing = BYTES_PARAMETERS - inspect.signature(getattr(file_download, BYTES)).parameters.keys()
-    if missing:
-        return f"{BYTES} takes no {', '.join(sorted(missing))}"
-    for name in OUTER:
-        function = inspect.unwrap(getattr(file_download, name))
-        missing = OUTER_PARAMETERS - inspect.signature(function).parameters.keys()
-        if missing:
-            return f"{name} takes no {', '.join(sorted(missing))}"
-        called = getattr(getattr(function, "__code__", None), "co_names", ())
-        if BYTES not in called or METADATA not in called:
-            return f"{name} doesn't call {BYTES} and {METADATA} any more"
-    return None
-
-
 class Hook:
     """The four wrappers, and what they share. Wrappers that somebody kept pass straight through after `take_back`."""
 
@@ -133,6 +104,7 @@ class Hook:
             METADATA: self._wrap(METADATA, self._metadata),
             **{name: self._wrap(name, functools.partial(self._outer, name)) for name in OUTER},
         }
+        self._chunks = Chunks(file_download)
         self._settings: ClientSettings | None = None
         self._settings_read = False
         self._link: Link | None = None
@@ -156,12 +128,14 @@ class Hook:
         self._active = True
         for name, wrapper in self._wrappers.items():
             setattr(self._library, name, wrapper)
+        self._chunks.put()
 
     def take_back(self) -> None:
         self._active = False
         for name, wrapper in self._wrappers.items():
             if getattr(self._library, name) is wrapper:  # else somebody has wrapped ours, and passes through it
                 setattr(self._library, name, self._originals[name])
+        self._chunks.take_back()
         self._guarded(self._summary.close)
 
     def _wrap(self, name: str, replacement: Callable[..., Any]) -> Callable[..., Any]:
@@ -182,19 +156,22 @@ class Hook:
         self._guarded(self._summary.begin)
         try:
             result = self._originals[name](*args, **kwargs)
+            if call.served is not None and isinstance(result, str):
+                self._guarded(call.served.report, result)
+            return result
         finally:
+            self._guarded(call.fetching.close)
             self._guarded(self._summary.end)
             _call.reset(token)
-        if call.served is not None and isinstance(result, str):
-            self._guarded(call.served.report, result)
-        return result
 
     def _metadata(self, *args: Any, **kwargs: Any) -> Any:
         """Note what the Hub says about this very file: (url, etag, commit, size[, xet], error)."""
+        asked = {**kwargs, "headers": dict(kwargs.get("headers") or {})}  # the library takes the token out when it redirects
         result = self._originals[METADATA](*args, **kwargs)
         call = _call.get()
         if call is not None and isinstance(result, tuple) and len(result) >= 5 and result[-1] is None:
             call.etag, call.commit, call.size = str(result[1]), str(result[2]), result[3] or 0
+            call.anonymous = self._guarded(asked_as_nobody, asked, result, os.environ) is True
         return result
 
     def _bytes(self, *args: Any, **kwargs: Any) -> Any:
@@ -227,7 +204,8 @@ class Hook:
             self._read_settings()
         if self._settings is None:
             return None
-        call = Call(asked["repo_type"], asked["repo_id"], asked["revision"], asked["filename"])
+        endpoint = asked.get("endpoint") or constant(self._library, "ENDPOINT", "")
+        call = Call(asked["repo_type"], asked["repo_id"], asked["revision"], asked["filename"], str(endpoint))
         names = (call.repo_type, call.repo_id, call.revision, call.filename)
         return call if all(isinstance(name, str) for name in names) else None
 

@@ -1,4 +1,4 @@
-"""The agent put together: lock, engine, inventory, directory, transfers, socket, in that order, and back again.
+"""The agent put together: lock, engine, inventory, directory, leases, transfers, socket, in that order, and back again.
 
 `run` is the foreground process (`llmpt agent run`); `background` starts one that outlives its starter.
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from llmpt.agent import lock, memory, messages, places
+from llmpt.agent import lock, memory, messages, places, share_token
 from llmpt.agent.directory import Directory
 from llmpt.agent.lifetime import JOB, Job, Package
 from llmpt.agent.listening import Listening
@@ -26,8 +26,11 @@ from llmpt.inventory import Inventory
 from llmpt.settings import ClientSettings
 from llmpt.tracker_client import TrackerClient
 
-if TYPE_CHECKING:
-    from llmpt.swarm import Engine  # loads libtorrent
+if TYPE_CHECKING:  # they load libtorrent, or the like
+    from llmpt.agent.misses import Misses
+    from llmpt.agent.seeds import Seeds
+    from llmpt.agent.sharing import Sharing
+    from llmpt.swarm import Engine
 
 log = logging.getLogger("llmpt.agent")
 
@@ -65,9 +68,11 @@ def run(
     """
     if settings.tracker is None:
         raise SettingError("no tracker: set LLMPT_TRACKER to the server's address, e.g. http://server:8000")
+    from llmpt.agent.complaints import Complaints
     from llmpt.agent.partials import Partials
     from llmpt.agent.report import Report
     from llmpt.agent.seeds import Seeds
+    from llmpt.agent.sharing import Sharing
     from llmpt.agent.transfers import Transfers
     from llmpt.swarm import Engine, EngineSettings, free_port
 
@@ -95,7 +100,17 @@ def run(
         directory = Directory(client, peer_port=engine.port)
         directory.on_boot = _announce_anew(engine)
         partials = Partials(inventory)
-        transfers = Transfers(engine, directory, seeds, partials, stall_timeout_s=settings.stall_timeout_s)
+        sharing = Sharing(settings.tracker, share_token.token_path(settings.tracker)) if settings.share else None
+        misses = _misses(sharing, inventory, seeds, settings) if sharing is not None else None
+        transfers = Transfers(
+            engine,
+            directory,
+            seeds,
+            partials,
+            misses,
+            stall_timeout_s=settings.stall_timeout_s,
+            on_wrong=Complaints(sharing).make if sharing is not None else lambda _torrent, _reason: None,
+        )
         threading.excepthook = _noting_bugs(stopping)
         seeds.restore()
         partials.sweep()
@@ -104,8 +119,9 @@ def run(
             tracker=settings.tracker,
             fetch=transfers.fetch,
             landed=seeds.landed,
+            fetches=misses.fetches if misses is not None else None,
             offers=Offers(directory, seeds),
-            status=Report(engine, directory, seeds, transfers, listening, settings.agent).as_json,
+            status=Report(engine, directory, seeds, transfers, listening, sharing, misses, settings.agent).as_json,
             used_by=job.join if job is not None else lambda _pid: None,
             stop=stopping.set,
         )
@@ -115,6 +131,8 @@ def run(
         log.info("agent %d ready at %s, peers on port %d", os.getpid(), messages.socket_path(environ), engine.port)
         ready()
         threading.Thread(target=directory.watch, args=(stopping,), name="tracker-watch", daemon=True).start()
+        if sharing is not None:
+            threading.Thread(target=sharing.prepare, name="share-token", daemon=True).start()
         ticks = 0
         while not stopping.wait(TICK_S):
             ticks += 1
@@ -127,6 +145,21 @@ def run(
                 if listening.changed():
                     engine.listen_on(listening.hosts, listening.announced)
         stopping.set()
+
+
+def _misses(sharing: Sharing, inventory: Inventory, seeds: Seeds, settings: ClientSettings) -> Misses:
+    """What is fetched once for the whole LAN."""
+    from llmpt.agent.fetches import Fetches
+    from llmpt.agent.leases import Leases
+    from llmpt.agent.misses import Misses
+    from llmpt.agent.permission import Permission, Publicity
+    from llmpt.agent.publishing import Publishing
+
+    leases = Leases(lambda body: sharing.call(lambda client: client.leases(body)), stall_timeout_s=settings.stall_timeout_s)
+    leases.start()
+    permission = Permission(sharing, Publicity(inventory), tracker=settings.tracker or "", min_blob_bytes=settings.min_blob_bytes)
+    fetches = Fetches(leases, Publishing(sharing), seeds)
+    return Misses(leases, fetches, permission, stall_timeout_s=settings.stall_timeout_s)
 
 
 def _over(server: Server, package: Package, job: Job | None) -> str:

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from llmpt.agent import lock, messages
@@ -26,11 +26,15 @@ SILENCE_MARGIN_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a transfer is. `done_bytes` may go down: a piece that fails its hash is fetched again."""
+    """How far a transfer is. `done_bytes` may go down: a piece that fails its hash is fetched again.
+
+    `waiting`: nothing has come; this is how far another machine is, that fetches it for all.
+    """
 
     done_bytes: int
     rate_bytes_s: int
     peers: int
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,8 @@ class Outcome:
 
     `verified`: the content is there and is what its etag says, at the destination if `moved`, else in the temporary file.
     Otherwise `reason` says why not, `begun` whether bytes had flowed, and `have` which byte ranges [start, stop) of the
-    temporary file are verified all the same, in order; `no_agent`: none runs, and none can be started.
+    temporary file are verified all the same, in order; `no_agent`: none runs, and none can be started; `fetch`: this machine
+    is to fetch it for the whole LAN (`Link.fetching`).
     `bytes_by_http` are those of `bytes_from_lan` that a seeder sent by plain HTTP.
     """
 
@@ -52,6 +57,7 @@ class Outcome:
     peers: int = 0
     have: tuple[tuple[int, int], ...] = ()
     no_agent: bool = False
+    fetch: bool = False
 
 
 class Link:
@@ -76,7 +82,7 @@ class Link:
 
         def note(progress: Progress) -> None:
             nonlocal begun
-            begun = begun or progress.done_bytes > 0
+            begun = begun or (progress.done_bytes > 0 and not progress.waiting)
             on_progress(progress)
 
         for first in (True, False):
@@ -109,7 +115,8 @@ class Link:
                         return None
                     kind = event.get("event")
                     if kind == messages.PROGRESS:
-                        on_progress(Progress(_count(event, "bytes"), _count(event, "rate_bytes_s"), _count(event, "peers")))
+                        bytes_done, waiting = _count(event, "bytes"), event.get("waiting") is True
+                        on_progress(Progress(bytes_done, _count(event, "rate_bytes_s"), _count(event, "peers"), waiting))
                     elif kind == messages.DONE:
                         return Outcome(
                             True,
@@ -121,7 +128,8 @@ class Link:
                         )
                     elif kind in messages.TERMINAL:
                         reason = str(event.get("reason", ""))[:500] or "no reason given"
-                        return Outcome(False, reason=reason, have=_ranges(event.get("have"), request.size))
+                        have, fetch = _ranges(event.get("have"), request.size), event.get("fetch") is True
+                        return Outcome(False, reason=reason, have=have, fetch=fetch)
         except TimeoutError:
             return Outcome(False, reason="the agent is silent")
         except AgentUnavailable as error:
@@ -133,10 +141,27 @@ class Link:
         except OSError as error:
             return Outcome(False, reason=f"the agent's socket broke: {error.strerror or error}")
 
-    def landed(self, *, etag: str, path: str, tracker: str) -> None:
-        """Tell the agent where the file of `etag` lies at last, so that it can seed it. An agent that is gone need not know."""
+    def fetching(self, until: ExitStack, *, etag: str, stem: str, tracker: str) -> bool:
+        """Tell the agent that `etag` is being downloaded for all, into a file whose path begins with `stem`; True if it knows.
+
+        It watches until `until` is closed.
+        """
         try:
-            self.ask({"op": messages.LANDED, "etag": etag, "path": path, "tracker": tracker})
+            connection = until.enter_context(self._connected(start=False))
+            connection.sendall(messages.encode({"op": messages.FETCHING, "etag": etag, "stem": stem, "tracker": tracker}))
+            answer = LineReader(connection).read(timeout_s=CONNECT_TIMEOUT_S)
+        except (OSError, InvalidInput, AgentUnavailable) as error:
+            log.debug("the agent was not told that %s is being fetched: %s", etag, error)
+            return False
+        return answer is not None and answer.get("event") == messages.OK
+
+    def landed(self, *, etag: str, path: str, tracker: str, fetched: bool = False) -> None:
+        """Tell the agent where the file of `etag` lies at last, so that it can seed it. An agent that is gone need not know.
+
+        `fetched`: it was downloaded for all.
+        """
+        try:
+            self.ask({"op": messages.LANDED, "etag": etag, "path": path, "tracker": tracker, "fetched": fetched})
         except AgentUnavailable as error:
             log.debug("the agent was not told where %s lies: %s", etag, error)
 

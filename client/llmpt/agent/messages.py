@@ -6,13 +6,16 @@ version of this protocol (`v`) and that of the speaker's llmpt (`version`). The 
     hello    → hello
     retire   → retiring | refused                      (refused while something is under way)
     fetch    → progress* → done | refused | failed     (the hook closes the connection to cancel)
+    fetching → ok                                      (the connection stays open as long as the library downloads)
     landed   → ok
     seed     → progress* → ok | refused
     unseed   → ok
     status   → status
     stop     → stopping
 
-`progress` may say 0 bytes: the agent is at work, and nothing flows yet. `refused`: nothing was transferred. `failed`: the
+`progress` may say 0 bytes: the agent is at work, and nothing flows yet; with `waiting` another machine fetches the file, and
+the bytes are what is to be shown of that. `refused`: nothing was transferred; with `fetch` this machine fetches the file for
+all, so that the hook says `fetching`, and `landed` with `fetched` when it has it. `failed`: the
 file is not whole; `have` lists the byte ranges `[start, stop)` of it that are at `path` and verified, so that the hook need
 only fetch the rest. Either way it takes the ordinary path. `done` with `moved`: the agent has renamed the file to its
 destination; without: its verified bytes lie at `path`, and the hook moves it.
@@ -45,7 +48,7 @@ MAX_SOCKET_PATH_BYTES = 103
 
 Message = dict[str, Any]
 
-FETCH, LANDED, STATUS, STOP = "fetch", "landed", "status", "stop"
+FETCH, FETCHING, LANDED, STATUS, STOP = "fetch", "fetching", "landed", "status", "stop"
 SEED, UNSEED = "seed", "unseed"
 HELLO, RETIRE, RETIRING = "hello", "retire", "retiring"
 REFUSED, PROGRESS, DONE, FAILED, OK, STOPPING = "refused", "progress", "done", "failed", "ok", "stopping"
@@ -226,7 +229,9 @@ class FetchRequest:
 
     `destination`: where the agent renames it to once verified, unless `replace` says that something is to be replaced
     there. `tracker` must be the agent's own. `revision` is the commit; the repo's name is for display and statistics.
-    `ordinary_rate_bytes_s` is what the asking process has measured of the ordinary path; 0 for nothing yet.
+    `ordinary_rate_bytes_s` is what the asking process has measured of the ordinary path; 0 for nothing yet. `endpoint` is
+    the Hub's URL; `anonymous`: it showed the file to a question without a token; `stem` is how the path of the library's
+    own temporary file begins, empty when that cannot be watched.
     """
 
     tracker: str
@@ -242,6 +247,9 @@ class FetchRequest:
     destination: str
     replace: bool
     ordinary_rate_bytes_s: int = 0
+    endpoint: str = ""
+    anonymous: bool = False
+    stem: str = ""
 
     def message(self) -> Message:
         return {"op": FETCH, **asdict(self)}
@@ -258,6 +266,7 @@ class FetchRequest:
         Etag(request.etag)
         if request.size <= 0:
             raise InvalidInput("a fetch needs a size above 0")
-        if not os.path.isabs(request.path) or not os.path.isabs(request.destination):  # noqa: PTH117 - text, not a file
+        paths = (request.path, request.destination, request.stem or "/")
+        if not all(map(os.path.isabs, paths)):
             raise InvalidInput("a fetch needs absolute paths")
         return request

@@ -14,7 +14,7 @@ from llmpt.swarm import Download
 class Record:
     """One request for a blob. `outcome` is running, done, refused or failed; sizes are bytes; `ended_at` is a Unix time.
 
-    `tail_bytes` were not hashed yet when the last byte had come.
+    `tail_bytes` were not hashed yet when the last byte had come; `waits` while another machine fetches it for all.
     """
 
     request: FetchRequest
@@ -25,6 +25,7 @@ class Record:
     seconds: float = 0.0
     ended_at: float | None = None
     tail_bytes: int = 0
+    waits: bool = False
     download: Download | None = field(default=None, repr=False)
 
     @classmethod
@@ -59,6 +60,7 @@ class Record:
             "destination": request.destination,
             "ino": request.ino,
             "outcome": self.outcome,
+            "waits": self.waits,
             "reason": self.reason,
             "moved": self.moved,
             "bytes_from_lan": self.bytes_from_lan,

@@ -10,7 +10,9 @@ from typing import Any
 
 from llmpt.agent.directory import Directory
 from llmpt.agent.listening import Listening
+from llmpt.agent.misses import Misses
 from llmpt.agent.seeds import Seeds
+from llmpt.agent.sharing import Sharing
 from llmpt.agent.transfers import Transfers
 from llmpt.swarm import Engine
 
@@ -24,6 +26,8 @@ class Report:
     seeds: Seeds
     transfers: Transfers
     listening: Listening
+    sharing: Sharing | None
+    misses: Misses | None
     mode: str
     started: float = field(default_factory=time.monotonic)
 
@@ -47,8 +51,14 @@ class Report:
             "peers": totals.peers,
             "seeding": self._seeding(),
             "not_seeded": [{"path": str(path), "reason": reason} for path, reason in self._not_seeded()],
+            "sharing": {"why_not": "LLMPT_SHARE=off" if self.sharing is None else self.sharing.why_not},
+            "fetching": self._fetching(),
             "downloads": [record.as_json() for record in list(self.transfers.records)],
         }
+
+    def _fetching(self) -> list[dict[str, Any]]:
+        running = [] if self.misses is None else self.misses.fetches.all()
+        return [{"etag": str(fetch.etag), "size": fetch.size, "bytes": fetch.done_bytes} for fetch in running]
 
     def _not_seeded(self) -> list[tuple[Path, str]]:
         kept = [] if self.engine.shares else [(blob.path, "LLMPT_SHARE=off") for blob in self.seeds.all()]

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from llmpt.agent import messages
+from llmpt.agent.fetches import Fetches
 from llmpt.agent.messages import FetchRequest, LineReader, Message
 from llmpt.agent.offers import Offers
 from llmpt.core.blob import Etag
@@ -35,8 +36,9 @@ class _Retired(Exception):
 class Server:
     """Listens at `path`; a context manager. Each connection has a thread of its own.
 
-    `fetch` serves a download, `landed` is told where a blob came to lie, `offers` takes what people want seeded, `status`
-    returns what `llmpt status` shows, `used_by` is told which processes have something fetched, `stop` ends the agent.
+    `fetch` serves a download, `landed` is told where a blob came to lie, `fetches` of what this machine fetches for all
+    (None: nothing), `offers` takes what people want seeded, `status` returns what `llmpt status` shows, `used_by` is told
+    which processes have something fetched, `stop` ends the agent.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Server:
         tracker: str | None,
         fetch: Fetch,
         landed: Callable[[Etag, Path], None],
+        fetches: Fetches | None = None,
         offers: Offers,
         status: Callable[[], dict[str, Any]],
         used_by: Callable[[int], None],
@@ -54,7 +57,7 @@ class Server:
         self._path = path
         self._tracker = tracker
         self._fetch, self._landed, self._status, self._stop = fetch, landed, status, stop
-        self._offers, self._used_by = offers, used_by
+        self._fetches, self._offers, self._used_by = fetches, offers, used_by
         self._lock = threading.Lock()
         self._working = 0
         self._retired = False
@@ -136,8 +139,9 @@ class Server:
             return  # without an answer: whoever asked turns to the agent that comes after us
         except InvalidInput as error:
             reply = {"event": messages.REFUSED, "reason": str(error)}
-        connection.settimeout(REQUEST_TIMEOUT_S)
-        connection.sendall(messages.encode(reply))
+        if reply:
+            connection.settimeout(REQUEST_TIMEOUT_S)
+            connection.sendall(messages.encode(reply))
 
     def _govern(self, op: str) -> Message:
         """Answer what concerns the agent itself; every version of it does."""
@@ -151,8 +155,9 @@ class Server:
         return {"event": messages.RETIRING if op == messages.RETIRE else messages.STOPPING}
 
     def _dispatch(self, request: Message, connection: socket.socket) -> Message:
+        """Return the last word of the answer, nothing when all is said."""
         op = request.get("op")
-        if op in (messages.FETCH, messages.LANDED, messages.SEED) and request.get("tracker") != self._tracker:
+        if op in (messages.FETCH, messages.FETCHING, messages.LANDED, messages.SEED) and request.get("tracker") != self._tracker:
             mine = self._tracker or "no tracker"
             return {"event": messages.REFUSED, "reason": f"this machine's agent uses {mine}, not {request.get('tracker')}"}
         if op == messages.FETCH:
@@ -160,9 +165,13 @@ class Server:
             with self._work():
                 self._used_by(_pid_behind(connection))
                 return self._fetch(wanted, *_line_to(connection))
+        if op == messages.FETCHING:
+            with self._work():
+                return self._watch(Etag(str(request.get("etag"))), Path(str(request.get("stem"))), *_line_to(connection))
         if op == messages.LANDED:
             etag, path = Etag(str(request.get("etag"))), Path(str(request.get("path")))
-            threading.Thread(target=self._land, args=(etag, path), name="agent-landed", daemon=True).start()
+            fetched = request.get("fetched") is True and self._fetches is not None and self._fetches.landed(etag)
+            threading.Thread(target=self._land, args=(etag, path, fetched), name="agent-landed", daemon=True).start()
             return {"event": messages.OK}
         if op == messages.SEED:
             etag, path = Etag(str(request.get("etag"))), Path(str(request.get("path")))
@@ -173,10 +182,19 @@ class Server:
             return self._offers.unseed(map(Etag, etags if isinstance(etags, list) else ()))
         raise InvalidInput(f"not something this agent can do: {op!r:.40}")
 
-    def _land(self, etag: Etag, path: Path) -> None:
+    def _watch(self, etag: Etag, stem: Path, emit: Callable[[Message], None], gone: Callable[[], bool]) -> Message:
+        emit({"event": messages.OK})
+        if self._fetches is not None:
+            self._fetches.watch(etag, stem, gone)
+        return {}
+
+    def _land(self, etag: Etag, path: Path, fetched: bool) -> None:
         try:
             with self._work():
-                self._landed(etag, path)
+                if fetched and self._fetches is not None:
+                    self._fetches.finish(etag, path)
+                else:
+                    self._landed(etag, path)
         except _Retired:
             log.info("%s is not seeded: the agent is ending", path)
         except (LlmptError, OSError) as error:

@@ -16,9 +16,12 @@ from pathlib import Path
 from llmpt.agent import messages
 from llmpt.agent.directory import Directory, Peer
 from llmpt.agent.messages import FetchRequest, Message
+from llmpt.agent.meter import Meter
+from llmpt.agent.misses import Misses
 from llmpt.agent.pace import Pace
 from llmpt.agent.prefix import PrefixHasher
 from llmpt.agent.record import Record
+from llmpt.agent.refusals import Failed, Missing, Refused
 from llmpt.agent.seeds import Seeds
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, LlmptError, SwarmError, TrackerError
@@ -34,61 +37,57 @@ KEEP_ALIVE_S = 1.0
 
 Emit = Callable[[Message], None]
 Cancelled = Callable[[], bool]
-Ranges = tuple[tuple[int, int], ...]
-
-
-class Refused(LlmptError):
-    """Nothing was transferred: the ordinary path."""
-
-
-class Failed(LlmptError):
-    """The file is not whole: fall back. `have` are the byte ranges [start, stop) of it that are on disk and verified."""
-
-    def __init__(self, reason: str, have: Ranges = ()) -> None:
-        super().__init__(reason)
-        self.have = have
+Source = tuple[Metainfo, tuple[Peer, ...], str]
 
 
 class Transfer:
     """One blob, led by one request and followed by any number (`followers`); `path` is the leader's temporary file.
 
-    `progress` is the last report; `ended` is set when the leader is done, and then `error` and `moved` say how it went.
+    `progress` is the last report; `ended` is set when the leader is done, and then `error` and `moved` say how it went;
+    `wrong` is a torrent whose content is not the etag's.
     """
 
     def __init__(
-        self, request: FetchRequest, engine: Engine, directory: Directory, seeds: Seeds, *, stall_timeout_s: float
+        self,
+        request: FetchRequest,
+        engine: Engine,
+        directory: Directory,
+        seeds: Seeds,
+        misses: Misses | None,
+        *,
+        stall_timeout_s: float,
     ) -> None:
         self.path = Path(request.path)
         self.ended = threading.Event()
         self.error: LlmptError | None = None
         self.moved = False
+        self.wrong: Metainfo | None = None
         self.progress: Message | None = None
         self.followers = 0
         self._request, self._etag = request, Etag(request.etag)
-        self._engine, self._directory, self._seeds = engine, directory, seeds
+        self._engine, self._directory, self._seeds, self._misses = engine, directory, seeds, misses
+        self._meter = Meter(request.size)
         self._stall_timeout_s = stall_timeout_s
 
     def run(self, record: Record, emit: Emit, cancelled: Cancelled) -> bool:
         """Fetch and verify the blob; return whether it was moved to its destination, else the hook moves it.
 
-        Raises `Refused`, `Failed`, or `ContentMismatch` when the torrent is whole and not what the etag says. Goes on for
-        its followers when `cancelled`.
+        Raises `Refused` (one of them: `llmpt.agent.refusals`), `Failed`, or `ContentMismatch` when the torrent is whole and
+        not what the etag says. Goes on for its followers when `cancelled`.
         """
-        metainfo, peers, announce_url = self._look_up()
-        resume = self.path.stat().st_blocks > 0
-        if not peers and not resume:
-            raise Refused("nobody seeds it, or its peers did not answer a moment ago")
-        etag = self._etag
+        etag, resume = self._etag, self.path.stat().st_blocks > 0
+        metainfo, peers, announce_url = self._find(resume, record, emit, cancelled)
         with PrefixHasher(self.path, etag, metainfo.size) as prefix:
             record.download = self._engine.download(metainfo, self.path, peers=peers, announce_url=announce_url, resume=resume)
             try:
                 self._await(record.download, peers, prefix, emit, cancelled)
                 self._engine.flush(etag)
                 record.tail_bytes = metainfo.size - prefix.hashed_bytes
-                keep_alive = reporter(emit, lambda: cancelled() and not self.followers)
+                keep_alive = reporter(emit, lambda: cancelled() and not self.followers, self._meter)
                 prefix.finish(on_read=lambda: keep_alive(metainfo.size))
             except ContentMismatch:
                 self._engine.withdraw(etag)
+                self.wrong = metainfo
                 raise
             except (LlmptError, OSError) as error:
                 raise self._given_up(metainfo, error) from None
@@ -102,16 +101,46 @@ class Transfer:
         self.moved = self._hand_over(metainfo)
         return self.moved
 
-    def _look_up(self) -> tuple[Metainfo, tuple[Peer, ...], str]:
+    def _find(self, resume: bool, record: Record, emit: Emit, cancelled: Cancelled) -> Source:
+        """Return where to have it from, if need be after another machine has fetched it."""
+        try:
+            return self._look_up(resume)
+        except Missing:
+            if self._misses is None:
+                raise
+        record.waits = True
+        try:
+            return self._misses.wait(self._request, self._meter, lambda: self._appeared(resume), self._noting(emit), cancelled)
+        finally:
+            record.waits = False
+
+    def _appeared(self, resume: bool) -> Source | None:
+        try:
+            return self._look_up(resume)
+        except Missing:
+            return None
+
+    def _noting(self, emit: Emit) -> Emit:
+        def emit_and_note(message: Message) -> None:
+            self.progress = message
+            emit(message)
+
+        return emit_and_note
+
+    def _look_up(self, resume: bool) -> Source:
+        """Raise `Missing` when nobody has it; what an earlier try left (`resume`) is worth a look without anybody, too."""
         try:
             found = self._directory.lookup(self._etag)
         except TrackerError as error:
             raise Refused(str(error)) from None
         if found.metainfo is None:
-            raise Refused("not in the tracker's catalogue")
+            raise Missing("not in the tracker's catalogue")
         if found.metainfo.size != self._request.size:
             raise Refused(f"the catalogue says {found.metainfo.size} bytes where the Hub says {self._request.size}")
-        return found.metainfo, self._directory.alive(found.peers), found.announce_url
+        peers = self._directory.alive(found.peers)
+        if not peers and not resume:
+            raise Refused("its peers did not answer a moment ago") if found.peers else Missing("nobody seeds it")
+        return found.metainfo, peers, found.announce_url
 
     def _await(self, download: Download, peers: tuple[Peer, ...], prefix: PrefixHasher, emit: Emit, cancelled: Cancelled) -> None:
         """Wait until the blob is whole; raise `Refused` or `Failed` when it will not be."""
@@ -128,11 +157,11 @@ class Transfer:
                 best, last_byte, looked = max(best, download.bytes_done), now, now
             met = met or download.peers > 0
             if best > 0:
-                self.progress = _progress(download)
+                self.progress = self._progress(download)
             # Before bytes flow there is nothing to show, but the hook shall hear that we are at work (a check takes its time).
             if now - last_sent >= (PROGRESS_INTERVAL_S if best > 0 else KEEP_ALIVE_S) or download.state == "finished":
                 last_sent = now
-                emit(_progress(download))
+                emit(self._progress(download))
             if download.state == "finished":
                 return
             if cancelled() and not self.followers:
@@ -185,13 +214,12 @@ class Transfer:
         self._seeds.expect(metainfo, self.path)
         return False
 
+    def _progress(self, download: Download) -> Message:
+        shown = self._meter.arriving(0 if download.checking else download.bytes_done)
+        return {"event": messages.PROGRESS, "bytes": shown, "rate_bytes_s": download.rate_bytes_s, "peers": download.peers}
 
-def _progress(download: Download) -> Message:
-    done = 0 if download.checking else min(download.bytes_done, download.metainfo.size)
-    return {"event": messages.PROGRESS, "bytes": done, "rate_bytes_s": download.rate_bytes_s, "peers": download.peers}
 
-
-def reporter(emit: Emit, cancelled: Cancelled) -> Callable[[int], None]:
+def reporter(emit: Emit, cancelled: Cancelled, meter: Meter) -> Callable[[int], None]:
     """Make a callback that tells the hook how far a copy or a check is, now and then, and stops it when nobody waits."""
     last = 0.0
 
@@ -202,6 +230,6 @@ def reporter(emit: Emit, cancelled: Cancelled) -> Callable[[int], None]:
         last = time.monotonic()
         if cancelled():
             raise Failed("cancelled")
-        emit({"event": messages.PROGRESS, "bytes": bytes_done, "rate_bytes_s": 0, "peers": 0})
+        emit({"event": messages.PROGRESS, "bytes": meter.arriving(bytes_done), "rate_bytes_s": 0, "peers": 0})
 
     return report

@@ -1,7 +1,8 @@
 """The blobs on their way in: one transfer per blob and machine, however many processes want it.
 
 The first that asks leads; whoever asks meanwhile follows, and gets a copy of the finished file (a reflink where the file
-system can). Cancelling one leaves the others: the transfer goes on while anybody waits for it.
+system can). Cancelling one leaves the others: the transfer goes on while anybody waits for it. What nobody of the LAN has
+is fetched by one machine for all (`misses`), and on that machine by one of its programs.
 """
 
 from __future__ import annotations
@@ -11,18 +12,24 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from llmpt.agent import messages
 from llmpt.agent.copying import copy_blob
 from llmpt.agent.directory import Directory
+from llmpt.agent.fetches import Fetch
 from llmpt.agent.messages import FetchRequest, Message
+from llmpt.agent.meter import Meter
+from llmpt.agent.misses import Misses
 from llmpt.agent.partials import Partials
 from llmpt.agent.record import Record
+from llmpt.agent.refusals import Failed, Refused, TryAgain, Yours
 from llmpt.agent.seeds import Seeds
-from llmpt.agent.transfer import PROGRESS_INTERVAL_S, Cancelled, Emit, Failed, Refused, Transfer, reporter
+from llmpt.agent.transfer import PROGRESS_INTERVAL_S, Cancelled, Emit, Transfer, reporter
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, LlmptError
+from llmpt.core.metainfo import Metainfo
 from llmpt.swarm import Engine
 
 log = logging.getLogger("llmpt.agent")
@@ -31,10 +38,22 @@ BAD_BLOB_S = 600.0
 
 
 class Transfers:
-    """Owns the transfers of this machine. `fetch` is called by one thread per request."""
+    """Owns the transfers of this machine. `fetch` is called by one thread per request. Without `misses` none is waited for."""
 
-    def __init__(self, engine: Engine, directory: Directory, seeds: Seeds, partials: Partials, *, stall_timeout_s: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        directory: Directory,
+        seeds: Seeds,
+        partials: Partials,
+        misses: Misses | None = None,
+        *,
+        stall_timeout_s: float,
+        on_wrong: Callable[[Metainfo, str], None] = lambda _torrent, _reason: None,
+    ) -> None:
+        """`on_wrong` is told of torrents whose content is not that of their etag."""
         self._engine, self._directory, self._seeds, self._partials = engine, directory, seeds, partials
+        self._misses, self._on_wrong = misses, on_wrong
         self._stall_timeout_s = stall_timeout_s
         self._lock = threading.Lock()
         self._running: dict[Etag, Transfer] = {}
@@ -50,7 +69,7 @@ class Transfers:
         except Refused as error:
             record.end("refused", str(error))
             log.debug("%s %s: %s", request.repo_id, request.filename, error)
-            return {"event": messages.REFUSED, "reason": str(error)}
+            return {"event": messages.REFUSED, "reason": str(error), "fetch": isinstance(error, Yours)}
         except (LlmptError, OSError) as error:
             record.end("failed", str(error))
             log.warning("%s %s: %s", request.repo_id, request.filename, error)
@@ -73,20 +92,33 @@ class Transfers:
         path = Path(request.path)
         _check_same_file(request, path)
         self._partials.asked(path, request.ino)
-        here = self._seeds.find(etag)
-        if here is not None and here.path != path:
-            with here.path.open("rb", buffering=0) as source:
-                copy_blob(source, path, etag, request.size, on_copied=reporter(emit, cancelled))
-            return False
-        if self._bad.get(etag, 0.0) > time.monotonic():
-            raise Refused("what the swarm has under this etag is not its content")
+        meter = Meter(request.size)
+        while True:
+            here = self._seeds.find(etag)
+            if here is not None and here.path != path:
+                return self._copy(here.path, request, reporter(emit, cancelled, meter))
+            if self._bad.get(etag, 0.0) > time.monotonic():
+                raise Refused("what the swarm has under this etag is not its content")
+            fetch = self._misses.fetches.running(etag) if self._misses is not None else None
+            try:
+                if fetch is None:
+                    return self._lead_or_follow(request, record, emit, cancelled)
+                if self._follow_fetch(fetch, request, meter, emit, cancelled):
+                    return False
+            except TryAgain as again:
+                if cancelled():
+                    raise
+                log.debug("%s: %s; once more", etag, again)
+
+    def _lead_or_follow(self, request: FetchRequest, record: Record, emit: Emit, cancelled: Cancelled) -> bool:
+        etag = Etag(request.etag)
         with self._lock:
             transfer = self._running.get(etag)
             if transfer is not None:
                 transfer.followers += 1
             else:
                 leading = self._running[etag] = Transfer(
-                    request, self._engine, self._directory, self._seeds, stall_timeout_s=self._stall_timeout_s
+                    request, self._engine, self._directory, self._seeds, self._misses, stall_timeout_s=self._stall_timeout_s
                 )
         if transfer is None:
             return self._lead(leading, etag, record, emit, cancelled)
@@ -99,6 +131,8 @@ class Transfers:
             transfer.error = error
             if isinstance(error, ContentMismatch):
                 self._bad[etag] = time.monotonic() + BAD_BLOB_S
+            if transfer.wrong is not None:
+                self._on_wrong(transfer.wrong, str(error))
             raise
         except OSError as error:
             transfer.error = Failed(str(error))
@@ -120,16 +154,30 @@ class Transfers:
                         raise Failed("cancelled")
                     if transfer.progress is not None:
                         emit(transfer.progress)
+                if isinstance(transfer.error, (Yours, TryAgain)):
+                    raise TryAgain(str(transfer.error))
                 if transfer.error is not None:
                     raise transfer.error if same_file or isinstance(transfer.error, Refused) else Failed(str(transfer.error))
                 if same_file:
                     return transfer.moved
-                report = reporter(emit, cancelled)
+                report = reporter(emit, cancelled, Meter(request.size))
                 copy_blob(source, Path(request.path), Etag(request.etag), request.size, on_copied=report)
                 return False
         finally:
             with self._lock:
                 transfer.followers -= 1
+
+    def _follow_fetch(self, fetch: Fetch, request: FetchRequest, meter: Meter, emit: Emit, cancelled: Cancelled) -> bool:
+        """Wait for another program of this machine, and copy; False when it did not get it."""
+        if self._misses is not None:
+            self._misses.follow(fetch, meter, emit, cancelled)
+        return fetch.path is not None and not self._copy(fetch.path, request, reporter(emit, cancelled, meter))
+
+    def _copy(self, source: Path, request: FetchRequest, report: Callable[[int], None]) -> bool:
+        """Fill the hook's file with what lies on this machine; False, since nothing was moved."""
+        with source.open("rb", buffering=0) as opened:
+            copy_blob(opened, Path(request.path), Etag(request.etag), request.size, on_copied=report)
+        return False
 
 
 def _check_same_file(request: FetchRequest, path: Path) -> None:

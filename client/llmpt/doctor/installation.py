@@ -57,9 +57,9 @@ def library(context: Context) -> Finding:
         from huggingface_hub import file_download
     except ImportError as error:
         return fail(f"huggingface_hub cannot be imported: {error}", remedy)
-    from llmpt import patch
+    from llmpt.library import unfit
 
-    reason = patch.unfit(file_download)
+    reason = unfit(file_download)
     if reason is not None:
         return fail(
             f"huggingface_hub {huggingface_hub.__version__}: {reason}; downloads take the ordinary path",

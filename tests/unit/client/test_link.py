@@ -174,7 +174,7 @@ def test_telling_where_a_file_lies_raises_for_nobody(environ: dict[str, str]) ->
     make_link(environ).landed(etag="a" * 64, path="/x", tracker="http://t:1")
     with agent(environ, saying({"event": "ok"})) as asked:
         make_link(environ).landed(etag="a" * 64, path="/x", tracker="http://t:1")
-    assert asked == [{"op": "landed", "etag": "a" * 64, "path": "/x", "tracker": "http://t:1"}]
+    assert asked == [{"op": "landed", "etag": "a" * 64, "path": "/x", "tracker": "http://t:1", "fetched": False}]
 
 
 def test_after_a_failed_start_there_is_no_other_for_a_while(

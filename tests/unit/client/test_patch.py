@@ -8,6 +8,7 @@ import logging
 import os
 import types
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from llmpt import patch
 from llmpt.agent.link import Outcome, Progress
 from llmpt.agent.messages import FetchRequest
-from llmpt.download import Call
+from llmpt.call import Call
 from llmpt.settings import ClientSettings
 from llmpt.summary import Summary
 
@@ -78,14 +79,24 @@ class Agent:
     def __init__(self) -> None:
         self.fetches: list[FetchRequest] = []
         self.told: list[tuple[str, str, str]] = []
+        self.fetched: list[tuple[str, str, list[str]]] = []
+        self.watching: list[str] = []
+        self.watches = True
         self.answer: Callable[[FetchRequest, Callable[[Progress], None]], Outcome] = self.serve
 
     def fetch(self, request: FetchRequest, *, on_progress: Callable[[Progress], None]) -> Outcome:
         self.fetches.append(request)
         return self.answer(request, on_progress)
 
-    def landed(self, *, etag: str, path: str, tracker: str) -> None:
+    def fetching(self, until: ExitStack, *, etag: str, stem: str, tracker: str) -> bool:
+        self.watching.append(stem)
+        until.callback(self.watching.remove, stem)
+        return self.watches
+
+    def landed(self, *, etag: str, path: str, tracker: str, fetched: bool = False) -> None:
         self.told.append((etag, path, tracker))
+        if fetched:
+            self.fetched.append((etag, path, list(self.watching)))
 
     def serve(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
         os.truncate(request.path, request.size)

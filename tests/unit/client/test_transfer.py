@@ -86,7 +86,7 @@ def make(
         "http://t", etag.value, len(CONTENT), "model", "org/m", "main", "f", str(path), found.st_dev, found.st_ino,
         str(tmp_path / "final"), False, ordinary_rate_bytes_s,
     )  # fmt: skip
-    transfer = Transfer(request, world, world, world, stall_timeout_s=0.2)
+    transfer = Transfer(request, world, world, world, None, stall_timeout_s=0.2)
     heard: list[Message] = []
     return world, lambda: transfer.run(Record.begin(request), heard.append, lambda: False), heard
 

@@ -1,0 +1,63 @@
+"""How fast a file grows that another program writes: huggingface_hub's own temporary file, whatever it is called at the end.
+
+Up to 1.17 it is `<stem>.incomplete`, and goes on where an earlier try stopped; since 1.18 it is `<stem>.<8 hex>.incomplete`,
+another one each time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+SUFFIX = ".incomplete"
+WINDOW_S = 3.0
+
+
+class Growth:
+    """Watches the files that `stem`, an absolute path, begins, but for those that lie there already and are `not_these`.
+
+    `done_bytes` never goes down; `rate_bytes_s` is that of the last seconds.
+    """
+
+    def __init__(
+        self, stem: Path, size: int, *, not_these: frozenset[str] = frozenset(), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._folder, self._stem, self._size, self._clock = stem.parent, stem.name, size, clock
+        older = {entry.name for entry in self._entries()} - {self._stem + SUFFIX}
+        self._ignored = older | not_these
+        self._samples: deque[tuple[float, int]] = deque(maxlen=100)
+        self.done_bytes = 0
+        self.look()
+
+    @property
+    def rate_bytes_s(self) -> int:
+        (since, before), (now, done) = self._samples[0], self._samples[-1]
+        return int((done - before) / (now - since)) if now > since else 0
+
+    def look(self) -> None:
+        """See how far it is."""
+        found = [self._bytes_in(entry) for entry in self._entries() if entry.name not in self._ignored]
+        self.done_bytes = max([self.done_bytes, *found])
+        now = self._clock()
+        self._samples.append((now, self.done_bytes))
+        while len(self._samples) > 2 and now - self._samples[0][0] > WINDOW_S:
+            self._samples.popleft()
+
+    def _bytes_in(self, entry: os.DirEntry[str]) -> int:
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except OSError:
+            return 0
+        if found.st_size < self._size:
+            return found.st_size
+        return min(self._size, found.st_blocks * 512)  # perhaps it was given its size at the start
+
+    def _entries(self) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._folder) as entries:
+                return [entry for entry in entries if entry.name.startswith(self._stem) and entry.name.endswith(SUFFIX)]
+        except OSError:
+            return []
