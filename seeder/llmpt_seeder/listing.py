@@ -14,6 +14,7 @@ from typing import Any
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName
+from llmpt.core.metainfo import MAX_BLOB_BYTES
 from llmpt.core.repo import check_path
 
 FORMAT_VERSION = 1
@@ -52,8 +53,11 @@ def _read(path: Path, *_stamp: int) -> Listing | None:
 
 
 def checked(files: Listing) -> Listing:
-    """Return `files` when they can be a commit's; raise `InvalidName` when a name cannot be, or a file is a folder as well."""
-    for path in files:
+    """Return `files` when they can be a commit's; raise `InvalidName` for a name or a size that cannot be, and when a file is a
+    folder as well."""
+    for path, listed in files.items():
+        if not 0 <= listed.size <= MAX_BLOB_BYTES:
+            raise InvalidName(f"{path!r:.200} has {listed.size} bytes")
         if len(check_path(path).encode()) > MAX_PATH_BYTES:
             raise InvalidName(f"a path of more than {MAX_PATH_BYTES} bytes: {path!r:.200}")
         slash = path.find("/")

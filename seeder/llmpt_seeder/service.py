@@ -15,7 +15,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -70,7 +70,7 @@ class Service:
         self._state, self._engine, self._hasher, self._link = state, engine, hasher, link
         self._clock, self._beat, self._stop, self._wake = clock, beat, stop, wake
         self._knowledge = Knowledge(state, clock=clock)
-        self._publisher = Publisher(state, post=link.publish, clock=clock)
+        self._publisher = Publisher(state, post=self._post, clock=clock)
         self._caches = Caches(caches, sharing=sharing, beat=beat, stopped=stop.is_set)
         self._asked: SimpleQueue[Path] = SimpleQueue()
         self._listings, self._manifests = listings, Manifests(listings)
@@ -223,6 +223,10 @@ class Service:
                 return
             self._publisher.publish_manifest(manifest)
         self._all_told = None if self._manifests.in_doubt or self._publisher.problems() else told
+
+    def _post(self, body: Mapping[str, object]) -> Mapping[str, object]:
+        self._beat()  # a long listing goes in many parts
+        return self._link.publish(body)
 
     def _find(self, etag: Etag, *, good: dict[Etag, tuple[BlobFile, bytes]]) -> BlobFile | None:
         """Return the verified file of a blob that manifests may name; None without one; raise `InDoubt` when that may change."""

@@ -151,6 +151,8 @@ def test_a_page_that_is_too_long_is_not_read(hub: Hub, monkeypatch: pytest.Monke
         [{**SMALL, "path": "../x"}],
         [{**SMALL, "oid": "short"}],
         [{**SMALL, "size": "many"}],
+        [{**SMALL, "size": -1}],
+        [{**SMALL, "size": 1 << 60}],
         [SMALL, {**SMALL, "path": "config.json/x"}],
         [{**SMALL, "path": "/".join(["d" * 200] * 11)}],
     ],
