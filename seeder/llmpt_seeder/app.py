@@ -113,7 +113,7 @@ def run(settings: SeederSettings) -> int:
             wake=wake,
         )
         growths = Growths()
-        mirroring = _mirroring(settings, shelf, growths, service, listings, sharing, link, state, life, stop)
+        mirroring = _mirroring(stack, settings, shelf, growths, service, listings, sharing, link, state, life, stop)
         blobs = stack.enter_context(
             BlobServer(
                 [FileSource(shelf.noting(service.blob)), growths],
@@ -129,9 +129,7 @@ def run(settings: SeederSettings) -> int:
         parts = [("heartbeat", link.run), ("work", service.run), ("listings", listings.run)]
         if mirroring is not None:
             parts.append(("upstream", mirroring.run))
-        threads = [
-            threading.Thread(target=_until_end, args=(ends, name, part), name=name, daemon=True) for name, part in parts
-        ]
+        threads = [threading.Thread(target=_until_end, args=(ends, name, part), name=name, daemon=True) for name, part in parts]
         for thread in threads:
             thread.start()
         ports = (engine.port, blobs.port)
@@ -162,6 +160,7 @@ def find_token(settings: SeederSettings) -> str | None:
 
 
 def _mirroring(
+    stack: ExitStack,
     settings: SeederSettings,
     shelf: Shelf,
     growths: Growths,
@@ -200,7 +199,7 @@ def _mirroring(
         fetcher=Fetcher(
             shelf=shelf,
             growths=growths,
-            process=lambda: FetchProcess(endpoint=endpoint, cache=shelf.root, environ=environ),
+            process=stack.enter_context(FetchProcess(endpoint=endpoint, cache=shelf.root, environ=environ)),
             token=lambda place: hub.token(place.repo),
             on_fetched=fetched,
             stop=stop,

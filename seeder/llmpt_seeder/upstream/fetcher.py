@@ -1,7 +1,8 @@
 """Fetching blobs, a few at a time: each once, whoever wants it, into the cache, verified.
 
-A slot is a thread with a process of its own; it follows the file as it grows, ends what hangs, and tries again what may pass.
-When upstream asks to wait (429), all wait.
+A slot is a thread; it follows its file as it grows, ends what hangs, and tries again what may pass. When upstream asks to wait
+(429), all wait. There are as many slots as a program's `snapshot_download` has workers: a client that reads the files while
+they come finds each of them coming.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
 from llmpt_seeder.listing import ListedFile
 from llmpt_seeder.upstream.growing import Growth, Growths
-from llmpt_seeder.upstream.process import FetchFailed, FetchProcess, Place
+from llmpt_seeder.upstream.process import Fetch, FetchFailed, FetchProcess, Place
 from llmpt_seeder.upstream.shelf import Shelf
 
 log = logging.getLogger("llmpt.seeder")
 
-SLOTS = 4
+SLOTS = 8
 TICK_S = 0.05
-STALL_S = 60.0
-IDLE_S = 30.0  # a process that has nothing to do for so long is ended
+STALL_S = 90.0  # the library itself tries again for a minute
+IDLE_S = 30.0  # when there is nothing to do for so long, the process is ended
 TRIES = 5
 LONGEST_WAIT_S = 30.0
 
@@ -51,15 +52,15 @@ class Want:
 
 
 class Fetcher:
-    """Owns the slots. `process` makes one, `token` says which token a repo's files need; `on_fetched` is called, by a slot's
-    thread, for each blob that has come or not. Its methods may be called from any thread."""
+    """Owns the slots. `process` does the fetching, `token` says which token a repo's files need; `on_fetched` is called,
+    by a slot's thread, for each blob that has come or not. Its methods may be called from any thread."""
 
     def __init__(
         self,
         *,
         shelf: Shelf,
         growths: Growths,
-        process: Callable[[], FetchProcess],
+        process: FetchProcess,
         token: Callable[[Place], str | None],
         on_fetched: Callable[[Want], None],
         stop: threading.Event,
@@ -110,22 +111,21 @@ class Fetcher:
             return list(self._wants.values())
 
     def _run(self) -> None:
-        with self._process() as process:
-            while not self._stop.is_set():
-                want = self._next()
-                if want is None:
-                    process.end()
-                    continue
-                try:
-                    self._fetch(process, want)
-                    want.state, want.error = "done", None
-                except FetchFailed as error:
-                    log.warning("%s of %s was not fetched: %s", want.place.path, want.place.repo, error)
-                    want.state, want.error = "failed", error
-                except Exception as error:
-                    log.exception("fetching %s of %s failed", want.place.path, want.place.repo)
-                    want.state, want.error = "failed", FetchFailed(f"something went wrong here ({type(error).__name__})")
-                self._on_fetched(want)
+        while not self._stop.is_set():
+            want = self._next()
+            if want is None:
+                self._process.end_when_idle()
+                continue
+            try:
+                self._fetch(want)
+                want.state, want.error = "done", None
+            except FetchFailed as error:
+                log.warning("%s of %s was not fetched: %s", want.place.path, want.place.repo, error)
+                want.state, want.error = "failed", error
+            except Exception as error:
+                log.exception("fetching %s of %s failed", want.place.path, want.place.repo)
+                want.state, want.error = "failed", FetchFailed(f"something went wrong here ({type(error).__name__})")
+            self._on_fetched(want)
 
     def _next(self) -> Want | None:
         with self._changed:
@@ -137,7 +137,7 @@ class Fetcher:
             want.state = "running"
             return want
 
-    def _fetch(self, process: FetchProcess, want: Want) -> None:
+    def _fetch(self, want: Want) -> None:
         patiently = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, FetchFailed) and error.may_pass),
             wait=_pause,
@@ -147,10 +147,10 @@ class Fetcher:
             reraise=True,
         )
         with self._shelf.room(want.file.etag, want.file.size):
-            patiently(self._try, process, want)
+            patiently(self._try, want)
         self._shelf.want(want.file.etag)
 
-    def _try(self, process: FetchProcess, want: Want) -> None:
+    def _try(self, want: Want) -> None:
         while not self._stop.is_set() and (left_s := self._not_before - time.monotonic()) > 0:
             self._stop.wait(left_s)
         etag, blobs = want.file.etag, self._shelf.root / want.place.repo.folder / "blobs"
@@ -159,8 +159,7 @@ class Fetcher:
         want.state, want.growth = "running", growth
         self._growths.begin(growth)
         try:
-            process.begin(want.place, self._token(want.place))
-            self._follow(process, growth)
+            self._follow(self._process.fetch(want.place, self._token(want.place)), growth)
         except (ContentMismatch, OSError) as error:
             self._shelf.remove(etag)
             words = (
@@ -170,14 +169,14 @@ class Fetcher:
         finally:
             growth.fail()  # but for a whole one
 
-    def _follow(self, process: FetchProcess, growth: Growth) -> None:
+    def _follow(self, fetch: Fetch, growth: Growth) -> None:
         seen, moved_at = -1, time.monotonic()
-        while (file := process.answer(TICK_S)) is None:
+        while (file := fetch.answer(TICK_S)) is None:
             now, before, seen = time.monotonic(), seen, growth.look()
             if seen != before:
                 moved_at = now
             if self._stop.is_set() or now - moved_at > self._stall_s:
-                process.end()
+                self._process.end()
                 raise FetchFailed("the seeder ends" if self._stop.is_set() else f"no byte came for {self._stall_s:.0f} s")
         growth.finish(file)
 

@@ -112,22 +112,21 @@ class Growths:
     def open(self, etag: Etag) -> OpenBlob | None:
         """Open what there is of a blob, for one client."""
         growth = self.of(etag)
-        if growth is None or growth.path is None or growth.state == "failed":
+        if growth is None or growth.state == "failed":
             return None
-        try:
-            descriptor = os.open(growth.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None
-        file = _GrowingFile(growth, descriptor)
-        if growth.state == "whole" and FileStamp.of(os.fstat(descriptor)) != growth.stamp:
+        file = _GrowingFile(growth)
+        if growth.state == "whole" and not file.is_right():
             file.close()
             return None
         return file
 
 
 class _GrowingFile:
-    def __init__(self, growth: Growth, descriptor: int) -> None:
-        self._growth, self._descriptor = growth, descriptor
+    """A growth as one client reads it; opened when its first byte is there."""
+
+    def __init__(self, growth: Growth) -> None:
+        self._growth = growth
+        self._descriptor: int | None = None
 
     @property
     def size(self) -> int:
@@ -137,13 +136,28 @@ class _GrowingFile:
     def state(self) -> State:
         return self._growth.state
 
+    def is_right(self) -> bool:
+        """Whether the file is the one that was found to be whole."""
+        return self._open() and FileStamp.of(os.fstat(self.fileno())) == self._growth.stamp
+
     def available(self) -> int:
-        if self._growth.state == "whole":
-            return self.size
-        return min(os.fstat(self._descriptor).st_size, self.size)
+        if not self._open():
+            return 0
+        return self.size if self._growth.state == "whole" else min(os.fstat(self.fileno()).st_size, self.size)
 
     def fileno(self) -> int:
+        assert self._descriptor is not None  # noqa: S101  nothing is read before something is there
         return self._descriptor
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> bool:
+        if self._descriptor is None and (path := self._growth.path) is not None:
+            try:
+                self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:  # it is just being renamed
+                pass
+        return self._descriptor is not None

@@ -1,7 +1,12 @@
-"""One fetching process, seen from the seeder: started when it is needed, ended when it is not, killed when it hangs."""
+"""The fetching process, seen from the seeder: started when it is needed, ended when it is not, killed when it hangs.
+
+It is a process apart because it runs a library that is not ours, whose downloads cannot be broken off, and whose memory is
+given back with it. When it is killed, every fetch in it has failed, and may be tried again.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import queue
 import subprocess
@@ -50,8 +55,32 @@ class Place:
     path: str
 
 
+class Fetch:
+    """A file that is being fetched. `answer` is asked by one thread."""
+
+    def __init__(self) -> None:
+        self._said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+    def answer(self, timeout_s: float) -> Path | None:
+        """Return the file, None when it isn't there in time. Raises `FetchFailed`."""
+        try:
+            said = dict(self._said.get(timeout=timeout_s))
+        except queue.Empty:
+            return None
+        if said.pop("event") == "done":
+            return Path(said["file"])
+        raise FetchFailed(said.pop("message"), **said)
+
+    def end(self, said: dict[str, Any]) -> None:
+        """Say what came of it."""
+        self._said.put(said)
+
+
 class FetchProcess:
-    """A context manager that owns the process. `environ` is the seeder's own; the process gets no token but by `fetch`."""
+    """A context manager that owns the process. Its methods may be called from any thread.
+
+    `environ` is the seeder's own; the process gets no token but with what is fetched by it.
+    """
 
     def __init__(self, *, endpoint: str, cache: Path, environ: Mapping[str, str]) -> None:
         self._endpoint, self._cache = endpoint, cache
@@ -65,8 +94,10 @@ class FetchProcess:
             "HF_HUB_DISABLE_XET": "1",
             "HF_USE_P2P": "0",
         }
+        self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
-        self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._pending: dict[int, Fetch] = {}
+        self._ids = itertools.count()
 
     def __enter__(self) -> FetchProcess:
         return self
@@ -74,66 +105,75 @@ class FetchProcess:
     def __exit__(self, *exc: object) -> None:
         self.end()
 
-    def begin(self, place: Place, token: str | None) -> None:
-        """Have a file fetched; `answer` tells what came of it."""
-        process = self._running()
+    def fetch(self, place: Place, token: str | None) -> Fetch:
+        """Begin to fetch a file."""
         wanted = {"repo_type": place.repo.type, "repo_id": place.repo.id, "commit": place.commit, "path": place.path}
         wanted |= {"cache": str(self._cache), "endpoint": self._endpoint, "token": token or ""}
-        assert process.stdin is not None  # noqa: S101  it is a pipe
-        try:
-            process.stdin.write(json.dumps(wanted) + "\n")
-            process.stdin.flush()
-        except OSError:  # it has just died; `answer` says so
-            pass
+        fetch = Fetch()
+        with self._lock:
+            process, number = self._running(), next(self._ids)
+            self._pending[number] = fetch
+            try:
+                print(json.dumps({**wanted, "id": number}), file=process.stdin, flush=True)
+            except OSError:  # it has just died, and whoever listens to it says so
+                pass
+        return fetch
 
-    def answer(self, timeout_s: float) -> Path | None:
-        """Return the file, None when it isn't there in time. Raises `FetchFailed`."""
-        try:
-            said = self._answers.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
-        if said is None:
-            self.end()
-            raise FetchFailed("the process that fetches has died")
-        if said.pop("event") == "done":
-            return Path(said["file"])
-        raise FetchFailed(said.pop("message"), **said)
+    def end_when_idle(self) -> None:
+        """End the process unless it has something to do."""
+        with self._lock:
+            if not self._pending:
+                self._kill()
 
     def end(self) -> None:
         """Kill the process, whatever it does."""
+        with self._lock:
+            self._kill()
+
+    def _kill(self) -> None:
         process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait(END_TIMEOUT_S)
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    try:
-                        pipe.close()
-                    except OSError:  # what it did not read any more
-                        pass
+        lost, self._pending = list(self._pending.values()), {}
+        for fetch in lost:
+            fetch.end({"event": "failed", "message": "the process that fetches has ended"})
+        if process is None:
+            return
+        process.kill()
+        process.wait(END_TIMEOUT_S)
+        if process.stdin is not None:
+            try:
+                process.stdin.close()
+            except OSError:  # what it did not read any more
+                pass
 
     def _running(self) -> subprocess.Popen[str]:
-        if self._process is not None and self._process.poll() is None:
-            return self._process
-        self.end()
-        self._answers = queue.SimpleQueue()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "llmpt_seeder.upstream.worker"],
-            env=self._environ,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for the seeder
-        )
-        threading.Thread(target=_listen, args=(self._process, self._answers), name="fetch answers", daemon=True).start()
+        if self._process is None or self._process.poll() is not None:
+            self._kill()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "llmpt_seeder.upstream.worker"],
+                env=self._environ,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for the seeder
+            )
+            threading.Thread(target=self._listen, args=(self._process,), name="fetch answers", daemon=True).start()
         return self._process
 
-
-def _listen(process: subprocess.Popen[str], answers: queue.SimpleQueue[dict[str, Any] | None]) -> None:
-    assert process.stdout is not None  # noqa: S101  it is a pipe
-    try:
-        for line in process.stdout:
-            answers.put(json.loads(line))
-    except (OSError, ValueError):  # closed, or killed in the middle of a line
-        pass
-    answers.put(None)
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        """Pass on what a process says; when it ends, its fetches have failed."""
+        assert process.stdout is not None  # noqa: S101  it is a pipe
+        with process.stdout:
+            for line in process.stdout:
+                try:
+                    said = json.loads(line)
+                    number = said.pop("id")
+                except (ValueError, KeyError):  # killed in the middle of a line
+                    continue
+                with self._lock:
+                    fetch = self._pending.pop(number, None)
+                if fetch is not None:
+                    fetch.end(said)
+        process.wait()
+        with self._lock:
+            if self._process is process:  # it has died by itself
+                self._kill()

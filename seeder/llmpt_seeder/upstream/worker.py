@@ -1,7 +1,8 @@
-"""A process that fetches files, one after the other, by huggingface_hub's own `hf_hub_download`: `python -m` this module.
+"""A process that fetches files by huggingface_hub's own `hf_hub_download`: `python -m` this module.
 
-It reads a file's place as a line of JSON, and writes what came of it as another. It ends with its standard input, and so with
-the seeder, in the middle of a file too. How far a file is can be seen in the cache: `blobs/<etag>*.incomplete` grows.
+It reads a file's place as a line of JSON, and writes what came of it as another; several may be under way. It ends with its
+standard input, and so with the seeder, in the middle of a file too. How far a file is can be seen in the cache:
+`blobs/<etag>*.incomplete` grows.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import os
 import re
 import sys
 import threading
-from queue import SimpleQueue
 from typing import Any
 
 CHUNK_BYTES = 256 << 10  # written at once: a slow line is seen to move
@@ -28,18 +28,17 @@ class Throttled(Exception):
 
 def main() -> None:
     """Fetch what standard input asks for, until it ends."""
-    lines: SimpleQueue[str] = SimpleQueue()
-    threading.Thread(target=_read, args=(lines,), daemon=True).start()
     _prepare()
-    while True:
-        answer = _fetch(json.loads(lines.get()))
-        print(json.dumps(answer), flush=True)  # noqa: T201
-
-
-def _read(lines: SimpleQueue[str]) -> None:
+    answers = threading.Lock()
     for line in sys.stdin:
-        lines.put(line)
-    os._exit(0)
+        threading.Thread(target=_serve, args=(json.loads(line), answers), daemon=True).start()
+    os._exit(0)  # whatever is under way
+
+
+def _serve(wanted: dict[str, Any], answers: threading.Lock) -> None:
+    answer = {"id": wanted["id"], **_fetch(wanted)}
+    with answers:
+        print(json.dumps(answer), flush=True)  # noqa: T201
 
 
 def _prepare() -> None:
