@@ -24,8 +24,8 @@ class Asked:
 class BlobServer:
     """`contents` by etag; with `redirect_to` it is a tracker, and sends the asker there for whatever that one has.
 
-    Every answer breaks off after `cut_after` bytes and stops for good after `stall_after`; `status` answers that instead;
-    `requests` are those that were made.
+    Every answer breaks off after `cut_after` bytes and stops for good after `stall_after` (`on_cut` is called then); `status`
+    answers that instead; `requests` are those that were made.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class BlobServer:
         self.cut_after: int | None = None
         self.stall_after: int | None = None
         self.status: int | None = None
-        self.ranges = True
+        self.on_cut: Callable[[], None] = lambda: None
         self.requests: list[Asked] = []
         self.bytes_sent = 0
         self.closing = threading.Event()
@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _send(self, server: BlobServer, etag: str, content: bytes) -> None:
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")) if server.ranges else None
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         start = int(asked[1]) if asked else 0
         stop = min(int(asked[2]) + 1, len(content)) if asked and asked[2] else len(content)
         self.send_response(206 if asked else 200)
@@ -130,6 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             server.sent(limit)
             if limit < stop - start:
+                server.on_cut()
                 self.close_connection = True
                 if server.stall_after is not None:
                     server.closing.wait(30)

@@ -14,6 +14,8 @@ from llmpt.cli.agent import agent
 from llmpt.cli.config import config
 from llmpt.cli.doctor import doctor
 from llmpt.cli.download import download
+from llmpt.cli.export import export
+from llmpt.cli.import_ import import_
 from llmpt.cli.join import join, leave
 from llmpt.cli.ls import ls
 from llmpt.cli.output import INTERRUPTED
@@ -30,7 +32,7 @@ def group() -> None:
     """Hugging Face models and datasets from your LAN's own swarm."""
 
 
-for command in (status, download, ls, seed, unseed, join, leave, doctor, config, run, agent, serve):
+for command in (status, download, ls, seed, unseed, join, leave, export, import_, doctor, config, run, agent, serve):
     group.add_command(command)
 
 

@@ -1,0 +1,147 @@
+"""Write a revision of the LAN into a folder: from the user's own Hub cache what lies there, the rest over HTTP.
+
+Every byte is verified on its way. A blob gets its name in the folder when it is whole, right and on the disk, so what has
+its name is kept when the export is said again, and `<etag>.part` goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from pathlib import Path
+
+from llmpt.agent.copying import copy_blob
+from llmpt.archive.disk import write_whole, written_below
+from llmpt.archive.folder import ExportFolder
+from llmpt.blob_http import BlobHttp, NotOverHttp
+from llmpt.catalogue import File, Manifest
+from llmpt.core.blob import Etag
+from llmpt.core.errors import ContentMismatch, TrackerError
+from llmpt.tracker_client import TrackerClient
+
+log = logging.getLogger("llmpt")
+
+
+@dataclass
+class Exported:
+    """What came of one revision. `kept`, `from_cache` and `from_lan` count bytes; `missing` are paths, each with the reason."""
+
+    manifest: Manifest
+    kept: int = 0
+    from_cache: int = 0
+    from_lan: int = 0
+    missing: list[tuple[str, str]] = field(default_factory=list)
+
+
+def chosen(manifest: Manifest, include: Iterable[str], exclude: Iterable[str]) -> Manifest:
+    """Return the manifest with `here` only for the files that are wanted: patterns as in huggingface_hub."""
+    include, exclude = tuple(map(_pattern, include)), tuple(map(_pattern, exclude))
+
+    def wanted(path: str) -> bool:
+        return (not include or any(fnmatch(path, one) for one in include)) and not any(fnmatch(path, one) for one in exclude)
+
+    files = tuple(replace(file, here=file.here and wanted(file.path)) for file in manifest.files)
+    return replace(manifest, files=files)
+
+
+class Export:
+    """Writes into `folder`. `on_bytes` is told of each file's name and of the bytes of it that are done."""
+
+    def __init__(
+        self,
+        folder: ExportFolder,
+        client: TrackerClient,
+        blobs: BlobHttp,
+        cache: Path,
+        on_bytes: Callable[[str, int], None],
+    ) -> None:
+        self._folder, self._client, self._blobs, self._cache, self._on_bytes = folder, client, blobs, cache, on_bytes
+
+    def revision(self, manifest: Manifest) -> Exported:
+        """Export the files of `manifest` that are `here`. Raises `DiskRefused`, `TrackerUnavailable`."""
+        result = Exported(manifest)
+        with written_below(self._folder.root):
+            for file in {file.etag: file for file in manifest.files if file.here}.values():
+                try:
+                    self._file(manifest, file, result)
+                except (NotOverHttp, ContentMismatch) as error:
+                    result.missing.append((file.path, str(error)))
+            self._folder.write_manifest(manifest)
+            self._folder.write_index()
+        return result
+
+    def _file(self, manifest: Manifest, file: File, result: Exported) -> None:
+        etag = Etag(file.etag)
+        if self._folder.has(etag, file.size_bytes):
+            result.kept += file.size_bytes
+            self._on_bytes(file.path, file.size_bytes)
+        else:
+            part = self._folder.blob(etag).with_name(f"{etag}.part")
+            cached = self._cache / manifest.ref.folder / "blobs" / etag.value
+            if self._copy(cached, part, file):
+                result.from_cache += file.size_bytes
+            else:
+                result.from_lan += self._fetch(part, file)
+            part.replace(self._folder.blob(etag))
+        self._torrent(etag)
+
+    def _copy(self, cached: Path, part: Path, file: File) -> bool:
+        """Copy the blob out of the Hub cache; False when it isn't there, or isn't what its name says."""
+        try:
+            if cached.stat().st_size != file.size_bytes:
+                return False
+            source = cached.open("rb", buffering=0)
+        except OSError:
+            return False
+        with source:
+            part.touch()
+            try:
+                copy_blob(source, part, Etag(file.etag), file.size_bytes, on_copied=self._progress(file))
+            except ContentMismatch as error:
+                log.warning("llmpt: %s; it is taken from the LAN", error)
+                part.unlink()
+                return False
+        descriptor = os.open(part, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _fetch(self, part: Path, file: File) -> int:
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            came = self._blobs.fetch(Etag(file.etag), file.size_bytes, descriptor, on_progress=self._progress(file))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return came
+
+    def _torrent(self, etag: Etag) -> None:
+        target = self._folder.torrent(etag)
+        if target.exists():
+            return
+        try:
+            metainfo = self._client.lookup(etag).metainfo
+        except TrackerError as error:
+            log.warning("llmpt: %s has no torrent in the export: %s", etag, error)
+            return
+        if metainfo is not None:
+            write_whole(target, metainfo.encode())
+
+    def _progress(self, file: File) -> Callable[[int], None]:
+        done = 0
+
+        def moved(there: int) -> None:
+            nonlocal done
+            self._on_bytes(file.path, there - done)
+            done = there
+
+        return moved
+
+
+def _pattern(text: str) -> str:
+    return f"{text}*" if text.endswith("/") else text

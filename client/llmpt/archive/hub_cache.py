@@ -1,0 +1,117 @@
+"""One repo of a Hub cache, written as huggingface_hub writes it: blobs, snapshots of relative links, refs, listings.
+
+Whatever is there and right stays as it is. All names were checked where they came in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from llmpt.agent.copying import copy_blob
+from llmpt.archive.disk import write_whole
+from llmpt.catalogue import Manifest
+from llmpt.core.blob import Etag, verify_file
+from llmpt.core.errors import ContentMismatch, LlmptError
+from llmpt.core.repo import RepoRef
+
+TREE_FORMAT = 1
+
+
+class Occupied(LlmptError):
+    """Something else lies where a file of the revision should: it stays."""
+
+
+class CachedRepo:
+    """The folder of `ref` in the Hub cache at `cache`."""
+
+    def __init__(self, cache: Path, ref: RepoRef) -> None:
+        self.folder = cache / ref.folder
+
+    def blob(self, etag: Etag) -> Path:
+        return self.folder / "blobs" / etag.value
+
+    def holds(self, etag: Etag, size_bytes: int) -> bool:
+        """Read the blob that is there; whether its content is right."""
+        try:
+            if self.blob(etag).stat().st_size != size_bytes:
+                return False
+            verify_file(self.blob(etag), etag, size_bytes)
+        except (ContentMismatch, OSError):
+            return False
+        return True
+
+    def put(self, etag: Etag, size_bytes: int, source: Path, on_copied: Callable[[int], None]) -> None:
+        """Copy a blob in, verified as it passes; raise `ContentMismatch` (nothing has changed then) or `OSError`."""
+        suffix = hashlib.sha256(f"import:{etag}:{os.getuid()}".encode()).hexdigest()[:8]
+        temporary = self.blob(etag).with_name(f"{etag}.{suffix}.incomplete")
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
+        try:
+            with source.open("rb", buffering=0) as opened:
+                copy_blob(opened, temporary, etag, size_bytes, on_copied=on_copied)
+            temporary.replace(self.blob(etag))
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def link(self, commit: str, path: str, etag: Etag) -> None:
+        """Let a path of a snapshot lead to its blob; raise `Occupied` when something else is there."""
+        entry = self.folder / "snapshots" / commit / path
+        target = "../" * (path.count("/") + 2) + f"blobs/{etag}"
+        try:
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            entry.symlink_to(target)
+        except (FileExistsError, NotADirectoryError):
+            if not _leads_to(entry, etag):
+                raise Occupied(f"{entry} is there already, and something else; it was left as it is") from None
+
+    def point(self, ref: str, commit: str) -> str | None:
+        """Let a ref name the commit; return the other commit that it named before, if any."""
+        file = self.folder / "refs" / ref
+        try:
+            before = file.read_text().strip() or None
+        except (OSError, UnicodeDecodeError):
+            before = None
+        if before == commit:
+            return None
+        write_whole(file, commit.encode())
+        return before
+
+    def list_files(self, manifest: Manifest) -> None:
+        """Write the whole listing of a commit, unless there is one; other users, such as a seeder, may read it."""
+        target = self.folder / "trees" / f"{manifest.commit}.json"
+        if target.exists():
+            return
+        entries: dict[str, dict[str, object]] = {}
+        for file in manifest.files:
+            entry: dict[str, object] = {"size": file.size_bytes, "blob_id": file.etag}
+            if Etag(file.etag).is_sha256:
+                entry |= {
+                    "blob_id": _pointer_id(file.etag, file.size_bytes),
+                    "lfs_sha256": file.etag,
+                    "lfs_size": file.size_bytes,
+                }
+            entries[file.path] = entry
+        document = {"format_version": TREE_FORMAT, "files": entries}
+        write_whole(target, json.dumps(document, indent=1, sort_keys=True).encode(), mode=0o644)
+
+
+def _leads_to(entry: Path, etag: Etag) -> bool:
+    """Whether an entry of a snapshot is that blob: by a link, or, in a cache without links, by its content."""
+    try:
+        if entry.is_symlink():
+            return entry.readlink().name == etag.value
+        verify_file(entry, etag, entry.stat().st_size)
+    except (ContentMismatch, OSError):
+        return False
+    return True
+
+
+def _pointer_id(sha256: str, size_bytes: int) -> str:
+    """Return git's id of the pointer that stands for a file in LFS."""
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size_bytes}\n".encode()
+    return hashlib.sha1(b"blob %d\0" % len(pointer) + pointer, usedforsecurity=False).hexdigest()

@@ -1,0 +1,26 @@
+"""The bar of a command that moves bytes; on stderr, and only where somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+NAME_WIDTH = 40
+
+
+@contextmanager
+def bytes_bar(doing: str, total_bytes: int) -> Iterator[Callable[[str, int], None]]:
+    """Yield a function that is told of the file in hand, and of the bytes that were done (fewer, when some are done anew)."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(doing, total=total_bytes)
+
+        def moved(name: str, count: int) -> None:
+            progress.update(task, advance=count, description=f"{doing} {escape(name[-NAME_WIDTH:])}")
+
+        yield moved
