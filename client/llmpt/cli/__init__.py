@@ -18,6 +18,7 @@ from llmpt.cli.export import export
 from llmpt.cli.import_ import import_
 from llmpt.cli.join import join, leave
 from llmpt.cli.ls import ls
+from llmpt.cli.mirror import mirror
 from llmpt.cli.output import INTERRUPTED
 from llmpt.cli.run import run
 from llmpt.cli.seed import seed, unseed
@@ -32,7 +33,7 @@ def group() -> None:
     """Hugging Face models and datasets from your LAN's own swarm."""
 
 
-for command in (status, download, ls, seed, unseed, join, leave, export, import_, doctor, config, run, agent, serve):
+for command in (status, download, ls, seed, unseed, join, leave, mirror, export, import_, doctor, config, run, agent, serve):
     group.add_command(command)
 
 
