@@ -26,11 +26,16 @@ BIG = 1 << 20  # LLMPT_MIN_BLOB_BYTES: from here on a file has a swarm
 
 
 class Lan:
-    """A context manager; everything it started has ended when it is left. `settings` go to tracker and seeder alike."""
+    """A context manager; everything it started has ended when it is left. `settings` go to tracker and seeder alike.
 
-    def __init__(self, root: Path, **settings: str) -> None:
+    With `upstream` the server fetches from its Hub what nobody has.
+    """
+
+    def __init__(self, root: Path, *, upstream: bool = False, **settings: str) -> None:
         self.root = root
         self.hub = FakeHub()
+        if upstream:
+            settings["LLMPT_UPSTREAM"] = self.hub.url
         self.cache = root / "server-cache"
         self.cache.mkdir(parents=True)
         self._settings = settings
