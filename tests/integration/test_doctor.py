@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from llmpt.agent import messages
+from llmpt.blob_http import BlobHttp
 from llmpt.doctor import CHECKS, FAIL, OK, SKIP, WARN, Context, Finding
 from llmpt.doctor.disk import file_system
 from llmpt.doctor.network import nat
@@ -82,7 +83,18 @@ def test_on_a_healthy_machine_nothing_is_wrong_and_the_test_transfer_comes_from_
     assert list(findings) == list(CHECKS)
     assert FAIL not in {one.outcome for one in findings.values()}, ended.stdout
     assert ended.returncode == 0
-    for name in ("settings", "libtorrent", "hook", "tracker", "version", "clock", "announce port", "agent", "firewall"):
+    for name in (
+        "settings",
+        "libtorrent",
+        "hook",
+        "tracker",
+        "version",
+        "clock",
+        "announce port",
+        "blob port",
+        "agent",
+        "firewall",
+    ):
         assert findings[name].outcome == OK, findings[name]
     assert findings["test transfer"].outcome == OK
     assert "2.1 MB of org/doctor came from" in findings["test transfer"].message
@@ -228,6 +240,18 @@ def test_versions_that_do_not_fit_are_named(machine: Machine) -> None:
 def test_a_closed_announce_port_is_named(machine: Machine) -> None:
     with fake_tracker() as url:  # which says that announces go to port 9
         assert_named(look(machine, "announce port", LLMPT_TRACKER=url), FAIL, "port 9", "open TCP 9")
+
+
+def test_a_blob_port_that_is_closed_is_named(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        monkeypatch.setattr(BlobHttp, "locate", lambda *_: f"http://127.0.0.1:{port}/blobs/x")
+        assert_named(
+            look(machine, "blob port"), FAIL, f"port {port}, where a seeder serves files over HTTP", "firewall", "publish"
+        )
+    monkeypatch.setattr(BlobHttp, "locate", lambda *_: None)
+    assert_named(look(machine, "blob port"), SKIP, "over HTTP")
 
 
 def test_an_empty_catalogue_is_no_failure(loner: Machine) -> None:

@@ -25,6 +25,7 @@ CHECKS: dict[str, Callable[[Context], Finding]] = {
     "version": tracker.version,
     "clock": tracker.clock,
     "announce port": tracker.announce_port,
+    "blob port": tracker.blob_port,
     "agent": agent.running,
     "peer port": agent.peer_port,
     "firewall": network.firewall,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from llmpt.agent.messages import is_newer, own_version
+from llmpt.blob_http import BlobHttp
+from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
 from llmpt.doctor import probe
 from llmpt.doctor.context import Context
@@ -13,6 +16,7 @@ from llmpt.doctor.finding import Finding, fail, ok, skip, warn
 
 CLOCK_S = 60.0
 CONNECT_TIMEOUT_S = 2.0
+SEEDED_TRIED = 5  # files: some may be seeded by agents alone
 
 _REMEDIES = {
     probe.NAME: "name the server by its address, or have its name put into DNS or /etc/hosts; then `llmpt join` again",
@@ -75,13 +79,32 @@ def announce_port(context: Context) -> Finding:
         parts = urlsplit(context.client.contact()[1])
     except TrackerError as error:
         return fail(str(error), "look at the server's log")
+    return _connects(parts, "where the tracker takes announces")
+
+
+def blob_port(context: Context) -> Finding:
+    """Can the port be reached at which a seeder serves files over HTTP?"""
+    if context.client is None or context.probe is None or not context.probe.well:
+        return skip("the tracker does not answer")
+    blobs = BlobHttp(context.client.url, stall_timeout_s=context.settings.stall_timeout_s)
+    try:
+        listed = [one for one in itertools.islice(context.client.torrents({"limit": "50"}), 50) if one.seeders]
+        url = next(filter(None, (blobs.locate(Etag(one.etag)) for one in listed[:SEEDED_TRIED])), None)
+    except TrackerError as error:
+        return fail(str(error), "look at the server's log")
+    if url is None:
+        return skip("nothing is published that a seeder serves over HTTP now")
+    return _connects(urlsplit(url), "where a seeder serves files over HTTP")
+
+
+def _connects(parts: SplitResult, what: str) -> Finding:
     host, port = str(parts.hostname), int(parts.port or 80)
     try:
         socket.create_connection((host, port), CONNECT_TIMEOUT_S).close()
     except OSError as error:
         said = error.strerror or str(error)
-        return fail(f"no connection to {host} port {port}, where the tracker takes announces: {said}",
-                    f"open TCP {port} in the server's firewall; under Docker, publish it")  # fmt: skip
+        remedy = f"open TCP {port} in the server's firewall; under Docker, publish it"
+        return fail(f"no connection to {host} port {port}, {what}: {said}", remedy)
     return ok(f"{host} port {port} accepts connections")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from llmpt_tracker.announcer_client import AnnouncerClient, Swarm, SwarmPeer
+from llmpt_tracker.announcer_client import AnnouncerClient, BlobServer, Swarm, SwarmPeer
 from llmpt_tracker.errors import AnnouncerUnavailable
 
 STATUS = {"ok": True, "boot_id": "b", "open": True, "announce_port": 6969, "swarms": 1, "peers": 2}
@@ -114,6 +114,20 @@ def test_swarms_are_parsed_and_the_request_is_as_agreed(client: AnnouncerClient,
     found, boot_id = client.swarms(["ab" * 20], peers=5, asker="10.0.0.1")
     assert (found, boot_id) == ({"ab" * 20: Swarm(1, 2, 3, (SwarmPeer(None, 6881),))}, "b")
     assert asked == [{"op": "swarms", "hashes": ["ab" * 20], "peers": 5, "asker": "10.0.0.1"}]
+
+
+def test_the_blob_servers_are_told_with_the_address_for_who_asks(client: AnnouncerClient, responder: Responder) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def reply(request: dict[str, Any]) -> bytes:
+        asked.append(request)
+        server = {"id": "s", "address": "172.18.0.3", "port": 8001, "shown": None}
+        return json.dumps({"ok": True, "servers": [server, {**server, "shown": "10.0.0.7"}]}).encode() + b"\n"
+
+    responder.reply = reply
+    found = client.blob_servers(asker="10.0.0.9")
+    assert found == [BlobServer("172.18.0.3", 8001, None), BlobServer("172.18.0.3", 8001, "10.0.0.7")]
+    assert asked == [{"op": "blob_servers", "asker": "10.0.0.9"}]
 
 
 @pytest.mark.parametrize("reachable", [True, False, None])
