@@ -72,13 +72,18 @@ class Fetches:
         with self._lock:
             return list(self._running.values())
 
-    def watch(self, etag: Etag, stem: Path, gone: Callable[[], bool]) -> None:
-        """Watch the library's file until the hook is `gone`; if nothing has `landed` by then, the fetch has failed."""
+    def watch(self, etag: Etag, stem: Path, gone: Callable[[], bool], *, ready: Callable[[], None] = lambda: None) -> None:
+        """Watch the library's file until the hook is `gone`; if nothing has `landed` by then, the fetch has failed.
+
+        `ready` is called when it may be made: what lies there before is another one.
+        """
         fetch = self.running(etag)
         if fetch is None or fetch.begun:
+            ready()
             return
         fetch.begun = True
         growth = Growth(stem, fetch.size, not_these=fetch.not_theirs)
+        ready()
         pause = threading.Event()
         while not gone() and not fetch.landed:
             growth.look()

@@ -183,9 +183,9 @@ class Server:
         raise InvalidInput(f"not something this agent can do: {op!r:.40}")
 
     def _watch(self, etag: Etag, stem: Path, emit: Callable[[Message], None], gone: Callable[[], bool]) -> Message:
-        emit({"event": messages.OK})
-        if self._fetches is not None:
-            self._fetches.watch(etag, stem, gone)
+        if self._fetches is None:
+            return {"event": messages.OK}
+        self._fetches.watch(etag, stem, gone, ready=lambda: emit({"event": messages.OK}))
         return {}
 
     def _land(self, etag: Etag, path: Path, fetched: bool) -> None:

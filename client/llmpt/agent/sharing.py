@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,11 +30,18 @@ _WORDS = {
 }
 
 
-class Sharing:
-    """One machine's right to share by one tracker; safe to share among threads. The token lies at `file`.
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """It holds `until` then; `token` is the one that lay there when it was refused."""
 
-    `why_not` says why this machine shares nothing; it is empty when it may, or has not asked yet.
-    """
+    until: float
+    error: TrackerRefused
+    words: str
+    token: str | None
+
+
+class Sharing:
+    """One machine's right to share by one tracker; safe to share among threads. The token lies at `file`."""
 
     def __init__(
         self,
@@ -44,12 +52,18 @@ class Sharing:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`client` makes a client of the tracker with a token."""
-        self.why_not = ""
         self._file, self._clock = file, clock
         self._client = client or (lambda token: TrackerClient(tracker, token=token))
         self._lock = threading.Lock()
         self._with_token: TrackerClient | None = None
-        self._refusal: tuple[float, TrackerRefused] | None = None
+        self._refusal: _Refusal | None = None
+        self._said = ""
+
+    @property
+    def why_not(self) -> str:
+        """Why this machine shares nothing now; empty when it may, or is to ask (again)."""
+        refusal = self._refusal
+        return refusal.words if refusal is not None and self._holds(refusal) else ""
 
     def call(self, ask: Callable[[TrackerClient], T]) -> T:
         """Have `ask` ask the tracker with this machine's token; a token that is no longer known is replaced, once.
@@ -82,13 +96,16 @@ class Sharing:
         with self._lock:
             if self._with_token is not None and self._with_token is not instead_of:
                 return self._with_token
+            if self._refusal is not None and self._holds(self._refusal):
+                raise self._refusal.error
             token = None if instead_of is not None else share_token.read(self._file)
-            if token is None:
-                if self._refusal is not None and self._clock() < self._refusal[0]:
-                    raise self._refusal[1]
-                token = self._new_token()
-            self._with_token, self._refusal, self.why_not = self._client(token), None, ""
+            self._with_token = self._client(token or self._new_token())
+            self._refusal, self._said = None, ""
             return self._with_token
+
+    def _holds(self, refusal: _Refusal) -> bool:
+        """Whether it is too early to ask again; a token that `llmpt join --code` has put there meanwhile changes that."""
+        return self._clock() < refusal.until and share_token.read(self._file) in (None, refusal.token)
 
     def _new_token(self) -> str:
         self._with_token = None
@@ -114,9 +131,9 @@ class Sharing:
     def _note(self, error: TrackerRefused) -> None:
         """Let a refusal hold for a while, and say it when it is news."""
         wait_s = error.retry_after_s if error.status == 429 and error.retry_after_s is not None else QUIET_S
-        self._refusal = (self._clock() + wait_s, error)
         missing = error.status in (404, 405)
         words = "the tracker is too old for it" if missing else _WORDS.get(error.code, str(error))
-        if words != self.why_not:
+        self._refusal = _Refusal(self._clock() + wait_s, error, words, share_token.read(self._file))
+        if words != self._said:
             log.info("this machine does not share what it fetches: %s", words)
-        self.why_not = words
+        self._said = words

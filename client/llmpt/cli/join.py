@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 
 from llmpt import config_file, discovery
-from llmpt.agent import messages
+from llmpt.agent import messages, share_token
 from llmpt.agent.link import Link
 from llmpt.catalogue import Catalogue
 from llmpt.cli.output import json_option, show_json
@@ -38,9 +38,10 @@ class Checked:
 
 @click.command()
 @click.argument("url", required=False)
+@click.option("--code", help="An invitation of the tracker's (`llmpt-tracker invite`), to share what this machine fetches.")
 @click.option("--yes", is_flag=True, help="Without URL: take the only tracker that is found, and don't ask.")
 @json_option
-def join(url: str | None, yes: bool, as_json: bool) -> None:
+def join(url: str | None, code: str | None, yes: bool, as_json: bool) -> None:
     """Use the tracker at URL from now on; without URL, look for one on the LAN and ask.
 
     It is looked at first. Then it is written into your config file, and every program of yours that downloads through
@@ -48,6 +49,8 @@ def join(url: str | None, yes: bool, as_json: bool) -> None:
     """
     settings = ClientSettings.read({name: text for name, text in os.environ.items() if name != NAME} | {NAME: ""})
     checked = check(address(url)) if url else _found(settings, yes=yes)
+    if code is not None:
+        _accept(checked.url, code)
     file = user_config_file(os.environ)
     changed = config_file.write(file, NAME, checked.url)
     notes = _notes(checked, os.environ)
@@ -108,6 +111,15 @@ def check(url: str) -> Checked:
             f"open TCP {port} in the server's firewall"
         ) from None
     return Checked(url, version, (host, port))
+
+
+def _accept(url: str, code: str) -> None:
+    """Hand an invitation in, and keep the token for which it is good where the agent looks. Raises `LlmptError`."""
+    token = TrackerClient(url).share_token(socket.gethostname()[:64], code)
+    try:
+        share_token.write(share_token.token_path(url), token)
+    except OSError as error:
+        raise LlmptError(f"the tracker's token cannot be kept: {error}") from None
 
 
 def _found(settings: ClientSettings, *, yes: bool) -> Checked:

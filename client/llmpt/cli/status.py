@@ -42,6 +42,8 @@ def status(as_json: bool) -> None:
     show_today(out, since_midnight)
     show_downloads(out, found["downloads"])
     show_seeding(out, found["seeding"], names(found["downloads"]))
+    if why_not := found.get("sharing", {}).get("why_not"):
+        out.print(Text(f"what this machine fetches from the Hub is not shared: {why_not}"))
     for row in found.get("not_seeded", ()):
         out.print(Text(f"not seeded: {row['path']}: {row['reason']}"))
 
@@ -107,7 +109,7 @@ def show_downloads(out: Console, downloads: list[Mapping[str, Any]]) -> None:
     for row in downloads[-DOWNLOADS_SHOWN:]:
         outcome = row["outcome"] + (f": {row['reason']}" if row["reason"] else "")
         if row["outcome"] == "running":
-            outcome = f"running, {decimal(row['rate_bytes_s'])}/s"
+            outcome = "another machine fetches it" if row.get("waits") else f"running, {decimal(row['rate_bytes_s'])}/s"
         lan, machines = decimal(row["bytes_from_lan"]), str(len(row["bytes_by_peer"]))
         add_row(made, [name_of(row), decimal(row["size"]), lan, machines, f"{row['seconds']:.1f}", outcome])
     if len(downloads) > DOWNLOADS_SHOWN:

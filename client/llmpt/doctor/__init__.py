@@ -28,6 +28,7 @@ CHECKS: dict[str, Callable[[Context], Finding]] = {
     "blob port": tracker.blob_port,
     "agent": agent.running,
     "peer port": agent.peer_port,
+    "sharing": agent.sharing,
     "firewall": network.firewall,
     "NAT": network.nat,
     "proxies": network.proxies,

@@ -45,6 +45,16 @@ def _log(context: Context) -> str:
         return str(error)
 
 
+def sharing(context: Context) -> Finding:
+    """Is what this machine fetches from the Hub shared with the others, and fetched once for all?"""
+    if context.agent is None:
+        return skip("no agent runs")
+    why_not = dict(context.agent.get("sharing") or {}).get("why_not")
+    if why_not is None:
+        return skip("the agent is too old to say")
+    return ok(f"not by this machine: {why_not}" if why_not else "what is public and on no machine is fetched once, for all")
+
+
 def peer_port(context: Context) -> Finding:
     """Can others connect to this machine's agent? The tracker tries."""
     if context.agent is None:

@@ -1,0 +1,80 @@
+"""Which of the files beside a download is the library's own, and how fast it grows; and how the bar shows a wait."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from llmpt.agent.growth import Growth
+from llmpt.agent.meter import Meter
+
+MIB = 1 << 20
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_the_librarys_file_is_found_by_whatever_name_it_has(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "etag.deadbeef.incomplete").write_bytes(b"left by a program that was killed" * 9)
+    (tmp_path / "other.incomplete").write_bytes(b"of another file" * 99)
+    growth = Growth(tmp_path / "etag", 10 * MIB, not_these=frozenset({"etag.00000001.incomplete"}), clock=clock)
+    (tmp_path / "etag.00000001.incomplete").write_bytes(b"the hook's own" * 99)
+    assert growth.done_bytes == 0
+    for second in (1, 2, 3):
+        clock.now = second
+        with (tmp_path / "etag.0123abcd.incomplete").open("ab") as file:
+            file.write(bytes(MIB))
+        growth.look()
+        assert growth.done_bytes == second * MIB
+    assert growth.rate_bytes_s == MIB
+    for second in (4, 5, 6, 7):
+        clock.now = second
+        growth.look()
+    assert growth.rate_bytes_s == 0
+    (tmp_path / "etag.0123abcd.incomplete").unlink()
+    growth.look()
+    assert growth.done_bytes == 3 * MIB, "it never goes down"
+
+
+def test_one_that_an_older_library_goes_on_with_counts_from_where_it_is(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "etag.incomplete").write_bytes(bytes(MIB))
+    assert Growth(tmp_path / "etag", 10 * MIB, clock=clock).done_bytes == MIB
+
+
+def test_one_that_has_its_size_from_the_start_counts_by_what_is_on_disk(tmp_path: Path, clock: Clock) -> None:
+    growth = Growth(tmp_path / "etag", 64 * MIB, clock=clock)
+    file = tmp_path / "etag.0123abcd.incomplete"
+    with file.open("wb") as sparse:
+        os.truncate(sparse.fileno(), 64 * MIB)
+    growth.look()
+    assert growth.done_bytes < MIB
+    file.write_bytes(bytes(64 * MIB))
+    growth.look()
+    assert growth.done_bytes >= 32 * MIB
+
+
+def test_a_folder_that_is_not_there_has_nothing(tmp_path: Path) -> None:
+    assert Growth(tmp_path / "gone" / "etag", 5).done_bytes == 0
+
+
+def test_a_bar_that_waited_goes_on_from_there_and_ends_where_the_file_does() -> None:
+    meter = Meter(1001)
+    shown = [meter.waiting(done) for done in (0, 400, 300, 1001)]
+    assert shown == [0, 200, 200, 500], "another fetcher begins anew, the bar does not"
+    assert meter.arriving(0) == 500
+    assert [meter.arriving(done) for done in (500, 1001, 1002)] == [750, 1001, 1001]
+
+
+def test_a_bar_that_did_not_wait_is_the_transfers_own() -> None:
+    assert [Meter(1001).arriving(done) for done in (0, 1, 500, 1001)] == [0, 1, 500, 1001]

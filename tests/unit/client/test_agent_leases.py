@@ -1,0 +1,172 @@
+"""What a machine says to the tracker about what it wants and fetches, against a tracker that answers as told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from llmpt.agent.leases import FAILED, FETCH, HERE, PUBLISHED, WAIT, Leases
+from llmpt.core.blob import Etag
+from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.core.repo import RepoRef
+from tests.support.waiting import eventually
+
+A, B = Etag("a" * 64), Etag("b" * 64)
+REPO = RepoRef("model", "org/name")
+
+
+class Tracker:
+    """Answers `roles` by etag; `asked` are the bodies."""
+
+    def __init__(self) -> None:
+        self.roles: dict[Etag, str] = {}
+        self.asked: list[Mapping[str, Any]] = []
+        self.error: TrackerError | None = None
+        self.now = 100.0
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def ask(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.asked.append(body)
+        self.go_on.wait(10)
+        if self.error is not None:
+            raise self.error
+        leases = [
+            {
+                "etag": want["etag"],
+                "role": self.roles.get(Etag(want["etag"]), WAIT),
+                "fetcher": "bob",
+                "bytes": 5,
+                "rate_bytes_s": 3,
+            }
+            for want in body["wants"]
+        ]
+        return {"leases": leases, "poll_s": 0.25, "boot_id": "b"}
+
+    def leases(self) -> Leases:
+        return Leases(self.ask, stall_timeout_s=5.0, clock=lambda: self.now)
+
+
+@pytest.fixture
+def tracker() -> Tracker:
+    return Tracker()
+
+
+def test_everything_that_is_wanted_is_asked_in_one_question_and_answered_each_its_own(tracker: Tracker) -> None:
+    leases, tracker.roles = tracker.leases(), {A: FETCH, B: HERE}
+    with leases.want(A, 7, REPO) as one, leases.want(B, 8, REPO) as other:
+        leases.poll()
+        assert (one.lease and one.lease.role, other.lease and other.lease.role) == (FETCH, HERE)
+        assert one.lease is not None
+        assert (one.lease.fetcher, one.lease.fetched_bytes, one.lease.rate_bytes_s) == ("bob", 5, 3)
+    (body,) = tracker.asked
+    wants = [{"etag": A.value, "size": 7, "repo_type": "model", "repo_id": "org/name"}]
+    wants.append({"etag": B.value, "size": 8, "repo_type": "model", "repo_id": "org/name"})
+    assert (body["wants"], body["fetching"], body["ended"], body["stall_timeout_s"]) == (wants, [], [], 5.0)
+
+
+def test_what_is_fetched_is_told_with_its_progress_and_its_end_once(tracker: Tracker) -> None:
+    leases, tracker.roles = tracker.leases(), {A: FETCH}
+    with leases.want(A, 7, REPO):
+        leases.poll()
+        leases.hold(A)
+    leases.report(A, 3, 2)
+    leases.poll()
+    leases.end(A, PUBLISHED)
+    for _ in range(2):
+        leases.poll()
+    said = [(body["fetching"], body["ended"]) for body in tracker.asked[1:]]
+    assert said == [
+        ([{"etag": A.value, "bytes": 3, "rate_bytes_s": 2}], []),
+        ([], [{"etag": A.value, "outcome": "published"}]),
+        ([], []),
+    ]
+
+
+def test_a_lease_that_is_not_taken_up_goes_back(tracker: Tracker) -> None:
+    leases, tracker.roles = tracker.leases(), {A: FETCH}
+    with leases.want(A, 7, REPO):
+        leases.poll()
+    leases.poll()
+    assert tracker.asked[-1]["ended"] == [{"etag": A.value, "outcome": FAILED}]
+
+
+def test_a_lease_for_somebody_who_has_gone_meanwhile_goes_back(tracker: Tracker) -> None:
+    leases, tracker.roles = tracker.leases(), {A: FETCH}
+    tracker.go_on.clear()
+    with ExitStack() as stack:
+        stack.enter_context(leases.want(A, 7, REPO))
+        polling = threading.Thread(target=leases.poll)
+        polling.start()
+        eventually(lambda: tracker.asked, what="the question")
+    tracker.go_on.set()
+    polling.join(10)
+    leases.poll()
+    assert tracker.asked[-1]["ended"] == [{"etag": A.value, "outcome": FAILED}]
+
+
+def test_a_tracker_that_does_not_answer_at_first_is_not_waited_for_and_left_alone(tracker: Tracker) -> None:
+    leases, tracker.error = tracker.leases(), TrackerUnavailable("gone")
+    with leases.want(A, 7, REPO) as want:
+        leases.poll()
+        assert want.error is tracker.error
+    with pytest.raises(TrackerUnavailable), leases.want(B, 7, REPO):
+        raise AssertionError
+    tracker.now += 60
+    with leases.want(B, 7, REPO) as want:
+        assert want.error is None
+
+
+def test_in_the_middle_of_waiting_one_question_may_stay_without_an_answer(tracker: Tracker) -> None:
+    leases = tracker.leases()
+    with leases.want(A, 7, REPO) as want:
+        leases.poll()
+        tracker.error = TrackerUnavailable("restarting")
+        leases.poll()
+        assert want.error is None
+        tracker.error = None
+        leases.poll()
+        tracker.error = TrackerUnavailable("gone")
+        leases.poll()
+        assert want.error is None
+        leases.poll()
+        assert want.error is tracker.error
+
+
+def test_a_tracker_that_refuses_is_believed_at_once_for_as_long_as_it_says(tracker: Tracker) -> None:
+    leases = tracker.leases()
+    with leases.want(A, 7, REPO) as want:
+        leases.poll()
+        tracker.error = TrackerRefused("too often", status=429, code="slow_down", retry_after_s=20)
+        leases.poll()
+        assert want.error is tracker.error
+    tracker.now += 19
+    with pytest.raises(TrackerRefused), leases.want(A, 7, REPO):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"leases": 5}, {"leases": [{"etag": "x", "role": "wait"}]}, {"leases": [{"etag": "a" * 64}]}, {"leases": [7]}]
+)
+def test_nonsense_is_no_answer(answer: Mapping[str, Any]) -> None:
+    leases = Leases(lambda _body: answer, stall_timeout_s=5.0)
+    with leases.want(A, 7, REPO) as want:
+        leases.poll()
+        assert isinstance(want.error, TrackerUnavailable)
+
+
+def test_the_thread_asks_at_once_and_again_as_long_as_there_is_something_to_say(tracker: Tracker) -> None:
+    leases = Leases(tracker.ask, stall_timeout_s=5.0)
+    leases.start()
+    with leases.want(A, 7, REPO) as want:
+        leases.await_answer(want, 0, 5.0)
+        assert want.answers >= 1
+        leases.await_answer(want, want.answers, 5.0)
+        assert want.answers >= 2
+    asked = len(tracker.asked)
+    threading.Event().wait(0.6)  # two of the tracker's intervals: that nothing is asked has no event
+    assert len(tracker.asked) <= asked + 1

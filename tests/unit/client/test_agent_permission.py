@@ -1,0 +1,134 @@
+"""What may be fetched for everybody: what the Hub shows to anybody, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llmpt.agent import permission as module
+from llmpt.agent.messages import FetchRequest
+from llmpt.agent.permission import Permission, Publicity
+from llmpt.core.repo import RepoRef
+from llmpt.inventory import Inventory
+from llmpt.public_repos import ASK_AGAIN_S, HubUnreachable
+
+HUB = "https://hub.example"
+REPO = RepoRef("model", "org/name")
+REQUEST = FetchRequest(
+    "http://t:8000", "a" * 64, 5 << 20, "model", "org/name", "c" * 40, "f", "/p", 1, 2, "/d", False, endpoint=HUB, stem="/s"
+)
+
+
+class Hub:
+    def __init__(self) -> None:
+        self.answer: tuple[bool, str] | None = (True, "public on the Hub")
+        self.asked: list[tuple[str, RepoRef]] = []
+        self.now = 1_000_000.0
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def ask(self, endpoint: str, repo: RepoRef) -> tuple[bool, str]:
+        self.asked.append((endpoint, repo))
+        self.go_on.wait(10)
+        if self.answer is None:
+            raise HubUnreachable("no route")
+        return self.answer
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub()
+
+
+@pytest.fixture
+def publicity(hub: Hub, tmp_path: Path) -> Iterator[Publicity]:
+    with Inventory(tmp_path / "agent.db") as inventory:
+        yield Publicity(inventory, ask=hub.ask, clock=lambda: hub.now)
+
+
+class Mounts:
+    def network_kind(self, path: Path) -> str | None:
+        return "nfs4" if path.is_relative_to("/net") else None
+
+
+def permission(publicity: Publicity, *, why_not: str = "") -> Permission:
+    sharing: Any = SimpleNamespace(why_not=why_not)
+    mounts: Any = Mounts()
+    return Permission(sharing, publicity, tracker="http://t:8000", min_blob_bytes=1 << 20, mounts=lambda: mounts)
+
+
+def test_the_hub_is_asked_once_per_repo_and_day(publicity: Publicity, hub: Hub) -> None:
+    assert [publicity.why_not(HUB, REPO) for _ in range(3)] == ["", "", ""]
+    assert hub.asked == [(HUB, REPO)]
+    hub.now += ASK_AGAIN_S + 1
+    hub.answer = (False, "gated on the Hub")
+    assert publicity.why_not(HUB, REPO) == "gated on the Hub"
+    assert len(hub.asked) == 2
+    assert publicity.why_not("https://other.example", REPO) == "gated on the Hub"
+    assert len(hub.asked) == 3, "another Hub may have another repo of that name"
+
+
+def test_a_hub_that_cannot_be_asked_makes_nothing_public_and_is_left_alone_for_a_while(publicity: Publicity, hub: Hub) -> None:
+    hub.answer = None
+    assert [publicity.why_not(HUB, REPO) for _ in range(3)] == ["the Hub has not said whether it is public"] * 3
+    assert len(hub.asked) == 1
+    hub.now += 31
+    hub.answer = (True, "public on the Hub")
+    assert publicity.why_not(HUB, REPO) == ""
+
+
+def test_a_slow_hub_is_not_waited_for_and_asked_only_once_meanwhile(
+    publicity: Publicity, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    hub.go_on.clear()
+    assert publicity.why_not(HUB, REPO)
+    assert publicity.why_not(HUB, REPO)
+    assert len(hub.asked) == 1
+    monkeypatch.setattr(module, "PATIENCE_S", 10)
+    hub.go_on.set()
+    assert publicity.why_not(HUB, REPO) == ""
+
+
+def test_what_was_shown_without_a_token_may_be_shared_without_another_question(publicity: Publicity, hub: Hub) -> None:
+    assert permission(publicity).why_not(replace(REQUEST, anonymous=True)) == ""
+    assert hub.asked == []
+
+
+def test_what_was_shown_to_a_token_is_asked_for_without(publicity: Publicity, hub: Hub) -> None:
+    hub.answer = (False, "private on the Hub")
+    assert permission(publicity).why_not(REQUEST) == "private on the Hub"
+    assert hub.asked == [(HUB, REPO)]
+
+
+@pytest.mark.parametrize("endpoint", ["http://t:8000", "http://t:8000/", "http://T:8000"])
+def test_what_the_trackers_own_endpoint_shows_is_on_the_lan_already(publicity: Publicity, hub: Hub, endpoint: str) -> None:
+    assert permission(publicity).why_not(replace(REQUEST, endpoint=endpoint)) == ""
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"stem": ""}, "cannot be watched"),
+        ({"size": 1000}, "too small"),
+        ({"destination": "/net/home/blob"}, "nfs4"),
+        ({"repo_id": "a/b/c"}, "not a repo id"),
+        ({"endpoint": "", "anonymous": False}, "its Hub is not known"),
+        ({"endpoint": "file:///etc/passwd", "anonymous": False}, "its Hub is not known"),
+    ],
+)
+def test_the_rest_is_not(publicity: Publicity, hub: Hub, change: dict[str, Any], reason: str) -> None:
+    assert reason in permission(publicity).why_not(replace(REQUEST, **{"anonymous": True, **change}))
+    assert hub.asked == []
+
+
+def test_where_nothing_may_be_shared_nobody_is_asked(publicity: Publicity, hub: Hub) -> None:
+    assert permission(publicity, why_not="sharing is off").why_not(REQUEST) == "sharing is off"
+    assert hub.asked == []
