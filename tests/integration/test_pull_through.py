@@ -1,0 +1,225 @@
+"""A server with an upstream: what its clients ask for and nobody has is fetched once, for all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmpt.core.repo import RepoRef
+from llmpt.tracker_client import TrackerClient
+from tests.support.hub import File, Mode
+from tests.support.lan import Lan
+from tests.support.machine import Machine
+from tests.support.waiting import eventually
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def shared_lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
+    with Lan(tmp_path_factory.mktemp("lan") / "lan", upstream=True) as running:
+        yield running
+
+
+def add(lan: Lan, repo: str, *, big: int = 2, size: int = 3 * MIB, **more: Any) -> dict[str, bytes]:
+    """Put a repo on the Hub, of which nothing is here."""
+    files = {f"model-{number}.safetensors": os.urandom(size) for number in range(big)}
+    files |= {"config.json": b'{"a": 1}', "README.md": f"# {repo}\n".encode(), "empty.txt": b""}
+    lan.hub.add(repo, files, **more)
+    return files
+
+
+def plain(lan: Lan, name: str) -> Machine:
+    """A workstation that knows the server as its Hub, and nothing of llmpt."""
+    return lan.machine(name, HF_ENDPOINT=lan.tracker.url, HF_USE_P2P="0")
+
+
+def get(url: str) -> tuple[int, dict[str, str], bytes]:
+    """GET as curl would; return status, headers and body."""
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return answer.status, dict(answer.headers), answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, dict(error.headers), error.read()
+
+
+def publisher(lan: Lan) -> TrackerClient:
+    return TrackerClient(lan.tracker.url, token=lan.tracker.token, timeout_s=5)
+
+
+def ended(lan: Lan, row: dict[str, Any], timeout_s: float = 30) -> dict[str, Any]:
+    """Wait until a row has ended; return it."""
+
+    def look() -> dict[str, Any] | None:
+        now = publisher(lan).mirror(row["id"])
+        return now if now["state"] in ("done", "failed") else None
+
+    return eventually(look, timeout_s=timeout_s, what=f"the end of {row}")
+
+
+def blobs(lan: Lan) -> set[str]:
+    """The names of all that lies in the server's second cache."""
+    return {path.name for path in (lan.root / "data" / "mirror").glob("*--*/blobs/*")}
+
+
+def test_a_client_without_a_hook_gets_what_nobody_has(lan: Lan, repo: str) -> None:
+    files = add(lan, repo)
+    with plain(lan, "ann") as ann:
+        folder = ann.download(repo)
+        assert {name: (folder / name).read_bytes() for name in files} == files
+    assert lan.hub.bytes_sent == sum(map(len, files.values()))
+    lan.seeded(repo)
+    lan.hub.mode.fail_status = 500
+    with plain(lan, "bob") as bob:
+        folder = bob.download(repo)
+        assert {name: (folder / name).read_bytes() for name in files} == files
+
+
+def test_what_many_clients_want_at_once_comes_from_the_hub_once(lan: Lan, repo: str) -> None:
+    files = add(lan, repo, big=5, size=2 * MIB)
+    lan.hub.mode.total_rate_bytes_s = 3 * MIB
+    with ExitStack() as stack:
+        machines = [stack.enter_context(plain(lan, f"m{number}")) for number in range(3)]
+        machines += [stack.enter_context(lan.machine(f"h{number}", HF_ENDPOINT=lan.tracker.url)) for number in range(3)]
+        for download in [machine.start_download(repo) for machine in machines]:
+            out, err = download.communicate(timeout=90)
+            assert download.returncode == 0, err
+            folder = Path(out.splitlines()[-1])
+            assert {name: (folder / name).read_bytes() for name in files} == files
+    assert lan.hub.bytes_sent <= 1.02 * sum(map(len, files.values()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "code"),
+    [({}, 401, "RepoNotFound"), ({"private": True}, 401, "RepoNotFound"), ({"gated": True}, 401, "GatedRepo")],
+)
+def test_the_no_of_upstream_is_passed_on(lan: Lan, repo: str, kind: dict[str, bool], status: int, code: str) -> None:
+    if kind:
+        add(lan, repo, **kind)
+    for _ in range(2):
+        answered, headers, body = get(f"{lan.tracker.url}/api/models/{repo}/revision/main")
+        assert (answered, headers.get("X-Error-Code")) == (status, code), body
+    assert sum(repo in request.raw_path and "revision" in request.raw_path for request in lan.hub.requests) == 1
+    assert lan.hub.byte_gets == 0
+    assert repo not in json.dumps(TrackerClient(lan.tracker.url).mirrors())  # whose names these are is nobody's business
+
+
+def test_an_unknown_revision_is_upstreams_word_too(lan: Lan, repo: str) -> None:
+    add(lan, repo)
+    answered, headers, _ = get(f"{lan.tracker.url}/api/models/{repo}/revision/lost")
+    assert (answered, headers.get("X-Error-Code")) == (404, "RevisionNotFound")
+
+
+def test_a_429_of_upstream_reaches_the_client_with_its_retry_after(lan: Lan, repo: str) -> None:
+    add(lan, repo)
+    lan.hub.mode = Mode(fail_status=429, retry_after_s=40)
+    answered, headers, _ = get(f"{lan.tracker.url}/api/models/{repo}/revision/main")
+    assert answered == 429
+    assert 30 <= int(headers["Retry-After"]) <= 40
+
+
+def test_a_429_for_a_file_is_waited_for_and_shown(lan: Lan, repo: str) -> None:
+    add(lan, repo, big=1)
+    row = publisher(lan).ask_mirror(RepoRef("model", repo), revision="main", include=["*.json"])
+    ended(lan, row)
+    lan.hub.mode = Mode(fail_gets_status=429, retry_after_s=1)
+    row = publisher(lan).ask_mirror(RepoRef("model", repo), revision="main", include=["*.safetensors"])
+
+    def waits() -> Any:
+        error = publisher(lan).mirror(row["id"])["error"]
+        return error is not None and error["status"] == 429
+
+    eventually(waits, timeout_s=20, what="the row says that upstream asks to wait")
+    lan.hub.mode = Mode()
+    assert ended(lan, row)["state"] == "done"
+
+
+def test_a_connection_that_breaks_costs_nothing_that_had_come(lan: Lan, repo: str) -> None:
+    files = add(lan, repo, big=1, size=4 * MIB)
+    lan.hub.mode.cut_after_bytes = 3 * MIB
+    row = ended(lan, publisher(lan).ask_mirror(RepoRef("model", repo), revision="main", include=["*"]))
+    assert (row["state"], row["files_done"], row["bytes_done"]) == ("done", 4, sum(map(len, files.values())))
+    assert lan.hub.bytes_sent <= 1.02 * sum(map(len, files.values()))
+    lan.seeded(repo)
+
+
+def test_a_file_is_sent_on_while_it_still_comes_in(lan: Lan, repo: str) -> None:
+    content = add(lan, repo, big=1, size=4 * MIB)["model-0.safetensors"]
+    commit = json.loads(get(f"{lan.tracker.url}/api/models/{repo}/revision/main")[2])["sha"]
+    lan.hub.mode.throttle_bytes_s = MIB
+    with urllib.request.urlopen(f"{lan.tracker.url}/{repo}/resolve/{commit}/model-0.safetensors", timeout=30) as answer:
+        first = answer.read(64 << 10)
+        sent = lan.hub.bytes_sent
+        assert first == content[: 64 << 10]
+        assert sent < len(content)
+        lan.hub.mode.throttle_bytes_s = None
+        assert first + answer.read() == content
+    assert lan.hub.gets("model-0.safetensors") == 1
+
+
+def test_nobody_gets_the_whole_of_what_is_not_what_its_etag_says(lan: Lan, repo: str) -> None:
+    right = add(lan, repo, big=1, size=2 * MIB)["model-0.safetensors"]
+    wrong = right[:-1] + bytes([right[-1] ^ 1])
+    etag = hashlib.sha256(right).hexdigest()
+    commit = lan.hub.repos["model", repo].commit_of("main") or ""
+    lan.hub.repos["model", repo].commits[commit]["model-0.safetensors"] = File(wrong, len(wrong), etag, True)
+    assert get(f"{lan.tracker.url}/api/models/{repo}/revision/main")[0] == 200
+    lan.hub.mode.throttle_bytes_s = 2 * MIB
+    row = publisher(lan).ask_mirror(RepoRef("model", repo), revision=commit, include=["model-0.safetensors"])
+    eventually(lambda: get_head(f"{lan.tracker.url}/blobs/{etag}"), what="the file begins to come")
+    with (
+        pytest.raises((OSError, http.client.IncompleteRead)),
+        urllib.request.urlopen(f"{lan.tracker.url}/blobs/{etag}", timeout=30) as answer,
+    ):
+        answer.read()
+    row = ended(lan, row)
+    assert (row["state"], row["files_done"]) == ("failed", 0)
+    assert "not what its etag says" in row["error"]["message"]
+    assert etag not in blobs(lan)
+    assert not TrackerClient(lan.tracker.url).get_torrents(etag=etag)
+
+
+def get_head(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return False
+
+
+def test_the_queue_goes_on_after_the_seeder_was_killed(lan: Lan, repo: str) -> None:
+    add(lan, repo, big=3, size=2 * MIB)
+    lan.hub.mode.total_rate_bytes_s = MIB
+    row = publisher(lan).ask_mirror(RepoRef("model", repo), revision="main", include=["*"])
+    eventually(lambda: publisher(lan).mirror(row["id"])["bytes_done"] > 0, timeout_s=20, what="the first bytes")
+    lan.seeder.kill()
+    lan.hub.mode = Mode()
+    lan.seeder.start()
+    assert ended(lan, row, timeout_s=40)["state"] == "done"
+    assert not [name for name in blobs(lan) if name.endswith(".incomplete")]
+    lan.seeded(repo)
+
+
+def test_the_command_line_has_a_repo_fetched_and_shows_what_is(lan: Lan, repo: str) -> None:
+    add(lan, repo, big=1)
+    with lan.machine("ann") as ann:
+        said = ann.llmpt("mirror", repo, "--include", "*.safetensors", "--include", "config.json")
+        assert f"{repo} at " in said
+        assert "is here: 2 files" in said
+        assert f"{repo}" in ann.llmpt("mirror", "--list")
+        refused = ann.run("-m", "llmpt", "mirror", "org/nowhere", check=False)
+        assert refused.returncode == 1
+        assert "org/nowhere was not fetched: Repository Not Found (401)" in refused.stderr
+    lan.seeded(repo)
+    assert (lan.hub.gets("model-0.safetensors"), lan.hub.gets("README.md")) == (1, 0)
