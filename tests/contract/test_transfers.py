@@ -25,6 +25,7 @@ from llmpt.core.rates import RateLimit
 from llmpt.inventory import Inventory
 from llmpt.swarm import Engine, EngineSettings, SeededBlob, free_port
 from llmpt.torrent_creator import create_torrent
+from tests.support.blob_server import BlobServer
 from tests.support.waiting import eventually
 
 MIB = 1 << 20
@@ -46,6 +47,7 @@ class Catalogue:
     metainfo: Metainfo
     peers: tuple[Peer, ...] = ()
     announce_url: str = ""
+    by_http: str | None = None
     buried: list[Peer] = field(default_factory=list)
 
     def lookup(self, etag: Etag) -> Any:
@@ -54,6 +56,9 @@ class Catalogue:
 
     def alive(self, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
         return peers
+
+    def blob_url(self, etag: Etag) -> str | None:
+        return self.by_http
 
     def bury(self, peers: tuple[Peer, ...]) -> None:
         self.buried += peers
@@ -282,3 +287,54 @@ def test_a_machine_that_shares_nothing_downloads_and_gives_nothing_also_after_a_
         seeds.restore()
         assert [seed.etag for seed in seeds.all()] == [blob.metainfo.etag], "known, for copies on this machine"
         assert not running.seeding()
+
+
+@contextmanager
+def over_http(blob: Blob) -> Iterator[BlobServer]:
+    """A seeder gives the blob over HTTP, and the tracker knows it."""
+    etag = blob.metainfo.etag.value
+    with BlobServer({etag: blob.content}) as server:
+        blob.catalogue.by_http = f"{server.url}/blobs/{etag}"
+        yield server
+
+
+def test_peers_behind_a_closed_port_are_made_up_for_by_http(transfers: Transfers, blob: Blob, tmp_path: Path) -> None:
+    blob.catalogue.peers = (("127.0.0.1", free_port(0)),)
+    with over_http(blob) as server:
+        call = Call(transfers, blob, tmp_path / name(1))
+        answer = call.end()
+    assert answer["event"] == "done", answer
+    assert call.destination.read_bytes() == blob.content
+    assert answer["bytes_from_lan"] == answer["bytes_by_http"] == len(blob.content)
+    assert answer["peers"] == 1
+    assert transfers.records[0].bytes_by_peer == {"http": len(blob.content)}
+    assert server.bytes_sent >= len(blob.content)
+
+
+def test_where_nobody_is_but_a_seeders_http_the_blob_comes_from_there(transfers: Transfers, blob: Blob, tmp_path: Path) -> None:
+    with over_http(blob):
+        answer = Call(transfers, blob, tmp_path / name(1)).end()
+    assert answer["event"] == "done", answer
+    assert answer["bytes_by_http"] == len(blob.content)
+
+
+def test_the_rest_comes_by_http_when_the_only_peer_dies(transfers: Transfers, blob: Blob, tmp_path: Path) -> None:
+    with over_http(blob) as server:
+        with engine("5M", downloads=False) as dying:
+            blob.seeded_by(dying)
+            call = Call(transfers, blob, tmp_path / name(1))
+            eventually(lambda: call.bytes_shown() > 3 * MIB, what="a third of the blob")
+        answer = call.end()
+    assert answer["event"] == "done", answer
+    assert call.destination.read_bytes() == blob.content
+    assert 0 < answer["bytes_by_http"] < len(blob.content) - 2 * MIB
+    assert server.bytes_sent < len(blob.content) - 2 * MIB
+
+
+def test_while_a_peer_gives_bytes_the_server_is_not_asked(transfers: Transfers, blob: Blob, tmp_path: Path) -> None:
+    with over_http(blob) as server, engine(downloads=False) as seeder:
+        blob.seeded_by(seeder)
+        answer = Call(transfers, blob, tmp_path / name(1)).end()
+    assert answer["event"] == "done", answer
+    assert answer["bytes_by_http"] == 0
+    assert server.requests == []

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from llmpt.blob_http import BlobHttp
 from llmpt.catalogue import Catalogue
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
@@ -39,6 +40,7 @@ class Directory:
         self.address: str | None = None
         self.reachable: bool | None = None
         self.tracker_version: str | None = None
+        self._blobs = BlobHttp(client.url, stall_timeout_s=QUIET_S)
         self._peer_port = peer_port
         self._reach_asked_at = -math.inf
         self.on_boot: Callable[[str], None] = lambda _url: None
@@ -66,6 +68,14 @@ class Directory:
             raise
         self._seen(found.boot_id, found.announce_url)
         return found
+
+    def blob_url(self, etag: Etag) -> str | None:
+        """Return where a seeder gives a blob over HTTP now; None when none does, or the tracker does not say."""
+        try:
+            return self._blobs.locate(etag)
+        except TrackerError as error:
+            log.debug("%s: %s", etag, error)
+            return None
 
     def contact(self) -> None:
         """Ask how the tracker is, unless it is to be left alone; never raises for what a network does."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmpt.agent.messages import FetchRequest
-from llmpt.swarm import Download
+from llmpt.swarm import HTTP, Download
 
 
 @dataclass(slots=True)
@@ -48,6 +48,16 @@ class Record:
     def bytes_by_peer(self) -> dict[str, int]:
         return dict(self.download.bytes_by_peer) if self.download is not None else {}
 
+    @property
+    def bytes_by_http(self) -> int:
+        """Those of them that a seeder sent by plain HTTP."""
+        return self.bytes_by_peer.get(HTTP, 0)
+
+    @property
+    def machines(self) -> int:
+        """How many machines sent bytes; who sent by HTTP alone is one more."""
+        return len(self.bytes_by_peer.keys() - {HTTP}) or len(self.bytes_by_peer)
+
     def as_json(self) -> dict[str, Any]:
         request = self.request
         return {
@@ -65,6 +75,7 @@ class Record:
             "moved": self.moved,
             "bytes_from_lan": self.bytes_from_lan,
             "bytes_by_peer": self.bytes_by_peer,
+            "bytes_by_http": self.bytes_by_http,
             "resumed_bytes": self.download.resumed_bytes if self.download else 0,
             "tail_bytes": self.tail_bytes,
             "rate_bytes_s": self.download.rate_bytes_s if self.download and self.outcome == "running" else 0,

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from llmpt.agent import messages
 from llmpt.agent.directory import Directory, Peer
@@ -23,6 +24,7 @@ from llmpt.agent.prefix import PrefixHasher
 from llmpt.agent.record import Record
 from llmpt.agent.refusals import Failed, Missing, Refused
 from llmpt.agent.seeds import Seeds
+from llmpt.agent.web_seed import WebSeed
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, LlmptError, SwarmError, TrackerError
 from llmpt.core.metainfo import Metainfo
@@ -37,7 +39,15 @@ KEEP_ALIVE_S = 1.0
 
 Emit = Callable[[Message], None]
 Cancelled = Callable[[], bool]
-Source = tuple[Metainfo, tuple[Peer, ...], str]
+
+
+class Source(NamedTuple):
+    """Where to have a blob from: peers, or, when there are none, a seeder's HTTP (`web_seed`)."""
+
+    metainfo: Metainfo
+    peers: tuple[Peer, ...]
+    announce_url: str
+    web_seed: str | None
 
 
 class Transfer:
@@ -76,11 +86,19 @@ class Transfer:
         not what the etag says. Goes on for its followers when `cancelled`.
         """
         etag, resume = self._etag, self.path.stat().st_blocks > 0
-        metainfo, peers, announce_url = self._find(resume, record, emit, cancelled)
+        source = self._find(resume, record, emit, cancelled)
+        metainfo = source.metainfo
         with PrefixHasher(self.path, etag, metainfo.size) as prefix:
-            record.download = self._engine.download(metainfo, self.path, peers=peers, announce_url=announce_url, resume=resume)
+            record.download = self._engine.download(
+                metainfo,
+                self.path,
+                peers=source.peers,
+                announce_url=source.announce_url,
+                resume=resume,
+                web_seed=source.web_seed,
+            )
             try:
-                self._await(record.download, peers, prefix, emit, cancelled)
+                self._await(record.download, source, prefix, emit, cancelled)
                 self._engine.flush(etag)
                 record.tail_bytes = metainfo.size - prefix.hashed_bytes
                 keep_alive = reporter(emit, lambda: cancelled() and not self.followers, self._meter)
@@ -138,12 +156,14 @@ class Transfer:
         if found.metainfo.size != self._request.size:
             raise Refused(f"the catalogue says {found.metainfo.size} bytes where the Hub says {self._request.size}")
         peers = self._directory.alive(found.peers)
-        if not peers and not resume:
+        web_seed = None if peers else self._directory.blob_url(self._etag)
+        if not peers and web_seed is None and not resume:
             raise Refused("its peers did not answer a moment ago") if found.peers else Missing("nobody seeds it")
-        return found.metainfo, peers, found.announce_url
+        return Source(found.metainfo, peers, found.announce_url, web_seed)
 
-    def _await(self, download: Download, peers: tuple[Peer, ...], prefix: PrefixHasher, emit: Emit, cancelled: Cancelled) -> None:
+    def _await(self, download: Download, source: Source, prefix: PrefixHasher, emit: Emit, cancelled: Cancelled) -> None:
         """Wait until the blob is whole; raise `Refused` or `Failed` when it will not be."""
+        peers, web = source.peers, WebSeed(self._engine, self._directory, self._etag, source.web_seed)
         started = last_byte = looked = last_sent = time.monotonic()
         pace = Pace(self._request.ordinary_rate_bytes_s, now=started)
         best, met, behind = 0, False, False
@@ -167,18 +187,26 @@ class Transfer:
             if cancelled() and not self.followers:
                 raise Failed("cancelled")
             if not met and not download.checking:
-                gone = download.lost_peers.issuperset(peers)
-                if gone or now - max(started, last_byte) > CONNECT_TIMEOUT_S:
+                gone = not web.used and download.lost_peers.issuperset(peers)
+                if gone or now - max(started, last_byte, web.taken_at) > CONNECT_TIMEOUT_S:
                     self._directory.bury(peers)
+                    if not web.used and web.take(download):
+                        last_byte = now
+                        continue
                     raise Refused(f"none of its {len(peers)} peers answered" + ("" if gone else f" in {CONNECT_TIMEOUT_S:.0f} s"))
             if now - last_byte > self._stall_timeout_s:
                 self._directory.bury(peers)
+                if not web.used and web.take(download):
+                    last_byte = now
+                    continue
                 raise Failed(f"no byte for {self._stall_timeout_s:g} s, {best} of {download.metainfo.size} bytes had come")
             if not download.checking and pace.falls_behind(download.bytes_done - download.resumed_bytes, now=now):
                 raise Failed(f"it is much slower than the Hub has been, {best} of {download.metainfo.size} bytes had come")
             if now - looked > LOOK_AGAIN_S:
                 looked = now
                 self._look_again()
+                web.renew(download)
+            web.spare(download)
 
     def _look_again(self) -> None:
         """Nothing comes: perhaps others have it by now."""

@@ -78,12 +78,13 @@ class Transfers:
         self._partials.done(Path(request.path))
         record.end("done", "", moved=moved)
         log.info("%s %s: %d bytes from %d peers in %.2f s", request.repo_id, request.filename, record.bytes_from_lan,
-                 len(record.bytes_by_peer), record.seconds)  # fmt: skip
+                 record.machines, record.seconds)  # fmt: skip
         return {
             "event": messages.DONE,
             "moved": moved,
             "bytes_from_lan": record.bytes_from_lan,
-            "peers": len(record.bytes_by_peer),
+            "bytes_by_http": record.bytes_by_http,
+            "peers": record.machines,
             "seconds": record.seconds,
         }
 

@@ -74,17 +74,20 @@ def show_agent(out: Console, found: Mapping[str, Any]) -> None:
 def today(downloads: Iterable[Mapping[str, Any]], *, midnight: float) -> dict[str, Any]:
     """Add up the downloads that are running or ended since `midnight` (Unix time), by where their bytes came from.
 
-    `not_from_lan` counts the files for which the agent was asked and the ordinary path had to do, by reason.
+    `http_bytes` are those that a seeder sent by plain HTTP, `by_machine` the others. `not_from_lan` counts the files for
+    which the agent was asked and the ordinary path had to do, by reason.
     """
-    total: dict[str, Any] = {"files": 0, "lan_bytes": 0, "by_machine": {}, "not_from_lan": {}}
+    total: dict[str, Any] = {"files": 0, "lan_bytes": 0, "http_bytes": 0, "by_machine": {}, "not_from_lan": {}}
     for row in downloads:
         if row["ended_at"] is not None and row["ended_at"] < midnight:
             continue
         total["files"] += 1
         total["lan_bytes"] += row["bytes_from_lan"]
+        total["http_bytes"] += row.get("bytes_by_http", 0)
         for peer, size in row["bytes_by_peer"].items():
-            machine = peer.rpartition(":")[0]
-            total["by_machine"][machine] = total["by_machine"].get(machine, 0) + size
+            machine, colon, _ = peer.rpartition(":")
+            if colon:  # else they came over HTTP
+                total["by_machine"][machine] = total["by_machine"].get(machine, 0) + size
         if row["outcome"] in ("refused", "failed"):
             total["not_from_lan"][row["reason"]] = total["not_from_lan"].get(row["reason"], 0) + 1
     return total
@@ -94,7 +97,8 @@ def show_today(out: Console, total: Mapping[str, Any]) -> None:
     if not total["files"]:
         return
     machines = sorted(total["by_machine"].items(), key=lambda item: -item[1])
-    sources = ", ".join(f"{decimal(size)} from {machine}" for machine, size in machines)
+    over_http = [f"{decimal(total['http_bytes'])} over HTTP from the server"] if total["http_bytes"] else []
+    sources = ", ".join([f"{decimal(size)} from {machine}" for machine, size in machines] + over_http)
     out.print(
         f"today {count(total['files'], 'file')}, {decimal(total['lan_bytes'])} from the LAN" + (f": {sources}" * bool(sources))
     )

@@ -136,14 +136,15 @@ def test_what_came_from_where_today_leaves_out_yesterday() -> None:
         [
             row(50.0, bytes_from_lan=7, bytes_by_peer={"10.0.0.1:6881": 7}),
             row(150.0, bytes_from_lan=30, bytes_by_peer={"10.0.0.1:6881": 10, "[fd00::2]:6882": 20}),
-            row(None, outcome="running", bytes_from_lan=5, bytes_by_peer={"10.0.0.1:50001": 5}),
+            row(None, outcome="running", bytes_from_lan=9, bytes_by_peer={"10.0.0.1:50001": 5, "http": 4}, bytes_by_http=4),
             row(160.0, outcome="refused", reason="nobody seeds it"),
         ],
         midnight=100.0,
     )
     assert found == {
         "files": 3,
-        "lan_bytes": 35,
+        "lan_bytes": 39,
+        "http_bytes": 4,
         "by_machine": {"10.0.0.1": 15, "[fd00::2]": 20},
         "not_from_lan": {"nobody seeds it": 1},
     }

@@ -14,10 +14,13 @@ from llmpt.agent import pace
 from llmpt.agent import transfer as module
 from llmpt.agent.messages import FetchRequest, Message
 from llmpt.agent.record import Record
-from llmpt.agent.transfer import Failed, Refused, Transfer
+from llmpt.agent.refusals import Failed, Refused
+from llmpt.agent.transfer import Transfer
+from llmpt.agent.web_seed import WebSeed
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo
 from llmpt.swarm import Download
+from tests.support.waiting import eventually
 
 CONTENT = b"0123456789" * 20_000
 PEERS = (("127.0.0.1", 1),)
@@ -28,12 +31,16 @@ class World:
 
     def __init__(self, path: Path, metainfo: Metainfo, plot: Callable[[Download], None]) -> None:
         self.path, self.metainfo, self.plot = path, metainfo, plot
-        self.peers, self.announce_url = PEERS, ""
+        self.peers: tuple[tuple[str, int], ...] = PEERS
+        self.announce_url = ""
         self.buried: list[Any] = []
         self.expected: list[Path] = []
         self.have: tuple[tuple[int, int], ...] = ()
+        self.by_http: str | None = None
+        self.web_seeds: list[str] = []
 
-    def download(self, metainfo: Metainfo, path: Path, *, resume: bool, **_: Any) -> Download:
+    def download(self, metainfo: Metainfo, path: Path, *, resume: bool, web_seed: str | None, **_: Any) -> Download:
+        self.web_seeds += [web_seed] if web_seed else []
         download = Download(metainfo, path)
         download.checking = resume
         threading.Thread(target=self.plot, args=(download,), daemon=True).start()
@@ -47,6 +54,15 @@ class World:
 
     def bury(self, peers: Any) -> None:
         self.buried += peers
+
+    def blob_url(self, _etag: Etag) -> str | None:
+        return self.by_http
+
+    def add_web_seed(self, _etag: Etag, url: str) -> None:
+        self.web_seeds.append(url)
+
+    def drop_web_seed(self, _etag: Etag, url: str) -> None:
+        self.web_seeds.remove(url)
 
     def add_peers(self, *_: Any) -> None: ...
 
@@ -68,7 +84,7 @@ class World:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.1)
     monkeypatch.setattr(module, "KEEP_ALIVE_S", 0.02)
     monkeypatch.setattr(module, "PROGRESS_INTERVAL_S", 0.02)
 
@@ -186,3 +202,88 @@ def test_the_lan_is_too_slow_only_by_far_and_only_over_a_whole_window() -> None:
     assert not watch.falls_behind(1000, now=10.0), "an eighth of the Hub's rate is enough"
     assert watch.falls_behind(1500, now=20.0)
     assert not pace.Pace(0, now=0.0).falls_behind(0, now=1000.0), "with nothing to compare it with, nothing is too slow"
+
+
+URL = "http://server:8001/blobs/x"
+
+
+def test_when_no_peer_answers_a_seeder_gives_it_over_http(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        download.checking = False
+        eventually(lambda: world.web_seeds, what="the web seed")
+        download.peers = 1
+        download.finish()
+
+    world, run, _ = make(tmp_path, plot)
+    world.by_http = URL
+    assert run() is True
+    assert world.web_seeds == [URL]
+    assert world.buried == list(PEERS), "the next file need not wait for them"
+
+
+def test_one_that_does_not_answer_over_http_either_is_refused(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        download.checking = False
+
+    world, run, _ = make(tmp_path, plot)
+    world.by_http = URL
+    with pytest.raises(Refused, match="none of its 1 peers answered"):
+        run()
+
+
+def test_what_only_a_seeders_http_gives_is_taken_from_there_at_once(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        download.checking = False
+        download.peers = 1
+        download.finish()
+
+    world, run, _ = make(tmp_path, plot)
+    world.peers, world.by_http = (), URL
+    assert run() is True
+    assert world.web_seeds == [URL]
+
+
+def test_a_transfer_that_stalls_goes_on_over_http(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        download.checking = False
+        download.peers, download.bytes_done = 1, 5
+        download.touch()
+        eventually(lambda: world.web_seeds, what="the web seed")
+        download.finish()
+
+    world, run, _ = make(tmp_path, plot)
+    world.by_http = URL
+    assert run() is True
+
+
+def test_one_whose_peers_give_bytes_leaves_the_server_alone(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        download.checking = False
+        download.peers = 1
+        for _ in range(10):
+            threading.Event().wait(0.05)
+            download.bytes_done += 1
+            download.touch()
+        download.finish()
+
+    world, run, _ = make(tmp_path, plot)
+    world.by_http = URL
+    assert run() is True
+    assert world.web_seeds == []
+
+
+def test_machines_that_trade_do_not_pull_on_the_one_server_any_more(tmp_path: Path) -> None:
+    world, _, _ = make(tmp_path, lambda _: None)
+    download = Download(world.metainfo, world.path)
+    world.by_http = URL
+    anything: Any = world
+    web = WebSeed(anything, anything, world.metainfo.etag)
+    assert web.take(download)
+    web.spare(download)
+    download.leechers = 1
+    web.spare(download)
+    assert web.used, "no seeder gives anything by BitTorrent"
+    download.seeder_bytes += 1
+    web.spare(download)
+    assert not web.used
+    assert world.web_seeds == []
