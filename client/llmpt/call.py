@@ -18,11 +18,11 @@ class Call:
     repo_id: str
     revision: str  # as asked: a branch, a tag, a commit
     filename: str
-    endpoint: str = ""
-    anonymous: bool = False  # the Hub showed it to a question without a token
     etag: str = ""
     commit: str = ""
     size: int = 0
+    endpoint: str = ""
+    anonymous: bool = False  # the Hub showed it to a question without a token
     served: Served | None = None  # filled when the agent is to know where the file lies
     fetching: ExitStack = field(default_factory=ExitStack)  # while it is open, the agent watches the library's download
 

@@ -10,6 +10,7 @@ Invisible, reversible, idempotent, and it fails open: nothing of ours may hurt t
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import logging
@@ -166,7 +167,7 @@ class Hook:
 
     def _metadata(self, *args: Any, **kwargs: Any) -> Any:
         """Note what the Hub says about this very file: (url, etag, commit, size[, xet], error)."""
-        asked = {**kwargs, "headers": dict(kwargs.get("headers") or {})}  # the library takes the token out when it redirects
+        asked = {name: copy.copy(value) if name == "headers" else value for name, value in kwargs.items()}  # it changes them
         result = self._originals[METADATA](*args, **kwargs)
         call = _call.get()
         if call is not None and isinstance(result, tuple) and len(result) >= 5 and result[-1] is None:
@@ -205,7 +206,7 @@ class Hook:
         if self._settings is None:
             return None
         endpoint = asked.get("endpoint") or constant(self._library, "ENDPOINT", "")
-        call = Call(asked["repo_type"], asked["repo_id"], asked["revision"], asked["filename"], str(endpoint))
+        call = Call(asked["repo_type"], asked["repo_id"], asked["revision"], asked["filename"], endpoint=str(endpoint))
         names = (call.repo_type, call.repo_id, call.revision, call.filename)
         return call if all(isinstance(name, str) for name in names) else None
 

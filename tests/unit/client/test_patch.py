@@ -29,6 +29,8 @@ LIBRARY = """
 import logging
 from pathlib import Path
 
+ENDPOINT = "https://hub.example"
+DOWNLOAD_CHUNK_SIZE = 10 * 1024 * 1024
 logger = logging.getLogger("huggingface_hub.file_download")
 metadata = ("http://hub/f", ETAG, "c" * 40, SIZE, None, None)
 asked, fetched, answer = [], [], None
@@ -39,7 +41,9 @@ class tqdm:
     def __exit__(self, *_): pass
     def update(self, n): pass
 
-def _get_metadata_or_catch_error(*, repo_id, filename, repo_type, revision):
+def _get_metadata_or_catch_error(*, repo_id, filename, repo_type, revision, headers=None, endpoint=None):
+    if headers is not None:
+        headers.pop("authorization", None)  # as the library does when the file lies elsewhere
     return metadata
 
 def _download_to_tmp_and_move(
@@ -55,9 +59,11 @@ def _download_to_tmp_and_move(
 def _chmod_and_move(src, dst):
     src.replace(dst)
 
-def _hf_hub_download_to_cache_dir(*, cache_dir, repo_id, repo_type, revision, filename, force_download=False):
+def _hf_hub_download_to_cache_dir(
+    *, cache_dir, repo_id, repo_type, revision, filename, force_download=False, headers=None, endpoint=None
+):
     url, etag, commit, size, *_, error = _get_metadata_or_catch_error(
-        repo_id=repo_id, filename=filename, repo_type=repo_type, revision=revision
+        repo_id=repo_id, filename=filename, repo_type=repo_type, revision=revision, headers=headers, endpoint=endpoint
     )
     blob = Path(cache_dir) / etag
     _download_to_tmp_and_move(
@@ -193,6 +199,84 @@ def test_what_is_refused_leaves_nothing_for_the_library_to_find(download: Downlo
     agent.answer = agent.refuse
     assert download().read_bytes() == b"from the hub"
     assert library.fetched == [[]]
+
+
+def for_all(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+    on_progress(Progress(request.size // 4, 1, 0, waiting=True))
+    return Outcome(False, reason="this machine fetches it for all", fetch=True)
+
+
+def test_what_is_fetched_for_all_is_watched_from_before_the_library_begins_until_the_agent_knows_where_it_lies(
+    download: Download, library: Any, agent: Agent
+) -> None:
+    agent.answer, seen = for_all, []
+    library.fetched = Noting(lambda: seen.append(list(agent.watching)))
+    path = download()
+    (request,) = agent.fetches
+    assert request.stem == str(path)
+    assert seen == [[request.stem]]
+    assert agent.fetched == [(ETAG, str(path), [request.stem])]
+    assert agent.watching == []
+
+
+def test_a_fetch_for_all_that_fails_ends_the_watch_and_is_not_reported(download: Download, library: Any, agent: Agent) -> None:
+    agent.answer, library.answer = for_all, OSError("429, too many requests")
+    with pytest.raises(OSError, match="429"):
+        download()
+    assert agent.watching == []
+    assert agent.fetched == []
+
+
+def test_a_fetch_that_the_agent_does_not_watch_is_an_ordinary_one(download: Download, library: Any, agent: Agent) -> None:
+    agent.answer, agent.watches = for_all, False
+    assert download().read_bytes() == b"from the hub"
+    assert agent.told == []
+
+
+def test_waiting_shows_a_bar_and_is_no_transfer_that_broke_off(
+    download: Download, agent: Agent, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent.answer = for_all
+    download()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("headers", "anonymous"), [({}, True), ({"user-agent": "x"}, True), ({"authorization": "Bearer hf_x"}, False), (None, False)]
+)
+def test_the_agent_is_told_whether_the_hub_was_shown_a_token_and_which_hub_it_was(
+    download: Download,
+    agent: Agent,
+    headers: dict[str, str] | None,
+    anonymous: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+    download(headers=headers and dict(headers)).unlink()
+    download(headers=headers, endpoint="http://mirror:8000")
+    assert [request.anonymous for request in agent.fetches] == [anonymous, anonymous]
+    assert [request.endpoint for request in agent.fetches] == ["https://hub.example", "http://mirror:8000"]
+
+
+def test_the_librarys_step_is_small_while_the_hook_is_in_place(download: Download, library: Any) -> None:
+    before = 10 * 1024 * 1024
+    assert before > library.DOWNLOAD_CHUNK_SIZE
+    patch.disable()
+    assert before == library.DOWNLOAD_CHUNK_SIZE
+
+
+class Noting(list[Any]):
+    """A list that calls back when it grows."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        super().__init__()
+        self._then = then
+
+    def append(self, item: Any) -> None:
+        super().append(item)
+        self._then()
 
 
 def test_the_agent_is_told_how_fast_the_ordinary_path_has_been(download: Download, library: Any, agent: Agent) -> None:
