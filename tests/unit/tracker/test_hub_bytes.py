@@ -7,11 +7,12 @@ from hashlib import sha1
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 
 from llmpt_tracker.announcer_client import Swarm
 from llmpt_tracker.models import File, Ref, Repo, Revision
 from tests.unit.tracker.bodies import COMMIT, manifest, small
-from tests.unit.tracker.conftest import Api
+from tests.unit.tracker.conftest import Api, state_of
 from tests.unit.tracker.fakes import FakeAnnouncer, FakeBlobs
 from tests.unit.tracker.hub_client import PART_COMMIT, SMALL_LFS, WEIGHTS, WHOLE, HubClient, publish_all
 
@@ -216,3 +217,29 @@ def test_repos_named_like_our_routes_are_served_and_our_routes_stay(app: Flask, 
     assert hub.get("/api/v1/torrents").status_code == 200
     assert hub.get("/repos/model/org/name/revisions/main").mimetype == "text/html"
     assert hub.get("/nothing").mimetype == "text/plain"
+
+
+def test_a_file_costs_one_statement_that_reads_no_manifest(hub: HubClient) -> None:
+    seen: list[tuple[str, object]] = []
+    engine = state_of(hub.app).database.engine
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            seen.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        assert hub.head("/org/name/resolve/main/model.safetensors").status_code == 200
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    ((statement, parameters),) = seen
+    with engine.connect() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]  # type: ignore[arg-type]
+    assert [step for step in plan if "SCAN" in step] == []
+    assert [step for step in plan if "files" in step and "revision_id=? AND path=?" in step]
+
+
+def test_who_is_refused_is_refused_in_the_hubs_shape(hub: HubClient) -> None:
+    answer = hub.get("/api/models/org/name", environ_overrides={"REMOTE_ADDR": "8.8.8.8"})
+    assert (answer.status_code, set(answer.get_json())) == (403, {"error"})
+    assert "LLMPT_PEER_CIDRS" in answer.headers["X-Error-Message"]
