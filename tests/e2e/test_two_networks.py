@@ -20,7 +20,7 @@ from docker.models.containers import Container
 
 from tests.e2e.worlds import MIB, Model, Server
 from tests.support.compose import ROOT, TAG, Compose
-from tests.support.containers import DOWNLOAD, Hub, Workstation
+from tests.support.containers import DOWNLOAD, FETCH, Hub, Workstation
 from tests.support.waiting import eventually
 
 
@@ -110,6 +110,12 @@ def test_a_machine_that_reaches_only_published_ports_downloads_from_the_swarm(fl
     (record,) = ann.downloads(dummy.repo_id).values()
     assert (record["outcome"], record["bytes_from_lan"]) == ("done", dummy.swarm_bytes)
     assert {peer.rpartition(":")[0] for peer in record["bytes_by_peer"]} == {floor.gateway}
+
+
+def test_files_over_http_come_from_the_published_port(server: Server, floor: Floor, dummy: Model) -> None:
+    ((_, etag),) = dummy.big.values()
+    fetched = json.loads(floor.hub.python(FETCH, f"{floor.tracker}/blobs/{etag}"))
+    assert fetched == {"url": f"http://{floor.gateway}:{server.blob_port}/blobs/{etag}", "sha256": etag}
 
 
 def test_programs_in_containers_share_the_agent_of_their_machine(floor: Floor, dummy: Model, tmp_path: Path) -> None:

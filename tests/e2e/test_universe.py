@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import re
 import time
 from collections import Counter
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.worlds import MIB, MINILM, Model, Universe
-from tests.support.containers import GET, Workstation
+from tests.support.containers import FETCH, GET, Workstation
 from tests.support.waiting import eventually
 
 
@@ -49,6 +51,14 @@ def check_cache(workstation: Workstation, model: Model, snapshot: str) -> dict[s
         assert file["link"] == "../" * (path.count("/") + 2) + f"blobs/{etag}"
     assert found["blobs"] == sorted({etag for _, etag in model.files.values()})
     return files
+
+
+def test_files_over_http_come_from_the_seeder_on_the_same_network(universe: Universe, dummy: Model) -> None:
+    ((_, etag),) = dummy.big.values()
+    fetched = json.loads(universe.workstation(1).python(FETCH, f"http://tracker:8000/blobs/{etag}"))
+    assert fetched["sha256"] == etag
+    host = fetched["url"].removeprefix("http://").removesuffix(f":8001/blobs/{etag}")
+    assert ipaddress.ip_address(host).is_private
 
 
 def test_the_catalogue_lists_what_the_seeder_has(universe: Universe, model: Model) -> None:

@@ -43,6 +43,13 @@ json.dump({"files": found, "blobs": sorted(p.name for p in snapshot.parents[1].j
 GET = "import sys, urllib.request as http; sys.stdout.write(http.urlopen(sys.argv[1], timeout=10).read().decode())"
 POST = "import sys, urllib.request as http; http.urlopen(sys.argv[1], sys.argv[2].encode(), timeout=10).read()"
 
+# Where a URL has led in the end, and what came from there.
+FETCH = """
+import hashlib, json, sys, urllib.request as http
+answer = http.urlopen(sys.argv[1], timeout=20)
+print(json.dumps({"url": answer.url, "sha256": hashlib.sha256(answer.read()).hexdigest()}))
+"""
+
 SEEDERS = """
 import glob, json
 from pathlib import Path
