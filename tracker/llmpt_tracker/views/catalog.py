@@ -96,7 +96,9 @@ def torrent_file(info_hash: str) -> ResponseReturnValue:
         stored = catalog.metainfo(session, [found.key])[found.key]
     host, _ = host_as_asked(request)
     announce = f"http://{host}:{state().announcer.status().announce_port}/announce"
-    web_seed = f"{base_url(request)}/blobs/{found.etag}"
+    # Without the name, which clients append (BEP 19). With it libtorrent asks for …/<etag>/<etag> when the size is no multiple
+    # of the piece length: in v2 such a torrent has a second, padding file in its eyes.
+    web_seed = f"{base_url(request)}/blobs/"
     response = Response(with_servers(stored, announce=announce, web_seed=web_seed), mimetype="application/x-bittorrent")
     response.headers["Content-Disposition"] = f'attachment; filename="{found.etag}.torrent"'
     return response
