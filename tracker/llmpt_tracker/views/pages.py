@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, render_template, request
@@ -13,7 +13,7 @@ from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.announcer_client import Fetch, Swarm
 from llmpt_tracker.errors import AnnouncerUnavailable, Refused
-from llmpt_tracker.rules import catalog, dist, paging, reports, tokens
+from llmpt_tracker.rules import catalog, dist, mirrors, paging, reports, tokens
 from llmpt_tracker.state import state
 from llmpt_tracker.version import VERSION
 from llmpt_tracker.views.access import base_url, host_as_asked
@@ -23,6 +23,8 @@ blueprint = Blueprint("pages", __name__)
 SEEDER_LIVE_S = 30.0
 FILES_SHOWN = 50
 FETCHES_SHOWN = 50
+MIRRORS_SHOWN = 20
+MIRRORS_SINCE = timedelta(days=1)
 PROBLEMS_SHOWN = 20
 MANIFEST_SHOWN = 1000
 
@@ -37,6 +39,7 @@ def overview() -> ResponseReturnValue:
         repo_count, blob_count, blob_bytes = catalog.totals(session)
         problems = reports.open_problems(session, limit=PROBLEMS_SHOWN, now=state().clock())
         sharers = tokens.count(session, tokens.SHARE)
+        mirrored = mirrors.progress(session, since=state().clock() - MIRRORS_SINCE, limit=MIRRORS_SHOWN)
     live = _Live.ask([one.swarm for one in torrents])
     fetches = _fetches()
     return render_template(
@@ -53,6 +56,8 @@ def overview() -> ResponseReturnValue:
         sharers=sharers,
         sharing=state().settings.sharing,
         problems=problems,
+        upstream=state().settings.upstream,
+        mirrors=mirrored,
         url=base_url(request),
         host=host_as_asked(request)[0],
         client=dist.client(state().settings.dist),
