@@ -75,8 +75,8 @@ class Wire:
             address = str(connection.sock.getpeername()[0])
             connection.sock.settimeout(max(deadline - time.monotonic(), 0.05))
             connection.request(method, target, data, headers)
-            response = connection.getresponse()
-            text = _read_all(response, connection.sock, deadline)
+            with connection.getresponse() as response:  # it has the socket, and lets go of it only when it is closed
+                text = _read_all(response, connection.sock, deadline)
         except (OSError, http.client.HTTPException) as error:
             raise TrackerUnavailable(f"no answer from the tracker at {self.url}: {reason_of(error)}") from None
         finally:

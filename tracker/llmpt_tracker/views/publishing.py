@@ -22,7 +22,7 @@ blueprint = Blueprint("publishing", __name__, url_prefix="/api/v1")
 
 MAX_PUBLISH_BYTES = 10 << 20
 MAX_REPORT_BYTES = 256 << 10
-MAX_SINGLE = 16
+MAX_SINGLE = 256  # torrents that a machine publishes at once: what its programs fetched within a moment
 PACE = Pace("publish", 5, 50)
 BEATS = Pace("heartbeats", 5, 50)
 _SEEDER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -118,7 +118,7 @@ def heartbeat(seeder_id: str) -> ResponseReturnValue:
 
 
 def _check_is_single(asked: publication.Publication) -> None:
-    """Refuse what a sharer may not publish: a word on a repo, and blobs by the dozen."""
+    """Refuse what a sharer may not publish: a word on a repo, and blobs by the thousand."""
     if asked.manifest is not None:
         raise Refused(403, "scope", "a token to share publishes single torrents; manifests are a publisher's")
     if len(asked.torrents) > MAX_SINGLE:

@@ -159,6 +159,45 @@ def test_nobody_can_say_who_is_reachable_behind_a_gateway_or_outside_the_lan() -
         assert announcer.ask("reach", address=address, port=6881) == {"ok": True, "reachable": None}
 
 
+def machine_says(*etags: str, **more: Any) -> dict[str, Any]:
+    wants = [{"etag": etag, "size": 9, "repo": "model/org/name"} for etag in etags]
+    said = {"token": 1, "name": "desk-7", "machine": "life", "stall_timeout_s": 5.0, "wants": wants, "unlimited": False}
+    return {**said, "fetching": [], "published": [], "failed": [], **more}
+
+
+def test_a_machine_that_polls_learns_what_to_fetch_and_what_is_here() -> None:
+    announcer = Announcer()
+    announcer.world.announce("10.0.0.1", left=0)
+    announcer.ask("register", hashes=["ab" * 20])
+    swarms = {"a" * 64: HASH.hex(), "b" * 64: "ab" * 20}  # the second has no seeder
+    reply = announcer.ask("leases", poll=machine_says("b" * 64, "a" * 64, "c" * 64), swarms=swarms)
+    assert [(one["etag"][0], one["role"], one["fetcher"]) for one in reply["leases"]] == [
+        ("b", "fetch", "desk-7"),
+        ("a", "here", None),
+        ("c", "wait", None),
+    ]
+    assert (reply["poll_s"], reply["boot_id"]) == (0.5, announcer.tracker.boot_id)
+
+
+def test_what_is_fetched_is_listed() -> None:
+    announcer = Announcer()
+    announcer.ask("leases", poll=machine_says("b" * 64), swarms={})
+    progress = [{"etag": "b" * 64, "bytes": 4, "rate_bytes_s": 2}]
+    announcer.ask("leases", poll=machine_says(fetching=progress), swarms={})
+    about = {"etag": "b" * 64, "size": 9, "repo": "model/org/name", "fetcher": "desk-7", "waiting": 0}
+    assert announcer.ask("fetches", limit=9)["fetches"] == [{**about, "bytes": 4, "rate_bytes_s": 2}]
+    assert announcer.ask("fetches", limit=0)["fetches"] == []
+
+
+def test_who_does_something_too_often_is_told_how_long_to_wait() -> None:
+    announcer = Announcer()
+    pace: dict[str, Any] = {"name": "leases 1", "per_s": 2.0, "burst": 3}
+    assert [announcer.ask("take", **pace)["wait_s"] for _ in range(4)] == [0, 0, 0, 0.5]
+    assert announcer.ask("take", **{**pace, "name": "leases 2"})["wait_s"] == 0
+    announcer.world.now += 0.5
+    assert [announcer.ask("take", **pace)["wait_s"] for _ in range(2)] == [0, 0.5]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -184,6 +223,10 @@ def test_nobody_can_say_who_is_reachable_behind_a_gateway_or_outside_the_lan() -
         b'{"op":"heartbeat","seeder":"s1"}',
         b'{"op":"heartbeat","seeder":"s1","key":"","report":{}}',
         b'{"op":"heartbeat","seeder":"s1","key":"k","report":[]}',
+        b'{"op":"leases","poll":{},"swarms":{}}',
+        b'{"op":"leases","poll":[],"swarms":[]}',
+        b'{"op":"fetches"}',
+        b'{"op":"take","name":"x","per_s":"y","burst":1}',
         b"[" * 100_000,
     ],
 )
