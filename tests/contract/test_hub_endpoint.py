@@ -6,6 +6,8 @@ that is installed here, `make matrix` all of them.
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import random
@@ -177,3 +179,50 @@ def test_who_took_a_part_from_us_gets_the_whole_from_the_hub(lan: Lan, part: str
     assert said["kept"] == []
     assert said["xet"] == []
     assert said["full"] == sorted(FULL)
+
+
+LISTED = """
+import json, sys
+from pathlib import Path
+from huggingface_hub import hf_hub_download, snapshot_download
+
+tracker, hub = sys.argv[1:]
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+
+def attempt(**options):
+    try:
+        return files(snapshot_download("acme/listed", cache_dir="cache", **options))
+    except Exception as error:
+        return type(error).__name__
+
+said = {"patterns": attempt(endpoint=tracker, allow_patterns=["*.json"]), "all": attempt(endpoint=tracker)}
+said["believed absent"] = [path.name for path in Path("cache").rglob(".no_exist/*/*")]
+said["later"] = attempt(endpoint=hub)
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_of_a_whole_listing_what_is_here_is_served_and_the_rest_is_not_denied(lan: Lan, version: str) -> None:
+    if ("model", "acme/listed") not in lan.hub.repos:
+        commit = lan.hub.add("acme/listed", FULL)
+        CacheBuilder(lan.cache).repo("acme/listed").commit(PART, lfs={"model.safetensors"}, commit=commit)
+        eventually(partial(is_whole, lan, "acme/listed", "model"), timeout_s=60, what="the listing is published")
+    with Machine("client", tracker=None, hub=lan.hub.url, python=python(version)) as machine:
+        said = json.loads(machine.run("-c", LISTED, lan.tracker.url, lan.hub.url).stdout.splitlines()[-1])
+    assert said["patterns"] == ["config.json", "tokens/a.json"]
+    assert said["all"] in ("EntryNotFoundError", "RemoteEntryNotFoundError")
+    assert said["believed absent"] == []
+    assert said["later"] == sorted(FULL)
+
+
+@pytest.mark.parametrize(
+    "target", ["/acme/odd/resolve/main/" + "a" * 10_000, "/acme/odd/resolve/%00/%ff", "/acme/odd/resolve/main/%2e%2e%2f%2e%2e"]
+)
+def test_a_name_that_cannot_be_is_no_error_of_the_servers(lan: Lan, target: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", lan.tracker.http_port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("GET", target)
+        assert 400 <= connection.getresponse().status < 500

@@ -120,6 +120,8 @@ def test_only_what_the_hub_has_said_is_told_for_ever(hub: HubClient, target: str
         ("/-bad-/name/resolve/main/config.json", "RepoNotFound"),
         ("/org/name/resolve/none/config.json", "RevisionNotFound"),
         (f"/org/name/resolve/{'0' * 40}/config.json", "RevisionNotFound"),
+        ("/org/name/resolve/%00/config.json", "RevisionNotFound"),
+        ("/org/name/resolve/%2e%2e/config.json", "RevisionNotFound"),
         ("/org/name/resolve/main/..%2Fconfig.json", "EntryNotFound"),
         ("/org/name/resolve/main/%00", "EntryNotFound"),
         ("/org/name/resolve/main/" + "a" * 5000, "EntryNotFound"),

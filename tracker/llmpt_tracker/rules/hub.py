@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from llmpt.core.errors import InvalidInput
-from llmpt.core.repo import RepoRef, check_path
+from llmpt.core.repo import RepoRef, check_path, check_ref
 from llmpt_tracker.models import Absent, Blob, File, Ref, Repo, Revision
 from llmpt_tracker.rules.hub_errors import entry_not_found, repo_not_found, revision_not_found
 from llmpt_tracker.rules.hub_files import HubFile
@@ -121,7 +121,7 @@ def _revision(session: Session, repo: RepoRef, revision: str, *, path: str | Non
     row = None
     if _COMMIT.fullmatch(revision):
         row = _first(session, repo, path, Revision.commit == revision)
-    if row is None:
+    if row is None and _is_ref(revision):
         row = _first(session, repo, path, Ref.name == revision, by_ref=True)
     if row is None and _SHORT.fullmatch(revision):
         row = _first(session, repo, path, (Revision.commit >= revision) & (Revision.commit < revision + "g"))
@@ -141,6 +141,14 @@ def _first(session: Session, repo: RepoRef, path: str | None, match: ColumnEleme
         statement = statement.outerjoin(File, (File.revision_id == Revision.id) & (File.path == path))
         statement = statement.outerjoin(Blob, Blob.id == File.blob_id)
     return session.execute(statement.where(Repo.type == repo.type, Repo.name == repo.id, match).limit(1)).first()
+
+
+def _is_ref(revision: str) -> bool:
+    try:
+        check_ref(revision)
+    except InvalidInput:
+        return False
+    return True
 
 
 def _default(session: Session, repo: RepoRef) -> str:

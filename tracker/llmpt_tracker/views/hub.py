@@ -143,8 +143,8 @@ def _list(asked: Target) -> Response:
     wanted = [*args.getlist("filter"), *args.getlist("pipeline_tag")]
     query = hub_list.ListQuery(
         asked.repo_type,
-        search=args.get("search", "")[:200],
-        author=args.get("author", "")[:200],
+        search=_name_part("search"),
+        author=_name_part("author"),
         tags=frozenset(tag for text in wanted for tag in text.split(",") if tag),
         limit=min(int(limit[:9]), most) if limit[:9].isascii() and limit[:9].isdigit() and int(limit[:9]) else most,
         before=paging.read_cursor(args.get("cursor")),
@@ -229,6 +229,11 @@ def _is_path(text: str) -> bool:
     except InvalidInput:
         return False
     return True
+
+
+def _name_part(argument: str) -> str:
+    """What of an argument can be a part of a repo's name: the rest would find nothing, or trouble a database."""
+    return "".join(char for char in request.args.get(argument, "")[:200] if char.isprintable())
 
 
 def _flag(name: str) -> bool:
