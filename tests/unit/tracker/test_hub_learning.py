@@ -148,3 +148,19 @@ def test_a_get_that_has_waited_long_enough_is_sent_upstream(hub: HubClient, seed
     answer = hub.get("/org/name/resolve/main/config.json")
     assert answer.headers["Location"] == f"https://hub.example/org/name/resolve/{COMMIT}/config.json"
     assert answer.headers["X-Repo-Commit"] == COMMIT
+
+
+def test_when_many_wait_for_bytes_the_next_one_is_sent_upstream_at_once(
+    hub: HubClient, seeder: Api, app_with_upstream: Flask, upstream: FakeUpstream
+) -> None:
+    seeder.publish(manifest(CONFIG))
+    upstream.on_fetch = lambda: hub.blobs.held.add(CONFIG["etag"])
+    patience = state_of(app_with_upstream).learning.patience
+    taken = 0
+    while patience.acquire(blocking=False):
+        taken += 1
+    assert "hub.example" in hub.get("/org/name/resolve/main/config.json").headers["Location"]
+    hub.blobs.held.clear()
+    for _ in range(taken):
+        patience.release()
+    assert "/blobs/" in hub.get("/org/name/resolve/main/config.json").headers["Location"]

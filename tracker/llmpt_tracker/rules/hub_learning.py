@@ -19,13 +19,18 @@ from llmpt_tracker.upstream import Upstream, UpstreamRefused
 T = TypeVar("T")
 
 AGAIN_S = 60.0
+MAX_PATIENT = 24  # requests of one process that may wait for bytes: others want its threads, too
 MAX_REMEMBERED = 10_000
 
 
 class Learning:
-    """Looks things up, and has upstream asked where that may help. Used by many threads; one for each application."""
+    """Looks things up, and has upstream asked where that may help. Used by many threads; one for each application.
+
+    A request that waits for bytes holds `patience` meanwhile; one that gets none does not wait.
+    """
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.patience = threading.BoundedSemaphore(MAX_PATIENT)
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._asked: dict[tuple[RepoRef, str | None], float] = {}

@@ -116,12 +116,21 @@ def _url(revision: hub.HubRevision, file: HubFile) -> str:
     if upstream is None:
         raise bytes_not_here(file.path)
     upstream.fetch(revision.repo, revision.commit, file.path, file.etag)
-    deadline = time.monotonic() + GROWS_WITHIN_S
-    while time.monotonic() < deadline:
-        time.sleep(POLL_S)
-        if url := _locate(file):
-            return url
-    return upstream.url(revision.repo, revision.commit, file.path)
+    return _await(file) or upstream.url(revision.repo, revision.commit, file.path)
+
+
+def _await(file: HubFile) -> str | None:
+    """Return where the bytes begin to come in; None: nowhere in time, or too many wait already."""
+    patience = state().learning.patience
+    if not patience.acquire(blocking=False):
+        return None
+    try:
+        deadline = time.monotonic() + GROWS_WITHIN_S
+        while (url := _locate(file)) is None and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        return url
+    finally:
+        patience.release()
 
 
 def _locate(file: HubFile) -> str | None:
