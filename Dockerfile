@@ -91,6 +91,7 @@ CMD ["llmpt-tracker", "serve"]
 
 
 FROM server AS seeder
+RUN mkdir /mirror && chown 1000:1000 /mirror
 ENV HF_HUB_CACHE=/cache \
     LLMPT_MIRROR_CACHE=/mirror
 COPY --from=seeder-environment /opt/llmpt /opt/llmpt

@@ -175,6 +175,7 @@ def _mirroring(
     """Build what fetches from upstream; None where the operator wants nothing fetched."""
     if settings.upstream is None:
         return None
+    shelf.prepare()
     endpoint, environ = settings.upstream, dict(os.environ)
     hub = UpstreamHub(endpoint, token=token_rule(settings.repos, settings.hub_token), stopped=stop.is_set)
 

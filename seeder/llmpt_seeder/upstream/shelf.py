@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import InvalidName
+from llmpt.core.errors import InvalidName, SettingError
 from llmpt.inventory import Inventory
 from llmpt_seeder.scanner import BlobFile
 from llmpt_seeder.upstream.process import FetchFailed
@@ -31,7 +32,7 @@ _SCHEMA = "CREATE TABLE IF NOT EXISTS mirror_wanted (etag TEXT PRIMARY KEY, want
 class Shelf:
     """Owns the cache at `root`; 0 as `quota_bytes` is no limit. `uploaded` says how many bytes of each blob the swarm took.
 
-    Its methods may be called from any thread. Raises `OSError` when the folder cannot be made.
+    Its methods may be called from any thread.
     """
 
     def __init__(
@@ -43,7 +44,6 @@ class Shelf:
         clock: Callable[[], float],
         uploaded: Callable[[], Mapping[Etag, int]] = dict,
     ) -> None:
-        root.mkdir(mode=0o755, parents=True, exist_ok=True)
         self.root = root
         self._real_root = root.resolve()
         self._quota_bytes, self._memory, self._clock, self._uploaded = quota_bytes, memory, clock, uploaded
@@ -53,8 +53,17 @@ class Shelf:
         self._sent: dict[Etag, int] = {}
         with memory.transaction() as sql:
             sql.execute(_SCHEMA)
-        for unfinished in root.glob("*--*/blobs/*.incomplete"):  # of a life before
-            unfinished.unlink(missing_ok=True)
+
+    def prepare(self) -> None:
+        """Make the cache ready to be written to; raise `SettingError` when it cannot be."""
+        try:
+            self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+            for unfinished in self.root.glob("*--*/blobs/*.incomplete"):  # of a life before
+                unfinished.unlink(missing_ok=True)
+        except OSError as error:
+            raise SettingError(f"LLMPT_MIRROR_CACHE={str(self.root)!r} cannot be used: {error.strerror}") from None
 
     def want(self, etag: Etag) -> None:
         """Note that somebody wants a blob."""

@@ -1,0 +1,168 @@
+"""Asking upstream through the seeder: who waits, for how long, and what comes of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from llmpt.core.repo import RepoRef
+from llmpt_tracker import pull_through
+from llmpt_tracker.database import Database
+from llmpt_tracker.pull_through import PullThrough
+from llmpt_tracker.rules import mirrors, publication, publish, tokens
+from llmpt_tracker.upstream import UpstreamRefused
+from tests.support.waiting import eventually
+from tests.unit.tracker.bodies import COMMIT, manifest, small
+from tests.unit.tracker.conftest import NOW
+
+ORG = RepoRef("model", "org/name")
+
+
+class Seeder:
+    """Takes what is queued when it is knocked for, and says `answer` of it; publishes it when that is well."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.answer: dict[str, Any] = {"state": "done"}
+        self.is_away = False
+        self.asked: list[str] = []
+        self.knocks = threading.Semaphore(0)
+        self.over = False
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def knock(self) -> None:
+        self.knocks.release()
+
+    def end(self) -> None:
+        self.over = True
+        self.knock()
+        self.thread.join(5)
+
+    def _run(self) -> None:
+        while self.knocks.acquire() and not self.over:
+            if not self.is_away:
+                self._work()
+
+    def _work(self) -> None:
+        with self.database.reading() as session:
+            page, _ = mirrors.page(session, states=("queued",), limit=100, before=None, listings=True)
+            rows = [(row.id, row.revision, row.include) for row in page]
+        for row, revision, include in rows:
+            self.asked.append(f"{revision} {include}")
+            with self.database.writing() as session:
+                if self.answer["state"] == "done" and include == mirrors.LISTING:
+                    body = publication.PublishBody.model_validate(manifest(small("config.json"), refs=["main"]))
+                    told = publication.read(body.model_dump_json(exclude_none=True).encode())
+                    by = tokens.find(session, "t") or tokens.add(session, "t", name="t", now=NOW)
+                    publish.publish(session, told, by=by, min_blob_bytes=1 << 20, now=NOW)
+                mirrors.report(session, row, mirrors.Report(**self.answer), now=NOW)
+
+
+@pytest.fixture
+def seeder(database: Database) -> Iterator[Seeder]:
+    made = Seeder(database)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def upstream(database: Database, seeder: Seeder) -> PullThrough:
+    return PullThrough("http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, wait_s=5)
+
+
+def test_what_nobody_knows_is_there_when_learn_returns(upstream: PullThrough, seeder: Seeder) -> None:
+    upstream.learn(ORG, None)
+    upstream.learn(ORG, COMMIT)  # is whole, and never changes
+    assert seeder.asked == ["main []"]
+
+
+def test_a_ref_of_a_whole_commit_is_looked_up_behind_the_clients_back(upstream: PullThrough, seeder: Seeder) -> None:
+    upstream.learn(ORG, "main")
+    seeder.is_away = True
+    started = time.monotonic()
+    upstream.learn(ORG, "main")
+    assert time.monotonic() - started < 2
+
+
+def test_the_no_of_upstream_is_raised_in_its_words_and_asked_for_once(upstream: PullThrough, seeder: Seeder) -> None:
+    seeder.answer = {"state": "failed", "status": 403, "code": "GatedRepo", "message": "Ask its owner."}
+    for _ in range(2):
+        with pytest.raises(UpstreamRefused, match=r"Ask its owner\.") as no:
+            upstream.learn(ORG, "main")
+        assert (no.value.status, no.value.code, no.value.retry_after_s) == (403, "GatedRepo", None)
+    assert len(seeder.asked) == 1
+
+
+def test_a_429_says_when_to_come_again(upstream: PullThrough, seeder: Seeder) -> None:
+    seeder.answer = {"state": "failed", "status": 429, "message": "slowly", "retry_after_s": 33}
+    with pytest.raises(UpstreamRefused) as no:
+        upstream.learn(ORG, "main")
+    assert no.value.retry_after_s == 33
+
+
+def test_an_upstream_that_cannot_be_reached_is_no_error_and_nobody_waits_for_it_again(database: Database, seeder: Seeder) -> None:
+    upstream = PullThrough("http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, wait_s=5)
+    seeder.answer = {"state": "failed", "message": "upstream cannot be reached"}
+    upstream.learn(ORG, "main")
+    seeder.is_away = True
+    started = time.monotonic()
+    upstream.learn(RepoRef("model", "org/other"), "main")
+    assert time.monotonic() - started < 2
+
+
+def test_a_seeder_that_is_away_costs_one_wait(database: Database, seeder: Seeder) -> None:
+    upstream = PullThrough("http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, wait_s=0.3)
+    seeder.is_away = True
+    started = time.monotonic()
+    upstream.learn(ORG, "main")
+    assert time.monotonic() - started >= 0.3
+    started = time.monotonic()
+    for number in range(5):
+        upstream.learn(RepoRef("model", f"org/other{number}"), "main")
+    assert time.monotonic() - started < 0.3 * 5
+
+
+def test_many_who_ask_together_wait_for_one_answer(upstream: PullThrough, seeder: Seeder) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        for done in [pool.submit(upstream.learn, ORG, "main") for _ in range(20)]:
+            done.result(timeout=10)
+    assert seeder.asked == ["main []"]
+
+
+def test_no_more_than_so_many_requests_wait(upstream: PullThrough, seeder: Seeder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull_through, "MAX_WAITING", 1)
+    seeder.is_away = True
+    first = threading.Thread(target=upstream.learn, args=(ORG, "main"), daemon=True)
+    first.start()
+    eventually(lambda: upstream._waiting == 1, what="the first waits")
+    started = time.monotonic()
+    upstream.learn(RepoRef("model", "org/other"), "main")
+    assert time.monotonic() - started < 2
+    seeder.is_away = False
+    seeder.knock()
+    first.join(10)
+    assert not first.is_alive()
+
+
+def test_a_file_is_asked_for_once_in_a_while_whoever_wants_it(upstream: PullThrough, seeder: Seeder) -> None:
+    for _ in range(10):
+        upstream.fetch(ORG, COMMIT, "a[1].bin", "ab" * 32)
+    eventually(lambda: seeder.asked, what="the seeder to be asked")
+    assert seeder.asked == [f'{COMMIT} ["a[[]1].bin"]']
+
+
+@pytest.mark.parametrize(
+    ("repo", "revision", "url"),
+    [
+        (ORG, "main", "http://hub/org/name/resolve/main/a%20b/c.bin"),
+        (RepoRef("dataset", "squad"), "refs/pr/1", "http://hub/datasets/squad/resolve/refs%2Fpr%2F1/a%20b/c.bin"),
+    ],
+)
+def test_upstreams_own_url_is_the_hubs(upstream: PullThrough, repo: RepoRef, revision: str, url: str) -> None:
+    assert upstream.url(repo, revision, "a b/c.bin") == url
