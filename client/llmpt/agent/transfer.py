@@ -122,7 +122,8 @@ class Transfer:
     def _find(self, resume: bool, record: Record, emit: Emit, cancelled: Cancelled) -> Source:
         """Return where to have it from, if need be after another machine has fetched it."""
         try:
-            return self._look_up(resume)
+            if self._misses is None or resume or not self._misses.likely(self._request):
+                return self._look_up(resume)
         except Missing:
             if self._misses is None:
                 raise
@@ -205,7 +206,8 @@ class Transfer:
             if now - looked > LOOK_AGAIN_S:
                 looked = now
                 self._look_again()
-                web.renew(download)
+                if web.renew(download) and not met:
+                    self._directory.bury(peers)  # the next file need not wait for them
             web.spare(download)
 
     def _look_again(self) -> None:

@@ -44,10 +44,9 @@ class WebSeed:
         self._engine.add_web_seed(self._etag, url)
         return True
 
-    def renew(self, download: Download) -> None:
-        """Nothing comes: take it, unless that has just been done."""
-        if self._url is None or time.monotonic() - self.taken_at > RENEW_S:
-            self.take(download)
+    def renew(self, download: Download) -> bool:
+        """Nothing comes: take it, unless that has just been done; whether it was."""
+        return (self._url is None or time.monotonic() - self.taken_at > RENEW_S) and self.take(download)
 
     def spare(self, download: Download) -> None:
         """Let go of it where it is not needed."""

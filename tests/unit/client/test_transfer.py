@@ -207,7 +207,12 @@ def test_the_lan_is_too_slow_only_by_far_and_only_over_a_whole_window() -> None:
 URL = "http://server:8001/blobs/x"
 
 
-def test_when_no_peer_answers_a_seeder_gives_it_over_http(tmp_path: Path) -> None:
+@pytest.mark.parametrize("look_again_s", [0.05, 1.5])
+def test_when_no_peer_answers_a_seeder_gives_it_over_http(
+    tmp_path: Path, look_again_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_AGAIN_S", look_again_s)
+
     def plot(download: Download) -> None:
         download.checking = False
         eventually(lambda: world.web_seeds, what="the web seed")
