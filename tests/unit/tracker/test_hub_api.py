@@ -30,7 +30,13 @@ def agent(version: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "target", ["/api/models/org/name", "/api/models/org/name/revision/main", f"/api/models/org/name/revision/{COMMIT}"]
+    "target",
+    [
+        "/api/models/org/name",
+        "/api/models/org/name/revision/main",
+        "/api/models/org/name/revision/HEAD",
+        f"/api/models/org/name/revision/{COMMIT}",
+    ],
 )
 def test_info(hub: HubClient, target: str) -> None:
     shown = hub.json(target)

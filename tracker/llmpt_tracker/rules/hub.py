@@ -22,6 +22,7 @@ from llmpt_tracker.rules.hub_errors import entry_not_found, repo_not_found, revi
 from llmpt_tracker.rules.hub_files import HubFile
 
 DEFAULT_REVISION = "main"
+HEAD = "HEAD"  # the default one, as git has it; the client for JavaScript asks so
 BATCH = 500  # names in one IN (…)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT = re.compile(r"[0-9a-f]{7,39}")
@@ -72,9 +73,7 @@ def find_file(session: Session, repo: RepoRef, revision: str, path: str) -> Foun
 
 def find_revision(session: Session, repo: RepoRef, revision: str | None) -> HubRevision:
     """Look up a revision; None is `main`, or the newest commit where there is no `main`. Raises `HubRefused`."""
-    if revision is None:
-        revision = _default(session, repo)
-    return _revision(session, repo, revision)[0]
+    return _revision(session, repo, revision or HEAD)[0]
 
 
 def files(session: Session, revision: HubRevision, *, below: str = "") -> list[HubFile]:
@@ -119,6 +118,8 @@ def check_repo(session: Session, repo: RepoRef) -> None:
 def _revision(session: Session, repo: RepoRef, revision: str, *, path: str | None = None) -> tuple[HubRevision, tuple[Any, ...]]:
     """Return a revision of a repo and, in the same statement, the line of its manifest for `path` (Nones: it has none)."""
     row = None
+    if revision == HEAD:
+        revision = _default(session, repo)
     if _COMMIT.fullmatch(revision):
         row = _first(session, repo, path, Revision.commit == revision)
     if row is None and _is_ref(revision):
