@@ -56,6 +56,7 @@ REPOS: dict[tuple[str, str], dict[str, bytes]] = {
         "data/train-00000.parquet": b"PAR1" * 1000,
         "data/more.csv": b"a,b\n1,2\n",
     },
+    ("kernel", "acme/kernel"): {"build.toml": b"[general]\n"},
     ("space", "acme/room"): {"app.py": b"print()\n", "README.md": b"# room\n"},
 }
 ODD_REFS = ("main", "feature/x", "refs/pr/1")
@@ -226,3 +227,12 @@ def test_a_name_that_cannot_be_is_no_error_of_the_servers(lan: Lan, target: str)
     with contextlib.closing(connection):
         connection.request("GET", target)
         assert 400 <= connection.getresponse().status < 500
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_with_the_hook_the_big_file_comes_from_the_swarm_and_the_rest_over_http(lan: Lan, version: str) -> None:
+    with Machine("hooked", tracker=lan.tracker.url, hub=lan.tracker.url, python=python(version)) as machine:
+        folder = machine.download("acme/tiny")
+        assert {name: (folder / name).read_bytes() for name in REPOS["model", "acme/tiny"]} == REPOS["model", "acme/tiny"]
+        (row,) = machine.status()["downloads"]
+    assert (row["filename"], row["outcome"], row["bytes_from_lan"]) == ("model.safetensors", "done", len(BIG))

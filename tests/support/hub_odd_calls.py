@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, HfFileSystem, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, HfFileSystem, constants, hf_hub_download, snapshot_download
 
 NAMES = ("nested/a b+c%&#.json", "nested/ünï/cödé.txt", "plus+plus.txt")
 REFS = ("main", "feature/x", "refs/pr/1")
@@ -48,6 +48,12 @@ def other_types() -> Any:
     names = sorted(one.rfilename for one in api.space_info("acme/room").siblings or ())
     lonely = sorted(one.rfilename for one in api.model_info("lonely").siblings or ())
     return [dataset.id, dataset.sha, shown, len(table), names, lonely, api.list_repo_files("acme/rows", repo_type="dataset")]
+
+
+def kernels() -> Any:
+    if "kernel" not in getattr(constants, "REPO_TYPES_WITH_KERNEL", ()):
+        return None  # before 1.10
+    return Path(hf_hub_download("acme/kernel", "build.toml", repo_type="kernel")).read_text()
 
 
 def folders() -> Any:
@@ -102,7 +108,18 @@ def file_system() -> Any:
     ]
 
 
-CALLS = (names_are_kept, revisions_are_found, other_types, folders, paths_info, pull_requests, access, errors, file_system)
+CALLS = (
+    names_are_kept,
+    revisions_are_found,
+    other_types,
+    kernels,
+    folders,
+    paths_info,
+    pull_requests,
+    access,
+    errors,
+    file_system,
+)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from flask import Response, redirect, request
+from flask import Response, request
 from werkzeug.http import parse_range_header
 
 from llmpt_tracker.rules import hub
@@ -37,10 +37,9 @@ def resolve(asked: Target) -> Response:
         if not _is_here(file) and not _fetch(revision, file):
             raise bytes_not_here(file.path)
         return _described(file, headers)
-    response = redirect(_url(revision, file), 302)
-    response.data = b""
-    response.headers.update(headers)
-    return response  # type: ignore[return-value]
+    response = Response(status=302)
+    response.headers.update({**headers, "Location": _url(revision, file)})
+    return response
 
 
 def raw(asked: Target) -> Response:
