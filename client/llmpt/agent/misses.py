@@ -30,6 +30,7 @@ T = TypeVar("T")
 PROGRESS_INTERVAL_S = 0.1
 KEEP_ALIVE_S = 1.0
 FIRST_ANSWER_S = 4.0
+LATELY_S = 10.0
 
 
 class Misses:
@@ -38,7 +39,12 @@ class Misses:
     def __init__(self, leases: Leases, fetches: Fetches, permission: Permission, *, stall_timeout_s: float) -> None:
         self.leases, self.fetches = leases, fetches
         self._permission = permission
+        self._lately: dict[tuple[str, str], float] = {}
         self._stall_timeout_s = stall_timeout_s
+
+    def likely(self, request: FetchRequest) -> bool:
+        """Whether this is one more file of a repo that the LAN did not have a moment ago: then `wait` asks all there is to ask."""
+        return time.monotonic() - self._lately.get((request.repo_type, request.repo_id), -LATELY_S) < LATELY_S
 
     def wait(
         self,
@@ -55,10 +61,15 @@ class Misses:
         """
         if reason := self._permission.why_not(request):
             raise Refused(f"nobody of the LAN has it; not waited for: {reason}")
+        repo = (request.repo_type, request.repo_id)
         try:
             with self.leases.want(Etag(request.etag), request.size, RepoRef(request.repo_type, request.repo_id)) as want:
                 return self._wait(want, _Turn(request, self._stall_timeout_s), meter, look, emit, cancelled)
+        except Yours:
+            self._lately[repo] = time.monotonic()
+            raise
         except TrackerError as error:
+            self._lately.pop(repo, None)
             raise Refused(str(error)) from None
 
     def _wait(
@@ -83,6 +94,8 @@ class Misses:
                 self.fetches.grant(turn.request)
                 raise Yours("this machine fetches it for all")
             if fresh and lease is not None and lease.role == HERE and (found := look()) is not None:
+                if seen == 1:
+                    self._lately.pop((turn.request.repo_type, turn.request.repo_id), None)
                 return found
             if reason := turn.over(lease, now):
                 raise Refused(reason)

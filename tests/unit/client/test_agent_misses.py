@@ -249,6 +249,17 @@ def test_another_program_of_this_machine_waits_with_it(world: World) -> None:
         world.misses.follow(running, Meter(len(CONTENT)), world.heard.append, world.gone.is_set)
 
 
+def test_one_more_file_of_a_repo_that_the_lan_did_not_have_needs_no_look_up_first(world: World) -> None:
+    assert not world.misses.likely(world.request)
+    world.say(FETCH)
+    with pytest.raises(Yours):
+        world.wait()
+    assert world.misses.likely(world.request)
+    world.say(HERE)
+    world.wait()
+    assert not world.misses.likely(world.request), "the LAN has them now"
+
+
 def test_the_first_answer_is_not_waited_for_for_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_ANSWER_S", 0.2)
     monkeypatch.setattr(world.leases, "_ask", lambda _body: {"leases": []})
