@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from types import FrameType
 
 from llmpt.core.errors import SettingError
+from llmpt.core.listening import raise_descriptor_limit
 from llmpt.core.networks import HostNetwork, address_towards
 from llmpt.public_repos import ask_hub
 from llmpt.swarm import Engine, EngineSettings
@@ -48,6 +49,7 @@ log = logging.getLogger("llmpt.seeder")
 
 HEARTBEAT_TIMEOUT_S = 5.0
 END_TIMEOUT_S = 8.0
+DESCRIPTORS = 4096  # two for each client of the blob server, one for each peer, and a few
 
 
 def run(settings: SeederSettings) -> int:
@@ -59,6 +61,7 @@ def run(settings: SeederSettings) -> int:
         raise SettingError("LLMPT_TRACKER and HF_ENDPOINT must be addresses, such as http://server:8000")
     if not settings.cache.is_dir():
         raise CacheMissing(f"no Hub cache at {settings.cache}: set HF_HUB_CACHE to the folder that holds models--…, or make it")
+    raise_descriptor_limit(DESCRIPTORS)
     client = TrackerClient(settings.tracker)  # refuses a bad address before anything runs
     stop, wake = threading.Event(), threading.Event()
     ends: SimpleQueue[str] = SimpleQueue()  # its `put` may be called in a signal handler, an Event's `set` may not

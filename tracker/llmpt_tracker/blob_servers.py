@@ -110,9 +110,11 @@ class BlobServers:
                 connection.close()
                 if is_kept and not isinstance(error, TimeoutError):
                     continue  # it was closed behind our back; a new connection decides
-                log.warning("the blob server at %s port %d does not answer: %s", *place, error)
+                if place not in self._skipped:
+                    log.warning("the blob server at %s port %d does not answer: %s", *place, error)
                 _remember(self._skipped, place, self._clock() + SKIPPED_S)
                 return None
+            self._skipped.pop(place, None)
             if answer.will_close or len(idle) >= KEPT_CONNECTIONS:
                 connection.close()
             else:

@@ -1,12 +1,15 @@
-"""The sockets that a server listens on: every address of LLMPT_BIND, all with the same port."""
+"""The sockets that a server listens on: every address of LLMPT_BIND, all with the same port; and room for their clients."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from collections.abc import Sequence
 
 from llmpt.core.errors import SettingError
+
+log = logging.getLogger(__name__)
 
 BACKLOG = 1024
 _PORT_TRIES = 20
@@ -35,6 +38,19 @@ def listen_on(addresses: Sequence[str], port: int, *, setting: str) -> list[sock
                 return bound
             raise SettingError(f"LLMPT_BIND: this host has none of {', '.join(addresses)}")
     raise AssertionError("unreachable")
+
+
+def raise_descriptor_limit(wanted: int | None = None) -> None:
+    """Allow as many connections and files at once as the system lets us have, or as are wanted."""
+    import resource  # not on every system
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = hard if wanted is None else max(soft, wanted if hard == resource.RLIM_INFINITY else min(wanted, hard))
+    if soft not in (most, resource.RLIM_INFINITY):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        except (ValueError, OSError):  # macOS has a lower limit than it says
+            log.debug("the limit of open files stays at %d", soft)
 
 
 def _bind(address: str, port: int) -> socket.socket | None:

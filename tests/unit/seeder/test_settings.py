@@ -43,6 +43,7 @@ def test_defaults_suit_a_seeder_beside_its_tracker(tmp_path: Path) -> None:
     [
         ("LLMPT_TRACKER", "server"),
         ("LLMPT_PEER_PORT", "70000"),
+        ("LLMPT_BLOB_PORT", "-1"),
         ("LLMPT_SCAN_INTERVAL", "0"),
         ("LLMPT_PEER_CIDRS", "lan"),
         ("LLMPT_UPLOAD_LIMIT", "-1"),

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import signal
 import sys
 
 from llmpt.core.errors import LlmptError
+from llmpt.core.listening import raise_descriptor_limit
 from llmpt.core.networks import HostNetwork, parse_address
 from llmpt_tracker.announcer.control import ControlServer
 from llmpt_tracker.announcer.memory_store import MemoryStore
@@ -32,7 +32,7 @@ def main() -> int:
         settings = TrackerSettings.read()
         if settings.control_socket is None:
             raise LlmptError(f"{CONTROL_SOCKET} is not set: `llmpt-tracker serve` starts the announcer")
-        _raise_descriptor_limit()
+        raise_descriptor_limit()
         asyncio.run(serve(settings))
     except LlmptError as error:
         log.error("%s", error)
@@ -82,16 +82,6 @@ def _tracker(settings: TrackerSettings) -> Tracker:
         owns=is_own_address,
     )
     return Tracker(MemoryStore(), seeders=seeders, visibility=visibility, trusted_proxies=settings.trusted_proxies)
-
-
-def _raise_descriptor_limit() -> None:
-    """Allow as many connections as the system lets us have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError):  # macOS has a lower limit than it says
-            log.debug("the limit of open files stays at %d", soft)
 
 
 if __name__ == "__main__":
