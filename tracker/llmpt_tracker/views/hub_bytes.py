@@ -29,7 +29,19 @@ SIZE_OPTIONAL = (1, 31)  # from here on it does without
 
 def resolve(asked: Target) -> Response:
     """Say what a file is, or lead to its bytes."""
+    return _resolve(*_find(asked))
+
+
+def raw(asked: Target) -> Response:
+    """Lead to a file's bytes as git has them: those of an LFS file are its pointer."""
     revision, file = _find(asked)
+    if not file.lfs:
+        return _resolve(revision, file)
+    headers = {**_headers(revision.commit, file), "ETag": f'"{file.oid}"', "Content-Type": "text/plain; charset=utf-8"}
+    return _own(file.pointer, {name: text for name, text in headers.items() if not name.startswith("X-Linked-")})
+
+
+def _resolve(revision: hub.HubRevision, file: HubFile) -> Response:
     headers = _headers(revision.commit, file)
     if file.size == 0:
         return _own(b"", headers)
@@ -40,15 +52,6 @@ def resolve(asked: Target) -> Response:
     response = Response(status=302)
     response.headers.update({**headers, "Location": _url(revision, file)})
     return response
-
-
-def raw(asked: Target) -> Response:
-    """Lead to a file's bytes as git has them: those of an LFS file are its pointer."""
-    revision, file = _find(asked)
-    if not file.lfs:
-        return resolve(asked)
-    headers = {**_headers(revision.commit, file), "ETag": f'"{file.oid}"', "Content-Type": "text/plain; charset=utf-8"}
-    return _own(file.pointer, {name: text for name, text in headers.items() if not name.startswith("X-Linked-")})
 
 
 def _find(asked: Target) -> tuple[hub.HubRevision, HubFile]:
@@ -112,9 +115,8 @@ def _url(revision: hub.HubRevision, file: HubFile) -> str:
     if url := _locate(file):
         return url
     upstream = state().upstream
-    if upstream is None:
+    if upstream is None or not _fetch(revision, file):
         raise bytes_not_here(file.path)
-    upstream.fetch(revision.repo, revision.commit, file.path, file.etag)
     return _await(file) or upstream.url(revision.repo, revision.commit, file.path)
 
 
