@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import tenacity
 
@@ -21,7 +21,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
 from llmpt_seeder.listing import ListedFile
 from llmpt_seeder.upstream.growing import Growth, Growths
-from llmpt_seeder.upstream.process import Fetch, FetchFailed, FetchProcess, Place
+from llmpt_seeder.upstream.process import Fetch, FetchFailed, Place
 from llmpt_seeder.upstream.shelf import Shelf
 
 log = logging.getLogger("llmpt.seeder")
@@ -51,6 +51,16 @@ class Want:
         return self.growth.bytes if self.growth is not None and self.growth.state != "failed" else 0
 
 
+class Process(Protocol):
+    """The verbs of `FetchProcess` that are used here."""
+
+    def fetch(self, place: Place, token: str | None) -> Fetch: ...
+
+    def end_when_idle(self) -> None: ...
+
+    def end(self) -> None: ...
+
+
 class Fetcher:
     """Owns the slots. `process` does the fetching, `token` says which token a repo's files need; `on_fetched` is called,
     by a slot's thread, for each blob that has come or not. Its methods may be called from any thread."""
@@ -60,7 +70,7 @@ class Fetcher:
         *,
         shelf: Shelf,
         growths: Growths,
-        process: FetchProcess,
+        process: Process,
         token: Callable[[Place], str | None],
         on_fetched: Callable[[Want], None],
         stop: threading.Event,
@@ -146,13 +156,16 @@ class Fetcher:
             sleep=tenacity.sleep_using_event(self._stop),
             reraise=True,
         )
-        with self._shelf.room(want.file.etag, want.file.size):
-            patiently(self._try, want)
+        patiently(self._try, want)
         self._shelf.want(want.file.etag)
 
     def _try(self, want: Want) -> None:
         while not self._stop.is_set() and (left_s := self._not_before - time.monotonic()) > 0:
             self._stop.wait(left_s)
+        with self._shelf.room(want.file.etag, want.file.size):
+            self._try_now(want)
+
+    def _try_now(self, want: Want) -> None:
         etag, blobs = want.file.etag, self._shelf.root / want.place.repo.folder / "blobs"
         self._shelf.clear_unfinished(blobs, etag)
         growth = Growth(etag, want.file.size, blobs)

@@ -36,6 +36,11 @@ class Leases:
         self._told_at = self._quiet_until = float("-inf")
         self._seen: dict[Etag, tuple[int, float]] = {}
 
+    @property
+    def are_held(self) -> bool:
+        """Whether there is more to tell."""
+        return bool(self._held)
+
     def tell(self, wants: Iterable[Want]) -> None:
         """Say what is under way; a blob that has come is held until others can have it. Cheap when there is nothing to say."""
         now = time.monotonic()

@@ -92,7 +92,7 @@ class Mirroring:
                     self._tidy()
                 self._advance()
                 self._leases.tell(self._fetcher.wants())
-                busy = bool(self._jobs) or bool(self._fetcher.wants())
+                busy = self._jobs or self._leases.are_held or self._fetcher.wants()
                 self._due.wait(TICK_S if busy else max(0.0, take_at - time.monotonic()))
             pool.shutdown(cancel_futures=True)
         self._shelf.keep()

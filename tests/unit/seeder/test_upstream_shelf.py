@@ -1,0 +1,153 @@
+"""The cache that is fetched into, and its quota."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import SettingError
+from llmpt_seeder.state import SeederState
+from llmpt_seeder.upstream.process import FetchFailed
+from llmpt_seeder.upstream.shelf import Shelf
+from tests.support.cache_builder import CacheBuilder, lfs_sha256
+
+KIB = 1 << 10
+
+
+class World(NamedTuple):
+    """A shelf of 100 KiB with three files of 30 KiB, fetched in this order; `now[0]` is the time."""
+
+    shelf: Shelf
+    etags: list[Etag]
+    now: list[float]
+    uploaded: dict[Etag, int]
+
+
+@pytest.fixture
+def build(tmp_path: Path, state: SeederState) -> Callable[[int], World]:
+    def build(quota_bytes: int) -> World:
+        now, uploaded = [100.0], dict[Etag, int]()
+        shelf = Shelf(tmp_path / "mirror", quota_bytes=quota_bytes, memory=state, clock=lambda: now[0], uploaded=lambda: uploaded)
+        shelf.prepare()
+        repo = CacheBuilder(shelf.root).repo("org/name")
+        etags = []
+        for number in range(3):
+            data = bytes([number]) * (30 * KIB)
+            repo.commit({f"{number}.bin": data, "copy.bin": data}, lfs={f"{number}.bin", "copy.bin"}, commit=f"{number}" * 40)
+            etags.append(Etag(lfs_sha256(data)))
+            now[0] += 1
+            shelf.want(etags[-1])
+        return World(shelf, etags, now, uploaded)
+
+    return build
+
+
+def here(world: World) -> list[int]:
+    """Which of the three files are there."""
+    return [n for n, etag in enumerate(world.etags) if list(world.shelf.root.glob(f"*/blobs/{etag}"))]
+
+
+def test_what_was_not_wanted_for_longest_goes_first_with_every_link_to_it(build: Callable[[int], World]) -> None:
+    world = build(100 * KIB)
+    with world.shelf.room(Etag("ab" * 32), 20 * KIB):
+        pass
+    assert here(world) == [1, 2]
+    links = [path for path in world.shelf.root.rglob("snapshots/**/*") if path.is_symlink()]
+    assert links
+    assert all(path.exists() for path in links)
+
+
+def test_what_fits_costs_nothing(build: Callable[[int], World]) -> None:
+    world = build(100 * KIB)
+    with world.shelf.room(Etag("ab" * 32), 10 * KIB):
+        assert here(world) == [0, 1, 2]
+
+
+def test_without_a_quota_nothing_is_dropped(build: Callable[[int], World]) -> None:
+    world = build(0)
+    with world.shelf.room(Etag("ab" * 32), 10_000 * KIB):
+        assert here(world) == [0, 1, 2]
+
+
+def test_what_a_client_asks_for_is_kept_over_a_restart(build: Callable[[int], World], state: SeederState) -> None:
+    world = build(100 * KIB)
+    world.shelf.want(world.etags[0])
+    world.now[0] += 1
+    world.shelf.keep()
+    again = Shelf(world.shelf.root, quota_bytes=100 * KIB, memory=state, clock=lambda: 0.0)
+    with again.room(Etag("ab" * 32), 20 * KIB):
+        assert here(world) == [0, 2]
+
+
+def test_what_the_swarm_takes_is_wanted(build: Callable[[int], World]) -> None:
+    world = build(100 * KIB)
+    world.uploaded[world.etags[0]] = 5
+    world.now[0] += 1
+    with world.shelf.room(Etag("ab" * 32), 20 * KIB):
+        assert here(world) == [0, 2]
+
+
+def test_what_comes_just_now_counts_too(build: Callable[[int], World]) -> None:
+    world = build(100 * KIB)
+    with (
+        world.shelf.room(Etag("ab" * 32), 60 * KIB),
+        pytest.raises(FetchFailed, match="come just now") as full,
+        world.shelf.room(Etag("cd" * 32), 60 * KIB),
+    ):
+        pass
+    assert full.value.may_pass
+    with world.shelf.room(Etag("cd" * 32), 60 * KIB):
+        pass
+
+
+def test_a_file_that_can_never_fit_is_said_to_and_nothing_is_dropped_for_it(build: Callable[[int], World]) -> None:
+    world = build(100 * KIB)
+    with pytest.raises(FetchFailed, match="LLMPT_MIRROR_QUOTA") as never, world.shelf.room(Etag("ab" * 32), 101 * KIB):
+        pass
+    assert not never.value.may_pass
+    assert here(world) == [0, 1, 2]
+
+
+def test_a_full_disk_is_said_to_be(build: Callable[[int], World], monkeypatch: pytest.MonkeyPatch) -> None:
+    world = build(0)
+
+    class Usage(NamedTuple):
+        free: int
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(20 << 20))
+    with (
+        pytest.raises(FetchFailed, match="the disk of LLMPT_MIRROR_CACHE is full") as full,
+        world.shelf.room(Etag("ab" * 32), 5 << 20),
+    ):
+        pass
+    assert not full.value.may_pass
+
+
+def test_leftovers_of_a_life_before_are_removed(build: Callable[[int], World], state: SeederState) -> None:
+    world = build(0)
+    left = world.shelf.root / "models--org--name" / "blobs" / f"{world.etags[0]}.0a1b2c3d.incomplete"
+    left.write_bytes(b"half")
+    Shelf(world.shelf.root, quota_bytes=0, memory=state, clock=lambda: 0.0).prepare()
+    assert not left.exists()
+    assert here(world) == [0, 1, 2]
+
+
+def test_a_folder_that_cannot_be_made_names_the_setting(tmp_path: Path, state: SeederState) -> None:
+    (tmp_path / "file").touch()
+    shelf = Shelf(tmp_path / "file" / "mirror", quota_bytes=0, memory=state, clock=lambda: 0.0)
+    with pytest.raises(SettingError, match="LLMPT_MIRROR_CACHE"):
+        shelf.prepare()
+
+
+def test_asking_for_a_blob_of_another_cache_is_none_of_its_business(build: Callable[[int], World], tmp_path: Path) -> None:
+    world = build(100 * KIB)
+    found: dict[Etag, Any] = {}
+    noted = world.shelf.noting(found.get)
+    assert noted(world.etags[0]) is None
+    with world.shelf.room(Etag("ab" * 32), 20 * KIB):
+        assert here(world) == [1, 2]
