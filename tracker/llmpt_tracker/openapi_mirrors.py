@@ -90,7 +90,7 @@ def paths(paging: list[Schema]) -> Schema:
                 "summary": "The seeder's word on it",
                 "parameters": by_id,
                 "requestBody": {"required": True, **body(ref("MirrorReport"), "How far it is")},
-                "responses": answer("Mirror", "Its row", 400, 401, 404, 413, 415),
+                "responses": answer("Mirror", "Its row", 400, 401, 404, 413, 415, 429),
                 **secured,
             },
         },

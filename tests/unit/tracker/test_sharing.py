@@ -77,7 +77,12 @@ def test_a_machine_without_a_name_that_can_be_shown_gets_none(api: Api, body: ob
 
 def test_where_sharing_is_off_nobody_shares(api: Api, app: Flask, sharer: str) -> None:
     set_sharing(app, "off")
-    for route, body in (("tokens", {"name": "a"}), ("leases", poll()), ("publish", {"torrents": packed(A)})):
+    for route, body in (
+        ("tokens", {"name": "a"}),
+        ("leases", poll()),
+        ("publish", {"torrents": packed(A)}),
+        ("mirrors", {"repo_id": "org/name"}),
+    ):
         answer = api.post(route, body, token=sharer)
         assert (answer.status_code, code_of(answer)) == (403, "sharing_off"), route
     assert api.publish({"torrents": packed(A)}).status_code == 200  # a publisher is no sharer
@@ -88,7 +93,7 @@ def test_where_machines_are_invited_a_code_lets_one_in(api: Api, app: Flask, dat
     with database.writing() as session:
         code = invitations.invite(session, uses=1, days=7, now=NOW)
     assert code_of(api.post("tokens", {"name": "a"})) == "code_needed"
-    assert code_of(api.post("tokens", {"name": "a", "code": code[:-1] + "x"})) == "code_wrong"
+    assert code_of(api.post("tokens", {"name": "a", "code": "aaaaa-bbbbb-ccccc-ddddd"})) == "code_wrong"
     typed = code.upper().replace("-", " ")
     assert api.post("tokens", {"name": "a", "code": typed}).status_code == 201
     assert code_of(api.post("tokens", {"name": "b", "code": code})) == "code_wrong"  # used up
@@ -209,13 +214,19 @@ def test_only_a_publisher_is_unlimited(api: Api, sharer: str) -> None:
 
 def test_whoever_asks_too_often_is_told_when_to_come_back(api: Api, sharer: str, announcer: FakeAnnouncer) -> None:
     announcer.wait_s = 7.2
-    requests = [("tokens", {"name": "a"}), ("leases", poll()), ("publish", {"torrents": packed(A)}), ("reports", {})]
+    requests: list[tuple[str, dict[str, object]]] = [
+        ("tokens", {"name": "a"}),
+        ("leases", poll()),
+        ("publish", {"torrents": packed(A)}),
+        ("reports", {}),
+        ("mirrors", {"repo_id": "org/name"}),
+    ]
     for route, body in requests:
         header = {"Authorization": f"Bearer {sharer}"}
         answer = api.client.post(f"/api/v1/{route}", json=body, headers=header, environ_base={"REMOTE_ADDR": "10.0.0.1"})
         assert (answer.status_code, answer.headers.get("Retry-After")) == (429, "8"), route
     assert api.beat(report()).status_code == 429
-    assert {name.split()[0] for name, _, _ in announcer.taken} == {"tokens", "leases", "publish", "reports", "heartbeats"}
+    assert {name.split()[0] for name, _, _ in announcer.taken} == {*(route for route, _ in requests), "heartbeats"}
 
 
 def test_the_seeder_of_this_server_may_do_things_as_often_as_it_likes(

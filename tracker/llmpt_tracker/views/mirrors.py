@@ -18,10 +18,13 @@ from llmpt_tracker.models import Mirror
 from llmpt_tracker.rules import mirrors, paging, publication, tokens
 from llmpt_tracker.state import state
 from llmpt_tracker.views.arguments import arguments, body
+from llmpt_tracker.views.holders import Pace, holder
 
 blueprint = Blueprint("mirrors", __name__, url_prefix="/api/v1")
 
 MAX_BODY_BYTES = 256 << 10
+ASKS = Pace("mirrors", 1, 20)
+REPORTS = Pace("reports of mirrors", 20, 100)
 
 
 class AskBody(BaseModel):
@@ -63,8 +66,7 @@ class ReportBody(BaseModel):
 @blueprint.post("/mirrors")
 def ask() -> ResponseReturnValue:
     """Have something fetched; answer with its row."""
-    with state().database.reading() as session:
-        tokens.authenticate(session, request.headers.get("Authorization"), (tokens.PUBLISH, tokens.SHARE))
+    holder(ASKS, tokens.PUBLISH, tokens.SHARE)
     asked = publication.parse_json(AskBody, body(MAX_BODY_BYTES))
     if state().settings.upstream is None:
         raise Refused(409, "upstream_off", "this server fetches nothing from a Hub: LLMPT_UPSTREAM is not set there")
@@ -108,8 +110,7 @@ def one(mirror_id: int) -> ResponseReturnValue:
 @blueprint.put("/mirrors/<int:mirror_id>")
 def report(mirror_id: int) -> ResponseReturnValue:
     """Note how far the seeder is with a row."""
-    with state().database.reading() as session:
-        tokens.authenticate(session, request.headers.get("Authorization"))
+    holder(REPORTS, tokens.PUBLISH)
     said = publication.parse_json(ReportBody, body(MAX_BODY_BYTES))
     fields = said.model_dump(exclude={"error"}) | (said.error.model_dump() if said.error else {})
     with state().database.writing() as session:
