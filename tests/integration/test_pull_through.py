@@ -9,6 +9,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,8 @@ def test_a_client_without_a_hook_gets_what_nobody_has(lan: Lan, repo: str) -> No
 
 
 def test_what_many_clients_want_at_once_comes_from_the_hub_once(lan: Lan, repo: str) -> None:
-    files = add(lan, repo, big=5, size=2 * MIB)
-    lan.hub.mode.total_rate_bytes_s = 3 * MIB
+    files = add(lan, repo, big=3, size=2 * MIB)
+    lan.hub.mode.total_rate_bytes_s = 2 * MIB
     with ExitStack() as stack:
         machines = [stack.enter_context(plain(lan, f"m{number}")) for number in range(3)]
         machines += [stack.enter_context(lan.machine(f"h{number}", HF_ENDPOINT=lan.tracker.url)) for number in range(3)]
@@ -98,6 +99,29 @@ def test_what_many_clients_want_at_once_comes_from_the_hub_once(lan: Lan, repo: 
             folder = Path(out.splitlines()[-1])
             assert {name: (folder / name).read_bytes() for name in files} == files
     assert lan.hub.bytes_sent <= 1.02 * sum(map(len, files.values()))
+
+
+def test_a_hundred_clients_that_ask_together_cost_the_hub_one_question(lan: Lan, repo: str) -> None:
+    add(lan, repo, big=1, size=MIB)
+    url = f"{lan.tracker.url}/api/models/{repo}/revision/main"
+    with ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(lambda _: get(url)[0], range(100)))
+    assert answers == [200] * 100
+    assert sum("revision" in request.raw_path for request in lan.hub.requests) == 1
+
+
+def test_machines_with_a_hook_wait_for_what_the_server_fetches(lan: Lan, repo: str) -> None:
+    files = add(lan, repo, big=2, size=2 * MIB)
+    lan.hub.mode.total_rate_bytes_s = MIB
+    row = publisher(lan).ask_mirror(RepoRef("model", repo), revision="main", include=["*"])
+    with lan.machine("ann") as ann:
+        folder = ann.download(repo)
+        assert {name: (folder / name).read_bytes() for name in files} == files
+    assert ended(lan, row)["state"] == "done"
+    assert {name: lan.hub.gets(name) for name in files if name.endswith("safetensors")} == {
+        "model-0.safetensors": 1,
+        "model-1.safetensors": 1,
+    }
 
 
 @pytest.mark.parametrize(

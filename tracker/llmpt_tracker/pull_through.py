@@ -1,7 +1,7 @@
 """Asking upstream through the seeder: a wish goes into the queue, the seeder is poked, and the answer is what the row says.
 
 A hundred clients may ask for the same new repo at once, and a server has few threads. So one request watches a row for all
-that wait for it, a request waits 8 s at most, and no more than 48 of them in one process; and when the seeder
+that wait for it, a request waits 8 s at most, and no more than 96 of them in one process; and when the seeder
 is away, or upstream cannot be reached, nobody waits for half a minute.
 """
 
@@ -30,7 +30,7 @@ POLL_S = 0.05
 QUIET_S = 30.0
 FILE_ASKED_S = 5.0
 MAX_REMEMBERED = 20_000
-MAX_WAITING = 48  # requests of one process; its threads are so many more
+MAX_WAITING = 96  # requests of one process; its threads are so many more
 
 
 @dataclass(frozen=True, slots=True)
