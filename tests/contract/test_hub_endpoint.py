@@ -7,16 +7,18 @@ that is installed here, `make matrix` all of them.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import json
 import os
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -236,3 +238,37 @@ def test_with_the_hook_the_big_file_comes_from_the_swarm_and_the_rest_over_http(
         assert {name: (folder / name).read_bytes() for name in REPOS["model", "acme/tiny"]} == REPOS["model", "acme/tiny"]
         (row,) = machine.status()["downloads"]
     assert (row["filename"], row["outcome"], row["bytes_from_lan"]) == ("model.safetensors", "done", len(BIG))
+
+
+def ask(url: str, method: str = "GET", **headers: str) -> tuple[int, Mapping[str, str], bytes]:
+    """Make one request and follow nothing, as the plainest of programs do; status, headers, body."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request(method, f"{parts.path}?{parts.query}" if parts.query else parts.path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): text for name, text in answer.getheaders()}, answer.read()
+
+
+def test_a_program_that_asks_for_one_byte_first_learns_all_from_it(lan: Lan) -> None:
+    """As hf-hub in Rust does: commit and etag from the redirect, the size from the first byte."""
+    status, told, _ = ask(f"{lan.tracker.url}/acme/tiny/resolve/main/model.safetensors", Range="bytes=0-0")
+    file = lan.hub.file("acme/tiny", "model.safetensors")
+    assert (status, told["etag"], told["x-linked-etag"]) == (302, f'"{file.etag}"', f'"{file.etag}"')
+    assert told["x-repo-commit"] == lan.hub.repos["model", "acme/tiny"].refs["main"]
+    status, told, first = ask(told["location"], Range="bytes=0-0")
+    assert (status, told["content-range"], first) == (206, f"bytes 0-0/{len(BIG)}", BIG[:1])
+
+
+def test_a_program_that_lists_by_commit_and_goes_on_in_the_middle_gets_the_file(lan: Lan) -> None:
+    """As llama.cpp does: refs, the tree of the commit in one page, HEAD, and GET of what is missing."""
+    url = lan.tracker.url
+    (main,) = json.loads(ask(f"{url}/api/models/acme/tiny/refs")[2])["branches"]
+    listed = json.loads(ask(f"{url}/api/models/acme/tiny/tree/{main['targetCommit']}?recursive=true")[2])
+    (found,) = [one for one in listed if one["path"] == "model.safetensors"]
+    at = f"{url}/acme/tiny/resolve/{main['targetCommit']}/model.safetensors"
+    status, told, body = ask(at, "HEAD")
+    assert (status, told["accept-ranges"], told["content-length"], body) == (200, "bytes", str(found["lfs"]["size"]), b"")
+    there = ask(at, Range="bytes=1000000-")[1]["location"]
+    status, _, rest = ask(there, Range="bytes=1000000-")
+    assert (status, hashlib.sha256(BIG[:1_000_000] + rest).hexdigest()) == (206, found["lfs"]["oid"])
