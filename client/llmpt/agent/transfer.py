@@ -20,7 +20,6 @@ from llmpt.agent.messages import FetchRequest, Message
 from llmpt.agent.meter import Meter
 from llmpt.agent.misses import Misses
 from llmpt.agent.pace import Pace
-from llmpt.agent.prefix import PrefixHasher
 from llmpt.agent.record import Record
 from llmpt.agent.refusals import Failed, Missing, Refused
 from llmpt.agent.seeds import Seeds
@@ -28,6 +27,7 @@ from llmpt.agent.web_seed import WebSeed
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, LlmptError, SwarmError, TrackerError
 from llmpt.core.metainfo import Metainfo
+from llmpt.prefix import PrefixHasher
 from llmpt.swarm import Download, Engine
 
 log = logging.getLogger("llmpt.agent")

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from llmpt.agent.prefix import PrefixHasher
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
 from llmpt.inventory import FileStamp
+from llmpt.prefix import PrefixHasher
 from llmpt_seeder.blobs.sources import OpenBlob, State
 
 
