@@ -15,6 +15,7 @@ import random
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ import pytest
 from llmpt.catalogue import Catalogue, Manifest
 from llmpt.core.errors import TrackerRefused
 from llmpt.core.repo import RepoRef
+from llmpt_tracker.database import Database
+from llmpt_tracker.models import File, Ref, Repo, Revision
 from tests.contract.conftest import ALL_HUB_VERSIONS, HUB_VERSIONS
 from tests.support.cache_builder import CacheBuilder
 from tests.support.environments import environment
@@ -272,3 +275,20 @@ def test_a_program_that_lists_by_commit_and_goes_on_in_the_middle_gets_the_file(
     there = ask(at, Range="bytes=1000000-")[1]["location"]
     status, _, rest = ask(there, Range="bytes=1000000-")
     assert (status, hashlib.sha256(BIG[:1_000_000] + rest).hexdigest()) == (206, found["lfs"]["oid"])
+
+
+def test_a_file_over_50_gb_is_downloaded_although_the_library_takes_no_such_file_over_http(lan: Lan) -> None:
+    """The size is a lie of this test's: nobody has room for the real thing."""
+    etag = lan.hub.file("acme/odd", "small.bin").etag
+    with Database(f"sqlite:///{lan.tracker.data / 'tracker.db'}") as database, database.writing() as session:
+        repo = Repo(type="model", name="acme/huge")
+        session.add(repo)
+        session.flush()
+        revision = Revision(repo_id=repo.id, commit="ab" * 20, complete=True, published_at=datetime.now(timezone.utc))
+        session.add(revision)
+        session.flush()
+        session.add(Ref(repo_id=repo.id, name="main", revision_id=revision.id))
+        session.add(File(revision_id=revision.id, path="huge.gguf", size=60_000_000_000, etag=etag, lfs=True))
+    program = "from huggingface_hub import hf_hub_download\nprint(open(hf_hub_download('acme/huge', 'huge.gguf')).read())"
+    with Machine("client", tracker=None, hub=lan.tracker.url) as machine:
+        assert machine.script(program).endswith(REPOS["model", "acme/odd"]["small.bin"].decode())
