@@ -25,8 +25,8 @@ _FINE = (200, 201, 202, 204)
 class Wire:
     """The way to the tracker at `url` (http or https). One connection per call; safe to share among threads.
 
-    `token` is sent with whatever has a body or is `authorized`. `timeout_s` bounds the whole answer, trickled or not; connecting has a bound
-    of its own (1 s). Raises `SettingError` for a URL that cannot be one.
+    `token` is sent with whatever has a body or is `authorized`. `timeout_s` bounds the whole answer, trickled or not; connecting
+    has a bound of its own (1 s). Raises `SettingError` for a URL that cannot be one.
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 2.0) -> None:
