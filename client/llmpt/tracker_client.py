@@ -56,13 +56,14 @@ class Torrent:
 class Lookup:
     """What the tracker says of one etag: its metainfo, the peers (address, port) to connect to, and how to announce.
 
-    `metainfo` is None when the catalogue does not have the etag.
+    `metainfo` is None when the catalogue does not have the etag; `leechers` is how many of its peers are not whole.
     """
 
     metainfo: Metainfo | None
     peers: tuple[tuple[str, int], ...]
     announce_url: str
     boot_id: str
+    leechers: int = 0
 
 
 class TrackerClient:
@@ -172,9 +173,10 @@ class TrackerClient:
             if metainfo.etag != etag:
                 raise ValueError(f"asked for {etag}, answered {metainfo.etag}")
             peers = tuple((peer["address"] or address, int(peer["port"])) for peer in entry["peers"])
+            leechers = int(entry["leechers"])
         except (KeyError, TypeError, ValueError) as error:
             raise TrackerUnavailable(f"{self.url} gave an answer that makes no sense: {reason_of(error)}") from None
-        return Lookup(metainfo, tuple(dict.fromkeys(peers)), announce_url, boot_id)
+        return Lookup(metainfo, tuple(dict.fromkeys(peers)), announce_url, boot_id, leechers)
 
     def boot_id(self) -> str:
         """Return the id of the announcer's present life; another one means: announce again."""
@@ -212,7 +214,6 @@ class TrackerClient:
     def report(self, etag: Etag, info_hash: str, reason: str) -> None:
         """POST /api/v1/reports: the torrent's content is not what its etag says."""
         self._wire.call("POST", "/api/v1/reports", {}, {"etag": etag.value, "info_hash": info_hash, "reason": reason})
-
 
     # What is fetched from upstream: rows as the OpenAPI document describes them.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from llmpt.agent import transfer
 from llmpt.agent.directory import Peer
 from llmpt.agent.messages import FetchRequest, Message
 from llmpt.agent.partials import Partials
@@ -47,6 +48,7 @@ class Catalogue:
     metainfo: Metainfo
     peers: tuple[Peer, ...] = ()
     announce_url: str = ""
+    leechers: int = 0
     by_http: str | None = None
     buried: list[Peer] = field(default_factory=list)
 
@@ -329,6 +331,18 @@ def test_the_rest_comes_by_http_when_the_only_peer_dies(transfers: Transfers, bl
     assert call.destination.read_bytes() == blob.content
     assert 0 < answer["bytes_by_http"] < len(blob.content) - 2 * MIB
     assert server.bytes_sent < len(blob.content) - 2 * MIB
+
+
+def test_a_lone_leecher_of_a_lone_seeder_takes_both_ways(
+    transfers: Transfers, blob: Blob, slow: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "WORTH_HTTP_BYTES", 1)
+    with over_http(blob):
+        call = Call(transfers, blob, tmp_path / name(1))
+        answer = call.end()
+    assert answer["event"] == "done", answer
+    assert call.destination.read_bytes() == blob.content
+    assert 0 < answer["bytes_by_http"] <= len(blob.content)
 
 
 def test_while_a_peer_gives_bytes_the_server_is_not_asked(transfers: Transfers, blob: Blob, tmp_path: Path) -> None:

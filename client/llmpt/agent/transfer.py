@@ -36,13 +36,14 @@ CONNECT_TIMEOUT_S = 3.0
 LOOK_AGAIN_S = 1.5
 PROGRESS_INTERVAL_S = 0.1
 KEEP_ALIVE_S = 1.0
+WORTH_HTTP_BYTES = 16 << 20  # a smaller one is there before one has asked
 
 Emit = Callable[[Message], None]
 Cancelled = Callable[[], bool]
 
 
 class Source(NamedTuple):
-    """Where to have a blob from: peers, or, when there are none, a seeder's HTTP (`web_seed`)."""
+    """Where to have a blob from: peers, and, when they are few or none, a seeder's HTTP (`web_seed`)."""
 
     metainfo: Metainfo
     peers: tuple[Peer, ...]
@@ -157,7 +158,9 @@ class Transfer:
         if found.metainfo.size != self._request.size:
             raise Refused(f"the catalogue says {found.metainfo.size} bytes where the Hub says {self._request.size}")
         peers = self._directory.alive(found.peers)
-        web_seed = None if peers else self._directory.blob_url(self._etag)
+        # A lone leecher of a lone seeder has nobody to trade with, and HTTP beside BitTorrent is faster than either.
+        alone = len(peers) == 1 and not found.leechers and self._request.size >= WORTH_HTTP_BYTES
+        web_seed = self._directory.blob_url(self._etag) if alone or not peers else None
         if not peers and web_seed is None and not resume:
             raise Refused("its peers did not answer a moment ago") if found.peers else Missing("nobody seeds it")
         return Source(found.metainfo, peers, found.announce_url, web_seed)

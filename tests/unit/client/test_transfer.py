@@ -32,7 +32,7 @@ class World:
     def __init__(self, path: Path, metainfo: Metainfo, plot: Callable[[Download], None]) -> None:
         self.path, self.metainfo, self.plot = path, metainfo, plot
         self.peers: tuple[tuple[str, int], ...] = PEERS
-        self.announce_url = ""
+        self.announce_url, self.leechers = "", 0
         self.buried: list[Any] = []
         self.expected: list[Path] = []
         self.have: tuple[tuple[int, int], ...] = ()
@@ -292,3 +292,20 @@ def test_machines_that_trade_do_not_pull_on_the_one_server_any_more(tmp_path: Pa
     web.spare(download)
     assert not web.used
     assert world.web_seeds == []
+
+
+@pytest.mark.parametrize(("leechers", "expected"), [(0, [URL]), (1, [])])
+def test_a_lone_leecher_of_a_lone_seeder_takes_both_ways(
+    tmp_path: Path, leechers: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WORTH_HTTP_BYTES", 1)
+
+    def plot(download: Download) -> None:
+        download.checking = False
+        download.peers = 1
+        download.finish()
+
+    world, run, _ = make(tmp_path, plot)
+    world.by_http, world.leechers = URL, leechers
+    assert run() is True
+    assert world.web_seeds == expected
