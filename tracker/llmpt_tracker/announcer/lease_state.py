@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from llmpt_tracker.announcer import lease_terms as terms
@@ -10,8 +11,9 @@ from llmpt_tracker.announcer import lease_terms as terms
 
 @dataclass(slots=True)
 class Machine:
-    """`wants` and `repos` are those of its last poll; `held` its leases by etag, `strays` the fetches that it goes
-    on with though it has lost the lease; it was told to poll after `pause_s`."""
+    """`wants` and `repos` are those of its last poll that are not here; `told_here` since when it was told of others that they
+    are; `held` its leases by etag, `strays` the fetches that it goes on with though it has lost the lease; it was told to
+    poll after `pause_s`."""
 
     key: str
     token: int
@@ -23,13 +25,17 @@ class Machine:
     repos: frozenset[str] = frozenset()
     held: dict[str, Lease] = field(default_factory=dict)
     strays: int = 0
+    told_here: dict[str, float] = field(default_factory=dict)
 
-    def hear(self, poll: terms.Poll, now: float) -> None:
-        """Take over what its poll says of it."""
+    def hear(self, poll: terms.Poll, here: Collection[str], now: float) -> None:
+        """Take over what its poll says of it. What is `here` it will take from there; if it goes on asking, it could not."""
         self.name, self.polled_at = poll.name, now
         self.patience_s = min(max(poll.stall_timeout_s, terms.MIN_PATIENCE_S), terms.MAX_PATIENCE_S)
-        self.wants = frozenset(want.etag for want in poll.considered)
-        self.repos = frozenset(want.repo for want in poll.considered)
+        self.told_here = {want.etag: self.told_here.get(want.etag, now) for want in poll.considered if want.etag in here}
+        in_vain = {etag for etag, since in self.told_here.items() if now - since >= terms.IN_VAIN * self.patience_s}
+        missing = [want for want in poll.considered if want.etag not in self.told_here or want.etag in in_vain]
+        self.wants = frozenset(want.etag for want in missing)
+        self.repos = frozenset(want.repo for want in missing)
 
     def holds(self, repo: str) -> int:
         """Return how many leases of a repo it holds."""

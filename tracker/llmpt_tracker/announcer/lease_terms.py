@@ -10,6 +10,7 @@ TURN_S = 0.5
 ASKING_S = 10.0  # who asked for a repo this long ago still has a share of it
 PRESENT_S = 3.0
 LET_GO_S = 10.0  # for so long a file is rather another machine's than that one's who gave it up
+IN_VAIN = 0.6  # of its stall time-out: who asks for so long for what is here could not get it
 PUBLISHED_S = 5.0  # from published to seeded
 FINISHING_BYTES_S = 50 << 20  # a holder that has every byte still reads them all once
 FORGOTTEN_S = 60.0
@@ -68,8 +69,8 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a machine is to do about an etag: `fetch` it, or `wait`. `fetcher` is the name of who fetches it (None: nobody, as
-    yet; ask again), `bytes` and `rate_bytes_s` how far and how fast."""
+    """What a machine is to do about an etag: `fetch` it, `wait`, or look it up, since it is `here`. `fetcher` is the name of who
+    fetches it (None: nobody, as yet; ask again), `bytes` and `rate_bytes_s` how far and how fast."""
 
     etag: str
     role: str

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, TypeVar
 
 from llmpt_tracker.announcer import lease_terms as terms
@@ -37,10 +37,11 @@ class Leases:
         self._published: OrderedDict[str, tuple[float, str, int]] = OrderedDict()  # etag → when, by whom, size
         self._let_go: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()  # etag, machine → when, at how many bytes
 
-    def poll(self, poll: Poll, *, now: float) -> tuple[list[Answer], float]:
-        """Take in what a machine says; answer each of its wants, and in how many seconds it shall ask again."""
+    def poll(self, poll: Poll, *, here: Collection[str] = (), now: float) -> tuple[list[Answer], float]:
+        """Take in what a machine says; answer each of its wants, and in how many seconds it shall ask again. `here`: those of
+        the wants that somebody of the LAN seeds."""
         self._prune(now)
-        machine = self._touch(poll, now)
+        machine = self._touch(poll, here, now)
         for etag in poll.published:
             self._end(etag, machine, now, published=True)
         for etag in poll.failed:
@@ -57,10 +58,13 @@ class Leases:
         again_at = math.inf
         answers = []
         for want in poll.considered:
+            if want.etag not in machine.wants:
+                answers.append(Answer(want.etag, "here"))
+                continue
             found, moment = self._settle(want, machine, now, unlimited=poll.unlimited)
             again_at = min(again_at, moment)
             answers.append(self._answer(want, found, machine, is_fetching=want.etag in fetching))
-        answers += [Answer(want.etag, "wait") for want in poll.wants[len(answers) :]]
+        answers += [Answer(want.etag, "here" if want.etag in here else "wait") for want in poll.wants[len(answers) :]]
         machine.pause_s = terms.pause_s(len(self._machines))
         return answers, max(min(machine.pause_s, again_at - now), terms.SOONEST_S)
 
@@ -199,7 +203,7 @@ class Leases:
 
     # Who is there
 
-    def _touch(self, poll: Poll, now: float) -> Machine:
+    def _touch(self, poll: Poll, here: Collection[str], now: float) -> Machine:
         key = f"{poll.token}:{poll.machine}"
         machine = self._machines.get(key)
         if machine is None:
@@ -210,7 +214,7 @@ class Leases:
                 self._forget(_first(self._machines))
             machine = self._machines[key] = Machine(key, poll.token, poll.name, now)
         self._machines.move_to_end(key)
-        machine.hear(poll, now)
+        machine.hear(poll, here, now)
         return machine
 
     def _forget(self, machine: Machine) -> None:

@@ -14,28 +14,24 @@ Reply = dict[str, Any]
 
 
 def poll(tracker: Tracker, request: Reply) -> Reply:
-    """Answer the poll of a machine, a line for each want. `swarms` names the torrents of etags: one with a living seeder is
-    `here`, and nobody's to fetch."""
+    """Answer the poll of a machine, a line for each want. `swarms` names the torrents of etags: one with a seeder is here."""
     said = request["poll"]
-    wants = [Want(str(want["etag"]), int(want["size"]), str(want["repo"])) for want in said["wants"]]
-    here = _here(tracker, request["swarms"])
     answers, pause_s = tracker.leases.poll(
         Poll(
             token=int(said["token"]),
             name=str(said["name"]),
             machine=str(said["machine"]),
             stall_timeout_s=float(said["stall_timeout_s"]),
-            wants=tuple(want for want in wants if want.etag not in here),
+            wants=tuple(Want(str(want["etag"]), int(want["size"]), str(want["repo"])) for want in said["wants"]),
             fetching=tuple(Progress(str(one["etag"]), int(one["bytes"]), int(one["rate_bytes_s"])) for one in said["fetching"]),
             published=tuple(map(str, said["published"])),
             failed=tuple(map(str, said["failed"])),
             unlimited=bool(said["unlimited"]),
         ),
+        here=_here(tracker, request["swarms"]),
         now=tracker.clock(),
     )
-    told = {answer.etag: dataclasses.asdict(answer) for answer in answers}
-    told |= {etag: {"etag": etag, "role": "here", "fetcher": None, "bytes": 0, "rate_bytes_s": 0} for etag in here}
-    return {"leases": [told[want.etag] for want in wants], "poll_s": round(pause_s, 3), "boot_id": tracker.boot_id}
+    return {"leases": [dataclasses.asdict(answer) for answer in answers], "poll_s": round(pause_s, 3), "boot_id": tracker.boot_id}
 
 
 def fetches(tracker: Tracker, request: Reply) -> Reply:

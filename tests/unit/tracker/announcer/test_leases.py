@@ -109,7 +109,7 @@ class Talk:
         self.leases, self.now = Leases(), 0.0
         self.pause_s = 0.0
 
-    def poll(self, name: str, *wants: Want, token: int | None = None, **more: Any) -> list[Answer]:
+    def poll(self, name: str, *wants: Want, token: int | None = None, here: tuple[str, ...] = (), **more: Any) -> list[Answer]:
         said = Poll(
             token=sum(name.encode()) if token is None else token,
             name=name,
@@ -118,7 +118,7 @@ class Talk:
             wants=wants,
             **more,
         )
-        answers, self.pause_s = self.leases.poll(said, now=self.now)
+        answers, self.pause_s = self.leases.poll(said, here=here, now=self.now)
         return answers
 
     def roles(self, name: str, *wants: Want, **more: Any) -> list[tuple[str, str | None]]:
@@ -168,6 +168,25 @@ def test_what_was_published_a_moment_ago_is_waited_for_and_then_passed_on() -> N
     assert talk.poll("b", A) == [Answer(A.etag, "wait", "a", A.size, 0)]
     talk.now = terms.PUBLISHED_S
     assert talk.roles("b", A) == [("fetch", "b")]  # its seeder has not come
+
+
+def test_what_is_here_is_nobodys_to_fetch() -> None:
+    talk = Talk()
+    assert talk.roles("a", A, B, here=(A.etag,)) == [("here", None), ("fetch", "a")]
+    talk.now = 60.0
+    assert talk.roles("b", A, here=(A.etag,)) == [("here", None)]
+    assert [one.etag for one in talk.leases.fetches(9, now=0.0)] == [B.etag]
+
+
+def test_who_goes_on_asking_for_what_is_here_fetches_it_once_for_all() -> None:
+    talk = Talk()
+    roles = []
+    for talk.now in (0.0, 1.0, 2.0, 3.0, 3.5):
+        roles += [talk.roles(name, A, here=(A.etag,))[0][0] for name in "ab"]
+    assert roles == ["here"] * 6 + ["fetch", "wait"] * 2  # its seeder has died without a word
+    talk.poll("a", published=(A.etag,))
+    talk.poll("b")  # found it at last
+    assert talk.roles("b", A, here=(A.etag,)) == [("here", None)]
 
 
 def test_what_failed_is_rather_another_ones_but_nobody_waits_for_ever() -> None:
