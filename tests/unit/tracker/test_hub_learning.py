@@ -9,6 +9,8 @@ from flask import Flask
 
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.app import create_app
+from llmpt_tracker.rules.hub import HubRevision
+from llmpt_tracker.rules.hub_learning import Learning
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.upstream import UpstreamRefused
 from llmpt_tracker.views import hub_bytes
@@ -164,3 +166,13 @@ def test_when_many_wait_for_bytes_the_next_one_is_sent_upstream_at_once(
     for _ in range(taken):
         patience.release()
     assert "/blobs/" in hub.get("/org/name/resolve/main/config.json").headers["Location"]
+
+
+def test_after_a_minute_a_ref_is_looked_up_anew(upstream: FakeUpstream) -> None:
+    now = [0.0]
+    learning = Learning(monotonic=lambda: now[0])
+    repo = RepoRef("model", "org/name")
+    known = HubRevision(1, repo, COMMIT, True, None, NOW)
+    for now[0] in (0.0, 59.9, 60.0, 61.0):
+        assert learning.look_up(upstream, lambda: known, repo, "main", lambda one: one) is known
+    assert upstream.learned == [("org/name", "main")] * 2

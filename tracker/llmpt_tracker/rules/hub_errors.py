@@ -54,5 +54,5 @@ def entry_not_found(path: str, *, commit: str | None) -> HubRefused:
 
 
 def bytes_not_here(path: str) -> HubRefused:
-    """The file is known of; no machine of the LAN that is on now has its bytes."""
-    return HubRefused(404, "EntryNotFound", f"Entry not found: {path:.300} is listed, but nobody on this LAN has its bytes now")
+    """The file is known of; no machine of the LAN that is on now gives its bytes (over HTTP, to whom asked for them)."""
+    return HubRefused(404, "EntryNotFound", f"Entry not found: {path:.300} is listed, but nobody on this LAN gives its bytes now")
