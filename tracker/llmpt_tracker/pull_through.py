@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
 
-from llmpt.core.repo import RepoRef
+from llmpt.core.errors import InvalidInput
+from llmpt.core.repo import RepoRef, check_ref
 from llmpt_tracker.clock import Clock
 from llmpt_tracker.database import Database
 from llmpt_tracker.errors import Refused
@@ -79,7 +80,10 @@ class PullThrough:
 
     def learn(self, repo: RepoRef, revision: str | None) -> None:
         """See `Upstream`. A ref whose commit is known as a whole is looked up anew behind the client's back."""
-        wish = mirrors.Ask(repo, revision or "main")
+        try:
+            wish = mirrors.Ask(repo, check_ref(revision or "main"))
+        except InvalidInput:
+            return  # no repo has such a revision, and the catalogue will say so
         known = self._known(wish)
         if known is not None and known.complete:
             if known.commit != wish.revision:

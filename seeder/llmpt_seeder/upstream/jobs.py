@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef, check_ref
 from llmpt_seeder.listing import ListedFile, Listing
+
+log = logging.getLogger("llmpt.seeder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +24,14 @@ class Row:
     include: tuple[str, ...]
 
     @classmethod
-    def read(cls, row: Mapping[str, Any]) -> Row:
-        """Read what the tracker says. Raises `KeyError`, `TypeError` or `ValueError` when it makes no sense."""
-        repo = RepoRef(row["repo_type"], row["repo_id"])
-        return cls(int(row["id"]), repo, check_ref(row["revision"]), tuple(map(str, row["include"])))
+    def read(cls, row: Mapping[str, Any]) -> Row | None:
+        """Read what the tracker says; None when it makes no sense to us (a newer tracker's?): the other rows go on."""
+        try:
+            repo = RepoRef(row["repo_type"], row["repo_id"])
+            return cls(int(row["id"]), repo, check_ref(row["revision"]), tuple(map(str, row["include"])))
+        except (KeyError, TypeError, ValueError) as error:
+            log.warning("a row of the tracker's queue is passed over: %s", error)
+            return None
 
     def chosen(self, listing: Listing) -> dict[str, ListedFile]:
         """Return the files that it names; a pattern that ends with a slash names a folder, as huggingface_hub has it."""
@@ -43,10 +49,9 @@ class Job:
     told: dict[str, object] | None = None
     told_at: float = float("-inf")
 
-    @property
-    def blobs(self) -> dict[Etag, ListedFile]:
-        """The contents of its files, each once."""
-        return {file.etag: file for file in self.files.values()}
+    def is_news(self, said: Mapping[str, object]) -> bool:
+        """Whether the tracker does not know that yet: of a row for one file that it is queued goes without saying."""
+        return self.told is not None or len(self.files) > 1 or "error" in said
 
 
 def no(message: str, status: int | None = None, code: str | None = None, retry_after_s: int | None = None) -> dict[str, object]:

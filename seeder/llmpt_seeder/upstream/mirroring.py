@@ -101,10 +101,11 @@ class Mirroring:
     def _take(self, pool: ThreadPoolExecutor) -> None:
         """Begin with the rows that are new, listings first: somebody waits for those."""
         try:
-            rows = [Row.read(row) for row in self._connect().mirrors(OPEN)]
-        except (TrackerError, KeyError, TypeError, ValueError) as error:
+            answer = self._connect().mirrors(OPEN)
+        except TrackerError as error:
             log.debug("the queue cannot be read: %s", error)
             return
+        rows = [row for said in answer if (row := Row.read(said)) is not None]
         with self._lock:
             new = [row for row in rows if row.id not in self._taken]
             self._taken.update(row.id for row in new)
@@ -157,7 +158,7 @@ class Mirroring:
                     del self._jobs[job.row.id]
                 for want in wants.values():
                     self._fetcher.release(want)
-            elif said != job.told and now - job.told_at >= REPORT_EVERY_S:
+            elif said != job.told and now - job.told_at >= REPORT_EVERY_S and (said["state"] != "queued" or job.is_news(said)):
                 job.told, job.told_at = said, now
                 self._report(job.row.id, said)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import InvalidName, TrackerRefused, TrackerUnavailable
+from llmpt.core.errors import TrackerRefused, TrackerUnavailable
 from llmpt.core.repo import RepoRef
 from llmpt.public_repos import HubUnreachable
 from llmpt_seeder.hub_tree import HubRefused
@@ -261,6 +261,9 @@ def test_patterns_are_the_librarys(include: tuple[str, ...], paths: set[str]) ->
     assert set(Row(1, ORG, "main", include).chosen(FILES)) == paths
 
 
-def test_a_row_that_makes_no_sense_is_refused() -> None:
-    with pytest.raises(InvalidName):
-        Row.read({"id": 1, "repo_type": "model", "repo_id": "../x", "revision": "main", "include": []})
+def test_a_row_that_makes_no_sense_does_not_hold_up_the_others(world: World) -> None:
+    odd = world.tracker.add(repo_id="../x")
+    row = world.tracker.add()
+    world.mirroring.knock()
+    world.state_of(row, "done")
+    assert world.tracker.rows[odd]["state"] == "queued"

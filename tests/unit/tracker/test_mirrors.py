@@ -80,6 +80,14 @@ def test_what_ended_a_week_ago_is_forgotten(database: Database) -> None:
         assert mirrors.find(session, LISTING) is not None
 
 
+def test_names_that_were_made_up_are_forgotten_soon(database: Database) -> None:
+    row, _ = ask(database, LISTING)
+    report(database, row, state="failed", status=401, message="Repository Not Found")
+    ask(database, ALL, later=timedelta(minutes=11))
+    with database.reading() as session:
+        assert mirrors.find(session, LISTING) is None
+
+
 def test_the_queue_has_an_end(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirrors, "MAX_OPEN", 2)
     ask(database, LISTING)

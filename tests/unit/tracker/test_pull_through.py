@@ -99,6 +99,12 @@ def test_the_no_of_upstream_is_raised_in_its_words_and_asked_for_once(upstream: 
     assert len(seeder.asked) == 1
 
 
+def test_a_revision_that_cannot_be_is_not_asked_for(upstream: PullThrough, seeder: Seeder) -> None:
+    for revision in ("a..b", "x" * 300, "a b", "a\nb"):
+        upstream.learn(ORG, revision)
+    assert seeder.asked == []
+
+
 def test_a_429_says_when_to_come_again(upstream: PullThrough, seeder: Seeder) -> None:
     seeder.answer = {"state": "failed", "status": 429, "message": "slowly", "retry_after_s": 33}
     with pytest.raises(UpstreamRefused) as no:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import ColumnElement, case, delete, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from llmpt.core.repo import RepoRef
@@ -28,6 +28,7 @@ QUEUED, RUNNING, DONE, FAILED = STATES = ("queued", "running", "done", "failed")
 OPEN = (QUEUED, RUNNING)
 MAX_OPEN = 20_000
 KEPT = timedelta(days=7)
+VAIN_KEPT = timedelta(minutes=10)
 FRESH = timedelta(seconds=5)  # what was done a moment ago is not done again
 NO_STANDS = timedelta(seconds=60)
 LISTING = "[]"  # `include` of a row that wants the listing only
@@ -153,7 +154,7 @@ def page(
 ) -> tuple[list[Mirror], int | None]:
     """Return a page of rows, the newest first, and the row after which the next one begins; `listings`: also those that want
     a listing only, whose names are nobody's business but the seeder's (upstream may not show such a repo to everybody)."""
-    match = [Mirror.state.in_(states)]
+    match: list[ColumnElement[bool]] = [Mirror.state.in_(states)]
     if before is not None:
         match.append(Mirror.id < before)
     if not listings:
@@ -166,34 +167,34 @@ def progress(session: Session, *, since: datetime, limit: int) -> list[Progress]
     """Return what is under way or has ended after `since`, by commit, the latest wanted first."""
     latest = func.max(Mirror.wanted_at).label("latest")
     at = func.coalesce(Mirror.commit, Mirror.revision).label("at")
-    sums = [func.sum(c) for c in (Mirror.files_total, Mirror.files_done, Mirror.bytes_total, Mirror.bytes_done)]
-    counts = [func.sum(case((Mirror.state == state, 1), else_=0)) for state in (RUNNING, QUEUED, FAILED)]
+    states = {state: func.sum(case((Mirror.state == state, 1), else_=0)).label(state) for state in (RUNNING, QUEUED, FAILED)}
+    figures = ("files_total", "files_done", "bytes_total", "bytes_done")
+    sums = [func.sum(getattr(Mirror, name)).label(name) for name in figures]
+    error = func.max(Mirror.error).label("error")
     rows = session.execute(
-        select(Mirror.repo_type, Mirror.repo_name, at, *sums, *counts, func.max(Mirror.error), latest)
+        select(Mirror.repo_type, Mirror.repo_name, at, latest, error, *sums, *states.values())
         .where(Mirror.include != LISTING, or_(Mirror.state.in_(OPEN), Mirror.ended_at > since))
         .group_by(Mirror.repo_type, Mirror.repo_name, at)
         .order_by(latest.desc())
         .limit(limit)
-    )
+    ).mappings()
     return [
         Progress(
-            repo=RepoRef(kind, name),
-            revision=where,
-            state=RUNNING if running else QUEUED if queued else FAILED if failed else DONE,
-            files_total=int(files),
-            files_done=int(files_done),
-            bytes_total=int(size),
-            bytes_done=int(size_done),
-            error=error,
-            wanted_at=wanted_at,
+            repo=RepoRef(row["repo_type"], row["repo_name"]),
+            revision=row["at"],
+            state=next((state for state in states if row[state]), DONE),
+            error=row["error"],
+            wanted_at=row["latest"],
+            **{name: int(row[name]) for name in figures},
         )
-        for kind, name, where, files, files_done, size, size_done, running, queued, failed, error, wanted_at in rows
+        for row in rows
     ]
 
 
 def prune(session: Session, *, now: datetime) -> None:
-    """Forget what ended a week ago."""
-    session.execute(delete(Mirror).where(Mirror.ended_at < now - KEPT))
+    """Forget what ended a week ago, and earlier what was only asked for and is not there: names can be made up without end."""
+    vain = (Mirror.state == FAILED, Mirror.include == LISTING, Mirror.ended_at < now - VAIN_KEPT)
+    session.execute(delete(Mirror).where(or_(Mirror.ended_at < now - KEPT, and_(*vain))))
 
 
 def _count(session: Session, match: ColumnElement[bool]) -> int:
