@@ -43,7 +43,7 @@ class Misses:
         self._stall_timeout_s = stall_timeout_s
 
     def likely(self, request: FetchRequest) -> bool:
-        """Whether this is one more file of a repo that the LAN did not have a moment ago: then `wait` asks all there is to ask."""
+        """Whether the LAN did not have another file of this repo a moment ago: then `wait` asks all there is to ask."""
         return time.monotonic() - self._lately.get((request.repo_type, request.repo_id), -LATELY_S) < LATELY_S
 
     def wait(
