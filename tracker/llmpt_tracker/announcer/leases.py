@@ -3,7 +3,8 @@
 A *machine* (one life of an agent) polls with all that it waits for. Of each etag it is told to fetch it, and then holds the
 lease, or to wait, and for whom. A lease ends when its holder says so, has made no progress for its stall time-out, or has not
 polled for as long; the next machine that asks gets it, rather another one than who gave it up. What was published a moment
-ago is waited for: its seeder is about to announce itself.
+ago is waited for: its seeder is about to announce itself. What somebody seeds is looked up, unless a machine goes on asking
+for it: then that seeder has gone, or is out of its reach.
 
 All machines ask for the files of a repo in the same order, several at a time. So that the first does not get them all:
 a machine holds no more leases of a repo than its *share*; in the *rush* after a repo's first want it holds one; and who
