@@ -28,7 +28,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def shared_lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
-    with Lan(tmp_path_factory.mktemp("lan") / "lan", upstream=True) as running:
+    with Lan(tmp_path_factory.mktemp("lan") / "lan", upstream=True, LLMPT_MIRROR_QUOTA="64M") as running:
         yield running
 
 
@@ -233,6 +233,23 @@ def test_the_queue_goes_on_after_the_seeder_was_killed(lan: Lan, repo: str) -> N
     assert ended(lan, row, timeout_s=40)["state"] == "done"
     assert not [name for name in blobs(lan) if name.endswith(".incomplete")]
     lan.seeded(repo)
+
+
+def test_what_was_dropped_for_the_quota_is_fetched_again_when_it_is_wanted(lan: Lan, repo: str) -> None:
+    content = add(lan, repo, big=1, size=2 * MIB)["model-0.safetensors"]
+    etag = hashlib.sha256(content).hexdigest()
+    ended(lan, publisher(lan).ask_mirror(RepoRef("model", repo), revision="main", include=["*.safetensors"]))
+    lan.seeded(repo)
+    lan.hub.add("org/huge", {"huge.bin": os.urandom(63 * MIB)})
+    row = ended(lan, publisher(lan).ask_mirror(RepoRef("model", "org/huge"), revision="main", include=["*.bin"]))
+    assert row["state"] == "done"
+    assert etag not in blobs(lan)
+    eventually(lambda: all(one.seeders == 0 for one in lan.torrents(repo)), timeout_s=20, what="the blob to be withdrawn")
+    assert get(f"{lan.tracker.url}/{repo}/resolve/main/model-0.safetensors")[2] == content
+    assert lan.hub.gets("model-0.safetensors") == 2
+    lan.hub.add("org/never", {"never.bin": bytes(65 * MIB)})
+    row = ended(lan, publisher(lan).ask_mirror(RepoRef("model", "org/never"), revision="main", include=["*"]))
+    assert "can never fit into LLMPT_MIRROR_QUOTA" in row["error"]["message"]
 
 
 def test_the_command_line_has_a_repo_fetched_and_shows_what_is(lan: Lan, repo: str) -> None:

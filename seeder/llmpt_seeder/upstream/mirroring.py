@@ -151,6 +151,7 @@ class Mirroring:
         for job, wants in jobs:
             if self._stop.is_set():
                 return  # what is not finished goes on after a restart
+            self._beat()
             said = self._state_of(job, wants)
             if said["state"] in ("done", "failed"):
                 self._end(job.row.id, said)
@@ -159,8 +160,9 @@ class Mirroring:
                 for want in wants.values():
                     self._fetcher.release(want)
             elif said != job.told and now - job.told_at >= REPORT_EVERY_S and (said["state"] != "queued" or job.is_news(said)):
+                if not self._report(job.row.id, said):
+                    return  # the tracker is away: the next one would cost a time-out, too
                 job.told, job.told_at = said, now
-                self._report(job.row.id, said)
 
     def _state_of(self, job: Job, wants: Mapping[Etag, Want]) -> dict[str, object]:
         """Say how a job is: it has ended when all of its files have."""
@@ -187,11 +189,14 @@ class Mirroring:
         with self._lock:
             self._taken.discard(row_id)
 
-    def _report(self, row_id: int, said: Mapping[str, object]) -> None:
+    def _report(self, row_id: int, said: Mapping[str, object]) -> bool:
+        """Tell the tracker how a row is; return whether it has answered."""
         try:
             self._connect().report_mirror(row_id, said)
         except TrackerError as error:
             log.info("the tracker was not told of row %d: %s", row_id, error)
+            return isinstance(error, TrackerRefused)
+        return True
 
     def _tidy(self) -> None:
         """Write down what was wanted; what the service has by now need not be remembered here."""
