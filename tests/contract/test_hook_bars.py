@@ -55,7 +55,7 @@ print(json.dumps(sorted([bar.n, bar.total] for bar in bars)))
 )
 
 
-@pytest.mark.parametrize("behaviour", ["serve", "refuse"])
+@pytest.mark.parametrize("behaviour", ["serve", "refuse", "wait_then_serve"])
 def test_the_bars_end_as_without_us(workstation: Workstation, hub: FakeHub, behaviour: str) -> None:
     hub.add("org/model", FILES)
     with FakeAgent(workstation.runtime, CONTENTS, behaviour=behaviour) as agent:
@@ -73,12 +73,25 @@ def test_the_bar_of_one_file_moves_while_bytes_come_from_the_lan(workstation: Wo
     assert hub.byte_gets == 0
 
 
+def test_the_bar_of_a_file_that_another_machine_fetches_only_goes_forward(workstation: Workstation, hub: FakeHub) -> None:
+    hub.add("org/model", FILES)
+    with FakeAgent(workstation.runtime, CONTENTS, behaviour="wait_then_serve"):
+        code = ONE.replace("len(bar.updates) > 1", "bar.updates")
+        ((done, total, updates),) = workstation.run(code).result
+    assert done == total == len(WEIGHTS)
+    assert updates[0] == len(WEIGHTS) // 8
+    assert min(updates) > 0
+
+
 @pytest.mark.parametrize("version", HUB_VERSIONS)
-def test_no_byte_is_counted_twice_when_the_lan_breaks_off(version: str, hub: FakeHub) -> None:
+@pytest.mark.parametrize("behaviour", ["fail_midway", "wait_then_fetch"])
+def test_no_byte_is_counted_twice_when_the_library_has_to_go_on(version: str, hub: FakeHub, behaviour: str) -> None:
     workstation = Workstation(environment(version), hub)
     hub.add("org/model", FILES)
-    with FakeAgent(workstation.runtime, CONTENTS, behaviour="fail_midway"):
+    with FakeAgent(workstation.runtime, CONTENTS, behaviour=behaviour) as agent:
         ours = workstation.run(ALL).result
+        assert len(agent.fetching) == len(agent.landed) == (2 if behaviour == "wait_then_fetch" else 0)
+        assert all(agent.watched_at_landing), "its own watch is open still"
     workstation.cache.rename(workstation.home / "ours")
     vanilla = workstation.run(ALL, HF_USE_P2P="0").result
     if version.startswith(("0.", "1.0.")):  # these versions take no bar of ours: it goes back to zero, and they make their own

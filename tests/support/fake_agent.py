@@ -19,7 +19,7 @@ Say = Callable[..., None]
 class FakeAgent:
     """Listens under `runtime` (an XDG_RUNTIME_DIR). `behaviour` names one of the methods below; it may be changed at any time.
 
-    `fetches` and `landed` are what it was asked. It serves what `contents` holds by etag and refuses everything else.
+    `fetches`, `fetching` and `landed` are what it was asked. It serves what `contents` holds by etag and refuses everything else.
     """
 
     def __init__(self, runtime: Path, contents: Mapping[str, bytes], *, behaviour: str = "serve") -> None:
@@ -27,6 +27,9 @@ class FakeAgent:
         self.behaviour = behaviour
         self.fetches: list[dict[str, Any]] = []
         self.landed: list[dict[str, Any]] = []
+        self.fetching: list[dict[str, Any]] = []
+        self.watched_at_landing: list[int] = []
+        self._watching = 0
         self.cancelled = 0
         self._path = messages.socket_path({"XDG_RUNTIME_DIR": str(runtime)})
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -72,8 +75,16 @@ class FakeAgent:
                 if message["op"] == messages.FETCH:
                     self.fetches.append(message)
                     self._fetch(message, say, connection)
+                elif message["op"] == messages.FETCHING:
+                    self.fetching.append(message)
+                    self._watching += 1
+                    say(messages.OK)
+                    connection.settimeout(60)
+                    assert connection.recv(1) == b""
+                    self._watching -= 1
                 elif message["op"] == messages.LANDED:
                     self.landed.append(message)
+                    self.watched_at_landing.append(self._watching)
                     say(messages.OK)
                 else:
                     say(messages.STATUS, fetches=len(self.fetches))
@@ -98,6 +109,11 @@ class FakeAgent:
             return say(messages.REFUSED, reason="nobody has it")
         if behaviour == "nonsense":
             return connection.sendall(b"\x00 not a line of ours\n")
+        if behaviour.startswith("wait"):  # for another machine, which has half of it at last
+            for waited in (len(content) // 8, len(content) // 4):
+                say(messages.PROGRESS, bytes=waited, rate_bytes_s=1000, peers=0, waiting=True)
+        if behaviour == "wait_then_fetch":
+            return say(messages.REFUSED, reason="this machine fetches it for all", fetch=True)
         path = Path(message["path"])
         found = path.stat()
         assert (found.st_dev, found.st_ino) == (message["dev"], message["ino"])
@@ -110,7 +126,8 @@ class FakeAgent:
                 file.seek(start)
                 file.write(content[start:stop])
                 say(messages.PROGRESS, bytes=stop, rate_bytes_s=1000, peers=2)
-            say(messages.PROGRESS, bytes=half // 2, rate_bytes_s=1000, peers=2)  # a piece failed its hash
+            if not behaviour.startswith("wait"):
+                say(messages.PROGRESS, bytes=half // 2, rate_bytes_s=1000, peers=2)  # a piece failed its hash
         if behaviour == "fail_midway":
             return say(messages.FAILED, reason="every peer has gone")
         if behaviour == "hang":
@@ -118,7 +135,7 @@ class FakeAgent:
         if behaviour in ("hang", "hang_up"):
             return None
         assert hashlib.sha256(path.read_bytes()).hexdigest() == message["etag"] or len(message["etag"]) == 40
-        moved = behaviour == "serve" and not message["replace"]
+        moved = behaviour in ("serve", "wait_then_serve") and not message["replace"]
         if moved:
             path.replace(message["destination"])
         if behaviour == "lie_about_content":
