@@ -28,7 +28,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def shared_lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
-    with Lan(tmp_path_factory.mktemp("lan") / "lan", upstream=True, LLMPT_MIRROR_QUOTA="64M") as running:
+    with Lan(tmp_path_factory.mktemp("lan") / "lan", upstream=True, LLMPT_MIRROR_QUOTA="64M", HF_TOKEN="hf_server") as running:
         yield running
 
 
@@ -41,8 +41,8 @@ def add(lan: Lan, repo: str, *, big: int = 2, size: int = 3 * MIB, **more: Any) 
 
 
 def plain(lan: Lan, name: str) -> Machine:
-    """A workstation that knows the server as its Hub, and nothing of llmpt."""
-    return lan.machine(name, HF_ENDPOINT=lan.tracker.url, HF_USE_P2P="0")
+    """A workstation that knows the server as its Hub, and nothing of llmpt; its user is logged in to the Hub."""
+    return lan.machine(name, HF_ENDPOINT=lan.tracker.url, HF_USE_P2P="0", HF_TOKEN="hf_user")
 
 
 def get(url: str) -> tuple[int, dict[str, str], bytes]:
@@ -80,6 +80,7 @@ def test_a_client_without_a_hook_gets_what_nobody_has(lan: Lan, repo: str) -> No
         folder = ann.download(repo)
         assert {name: (folder / name).read_bytes() for name in files} == files
     assert lan.hub.bytes_sent == sum(map(len, files.values()))
+    assert not any(request.authorized for request in lan.hub.requests)  # nobody's token went there
     lan.seeded(repo)
     lan.hub.mode.fail_status = 500
     with plain(lan, "bob") as bob:

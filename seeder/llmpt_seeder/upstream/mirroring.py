@@ -117,17 +117,18 @@ class Mirroring:
         try:
             look = self._lookup.known if row.include else self._lookup.learn
             commit, listing = look(row.repo, row.revision)
+            if not row.include:
+                self._end(row.id, {"state": "done", "commit": commit})
+                return
             files = row.chosen(listing)
-            if row.include and not files:
+            if not files:
                 raise HubRefused(404, "EntryNotFound", f"no file of {row.repo}@{row.revision} is named like that", None)
-            job = Job(row, commit, files)
-            wants = {
-                file.etag: self._fetcher.want(file, Place(row.repo, commit, path))
-                for path, file in sorted(files.items(), key=lambda item: item[1].size)  # what a program reads first is small
-                if not self._has(file.etag)
-            }
+            wants: dict[Etag, Want] = {}
+            for path, file in sorted(files.items(), key=lambda item: item[1].size):  # what a program reads first is small
+                if file.etag not in wants and not self._has(file.etag):
+                    wants[file.etag] = self._fetcher.want(file, Place(row.repo, commit, path))
             with self._lock:
-                self._jobs[row.id] = (job, wants)
+                self._jobs[row.id] = (Job(row, commit, files), wants)
             self._due.set()
         except HubRefused as error:
             self._end(row.id, {"state": "failed", "error": no(error.message, error.status, error.code, error.retry_after_s)})

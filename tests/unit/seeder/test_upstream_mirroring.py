@@ -168,6 +168,20 @@ def test_the_files_that_are_named_and_not_here_are_fetched_and_reported_on(world
     assert world.fetcher.released == [want.file.etag]
 
 
+def test_two_paths_of_one_content_are_one_fetch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FILES, "copy.bin", FILES["a.bin"])
+    asked: list[Place] = []
+    want = world.fetcher.want
+    monkeypatch.setattr(world.fetcher, "want", lambda file, place: (asked.append(place), want(file, place))[1])
+    row = world.tracker.add("a.bin", "copy.bin")
+    world.mirroring.knock()
+    eventually(lambda: world.fetcher.known, what="the fetch")
+    for one in world.fetcher.wants():
+        one.state = "done"
+    assert world.state_of(row, "done")["files_done"] == 2
+    assert len(asked) == 1
+
+
 def test_one_file_that_fails_fails_the_row_when_the_others_are_there(world: World) -> None:
     row = world.tracker.add("*")
     world.mirroring.knock()
