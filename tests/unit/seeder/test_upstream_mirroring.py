@@ -77,6 +77,7 @@ class FakeFetcher:
     def __init__(self) -> None:
         self.known: dict[Etag, Want] = {}
         self.released: list[Etag] = []
+        self.asked = 0
 
     def start(self) -> None:
         pass
@@ -85,6 +86,7 @@ class FakeFetcher:
         pass
 
     def want(self, file: ListedFile, place: Place) -> Want:
+        self.asked += 1
         return self.known.setdefault(file.etag, Want(file, place))
 
     def release(self, want: Want) -> None:
@@ -170,16 +172,13 @@ def test_the_files_that_are_named_and_not_here_are_fetched_and_reported_on(world
 
 def test_two_paths_of_one_content_are_one_fetch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FILES, "copy.bin", FILES["a.bin"])
-    asked: list[Place] = []
-    want = world.fetcher.want
-    monkeypatch.setattr(world.fetcher, "want", lambda file, place: (asked.append(place), want(file, place))[1])
     row = world.tracker.add("a.bin", "copy.bin")
     world.mirroring.knock()
     eventually(lambda: world.fetcher.known, what="the fetch")
     for one in world.fetcher.wants():
         one.state = "done"
     assert world.state_of(row, "done")["files_done"] == 2
-    assert len(asked) == 1
+    assert world.fetcher.asked == 1
 
 
 def test_one_file_that_fails_fails_the_row_when_the_others_are_there(world: World) -> None:
