@@ -262,3 +262,16 @@ def test_switched_off_the_lan_is_not_asked(lan: Lan, ann: Machine, repo: str) ->
     assert_snapshot(folder, files)
     assert lan.hub.gets("dummy_model.bin") == 1
     assert ann.status() == {"running": False, "reason": "no agent is running"}
+
+
+def test_a_python_without_libtorrent_takes_its_files_from_the_seeder_over_http(lan: Lan, ann: Machine, repo: str) -> None:
+    files = {"model.bin": os.urandom(2 * BIG + 17), "config.json": b"{}"}
+    lan.hub.add(repo, files)
+    lan.mirror(repo)
+    lan.seeded(repo)
+    download = f"from huggingface_hub import snapshot_download\nsnapshot_download({repo!r})"
+    done = ann.run("-c", f"import sys; sys.modules['libtorrent'] = None\n{download}")
+    assert "2.1 MB over HTTP" in done.stderr
+    assert lan.hub.gets("model.bin") == 0
+    (blob,) = ann.cache.glob("models--*/snapshots/*/model.bin")
+    assert blob.read_bytes() == files["model.bin"]
