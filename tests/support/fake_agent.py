@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpt.agent import messages
+from llmpt.agent.growth import Growth
 from llmpt.agent.messages import LineReader
 
 Say = Callable[..., None]
@@ -28,6 +30,7 @@ class FakeAgent:
         self.fetches: list[dict[str, Any]] = []
         self.landed: list[dict[str, Any]] = []
         self.fetching: list[dict[str, Any]] = []
+        self.seen: set[int] = set()
         self.watched_at_landing: list[int] = []
         self._watching = 0
         self.cancelled = 0
@@ -78,9 +81,7 @@ class FakeAgent:
                 elif message["op"] == messages.FETCHING:
                     self.fetching.append(message)
                     self._watching += 1
-                    say(messages.OK)
-                    connection.settimeout(60)
-                    assert connection.recv(1) == b""
+                    self._watch(message, say, connection)
                     self._watching -= 1
                 elif message["op"] == messages.LANDED:
                     self.landed.append(message)
@@ -90,6 +91,16 @@ class FakeAgent:
                     say(messages.STATUS, fetches=len(self.fetches))
             except (BrokenPipeError, ConnectionResetError):
                 self.cancelled += 1
+
+    def _watch(self, message: dict[str, Any], say: Say, connection: socket.socket) -> None:
+        """Look at the library's own file, as an agent would, until the hook hangs up."""
+        own = frozenset(Path(fetch["path"]).name for fetch in self.fetches)
+        growth = Growth(Path(message["stem"]), 1 << 40, not_these=own)
+        say(messages.OK)
+        while not select.select([connection], [], [], 0.02)[0]:
+            growth.look()
+            self.seen.add(growth.done_bytes)
+        assert connection.recv(1) == b""
 
     @staticmethod
     def _give_up(path: Path, content: bytes, say: Say, *, right: bool) -> None:
