@@ -51,6 +51,7 @@ class Catalogue:
     leechers: int = 0
     by_http: str | None = None
     buried: list[Peer] = field(default_factory=list)
+    wrong: list[tuple[Metainfo, str]] = field(default_factory=list)
 
     def lookup(self, etag: Etag) -> Any:
         assert etag == self.metainfo.etag
@@ -132,7 +133,11 @@ def agent(folder: Path, blob: Blob, **settings: Any) -> Iterator[Transfers]:
     with engine(**settings) as running, Inventory(folder / "agent.db") as inventory:
         seeds = Seeds(running, inventory)
         catalogue: Any = blob.catalogue
-        yield Transfers(running, catalogue, seeds, Partials(inventory), stall_timeout_s=3)
+
+        def complain(torrent: Metainfo, reason: str) -> None:
+            blob.catalogue.wrong.append((torrent, reason))
+
+        yield Transfers(running, catalogue, seeds, Partials(inventory), stall_timeout_s=3, on_wrong=complain)
 
 
 @pytest.fixture
@@ -272,6 +277,7 @@ def test_a_torrent_whose_content_is_not_the_etags_is_refused_for_a_while(
         assert "not that of etag" in answer["reason"]
         again = Call(transfers, blob, tmp_path / name(2)).end()
     assert (again["event"], again["reason"]) == ("refused", "what the swarm has under this etag is not its content")
+    assert blob.catalogue.wrong == [(wrong, answer["reason"])], "whoever published it is complained of"
 
 
 def test_a_machine_that_shares_nothing_downloads_and_gives_nothing_also_after_a_restart(blob: Blob, tmp_path: Path) -> None:

@@ -10,14 +10,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from llmpt.agent import messages
+from llmpt.agent.fetches import Fetches
 from llmpt.agent.messages import FetchRequest, LineReader, Message
 from llmpt.agent.offers import Offers
 from llmpt.agent.server import Server
+from llmpt.core.blob import Etag
+from tests.support.waiting import eventually
 
 REQUEST = FetchRequest("http://t:1", "a" * 64, 5, "model", "org/m", "main", "f", "/p", 1, 2, "/d", False)
 
@@ -29,11 +33,16 @@ class World:
         self.path = path
         self.begun, self.go_on, self.stopped = threading.Event(), threading.Event(), threading.Event()
         self.users: list[int] = []
+        self.landed: list[tuple[str, Path]] = []
+        self.ours = True
+        self.watched: list[Path] = []
+        self.watch_over = threading.Event()
         self.server = Server(
             path,
             tracker="http://t:1",
             fetch=self._fetch,
-            landed=lambda etag, path: None,
+            landed=lambda etag, path: self.landed.append(("landed", path)),
+            fetches=cast(Fetches, SimpleNamespace(watch=self.watch, landed=lambda _etag: self.ours, finish=self.finish)),
             offers=cast(Offers, None),
             status=lambda: {"pid": os.getpid()},
             used_by=self.users.append,
@@ -44,6 +53,15 @@ class World:
         self.begun.set()
         self.go_on.wait(10)
         return {"event": messages.REFUSED, "reason": "let go"}
+
+    def watch(self, _etag: Etag, stem: Path, gone: Callable[[], bool], *, ready: Callable[[], None]) -> None:
+        self.watched.append(stem)
+        ready()
+        eventually(gone, what="the hook to hang up")
+        self.watch_over.set()
+
+    def finish(self, _etag: Etag, path: Path) -> None:
+        self.landed.append(("fetched", path))
 
     @contextmanager
     def asked(self, message: dict[str, Any]) -> Iterator[LineReader]:
@@ -107,6 +125,27 @@ def test_an_idle_agent_makes_room_at_once(world: World) -> None:
         assert not world.path.exists()
         late.sendall(messages.encode(REQUEST.message()))
         assert LineReader(late).read(timeout_s=10) is None  # not a refusal: its successor is asked
+
+
+def test_a_download_for_all_is_watched_as_long_as_the_connection_is_open(world: World) -> None:
+    with world.asked({"op": "fetching", "etag": "a" * 64, "stem": "/cache/blob", "tracker": "http://t:1"}) as reader:
+        said = reader.read(timeout_s=10)
+        assert said is not None
+        assert said["event"] == "ok"
+        assert world.watched == [Path("/cache/blob")]
+        assert world.answer({"op": "retire"}) is not None
+        assert not world.stopped.is_set(), "the agent goes on while it watches"
+        assert not world.watch_over.is_set()
+    assert world.watch_over.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("fetched", "ours", "whose"), [(True, True, "fetched"), (True, False, "landed"), (False, True, "landed")]
+)
+def test_what_landed_is_finished_by_whom_it_was_fetched_for(world: World, fetched: bool, ours: bool, whose: str) -> None:
+    world.ours = ours
+    world.answer({"op": "landed", "etag": "a" * 64, "path": "/x", "tracker": "http://t:1", "fetched": fetched})
+    assert eventually(lambda: world.landed, what="the file to be taken") == [(whose, Path("/x"))]
 
 
 def test_who_has_something_fetched_is_noted_by_process(world: World) -> None:

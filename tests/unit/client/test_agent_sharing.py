@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from llmpt.agent import share_token
+from llmpt.agent.complaints import Complaints
 from llmpt.agent.sharing import QUIET_S, Sharing
+from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused, TrackerUnavailable
+from llmpt.core.metainfo import Metainfo
+from tests.support.waiting import eventually
 
 
 class Tracker:
@@ -180,3 +185,14 @@ def test_a_file_that_is_no_token_is_none(tmp_path: Path) -> None:
 def test_each_tracker_has_a_token_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert share_token.token_path("http://a:1") != share_token.token_path("http://b:1")
+
+
+def test_a_wrong_torrent_is_complained_of_once() -> None:
+    told: list[tuple[Etag, str, str]] = []
+    sharing: Any = SimpleNamespace(call=lambda ask: ask(SimpleNamespace(report=lambda *what: told.append(what))))
+    wrong = Metainfo.from_leaves(Etag("b" * 64), 1000, bytes(32))
+    complaints = Complaints(sharing)
+    for _ in range(3):
+        complaints.make(wrong, "its content is another")
+    eventually(lambda: told, what="the complaint")
+    assert told == [(wrong.etag, str(wrong.info_hash), "its content is another")]
