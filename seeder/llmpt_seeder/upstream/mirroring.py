@@ -131,7 +131,11 @@ class Mirroring:
                 self._jobs[row.id] = (Job(row, commit, files), wants)
             self._due.set()
         except HubRefused as error:
-            self._end(row.id, {"state": "failed", "error": no(error.message, error.status, error.code, error.retry_after_s)})
+            if error.status < 500:
+                said = no(error.message, error.status, error.code, error.retry_after_s)
+            else:  # it is not well; that says nothing of what was asked for
+                said = no(f"upstream cannot be used: it answered {error.status}, {error.message}")
+            self._end(row.id, {"state": "failed", "error": said})
         except HubUnreachable as error:
             self._end(row.id, {"state": "failed", "error": no(f"upstream cannot be reached: {error}")})
         except TrackerRefused as error:

@@ -198,6 +198,7 @@ def test_one_file_that_fails_fails_the_row_when_the_others_are_there(world: Worl
     [
         (HubRefused(403, "GatedRepo", "Ask its owner.", None), 403, "Ask its owner."),
         (HubRefused(429, "", "slowly", 30), 429, "slowly"),
+        (HubRefused(503, "", "busy", None), None, "it answered 503, busy"),
         (HubUnreachable("no route"), None, "upstream cannot be reached: no route"),
         (TrackerRefused("a conflict", status=422, code="manifest_conflict"), None, "does not take its listing"),
         (ZeroDivisionError(), None, "ZeroDivisionError"),
