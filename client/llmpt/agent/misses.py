@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -31,6 +32,7 @@ PROGRESS_INTERVAL_S = 0.1
 KEEP_ALIVE_S = 1.0
 FIRST_ANSWER_S = 4.0
 LATELY_S = 10.0
+MAX_LATELY = 100
 
 
 class Misses:
@@ -39,7 +41,7 @@ class Misses:
     def __init__(self, leases: Leases, fetches: Fetches, permission: Permission, *, stall_timeout_s: float) -> None:
         self.leases, self.fetches = leases, fetches
         self._permission = permission
-        self._lately: dict[tuple[str, str], float] = {}
+        self._lately: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._stall_timeout_s = stall_timeout_s
 
     def likely(self, request: FetchRequest) -> bool:
@@ -60,17 +62,22 @@ class Misses:
         when `cancelled`.
         """
         if reason := self._permission.why_not(request):
+            self._note(request, lacking=False)
             raise Refused(f"nobody of the LAN has it; not waited for: {reason}")
-        repo = (request.repo_type, request.repo_id)
         try:
             with self.leases.want(Etag(request.etag), request.size, RepoRef(request.repo_type, request.repo_id)) as want:
                 return self._wait(want, _Turn(request, self._stall_timeout_s), meter, look, emit, cancelled)
-        except Yours:
-            self._lately[repo] = time.monotonic()
-            raise
         except TrackerError as error:
-            self._lately.pop(repo, None)
+            self._note(request, lacking=False)
             raise Refused(str(error)) from None
+
+    def _note(self, request: FetchRequest, *, lacking: bool) -> None:
+        """Remember whether the LAN lacks files of this repo."""
+        self._lately.pop((request.repo_type, request.repo_id), None)
+        if lacking:
+            self._lately[request.repo_type, request.repo_id] = time.monotonic()
+            while len(self._lately) > MAX_LATELY:
+                self._lately.popitem(last=False)
 
     def _wait(
         self,
@@ -92,10 +99,11 @@ class Misses:
             lease, fresh, seen = want.lease, want.answers > seen, want.answers
             if lease is not None and lease.role == FETCH:
                 self.fetches.grant(turn.request)
+                self._note(turn.request, lacking=True)
                 raise Yours("this machine fetches it for all")
             if fresh and lease is not None and lease.role == HERE and (found := look()) is not None:
-                if seen == 1:
-                    self._lately.pop((turn.request.repo_type, turn.request.repo_id), None)
+                if seen == 1:  # it was there all the time
+                    self._note(turn.request, lacking=False)
                 return found
             if reason := turn.over(lease, now):
                 raise Refused(reason)
