@@ -269,6 +269,13 @@ def test_an_agent_that_does_not_answer_is_named(loner: Machine) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
+def test_whether_this_machine_shares_what_it_fetches_is_said(lan: Lan) -> None:
+    for share, words in (("on", "fetched once, for all"), ("off", "LLMPT_SHARE=off")):
+        with lan.machine("sharer", LLMPT_SHARE=share) as machine:
+            machine.llmpt("agent", "start")
+            assert_named(look(machine, "sharing"), OK, words)
+
+
 def test_an_agent_of_another_tracker_is_named(machine: Machine, lan: Lan) -> None:
     machine.llmpt("agent", "start")
     elsewhere = lan.tracker.url.replace("127.0.0.1", "localhost")
