@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmpt.core import settings as core
+from llmpt.core.errors import SettingError
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, parse_address
 from llmpt.core.rates import RateLimit, rate_limit
 from llmpt.core.settings import setting
@@ -72,7 +73,14 @@ class SeederSettings:
     def read(cls, environ: Mapping[str, str] | None = None) -> SeederSettings:
         """Read the environment and the config files; raise `SettingError` naming what is wrong."""
         source = core.sources(environ)
-        return core.load(cls, {**source, "HF_HUB_CACHE": core.hub_cache(source)})
+        settings = core.load(cls, {**source, "HF_HUB_CACHE": core.hub_cache(source)})
+        read, fetched = settings.cache.resolve(), settings.mirror_cache.resolve()
+        if settings.upstream is not None and (read.is_relative_to(fetched) or fetched.is_relative_to(read)):
+            raise SettingError(
+                f"LLMPT_MIRROR_CACHE={str(fetched)!r} cannot be used: the folder that is fetched into must lie apart from"
+                " HF_HUB_CACHE, which is never written to"
+            )
+        return settings
 
     @property
     def database(self) -> Path:

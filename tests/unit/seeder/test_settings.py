@@ -10,7 +10,7 @@ from llmpt.core.errors import SettingError
 from llmpt_seeder.settings import SeederSettings
 
 
-def load(tmp_path: Path, **environ: str) -> object:
+def load(tmp_path: Path, **environ: str) -> SeederSettings:
     return SeederSettings.read({"XDG_CONFIG_HOME": str(tmp_path), **environ})
 
 
@@ -38,9 +38,24 @@ def test_defaults_suit_a_seeder_beside_its_tracker(tmp_path: Path) -> None:
     assert settings.repos == ()
 
 
+def test_what_is_fetched_lies_beside_the_servers_state_unless_a_folder_is_named(tmp_path: Path) -> None:
+    assert load(tmp_path, LLMPT_DATA="/state").mirror_cache == Path("/state/mirror")
+    assert load(tmp_path, LLMPT_DATA="/state", LLMPT_MIRROR_CACHE="/big").mirror_cache == Path("/big")
+
+
+@pytest.mark.parametrize("fetched", ["/models/hub", "/models", "/models/hub/fetched", "/models/../models/hub"])
+def test_nothing_is_fetched_into_the_cache_that_is_only_read(tmp_path: Path, fetched: str) -> None:
+    named = {"HF_HUB_CACHE": "/models/hub", "LLMPT_MIRROR_CACHE": fetched}
+    with pytest.raises(SettingError, match="LLMPT_MIRROR_CACHE"):
+        load(tmp_path, LLMPT_UPSTREAM="http://hub", **named)
+    assert load(tmp_path, **named).upstream is None
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("LLMPT_UPSTREAM", "hub"),
+        ("LLMPT_MIRROR_QUOTA", "much"),
         ("LLMPT_TRACKER", "server"),
         ("LLMPT_PEER_PORT", "70000"),
         ("LLMPT_BLOB_PORT", "-1"),
