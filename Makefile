@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install check format unit test hook matrix torch-check live soak e2e bench demo clean
+.PHONY: help install check format unit test hook matrix torch-check live soak e2e once bench demo clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ soak: $(STAMP)  ## 200 downloads over one agent, many of them killed in the midd
 
 e2e: $(STAMP)  ## The three-node universe under docker compose (needs a Docker engine)
 	$(BIN)/pytest tests/e2e
+
+once: $(STAMP)  ## Ten machines want one absent repo of 1 GiB: how often does it cross the Internet? (needs a Docker engine)
+	LLMPT_TEST_ONCE_BYTES=1073741824 LLMPT_TEST_ONCE_LINE=67108864 $(BIN)/pytest -s tests/e2e/test_once.py -k ten_machines
 
 bench: $(STAMP)  ## Benchmarks: ratios against a reference measured in the same run
 	$(BIN)/python -m tests.bench

@@ -91,6 +91,13 @@ class Inside:
 class Workstation(Inside):
     """A machine with the client installed; its main process is the agent."""
 
+    @property
+    def address(self) -> str:
+        """Its address in the one network that it is in."""
+        self.container.reload()
+        (network,) = self.container.attrs["NetworkSettings"]["Networks"].values()
+        return str(network["IPAddress"])
+
     def download(self, repo_id: str) -> str:
         """Call an unmodified `snapshot_download` in a new process; return the snapshot's folder."""
         return str(json.loads(self.python(DOWNLOAD, repo_id)))
@@ -138,14 +145,22 @@ class Hub(Inside):
     def forget(self) -> None:
         self._seen = len(self.get(f"{self.url}/_counts")["requests"])
 
+    def behave(self, **mode: Any) -> None:
+        """Set fields of the stand-in's `Mode`."""
+        self.python(POST, f"{self.url}/_mode", json.dumps(mode))
+
     def refuse_bytes_over(self, size: int | None) -> None:
         """Answer 403 to whoever wants the bytes of a file of at least `size` bytes; None: serve everything."""
-        self.python(POST, f"{self.url}/_mode", json.dumps({"refuse_bytes_over": size}))
+        self.behave(refuse_bytes_over=size)
+
+    def byte_requests(self) -> list[dict[str, Any]]:
+        """Return the requests for the bytes of files, or parts of them; refused ones too."""
+        asked = self.get(f"{self.url}/_counts")["requests"][self._seen :]
+        return [r for r in asked if r["method"] == "GET" and r["revision"] and r["path"] != r["raw_path"]]
 
     def byte_gets(self) -> Counter[str]:
         """Return how often the bytes of each file, or a part of them, were asked for; refused requests count too."""
-        asked = self.get(f"{self.url}/_counts")["requests"][self._seen :]
-        return Counter(r["path"] for r in asked if r["method"] == "GET" and r["revision"] and r["path"] != r["raw_path"])
+        return Counter(request["path"] for request in self.byte_requests())
 
 
 class Tracker(Inside):
