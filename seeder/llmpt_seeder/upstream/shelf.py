@@ -25,7 +25,8 @@ from llmpt_seeder.upstream.process import FetchFailed
 
 log = logging.getLogger("llmpt.seeder")
 
-SPARE_BYTES = 16 << 20  # left on the disk for others
+# Left on the disk for others: a twentieth of it, within these bounds.
+LEAST_SPARE_BYTES, MOST_SPARE_BYTES = 16 << 20, 10 << 30
 _SCHEMA = "CREATE TABLE IF NOT EXISTS mirror_wanted (etag TEXT PRIMARY KEY, wanted_at REAL NOT NULL) WITHOUT ROWID"
 
 
@@ -115,10 +116,13 @@ class Shelf:
                 used = self._drop(blobs, used, size)
             if used + size > self._quota_bytes:
                 raise FetchFailed(f"LLMPT_MIRROR_QUOTA is used up by files that come just now: no room for {decimal(size)}")
-        free = shutil.disk_usage(self.root).free
-        if free < sum(self._coming.values()) + size + SPARE_BYTES:
+        disk = shutil.disk_usage(self.root)
+        spare = min(max(disk.total // 20, LEAST_SPARE_BYTES), MOST_SPARE_BYTES)
+        if disk.free < sum(self._coming.values()) + size + spare:
             raise FetchFailed(
-                f"the disk of LLMPT_MIRROR_CACHE is full: {decimal(size)} do not fit into {decimal(free)}", final=True
+                f"the disk of LLMPT_MIRROR_CACHE is full: {decimal(size)} do not fit into {decimal(disk.free)}, "
+                f"of which {decimal(spare)} are left for others",
+                final=True,
             )
 
     def _drop(self, blobs: dict[Etag, list[tuple[Path, int]]], used: int, size: int) -> int:

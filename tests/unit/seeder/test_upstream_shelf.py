@@ -113,16 +113,22 @@ def test_a_file_that_can_never_fit_is_said_to_and_nothing_is_dropped_for_it(buil
     assert here(world) == [0, 1, 2]
 
 
-def test_a_full_disk_is_said_to_be(build: Callable[[int], World], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("total", "free", "room"), [(100 << 20, 20 << 20, 4), (1 << 40, 15 << 30, 5 << 10)])
+def test_a_disk_is_not_filled_for_clients_to_the_brim(
+    build: Callable[[int], World], monkeypatch: pytest.MonkeyPatch, total: int, free: int, room: int
+) -> None:
     world = build(0)
 
     class Usage(NamedTuple):
+        total: int
         free: int
 
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(20 << 20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(total, free))
+    with world.shelf.room(Etag("ab" * 32), room << 20):
+        pass
     with (
         pytest.raises(FetchFailed, match="the disk of LLMPT_MIRROR_CACHE is full") as full,
-        world.shelf.room(Etag("ab" * 32), 5 << 20),
+        world.shelf.room(Etag("ab" * 32), (room + 1) << 20),
     ):
         pass
     assert not full.value.may_pass
