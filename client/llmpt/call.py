@@ -22,6 +22,7 @@ class Call:
     commit: str = ""
     size: int = 0
     endpoint: str = ""
+    is_server: bool = False  # that endpoint is the tracker, which stands in for the Hub
     anonymous: bool = False  # the Hub showed it to a question without a token
     served: Served | None = None  # filled when the agent is to know where the file lies
     fetching: ExitStack = field(default_factory=ExitStack)  # while it is open, the agent watches the library's download

@@ -109,7 +109,8 @@ class Download:
     def _broken_off(self, reason: str, have: fallback.Ranges) -> bool:
         """Say that the LAN did not give the file, and fetch the rest, if some of it is there."""
         if self.begun or have:
-            way = "the rest comes from the Hub" if have else "fetching it the ordinary way"
+            rest = f"the rest comes from the {'server' if self._call.is_server else 'Hub'}"
+            way = rest if have else "fetching it the ordinary way"
             log.warning("llmpt: %s: the LAN broke off (%s); %s", self._call.filename, reason, way)
         else:
             log.debug("%s: not from the LAN (%s)", self._call.filename, reason)
@@ -147,7 +148,7 @@ class Download:
             log.warning("llmpt: %s: the rest alone cannot be had (%s)", self._call.filename, error)
             return False
         self._summary.from_lan(size - from_hub, machines=0)
-        self._summary.from_hub(from_hub, after_lan=True)
+        self._summary.from_hub(from_hub, after_lan=True, is_server=self._call.is_server)
         log.info("%s: %d bytes were there, %d from the Hub", self._call.filename, size - from_hub, from_hub)
         self._bar.finish()
         return True

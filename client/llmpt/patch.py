@@ -207,6 +207,7 @@ class Hook:
             return None
         endpoint = asked.get("endpoint") or constant(self._library, "ENDPOINT", "")
         call = Call(asked["repo_type"], asked["repo_id"], asked["revision"], asked["filename"], endpoint=str(endpoint))
+        call.is_server = call.endpoint.rstrip("/") == self._settings.tracker
         names = (call.repo_type, call.repo_id, call.revision, call.filename)
         return call if all(isinstance(name, str) for name in names) else None
 
@@ -250,7 +251,7 @@ class Hook:
         """Note what came the ordinary way since `started` (monotonic seconds), and how fast."""
         if call is None:
             return
-        self._summary.from_hub(call.size, after_lan=after_lan)
+        self._summary.from_hub(call.size, after_lan=after_lan, is_server=call.is_server)
         if call.size >= MEASURED_BYTES:
             rate = call.size / max(time.monotonic() - started, 0.001)
             self._hub_rate_bytes_s = int((self._hub_rate_bytes_s + rate) / 2 if self._hub_rate_bytes_s else rate)

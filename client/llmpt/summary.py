@@ -1,4 +1,5 @@
-"""One quiet line on stderr, after the downloads: how much came from the LAN, how much from the Hub.
+"""One quiet line on stderr, after the downloads: how much came from the LAN, how much from the Hub (or from
+the server, where that is the Hub of this program).
 
 It appears when no download has been under way for a moment, or at the end of the program; never with LLMPT_QUIET=1, and
 only when something came from the LAN or was begun there and had to be fetched from the Hub after all.
@@ -27,6 +28,7 @@ class _Tally:
     lan_bytes: int = 0
     http_bytes: int = 0  # of these, from a server over plain HTTP
     hub_bytes: int = 0
+    server_bytes: int = 0  # what HF_ENDPOINT gave, where it names the server
     machines: int = 0
     broken_off: int = 0
 
@@ -65,7 +67,7 @@ class Summary:
     def end(self) -> None:
         with self._mine():
             self._tally.active = max(0, self._tally.active - 1)
-            if self._tally.active == 0 and (self._tally.hub_bytes or self._worth_saying()):
+            if self._tally.active == 0 and (self._tally.hub_bytes or self._tally.server_bytes or self._worth_saying()):
                 self._stop_timer()
                 self._timer = threading.Timer(self._moment_s, self._after_a_moment)
                 self._timer.daemon = True
@@ -96,10 +98,13 @@ class Summary:
             self._tally.http_bytes += by_http
             self._tally.machines = max(self._tally.machines, machines)
 
-    def from_hub(self, size_bytes: int, *, after_lan: bool = False) -> None:
-        """`after_lan`: its transfer from the LAN had begun, and broke off."""
+    def from_hub(self, size_bytes: int, *, after_lan: bool = False, is_server: bool = False) -> None:
+        """`after_lan`: its transfer from the LAN had begun, and broke off; `is_server`: the Hub that was asked is the server."""
         with self._mine():
-            self._tally.hub_bytes += size_bytes
+            if is_server:
+                self._tally.server_bytes += size_bytes
+            else:
+                self._tally.hub_bytes += size_bytes
             self._tally.broken_off += after_lan
 
     def flush(self) -> None:
@@ -140,6 +145,8 @@ class Summary:
             parts.append(f"{human_bytes(self._tally.lan_bytes)} from the LAN" + (f" ({', '.join(details)})" if details else ""))
         if self._tally.hub_bytes:
             parts.append(f"{human_bytes(self._tally.hub_bytes)} from the Hub")
+        if self._tally.server_bytes:
+            parts.append(f"{human_bytes(self._tally.server_bytes)} from the server")
         if self._tally.broken_off:
             files = "a file" if self._tally.broken_off == 1 else f"{self._tally.broken_off} files"
             parts.append(f"the LAN broke off in the middle of {files}")

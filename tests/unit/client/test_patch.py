@@ -315,6 +315,19 @@ def test_what_arrived_goes_where_there_is_no_room_for_a_second_copy(download: Do
     os.close(room[0])
 
 
+def test_what_the_server_gave_in_the_hubs_place_is_not_said_to_be_from_the_hub(
+    download: Download, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    assert patch._hook is not None
+    monkeypatch.setattr(patch._hook._summary, "_write", said.append)
+    agent.answer = agent.break_off
+    download(endpoint="http://server:8000/")
+    download(endpoint="https://hub.example", force_download=True)
+    patch.disable()
+    assert said == ["llmpt: 2.1 MB from the Hub, 2.1 MB from the server, the LAN broke off in the middle of 2 files"]
+
+
 def test_an_interrupted_download_keeps_what_arrived(download: Download, library: Any, agent: Agent) -> None:
     def interrupt(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
         Path(request.path).write_bytes(b"some")
