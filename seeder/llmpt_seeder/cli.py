@@ -58,7 +58,7 @@ def run(verbose: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Write nothing, not even what the Hub answered.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def scan(dry_run: bool, as_json: bool) -> None:
-    """List every repo of the cache: what is shared, what is not, and why. No blob is read."""
+    """List every repo of the caches: what is shared, what is not, and why. No blob is read."""
     from llmpt.public_repos import ask_hub
     from llmpt_seeder.report import lines, open_memory
 
@@ -66,11 +66,15 @@ def scan(dry_run: bool, as_json: bool) -> None:
         settings = SeederSettings.read()
         with open_memory(settings.database, dry=dry_run) as memory:
             ask = partial(ask_hub, settings.hub or "https://huggingface.co")
-            found = list(lines(settings.cache, settings.repos, memory=memory, ask=ask, clock=time.time))
+            caches = list(dict.fromkeys((settings.cache, settings.mirror_cache)))
+            found = list(lines(caches, settings.repos, memory=memory, ask=ask, clock=time.time))
     if as_json:
         click.echo(json.dumps([line.as_json() for line in found], indent=2))
     else:
-        _print_table(found, settings.cache)
+        for cache in caches:
+            its = [line for line in found if line.cache == str(cache)]
+            if its or cache == settings.cache:
+                _print_table(its, cache)
 
 
 @main.command()

@@ -1,9 +1,9 @@
-"""`llmpt-seeder scan`: every repo of the cache with the verdict and its reason."""
+"""`llmpt-seeder scan`: every repo of the caches with the verdict and its reason."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +18,9 @@ from llmpt_seeder.state import SeederState
 
 @dataclass(frozen=True, slots=True)
 class RepoLine:
-    """One repo as the report shows it; `size` is the bytes of its blobs, each counted once."""
+    """One repo of one cache as the report shows it; `size` is the bytes of its blobs, each counted once."""
 
+    cache: str
     repo_type: str
     repo_id: str
     revisions: int
@@ -30,10 +31,11 @@ class RepoLine:
     problems: tuple[Problem, ...]
 
     @classmethod
-    def of(cls, repo: CachedRepo, verdict: Verdict) -> RepoLine:
+    def of(cls, cache: Path, repo: CachedRepo, verdict: Verdict) -> RepoLine:
         blobs = {blob.path: blob.size for snapshot in repo.snapshots for _, blob in snapshot.files}
         files = len({path for snapshot in repo.snapshots for path, _ in snapshot.files})
         return cls(
+            str(cache),
             repo.ref.type,
             repo.ref.id,
             len(repo.snapshots),
@@ -53,17 +55,19 @@ class RepoLine:
 
 
 def lines(
-    cache: Path,
+    caches: Sequence[Path],
     patterns: tuple[str, ...],
     *,
     memory: Memory,
     ask: Callable[[RepoRef], tuple[bool, str]],
     clock: Callable[[], float],
 ) -> Iterator[RepoLine]:
-    """Yield the report's lines; raises `CacheMissing`. Reads no blob."""
+    """Yield the report's lines; the first cache must be there, or it raises `CacheMissing`. Reads no blob."""
     sharing = Sharing(patterns, memory=memory, ask=ask, clock=clock)
-    for repo in scan(cache):
-        yield RepoLine.of(repo, sharing.verdict(repo.ref))
+    for cache in caches:
+        if cache == caches[0] or cache.is_dir():
+            for repo in scan(cache):
+                yield RepoLine.of(cache, repo, sharing.verdict(repo.ref))
 
 
 class ForgetfulMemory:

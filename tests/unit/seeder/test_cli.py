@@ -51,6 +51,20 @@ def test_scan_prints_a_table(runner: CliRunner, cache: CacheBuilder) -> None:
     assert "datasets/org/named" in result.output
 
 
+def test_scan_shows_what_was_fetched_from_upstream_too(runner: CliRunner, cache: CacheBuilder, tmp_path: Path) -> None:
+    fetched = CacheBuilder(tmp_path / "fetched")
+    cache.repo("org/named").commit({"a": b"1"})
+    fetched.repo("org/unknown").commit({"a": b"1"})
+    said = runner.invoke(cli.main, ["scan", "--dry-run", "--json"], env={"LLMPT_MIRROR_CACHE": str(fetched.root)}).output
+    assert {(line["cache"], line["repo_id"]) for line in json.loads(said)} == {
+        (str(cache.root), "org/named"),
+        (str(fetched.root), "org/unknown"),
+    }
+    table = runner.invoke(cli.main, ["scan", "--dry-run"], env={"LLMPT_MIRROR_CACHE": str(fetched.root)}).output
+    assert "org/named" in table
+    assert "org/unknown" in table
+
+
 def test_scan_of_a_missing_cache_fails_and_says_what_to_do(runner: CliRunner, tmp_path: Path) -> None:
     result = runner.invoke(cli.main, ["scan"], env={"HF_HUB_CACHE": str(tmp_path / "nothing")})
     assert result.exit_code == 1
