@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from llmpt.core.metainfo import Metainfo
@@ -19,12 +19,14 @@ class Download:
     verified, on disk and without a gap from the start of the file; `resumed_bytes` is what lay on disk before; `checking`:
     that is being read; `rate_bytes_s` and `peers` are of this moment, `leechers` those of them that are not whole;
     `bytes_by_peer` maps `ip:port`, and `HTTP` for web seeds, to payload, `seeder_bytes` is what seeders sent by BitTorrent;
-    `in_order`: pieces come from the first to the last, `alone_since` no other leecher was seen.
+    `in_order`: pieces come from the first to the last, `alone_since` no other leecher was seen; `told_peers` are those that
+    were known from the start.
     """
 
-    def __init__(self, metainfo: Metainfo, path: Path) -> None:
+    def __init__(self, metainfo: Metainfo, path: Path, told_peers: Iterable[tuple[str, int]] = ()) -> None:
         self.metainfo = metainfo
         self.path = path
+        self.told_peers = tuple(told_peers)
         self.state = RUNNING
         self.reason = ""
         self.bytes_done = 0

@@ -196,8 +196,8 @@ class Engine:
         With `resume` what the file holds is checked first and kept where it is right. Raises `SwarmError` when the blob
         is in the session already.
         """
-        params = into_file(metainfo, path, peers=peers, resume=resume, web_seed=web_seed)
-        download = Download(metainfo, path)
+        download = Download(metainfo, path, peers)
+        params = into_file(metainfo, path, peers=download.told_peers, resume=resume, web_seed=web_seed)
         download.checking = resume
         with self._lock:
             if metainfo.etag in self._torrents:

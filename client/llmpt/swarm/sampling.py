@@ -39,12 +39,15 @@ def sample(handle: Any, download: Download) -> None:
 
 
 def settle(handle: Any, download: Download) -> None:
-    """Account for the last bytes of a finished download: a seeder hangs up at once, perhaps before we have counted them."""
+    """Account for the last bytes of a finished download: a seeder hangs up at once, perhaps before any were counted."""
     sample(handle, download)
-    gone = download.bytes_by_peer.keys() - {_source(peer) for peer in handle.get_peer_info()}
+    here = {_source(peer) for peer in handle.get_peer_info()}
     uncounted = download.metainfo.size - download.resumed_bytes - sum(download.bytes_by_peer.values())
+    told = {f"{address}:{port}" for address, port in download.told_peers}
+    gone = (download.bytes_by_peer.keys() - here) or (told - here)
     if uncounted > 0 and len(gone) == 1:
-        download.bytes_by_peer[gone.pop()] += uncounted
+        name = gone.pop()
+        download.bytes_by_peer[name] = download.bytes_by_peer.get(name, 0) + uncounted
 
 
 def verified(handle: Any, download: Download) -> tuple[tuple[int, int], ...]:
