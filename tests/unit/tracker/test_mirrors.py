@@ -198,4 +198,13 @@ def test_the_seeders_word_is_kept_and_the_page_shows_it(api: Api) -> None:
     assert "500 kB of 2.0 MB" in text
     assert "upstream asks to wait" in text
     assert api.send("PUT", "/api/v1/mirrors/999", {"state": "done"}).status_code == 404
+
+
+@pytest.mark.usefixtures("fetching")
+def test_a_number_that_no_database_holds_is_refused_in_words(api: Api) -> None:
+    row, huge = api.send("POST", "/api/v1/mirrors", {"repo_id": "org/new"}).get_json()["id"], 10**30
+    assert api.get(f"/api/v1/mirrors/{huge}").status_code == 404
+    assert api.send("PUT", f"/api/v1/mirrors/{huge}", {"state": "done"}).status_code == 404
+    for name in ("files_total", "files_done", "bytes_total", "bytes_done"):
+        assert api.send("PUT", f"/api/v1/mirrors/{row}", {"state": "running", name: huge}).status_code == 400
     assert api.send("PUT", f"/api/v1/mirrors/{row}", {"state": "lost"}).status_code == 400

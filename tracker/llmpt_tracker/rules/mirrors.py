@@ -27,6 +27,7 @@ from llmpt_tracker.models import Mirror
 QUEUED, RUNNING, DONE, FAILED = STATES = ("queued", "running", "done", "failed")
 OPEN = (QUEUED, RUNNING)
 MAX_OPEN = 20_000
+MAX_ID = (1 << 63) - 1  # no database counts further
 KEPT = timedelta(days=7)
 VAIN_KEPT = timedelta(minutes=10)
 FRESH = timedelta(seconds=5)  # what was done a moment ago is not done again
@@ -138,7 +139,7 @@ def report(session: Session, mirror_id: int, said: Report, *, now: datetime) -> 
 
 def get(session: Session, mirror_id: int) -> Mirror:
     """Return one row. Raises `Refused` (404)."""
-    row = session.get(Mirror, mirror_id)
+    row = session.get(Mirror, mirror_id) if mirror_id <= MAX_ID else None
     if row is None:
         raise unknown(mirror_id)
     return row

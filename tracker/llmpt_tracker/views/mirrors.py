@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -25,6 +25,8 @@ blueprint = Blueprint("mirrors", __name__, url_prefix="/api/v1")
 MAX_BODY_BYTES = 256 << 10
 ASKS = Pace("mirrors", 1, 20)
 REPORTS = Pace("reports of mirrors", 20, 100)
+
+Count = Annotated[int, Field(ge=0, le=1 << 53)]  # several are summed up
 
 
 class AskBody(BaseModel):
@@ -56,10 +58,10 @@ class ReportBody(BaseModel):
 
     state: Literal["queued", "running", "done", "failed"]
     commit: str | None = Field(default=None, pattern="^[0-9a-f]{40}$")
-    files_total: int = Field(default=0, ge=0)
-    files_done: int = Field(default=0, ge=0)
-    bytes_total: int = Field(default=0, ge=0)
-    bytes_done: int = Field(default=0, ge=0)
+    files_total: Count = 0
+    files_done: Count = 0
+    bytes_total: Count = 0
+    bytes_done: Count = 0
     error: ErrorBody | None = None
 
 
