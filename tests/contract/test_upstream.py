@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -87,6 +89,28 @@ def test_the_servers_token_is_used_for_what_its_operator_names_and_for_nothing_e
 )
 def test_which_patterns_name_a_repo(pattern: str, named: bool) -> None:
     assert (token_rule((pattern,), "secret")(ORG) == "secret") is named
+
+
+def test_the_servers_token_does_not_follow_to_where_the_hub_sends(hub: FakeHub) -> None:
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", hub.url + self.path)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    commit = hub.add("org/name", {"config.json": b"{}"})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        first = UpstreamHub(f"http://127.0.0.1:{server.server_port}", token=lambda repo: "secret", stopped=lambda: False)
+        assert first.revision(ORG, "main").commit == commit
+        server.shutdown()
+        thread.join()
+    assert hub.requests
+    assert not any(request.authorized for request in hub.requests)
 
 
 def test_a_hub_that_is_not_there_is_unreachable() -> None:

@@ -114,8 +114,10 @@ class UpstreamHub:
         return document
 
     def _open(self, path: str, token: str | None, *, method: str = "GET") -> Any:
-        headers = {"Accept": "application/json", "User-Agent": "llmpt", **({"Authorization": f"Bearer {token}"} if token else {})}
+        headers = {"Accept": "application/json", "User-Agent": "llmpt"}
         request = urllib.request.Request(f"{self.endpoint}{path}", headers=headers, method=method)  # noqa: S310
+        if token:
+            request.add_unredirected_header("Authorization", f"Bearer {token}")  # wherever it leads, it goes to the Hub alone
         try:
             return urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S)  # noqa: S310
         except urllib.error.HTTPError as error:
