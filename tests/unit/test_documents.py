@@ -105,6 +105,11 @@ def test_the_readme_lists_every_setting_with_its_reader_and_default() -> None:
     assert set(settings_of_the_readme()) == settings_of_the_code()
 
 
+def test_the_readme_lists_every_command() -> None:
+    table = text_of("README.md").partition("## The command `llmpt`")[2].partition("\n## ")[0]
+    assert {name for name in llmpt_command.commands if f"`llmpt {name}" not in table} == set()
+
+
 def test_the_readme_lists_no_setting_twice() -> None:
     rows = [(name, role) for name, role, _ in settings_of_the_readme()]
     assert len(rows) == len(set(rows))
