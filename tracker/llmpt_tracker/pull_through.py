@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 WAIT_S = 8.0
 POLL_S = 0.05
+POLLS_PER_S = 80  # of one process: with many rows to look at, each is looked at less often
 QUIET_S = 30.0
 FILE_ASKED_S = 5.0
 MAX_REMEMBERED = 20_000
@@ -172,9 +173,10 @@ class PullThrough:
                 outcome = _Outcome.of(row, self._clock())
             if outcome.state not in mirrors.OPEN:
                 return outcome
-            if time.monotonic() >= deadline:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
                 break
-            time.sleep(POLL_S)
+            time.sleep(min(left_s, max(POLL_S, len(self._watched) / POLLS_PER_S)))
         if outcome.state == mirrors.QUEUED:  # nobody has as much as looked at it
             log.warning("no seeder takes the queue: nobody waits for it in the next %.0f s", QUIET_S)
             self._quiet_until = time.monotonic() + QUIET_S

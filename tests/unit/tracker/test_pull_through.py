@@ -141,6 +141,24 @@ def test_many_who_ask_together_wait_for_one_answer(upstream: PullThrough, seeder
     assert seeder.asked == ["main []"]
 
 
+def test_many_who_wait_for_as_many_repos_leave_the_database_alone(
+    database: Database, seeder: Seeder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    find = mirrors.find
+
+    def counted(*args: Any) -> Any:
+        looks.append(time.monotonic())
+        return find(*args)
+
+    upstream = PullThrough("http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, wait_s=1)
+    seeder.is_away = True
+    monkeypatch.setattr(mirrors, "find", counted)
+    with ThreadPoolExecutor(40) as pool:
+        list(pool.map(lambda number: upstream.learn(RepoRef("model", f"org/name{number}"), "main"), range(40)))
+    assert len(looks) < 40 * 8, "each would be looked at 20 times"
+
+
 def test_no_more_than_so_many_requests_wait(upstream: PullThrough, seeder: Seeder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pull_through, "MAX_WAITING", 1)
     seeder.is_away = True
