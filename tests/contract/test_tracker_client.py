@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -41,6 +42,10 @@ class Once:
             connection.settimeout(10)
             while b"\r\n\r\n" not in self.head:
                 self.head += connection.recv(4096)
+            self.head, _, body = self.head.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)^content-length: (\d+)", self.head, re.MULTILINE)
+            while length and len(body) < int(length[1]):  # what is left unread would reset the connection under the answer
+                body += connection.recv(4096)
             connection.sendall(self._answer)
 
 
