@@ -28,7 +28,7 @@ class Once:
         self._answer = f"{head}\r\n\r\n".encode() + body
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.listening.settimeout(10)
-        self.head = b""
+        self.request = b""
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
@@ -40,12 +40,12 @@ class Once:
         connection, _ = self.listening.accept()
         with connection:
             connection.settimeout(10)
-            while b"\r\n\r\n" not in self.head:
-                self.head += connection.recv(4096)
-            self.head, _, body = self.head.partition(b"\r\n\r\n")
-            length = re.search(rb"(?i)^content-length: (\d+)", self.head, re.MULTILINE)
-            while length and len(body) < int(length[1]):  # what is left unread would reset the connection under the answer
-                body += connection.recv(4096)
+            while b"\r\n\r\n" not in self.request:
+                self.request += connection.recv(4096)
+            length = re.search(rb"(?i)\ncontent-length: (\d+)", self.request)
+            whole = self.request.index(b"\r\n\r\n") + 4 + (int(length[1]) if length else 0)
+            while len(self.request) < whole:  # what is left unread would reset the connection under the answer
+                self.request += connection.recv(4096)
             connection.sendall(self._answer)
 
 
@@ -67,22 +67,22 @@ def test_the_client_says_its_version_and_passes_on_that_it_is_too_old(tracker: O
     with pytest.raises(TrackerRefused, match="update llmpt on this machine") as refusal:
         client.get("/api/v1/whoami")
     assert (refusal.value.status, refusal.value.code) == (426, "client_too_old")
-    assert b"\r\nUser-Agent: llmpt/%b\r\n" % version("llmpt").encode() in tracker.head
+    assert b"\r\nUser-Agent: llmpt/%b\r\n" % version("llmpt").encode() in tracker.request
 
 
 def test_a_token_for_sharing_is_asked_for_by_name_and_code() -> None:
     tracker = Once("201 Created", {"token": "llmpt_share_1", "scope": "share"})
     with asked(tracker) as client:
         assert client.share_token("ann", "a-code") == "llmpt_share_1"
-    assert b"POST /api/v1/tokens " in tracker.head
-    assert b'{"name": "ann", "code": "a-code"}' in tracker.head
+    assert b"POST /api/v1/tokens " in tracker.request
+    assert b'{"name": "ann", "code": "a-code"}' in tracker.request
 
 
 def test_an_answer_without_a_body_is_an_answer() -> None:
     tracker = Once("204 No Content", None)
     with asked(tracker) as client:
         client.report(Etag("a" * 64), "b" * 64, "wrong")
-    assert b"Authorization: Bearer llmpt_share_secret" in tracker.head
+    assert b"Authorization: Bearer llmpt_share_secret" in tracker.request
 
 
 @pytest.mark.parametrize(("said", "seconds"), [("7", 7), ("soon", None)])
