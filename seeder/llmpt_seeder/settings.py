@@ -75,7 +75,8 @@ class SeederSettings:
         source = core.sources(environ)
         settings = core.load(cls, {**source, "HF_HUB_CACHE": core.hub_cache(source)})
         read, fetched = settings.cache.resolve(), settings.mirror_cache.resolve()
-        if settings.upstream is not None and (read.is_relative_to(fetched) or fetched.is_relative_to(read)):
+        within = read.is_relative_to(fetched) or fetched.is_relative_to(read)
+        if settings.upstream is not None and (within or _is_same(read, fetched)):
             raise SettingError(
                 f"LLMPT_MIRROR_CACHE={str(fetched)!r} cannot be used: the folder that is fetched into must lie apart from"
                 " HF_HUB_CACHE, which is never written to"
@@ -98,3 +99,11 @@ class SeederSettings:
     @property
     def alive_file(self) -> Path:
         return self.data / "seeder.alive"
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Say whether two paths are one folder: by two names, as of a container into which it is mounted twice."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False  # one of them is not there

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from llmpt.core.errors import SettingError
 from llmpt_seeder.settings import SeederSettings
+from tests.support.namespaces import python_with
+
+ENTRYPOINT = Path(__file__).parents[3] / "compose/entrypoint"
 
 
 def load(tmp_path: Path, **environ: str) -> SeederSettings:
@@ -49,6 +55,26 @@ def test_nothing_is_fetched_into_the_cache_that_is_only_read(tmp_path: Path, fet
     with pytest.raises(SettingError, match="LLMPT_MIRROR_CACHE"):
         load(tmp_path, LLMPT_UPSTREAM="http://hub", **named)
     assert load(tmp_path, **named).upstream is None
+
+
+def test_nothing_is_fetched_into_it_by_another_name_either(tmp_path: Path) -> None:
+    """A container may have one folder of the host at two places."""
+    read, fetched = tmp_path / "read", tmp_path / "fetched"
+    read.mkdir()
+    fetched.mkdir()
+    python = python_with(shlex.join(["mount", "--bind", str(read), str(fetched)]), tmp_path / "python")
+    environ = {**os.environ, "HF_HUB_CACHE": str(read), "LLMPT_MIRROR_CACHE": str(fetched), "LLMPT_UPSTREAM": "http://hub"}
+    run = subprocess.run([python, "-m", "llmpt_seeder", "health"], env=environ, capture_output=True, text=True, timeout=60)
+    assert "LLMPT_MIRROR_CACHE" in run.stderr
+
+
+def test_the_images_do_not_even_take_over_such_a_folder(tmp_path: Path) -> None:
+    environ = {**os.environ, "HF_HUB_CACHE": str(tmp_path), "LLMPT_MIRROR_CACHE": f"{tmp_path}/.", "PUID": "4321"}
+    command = ["sh", ENTRYPOINT, "true"]
+    run = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=10)
+    assert run.returncode == 1
+    assert "one folder" in run.stderr
+    assert tmp_path.stat().st_uid == os.getuid()
 
 
 @pytest.mark.parametrize(
