@@ -70,7 +70,7 @@ def test_nothing_is_fetched_into_it_by_another_name_either(tmp_path: Path) -> No
 
 def test_the_images_do_not_even_take_over_such_a_folder(tmp_path: Path) -> None:
     environ = {**os.environ, "HF_HUB_CACHE": str(tmp_path), "LLMPT_MIRROR_CACHE": f"{tmp_path}/.", "PUID": "4321"}
-    command = ["sh", ENTRYPOINT, "true"]
+    command = ["sh", str(ENTRYPOINT), "true"]
     run = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=10)
     assert run.returncode == 1
     assert "one folder" in run.stderr
