@@ -32,6 +32,7 @@ STALL_S = 90.0  # the library itself tries again for a minute
 IDLE_S = 30.0  # when there is nothing to do for so long, the process is ended
 TRIES = 5
 LONGEST_WAIT_S = 30.0
+LONGEST_ASKED_WAIT_S = 3600.0  # whatever upstream says: all fetches wait for it
 
 
 @dataclass(slots=True)
@@ -210,5 +211,5 @@ def _pause(state: tenacity.RetryCallState) -> float:
     """Wait as long as upstream says, else longer each time."""
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, FetchFailed) and error.retry_after_s is not None:
-        return float(error.retry_after_s)
+        return min(float(error.retry_after_s), LONGEST_ASKED_WAIT_S)
     return float(_growing_pause(state))

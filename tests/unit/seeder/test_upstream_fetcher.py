@@ -166,6 +166,12 @@ def test_all_wait_when_upstream_asks_to(world: World) -> None:
     assert len(world.process.places) >= 2
 
 
+def test_nothing_is_put_off_for_days(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST_ASKED_WAIT_S", 0.1)
+    world.process.script = [{"message": "not today", "status": 429, "retry_after_s": 999_999}]
+    assert world.ended(world.fetcher.want(FILE, place())).state == "done"
+
+
 def test_what_hangs_is_ended_and_tried_again(world: World) -> None:
     world.process.script = [None]
     assert world.ended(world.fetcher.want(FILE, place())).state == "done"
