@@ -67,6 +67,8 @@ class Download:
         self._fresh = False  # the temporary file did not exist before
         self._held = False  # it is locked, and ours until `close`
         self._for_all = False  # this machine fetches it for the whole LAN
+        self._watched = False  # and the agent watches
+        self._in_use = False  # an agent may still write to the temporary file, and give of it to others
         self.begun = False  # bytes have flowed
 
     def run(self) -> bool:
@@ -76,7 +78,7 @@ class Download:
             return False
         with self._summary.lan_transfer():
             outcome = self._link.fetch(self._request(), on_progress=self._on_progress)
-        self._for_all = outcome.fetch
+        self._for_all, self._in_use = outcome.fetch, outcome.in_use
         if outcome.no_agent:
             return self._over_http(outcome.reason)
         if outcome.verified and self._hand_over(moved=outcome.moved):
@@ -135,6 +137,7 @@ class Download:
             shown += count
             self._bar.show(shown)
 
+        self._begin_for_all()
         try:
             fallback.fetch(self._library, self._asked, descriptor, gaps, on_bytes=on_bytes)
             verify_file(self._temporary, Etag(self._call.etag), size)
@@ -161,10 +164,15 @@ class Download:
         """
         if (self._fresh and not self.begun) or self._in_the_way():
             self._remove()
-        if self._for_all:
+        self._begin_for_all()
+        return self._bar.hand_over(keep=same_bar)
+
+    def _begin_for_all(self) -> None:
+        """Tell the agent, once, that this machine fetches the file for all, if it does."""
+        if self._for_all and not self._watched:
             etag, stem = self._call.etag, self._stem
             self._for_all = self._link.fetching(self._call.fetching, etag=etag, stem=stem, tracker=self._tracker)
-        return self._bar.hand_over(keep=same_bar)
+            self._watched = self._for_all
 
     def discard(self) -> None:
         """The library has downloaded the file: remove what we have of it."""
@@ -248,7 +256,8 @@ class Download:
         if not moved:
             self._library._chmod_and_move(self._temporary, self._destination)
         if seeds:
-            self._call.served = Served(self._link, self._tracker, self._call.etag, self._destination if moved else None)
+            destination = self._destination if moved else None
+            self._call.served = Served(self._link, self._tracker, self._call.etag, destination, fetched=self._for_all)
         return True
 
     def _size(self) -> int:
@@ -274,6 +283,8 @@ class Download:
         return room.f_bavail * room.f_frsize < self._call.size
 
     def _remove(self) -> None:
+        if self._in_use:  # what the agent gives of it to others would be zeros; it stays for the next try
+            return
         if self._descriptor is not None and self._held and self._is_mine(self._temporary):
             self._temporary.unlink(missing_ok=True)
             os.ftruncate(self._descriptor, 0)  # it is open until `close`, and shall take no room until then

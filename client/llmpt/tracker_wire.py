@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from llmpt.core.errors import SettingError, TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.core.errors import SettingError, TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 
 CONNECT_TIMEOUT_S = 1.0
 MAX_ANSWER_BYTES = 32 << 20
@@ -57,7 +57,8 @@ class Wire:
     ) -> tuple[dict[str, Any], str]:
         """Make one request; return the JSON object and the address at which the tracker was reached.
 
-        Raises `TrackerUnavailable` without a sensible answer in time, `TrackerRefused` when the answer is no.
+        Raises `TrackerUnavailable` without a sensible answer in time (`TrackerSlow` when it took the question), `TrackerRefused`
+        when the answer is no.
         """
         deadline = time.monotonic() + (timeout_s or self._timeout_s)
         headers = {"Accept": "application/json", "Connection": "close", "User-Agent": user_agent()}
@@ -70,15 +71,18 @@ class Wire:
         kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
         connection = kind(self.host, self.port, timeout=min(CONNECT_TIMEOUT_S, timeout_s or self._timeout_s))
         target = self._base + path + ("?" + urlencode(query) if query else "")
+        unanswered: type[TrackerUnavailable] = TrackerUnavailable
         try:
             connection.connect()
+            unanswered = TrackerSlow
             address = str(connection.sock.getpeername()[0])
             connection.sock.settimeout(max(deadline - time.monotonic(), 0.05))
             connection.request(method, target, data, headers)
             with connection.getresponse() as response:  # it has the socket, and lets go of it only when it is closed
                 text = _read_all(response, connection.sock, deadline)
         except (OSError, http.client.HTTPException) as error:
-            raise TrackerUnavailable(f"no answer from the tracker at {self.url}: {reason_of(error)}") from None
+            kind_of_silence = unanswered if isinstance(error, TimeoutError) else TrackerUnavailable
+            raise kind_of_silence(f"no answer from the tracker at {self.url}: {reason_of(error)}") from None
         finally:
             connection.close()
         try:

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmpt.agent import lock, memory, messages, places, share_token
 from llmpt.agent.directory import Directory
@@ -101,7 +101,7 @@ def run(
         directory.on_boot = _announce_anew(engine)
         partials = Partials(inventory)
         sharing = Sharing(settings.tracker, share_token.token_path(settings.tracker)) if settings.share else None
-        misses = _misses(sharing, inventory, seeds, settings) if sharing is not None else None
+        misses = _misses(sharing, directory, inventory, seeds, settings) if sharing is not None else None
         transfers = Transfers(
             engine,
             directory,
@@ -147,7 +147,7 @@ def run(
         stopping.set()
 
 
-def _misses(sharing: Sharing, inventory: Inventory, seeds: Seeds, settings: ClientSettings) -> Misses:
+def _misses(sharing: Sharing, directory: Directory, inventory: Inventory, seeds: Seeds, settings: ClientSettings) -> Misses:
     """What is fetched once for the whole LAN."""
     from llmpt.agent.fetches import Fetches
     from llmpt.agent.leases import Leases
@@ -155,7 +155,12 @@ def _misses(sharing: Sharing, inventory: Inventory, seeds: Seeds, settings: Clie
     from llmpt.agent.permission import Permission, Publicity
     from llmpt.agent.publishing import Publishing
 
-    leases = Leases(lambda body: sharing.call(lambda client: client.leases(body)), stall_timeout_s=settings.stall_timeout_s)
+    def ask(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer = sharing.call(lambda client: client.leases(body))
+        directory.heard()
+        return answer
+
+    leases = Leases(ask, stall_timeout_s=settings.stall_timeout_s)
     leases.start()
     permission = Permission(sharing, Publicity(inventory), tracker=settings.tracker or "", min_blob_bytes=settings.min_blob_bytes)
     fetches = Fetches(leases, Publishing(sharing), seeds)

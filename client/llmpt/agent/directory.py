@@ -1,7 +1,8 @@
 """What the tracker says, asked with patience limited for the whole machine, not per file.
 
 After a failure nobody asks for `QUIET_S`: a tracker that accepts and never answers costs one time-out, however many files
-are wanted. A new boot id means that the announcer lost its peers: whoever seeds announces again.
+are wanted; one that has answered a moment ago has too much to do, and is given `LATELY_S` more. A new
+boot id means that the announcer lost its peers: whoever seeds announces again.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from collections.abc import Callable
 from llmpt.blob_http import BlobHttp
 from llmpt.catalogue import Catalogue
 from llmpt.core.blob import Etag
-from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.tracker_client import Lookup, TrackerClient
 
 log = logging.getLogger("llmpt.agent")
 
 QUIET_S = 30.0
+LATELY_S = 5.0
 WATCH_INTERVAL_S = 15.0
 REACH_INTERVAL_S = 300.0
 DEAD_PEER_S = 30.0
@@ -47,6 +49,7 @@ class Directory:
         self._clock = clock
         self._lock = threading.Lock()
         self._quiet_until = 0.0
+        self._heard_at = -math.inf
         self._boot_id = ""
         self._dead: dict[Peer, float] = {}
 
@@ -68,6 +71,10 @@ class Directory:
             raise
         self._seen(found.boot_id, found.announce_url)
         return found
+
+    def heard(self) -> None:
+        """Note that the tracker has answered somebody of this machine now."""
+        self._heard_at = self._clock()
 
     def blob_url(self, etag: Etag) -> str | None:
         """Return where a seeder gives a blob over HTTP now; None when none does, or the tracker does not say."""
@@ -118,6 +125,9 @@ class Directory:
             return tuple(peer for peer in peers if peer not in self._dead)
 
     def _failed(self, error: TrackerError) -> None:
+        if isinstance(error, TrackerSlow) and self._clock() - self._heard_at < LATELY_S:
+            log.info("%s, but it has just now", error)
+            return
         if isinstance(error, TrackerRefused):
             log.warning("the tracker refused: %s", error)
         else:
@@ -127,6 +137,7 @@ class Directory:
 
     def _seen(self, boot_id: str, announce_url: str) -> bool:
         """Note the tracker's answer; True when it is another life of it."""
+        self.heard()
         with self._lock:
             fresh, self._boot_id = boot_id != self._boot_id, boot_id
         if fresh:

@@ -32,11 +32,14 @@ LOOK_INTERVAL_S = 0.2
 
 
 class Fetch:
-    """One blob under a lease. `ended` is set at the end; then `path` says where the verified file lies, if it does."""
+    """One blob under a lease. `ended` is set at the end; then `path` says where the verified file lies, if it does.
 
-    def __init__(self, request: FetchRequest) -> None:
+    `rest`: what the LAN has given of it stays, and the hook goes on in its own temporary file.
+    """
+
+    def __init__(self, request: FetchRequest, *, rest: bool = False) -> None:
         self.etag, self.size = Etag(request.etag), request.size
-        self.not_theirs = frozenset({Path(request.path).name})  # the hook's own temporary file
+        self.own, self.rest = Path(request.path).name, rest
         self.done_bytes = 0
         self.begun = self.landed = False
         self.ended = threading.Event()
@@ -52,9 +55,10 @@ class Fetches:
         self._reading = threading.Semaphore(2)
         self._running: dict[Etag, Fetch] = {}
 
-    def grant(self, request: FetchRequest) -> None:
-        """The lease is ours. The hook that sent `request` is told to fetch, and has a moment to say that it does."""
-        fetch = Fetch(request)
+    def grant(self, request: FetchRequest, *, rest: bool = False) -> None:
+        """The lease is ours. The hook that sent `request` is told to fetch, or to fetch the `rest`, and has a moment to say that
+        it does."""
+        fetch = Fetch(request, rest=rest)
         with self._lock:
             self._running[fetch.etag] = fetch
         self._leases.hold(fetch.etag)
@@ -82,7 +86,7 @@ class Fetches:
             ready()
             return
         fetch.begun = True
-        growth = Growth(stem, fetch.size, not_these=fetch.not_theirs)
+        growth = Growth(stem, fetch.size, not_these=frozenset({fetch.own}), goes_on=fetch.own if fetch.rest else "")
         ready()
         pause = threading.Event()
         while not gone() and not fetch.landed:

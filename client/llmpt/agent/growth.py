@@ -19,15 +19,22 @@ WINDOW_S = 3.0
 class Growth:
     """Watches the files that `stem`, an absolute path, begins, but for those that lie there already and are `not_these`.
 
+    The one with the name `goes_on` counts though it lies there already.
     `done_bytes` never goes down; `rate_bytes_s` is that of the last seconds.
     """
 
     def __init__(
-        self, stem: Path, size: int, *, not_these: frozenset[str] = frozenset(), clock: Callable[[], float] = time.monotonic
+        self,
+        stem: Path,
+        size: int,
+        *,
+        not_these: frozenset[str] = frozenset(),
+        goes_on: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._stem, self._size, self._clock = stem.parent, stem.name, size, clock
         older = {entry.name for entry in self._entries()} - {self._stem + SUFFIX}
-        self._ignored = older | not_these
+        self._ignored = (older | not_these) - {goes_on}
         self._samples: deque[tuple[float, int]] = deque(maxlen=100)
         self.done_bytes = 0
         self.look()

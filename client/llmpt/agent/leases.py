@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.core.repo import RepoRef
 
 log = logging.getLogger("llmpt.agent")
@@ -27,8 +27,6 @@ PUBLISHED, FAILED = "published", "failed"
 POLL_S = 0.5
 LONGEST_POLL_S = 5.0
 QUIET_S = 5.0
-# The tracker may be restarted while one waits: one question may stay without an answer.
-FAILURES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +43,17 @@ class Lease:
 
 
 class Want:
-    """A blob that this machine waits for. `lease` is the last answer, `error` says why there will be none."""
+    """A blob that this machine waits for. `lease` is the last answer, `error` says why there will be none.
 
-    def __init__(self, etag: Etag, size: int, repo: RepoRef) -> None:
+    `heard_at`: when that came, or when it was first wanted.
+    """
+
+    def __init__(self, etag: Etag, size: int, repo: RepoRef, heard_at: float) -> None:
         self.etag, self.size, self.repo = etag, size, repo
         self.lease: Lease | None = None
         self.error: TrackerError | None = None
         self.answers = 0
-        self.failures = 0
+        self.heard_at = heard_at
 
 
 class Leases:
@@ -84,7 +85,7 @@ class Leases:
 
         Raises `TrackerError` at once when the tracker gave no answer just now.
         """
-        want = Want(etag, size, repo)
+        want = Want(etag, size, repo, self._clock())
         with self._changed:
             if self._quiet is not None and self._clock() < self._quiet[0]:
                 raise self._quiet[1]
@@ -145,7 +146,7 @@ class Leases:
                 if self._ended.get(etag) == outcome:
                     del self._ended[etag]
             for want in wants:
-                want.failures = 0
+                want.heard_at = self._clock()
                 if (lease := leases.get(want.etag)) is not None:
                     want.lease = lease
                     want.answers += 1
@@ -168,16 +169,19 @@ class Leases:
         }
 
     def _failed(self, error: TrackerError, wants: list[Want]) -> None:
-        final = isinstance(error, TrackerRefused)
+        """Who waits bears a tracker that is restarted, or has too much to do, for the stall time-out; then there is none."""
+        final, slow = isinstance(error, TrackerRefused), isinstance(error, TrackerSlow)
         wait_s = (error.retry_after_s or 1) if isinstance(error, TrackerRefused) and error.status == 429 else QUIET_S
         log.info("no leases: %s", error)
         with self._changed:
-            self._quiet = (self._clock() + wait_s, error)
-            self._next_at = self._clock() + POLL_S
+            now = self._clock()
+            self._next_at = now + POLL_S
             for want in wants:
-                want.failures += 1
-                if final or want.answers == 0 or want.failures >= FAILURES:
+                overdue = now - want.heard_at >= self._stall_timeout_s
+                if final or overdue or (want.answers == 0 and not slow):
                     want.error = error
+            if not slow or any(want.error is error for want in wants):
+                self._quiet = (now + wait_s, error)
             if not self._fetching and not self._wants:
                 self._ended.clear()  # what is not reported ends by itself
             self._changed.notify_all()

@@ -44,7 +44,7 @@ class Outcome:
     `verified`: the content is there and is what its etag says, at the destination if `moved`, else in the temporary file.
     Otherwise `reason` says why not, `begun` whether bytes had flowed, and `have` which byte ranges [start, stop) of the
     temporary file are verified all the same, in order; `no_agent`: none runs, and none can be started; `fetch`: this machine
-    is to fetch it for the whole LAN (`Link.fetching`).
+    is to fetch it, or the rest of it, for the whole LAN (`Link.fetching`); `in_use`: an agent may still write to the file.
     `bytes_by_http` are those of `bytes_from_lan` that a seeder sent by plain HTTP.
     """
 
@@ -58,6 +58,7 @@ class Outcome:
     have: tuple[tuple[int, int], ...] = ()
     no_agent: bool = False
     fetch: bool = False
+    in_use: bool = False
 
 
 class Link:
@@ -131,7 +132,7 @@ class Link:
                         have, fetch = _ranges(event.get("have"), request.size), event.get("fetch") is True
                         return Outcome(False, reason=reason, have=have, fetch=fetch)
         except TimeoutError:
-            return Outcome(False, reason="the agent is silent")
+            return Outcome(False, reason="the agent is silent", in_use=True)
         except AgentUnavailable as error:
             return Outcome(False, reason=str(error), no_agent=True)
         except InvalidInput as error:
@@ -139,7 +140,7 @@ class Link:
         except ConnectionError:
             return None
         except OSError as error:
-            return Outcome(False, reason=f"the agent's socket broke: {error.strerror or error}")
+            return Outcome(False, reason=f"the agent's socket broke: {error.strerror or error}", in_use=True)
 
     def fetching(self, until: ExitStack, *, etag: str, stem: str, tracker: str) -> bool:
         """Tell the agent that `etag` is being downloaded for all, into a file whose path begins with `stem`; True if it knows.

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 PROGRESS_INTERVAL_S = 0.1
 KEEP_ALIVE_S = 1.0
-FIRST_ANSWER_S = 4.0
+FIRST_ANSWER_S = 8.0
 LATELY_S = 10.0
 MAX_LATELY = 100
 
@@ -48,6 +48,10 @@ class Misses:
         """Whether the LAN did not have another file of this repo a moment ago: then `wait` asks all there is to ask."""
         return time.monotonic() - self._lately.get((request.repo_type, request.repo_id), -LATELY_S) < LATELY_S
 
+    def why_not(self, request: FetchRequest) -> str:
+        """Say why what `request` wants is not fetched for everybody; nothing when it may be."""
+        return self._permission.why_not(request)
+
     def wait(
         self,
         request: FetchRequest,
@@ -61,12 +65,12 @@ class Misses:
         Raises `Yours` when this machine is to fetch it, `Refused` when it is better to take the ordinary path, `TryAgain`
         when `cancelled`.
         """
-        if reason := self._permission.why_not(request):
+        if reason := self.why_not(request):
             self._note(request, lacking=False)
             raise Refused(f"nobody of the LAN has it; not waited for: {reason}")
         try:
             with self.leases.want(Etag(request.etag), request.size, RepoRef(request.repo_type, request.repo_id)) as want:
-                return self._wait(want, _Turn(request, self._stall_timeout_s), meter, look, emit, cancelled)
+                return self._wait(want, Turn(request, self._stall_timeout_s), meter, look, emit, cancelled)
         except TrackerError as error:
             self._note(request, lacking=False)
             raise Refused(str(error)) from None
@@ -82,7 +86,7 @@ class Misses:
     def _wait(
         self,
         want: Want,
-        turn: _Turn,
+        turn: Turn,
         meter: Meter,
         look: Callable[[], T | None],
         emit: Callable[[Message], None],
@@ -119,7 +123,7 @@ class Misses:
             emit(waiting(meter, fetch.done_bytes, 0))
 
 
-class _Turn:
+class Turn:
     """When waiting for a lease's outcome is no longer better than fetching."""
 
     def __init__(self, request: FetchRequest, stall_timeout_s: float) -> None:

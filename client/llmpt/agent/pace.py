@@ -1,4 +1,4 @@
-"""Is the LAN worth waiting for? Its rate beside that of the ordinary path, as this machine has measured both.
+"""Is the LAN worth waiting for? All that comes to this machine from it beside what the ordinary path gave a file.
 
 What has arrived is kept in any case: a transfer that falls behind is not given up, its rest comes from where it is faster.
 """
@@ -11,7 +11,10 @@ TIMES_SLOWER = 8
 
 
 class Pace:
-    """Watches one transfer, window by window. `ordinary_rate_bytes_s` 0: not measured, then nothing is too slow."""
+    """Watches, window by window, while one transfer is under way.
+
+    `ordinary_rate_bytes_s` 0: not measured, then nothing is too slow.
+    """
 
     def __init__(self, ordinary_rate_bytes_s: int, *, now: float) -> None:
         self._least_bytes = ordinary_rate_bytes_s / TIMES_SLOWER * WINDOW_S
@@ -25,3 +28,7 @@ class Pace:
         too_slow = gained < self._least_bytes * (now - self._since) / WINDOW_S
         self._since, self._bytes = now, bytes_done
         return too_slow
+
+    def restart(self, bytes_done: int, *, now: float) -> None:
+        """What was until now does not count."""
+        self._since, self._bytes = now, bytes_done

@@ -24,8 +24,11 @@ class TryAgain(Refused):
 
 
 class Failed(LlmptError):
-    """The file is not whole: fall back. `have` are the byte ranges [start, stop) of it that are on disk and verified."""
+    """The file is not whole: fall back. `have` are the byte ranges [start, stop) of it that are on disk and verified.
 
-    def __init__(self, reason: str, have: Ranges = ()) -> None:
+    `fetch`: this machine holds the lease, and fetches the rest for all.
+    """
+
+    def __init__(self, reason: str, have: Ranges = (), *, fetch: bool = False) -> None:
         super().__init__(reason)
-        self.have = have
+        self.have, self.fetch = have, fetch

@@ -1,7 +1,8 @@
 """One blob on its way in: looked up, downloaded into a temporary file, hashed as it comes, verified, handed over.
 
-A transfer that progresses is never given up; one without a byte for the stall time-out is, and one that crawls beside what
-the ordinary path gives (`pace`). What has arrived by then is not lost: the failure says which parts of the file are on disk
+A transfer that progresses is never given up; one without a byte for the stall time-out is (`patience`), and one that crawls
+beside what the ordinary path gives (`pace`); where other machines stand still with it, one of them fetches the rest for all
+(`appeal`). What has arrived by then is not lost: the failure says which parts of the file are on disk
 and verified, nothing writes to it any more, and only the rest is fetched the other way.
 """
 
@@ -11,21 +12,25 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from llmpt.agent import messages
+from llmpt.agent.appeal import Appeal
 from llmpt.agent.directory import Directory, Peer
+from llmpt.agent.looking import Looking
 from llmpt.agent.messages import FetchRequest, Message
 from llmpt.agent.meter import Meter
 from llmpt.agent.misses import Misses
 from llmpt.agent.pace import Pace
+from llmpt.agent.patience import Patience
 from llmpt.agent.record import Record
-from llmpt.agent.refusals import Failed, Missing, Refused
+from llmpt.agent.refusals import Failed, Missing, Refused, Yours
 from llmpt.agent.seeds import Seeds
 from llmpt.agent.web_seed import WebSeed
 from llmpt.core.blob import Etag
-from llmpt.core.errors import ContentMismatch, LlmptError, SwarmError, TrackerError
+from llmpt.core.errors import ContentMismatch, LlmptError, SwarmError, TrackerError, TrackerSlow
 from llmpt.core.metainfo import Metainfo
 from llmpt.prefix import PrefixHasher
 from llmpt.swarm import Download, Engine
@@ -99,7 +104,8 @@ class Transfer:
                 web_seed=source.web_seed,
             )
             try:
-                self._await(record.download, source, prefix, emit, cancelled)
+                with closing(Appeal(self._misses, self._request, stall_timeout_s=self._stall_timeout_s)) as appeal:
+                    self._await(record.download, source, prefix, appeal, emit, cancelled)
                 self._engine.flush(etag)
                 record.tail_bytes = metainfo.size - prefix.hashed_bytes
                 keep_alive = reporter(emit, lambda: cancelled() and not self.followers, self._meter)
@@ -152,6 +158,8 @@ class Transfer:
         try:
             found = self._directory.lookup(self._etag)
         except TrackerError as error:
+            if isinstance(error, TrackerSlow) and self._directory.answers:
+                raise Missing(str(error)) from None  # it has much to do: it will say when it is asked whose turn it is
             raise Refused(str(error)) from None
         if found.metainfo is None:
             raise Missing("not in the tracker's catalogue")
@@ -165,21 +173,28 @@ class Transfer:
             raise Refused("its peers did not answer a moment ago") if found.peers else Missing("nobody seeds it")
         return Source(found.metainfo, peers, found.announce_url, web_seed)
 
-    def _await(self, download: Download, source: Source, prefix: PrefixHasher, emit: Emit, cancelled: Cancelled) -> None:
+    def _await(
+        self, download: Download, source: Source, prefix: PrefixHasher, appeal: Appeal, emit: Emit, cancelled: Cancelled
+    ) -> None:
         """Wait until the blob is whole; raise `Refused` or `Failed` when it will not be."""
         peers, web = source.peers, WebSeed(self._engine, self._directory, self._etag, source.web_seed)
-        started = last_byte = looked = last_sent = time.monotonic()
-        pace = Pace(self._request.ordinary_rate_bytes_s, now=started)
-        best, met, behind = 0, False, False
+        looking = Looking(self._engine, self._directory, self._etag, web)
+        looked = last_sent = time.monotonic()
+        patience = Patience(self._stall_timeout_s, lambda: self._engine.came_at, now=looked)
+        pace = Pace(self._request.ordinary_rate_bytes_s, now=0.0)
+        best, met, behind, taken = 0, False, False, False
         while True:
             download.wait(0 if behind else PROGRESS_INTERVAL_S)
             behind = download.state == "running" and prefix.advance(download.prefix_bytes)
             now = time.monotonic()
             if download.state == "failed":
                 raise Failed(download.reason)
-            if download.bytes_done > best or download.checking:
-                best, last_byte, looked = max(best, download.bytes_done), now, now
-            met = met or download.peers > 0
+            came = download.bytes_done > best or download.checking
+            patience.look(now=now, seen_at=download.seen_at or now, came=came or taken)
+            met, taken = met or download.peers > 0, False
+            if came:
+                best, looked = max(best, download.bytes_done), now
+                appeal.close()
             if best > 0:
                 self.progress = self._progress(download)
             # Before bytes flow there is nothing to show, but the hook shall hear that we are at work (a check takes its time).
@@ -190,35 +205,37 @@ class Transfer:
                 return
             if cancelled() and not self.followers:
                 raise Failed("cancelled")
-            if not met and not download.checking:
-                gone = not web.used and download.lost_peers.issuperset(peers)
-                if gone or now - max(started, last_byte, web.taken_at) > CONNECT_TIMEOUT_S:
+            gone = not met and not web.used and download.lost_peers.issuperset(peers)
+            silent = not met and patience.is_over(CONNECT_TIMEOUT_S, connected=False) and now - web.taken_at > CONNECT_TIMEOUT_S
+            if not download.checking and (gone or silent or patience.is_over(connected=download.peers > 0)):
+                if not web.used and not looking.under_way and web.take(download):
                     self._directory.bury(peers)
-                    if not web.used and web.take(download):
-                        last_byte = now
-                        continue
-                    raise Refused(f"none of its {len(peers)} peers answered" + ("" if gone else f" in {CONNECT_TIMEOUT_S:.0f} s"))
-            if now - last_byte > self._stall_timeout_s:
-                self._directory.bury(peers)
-                if not web.used and web.take(download):
-                    last_byte = now
+                    taken = True
                     continue
-                raise Failed(f"no byte for {self._stall_timeout_s:g} s, {best} of {download.metainfo.size} bytes had come")
-            if not download.checking and pace.falls_behind(download.bytes_done - download.resumed_bytes, now=now):
+                crowd = download.leechers > 0 or max(download.peers, len(peers)) > 1
+                if gone or not crowd or not appeal.is_heard(now):
+                    self._directory.bury(peers)
+                    raise self._stands_still(download, appeal, met=met, gone=gone, count=len(peers))
+            lan_bytes = self._engine.totals().downloaded_bytes
+            if download.checking or appeal.is_open:
+                pace.restart(lan_bytes, now=patience.ran_s)
+            elif pace.falls_behind(lan_bytes, now=patience.ran_s):
                 raise Failed(f"it is much slower than the Hub has been, {best} of {download.metainfo.size} bytes had come")
             if now - looked > LOOK_AGAIN_S:
                 looked = now
-                self._look_again()
-                if web.renew(download) and not met:
-                    self._directory.bury(peers)  # the next file need not wait for them
+                looking.begin(download, in_vain=() if met else peers)
             web.spare(download)
 
-    def _look_again(self) -> None:
-        """Nothing comes: perhaps others have it by now."""
-        try:
-            self._engine.add_peers(self._etag, self._directory.alive(self._directory.lookup(self._etag).peers))
-        except TrackerError as error:
-            log.debug("%s: %s", self._etag, error)
+    def _stands_still(self, download: Download, appeal: Appeal, *, met: bool, gone: bool, count: int) -> LlmptError:
+        """Return the error of a download that brings nothing, after taking the lease, if it is this machine's."""
+        if appeal.is_ours:
+            appeal.accept()
+        if not met:
+            reason = f"none of its {count} peers answered" + ("" if gone else f" in {CONNECT_TIMEOUT_S:.0f} s")
+        else:
+            size = download.metainfo.size
+            reason = f"no byte for {self._stall_timeout_s:g} s, {download.bytes_done} of {size} bytes had come"
+        return Failed(reason, fetch=True) if appeal.is_ours else Failed(reason) if met else Refused(reason)
 
     def _given_up(self, metainfo: Metainfo, error: Exception) -> LlmptError:
         """Let go of the file, and say what of it can be used."""
@@ -227,9 +244,12 @@ class Transfer:
         except SwarmError as second:  # the session is ending
             log.debug("%s: %s", self._etag, second)
             have = ()
+        fetch = isinstance(error, Failed) and error.fetch
         if have:
             self._seeds.expect(metainfo, self.path)  # the hook fetches the rest, and tells us where the whole lies
-            return Failed(str(error), have)
+            return Failed(str(error), have, fetch=fetch)
+        if fetch:
+            return Yours(f"{error}; this machine fetches it for all")
         return error if isinstance(error, LlmptError) else Failed(str(error))
 
     def _hand_over(self, metainfo: Metainfo) -> bool:

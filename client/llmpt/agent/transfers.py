@@ -73,8 +73,8 @@ class Transfers:
         except (LlmptError, OSError) as error:
             record.end("failed", str(error))
             log.warning("%s %s: %s", request.repo_id, request.filename, error)
-            have = error.have if isinstance(error, Failed) else ()
-            return {"event": messages.FAILED, "reason": str(error), "have": [list(part) for part in have]}
+            have, fetch = (error.have, error.fetch) if isinstance(error, Failed) else ((), False)
+            return {"event": messages.FAILED, "reason": str(error), "have": [list(part) for part in have], "fetch": fetch}
         self._partials.done(Path(request.path))
         record.end("done", "", moved=moved)
         log.info("%s %s: %d bytes from %d peers in %.2f s", request.repo_id, request.filename, record.bytes_from_lan,
@@ -155,7 +155,8 @@ class Transfers:
                         raise Failed("cancelled")
                     if transfer.progress is not None:
                         emit(transfer.progress)
-                if isinstance(transfer.error, (Yours, TryAgain)):
+                rest_for_all = isinstance(transfer.error, Failed) and transfer.error.fetch and not same_file
+                if isinstance(transfer.error, (Yours, TryAgain)) or rest_for_all:
                     raise TryAgain(str(transfer.error))
                 if transfer.error is not None:
                     raise transfer.error if same_file or isinstance(transfer.error, Refused) else Failed(str(transfer.error))

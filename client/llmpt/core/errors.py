@@ -11,6 +11,7 @@
     ├── ContentMismatch        bytes that are not what their etag says
     ├── TrackerError
     │   ├── TrackerUnavailable no answer in time, or one that makes no sense
+    │   │   └── TrackerSlow    it is there, and has not answered in time
     │   └── TrackerRefused     an answer, and it is no (status, code, message)
     ├── AgentUnavailable       no agent on this machine, and none could be started
     └── SwarmError             libtorrent is missing, or said no
@@ -53,6 +54,10 @@ class TrackerError(LlmptError):
 
 class TrackerUnavailable(TrackerError):
     """The tracker gave no answer in time, or one that makes no sense."""
+
+
+class TrackerSlow(TrackerUnavailable):
+    """The tracker took the question and has not answered in time: it may just have too much to do."""
 
 
 class TrackerRefused(TrackerError):

@@ -19,6 +19,7 @@ class Download:
     verified, on disk and without a gap from the start of the file; `resumed_bytes` is what lay on disk before; `checking`:
     that is being read; `rate_bytes_s` and `peers` are of this moment, `leechers` those of them that are not whole;
     `bytes_by_peer` maps `ip:port`, and `HTTP` for web seeds, to payload, `seeder_bytes` is what seeders sent by BitTorrent;
+    `seen_at` is when libtorrent last said how it is (monotonic seconds; None: it was never asked);
     `in_order`: pieces come from the first to the last, `alone_since` no other leecher was seen; `told_peers` are those that
     were known from the start.
     """
@@ -36,6 +37,7 @@ class Download:
         self.peers = 0
         self.leechers = 0
         self.checking = True
+        self.seen_at: float | None = None
         self.in_order = False
         self.alone_since: float | None = None
         self.bytes_by_peer: dict[str, int] = {}

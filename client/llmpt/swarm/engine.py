@@ -51,6 +51,7 @@ class Engine:
         self._by_hash: dict[bytes, Torrent] = {}
         self._announce_url: str | None = None
         self._totals = Totals()
+        self.came_at = time.monotonic()  # when bytes of any download were last seen to have come
         self._counted_at = time.monotonic()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -198,7 +199,7 @@ class Engine:
         """
         download = Download(metainfo, path, peers)
         params = into_file(metainfo, path, peers=download.told_peers, resume=resume, web_seed=web_seed)
-        download.checking = resume
+        download.checking, download.seen_at = resume, time.monotonic()
         with self._lock:
             if metainfo.etag in self._torrents:
                 raise SwarmError(f"{metainfo.etag} is in the session already")
@@ -306,7 +307,10 @@ class Engine:
         for torrent in running:
             with self._lock:
                 if torrent.download is not None and self._torrents.get(torrent.etag) is torrent:
+                    before = torrent.download.bytes_done
                     sample(torrent.handle, torrent.download)
+                    if torrent.download.bytes_done > before:
+                        self.came_at = time.monotonic()
 
     # Helpers
 

@@ -34,6 +34,7 @@ def sample(handle: Any, download: Download) -> None:
     if not download.checking:
         download.note_pieces(status.pieces)
     _choose_order(handle, download, alone=not download.leechers)
+    download.seen_at = time.monotonic()
     if moved:
         download.touch()
 

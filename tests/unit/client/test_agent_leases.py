@@ -11,7 +11,7 @@ import pytest
 
 from llmpt.agent.leases import FAILED, FETCH, HERE, PUBLISHED, WAIT, Leases
 from llmpt.core.blob import Etag
-from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.core.repo import RepoRef
 from tests.support.waiting import eventually
 
@@ -121,7 +121,7 @@ def test_a_tracker_that_does_not_answer_at_first_is_not_waited_for_and_left_alon
         assert want.error is None
 
 
-def test_in_the_middle_of_waiting_one_question_may_stay_without_an_answer(tracker: Tracker) -> None:
+def test_in_the_middle_of_waiting_questions_may_stay_without_an_answer_for_the_stall_time_out(tracker: Tracker) -> None:
     leases = tracker.leases()
     with leases.want(A, 7, REPO) as want:
         leases.poll()
@@ -132,9 +132,26 @@ def test_in_the_middle_of_waiting_one_question_may_stay_without_an_answer(tracke
         leases.poll()
         tracker.error = TrackerUnavailable("gone")
         leases.poll()
+        tracker.now += 4.9
+        leases.poll()
         assert want.error is None
+        tracker.now += 0.2
         leases.poll()
         assert want.error is tracker.error
+
+
+def test_a_tracker_that_has_too_much_to_do_is_waited_for_as_long_and_others_may_ask_it(tracker: Tracker) -> None:
+    leases, tracker.error = tracker.leases(), TrackerSlow("busy")
+    with leases.want(A, 7, REPO) as want:
+        leases.poll()
+        assert want.error is None
+        with leases.want(B, 7, REPO) as other:
+            assert other.error is None
+        tracker.now += 5
+        leases.poll()
+        assert want.error is tracker.error
+    with pytest.raises(TrackerUnavailable), leases.want(B, 7, REPO):
+        raise AssertionError
 
 
 def test_a_tracker_that_refuses_is_believed_at_once_for_as_long_as_it_says(tracker: Tracker) -> None:

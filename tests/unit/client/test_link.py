@@ -139,7 +139,7 @@ def test_a_silent_agent_is_given_up(environ: dict[str, str], monkeypatch: pytest
         released.wait(10)
 
     with agent(environ, say_nothing):
-        assert make_link(environ).fetch(REQUEST, on_progress=print) == Outcome(False, reason="the agent is silent")
+        assert make_link(environ).fetch(REQUEST, on_progress=print) == Outcome(False, reason="the agent is silent", in_use=True)
         released.set()
 
 

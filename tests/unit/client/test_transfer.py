@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,16 @@ import pytest
 
 from llmpt.agent import pace
 from llmpt.agent import transfer as module
+from llmpt.agent.leases import FETCH, HERE, WAIT, Lease, Want
 from llmpt.agent.messages import FetchRequest, Message
 from llmpt.agent.record import Record
-from llmpt.agent.refusals import Failed, Refused
+from llmpt.agent.refusals import Failed, Refused, Yours
 from llmpt.agent.transfer import Transfer
 from llmpt.agent.web_seed import WebSeed
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo
-from llmpt.swarm import Download
+from llmpt.core.repo import RepoRef
+from llmpt.swarm import Download, Totals
 from tests.support.waiting import eventually
 
 CONTENT = b"0123456789" * 20_000
@@ -38,13 +42,20 @@ class World:
         self.have: tuple[tuple[int, int], ...] = ()
         self.by_http: str | None = None
         self.web_seeds: list[str] = []
+        self.came_at = 0.0  # as if nothing ever had come
+        self.begun: Download | None = None
+        self.others_bytes = 0
 
     def download(self, metainfo: Metainfo, path: Path, *, resume: bool, web_seed: str | None, **_: Any) -> Download:
         self.web_seeds += [web_seed] if web_seed else []
         download = Download(metainfo, path)
         download.checking = resume
+        self.begun = download
         threading.Thread(target=self.plot, args=(download,), daemon=True).start()
         return download
+
+    def totals(self) -> Totals:
+        return Totals(downloaded_bytes=self.others_bytes + (self.begun.bytes_done if self.begun else 0))
 
     def lookup(self, _etag: Etag) -> World:
         return self
@@ -90,7 +101,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make(
-    tmp_path: Path, plot: Callable[[Download], None], *, ordinary_rate_bytes_s: int = 0
+    tmp_path: Path, plot: Callable[[Download], None], *, ordinary_rate_bytes_s: int = 0, misses: Any = None
 ) -> tuple[World, Callable[[], bool], list[Message]]:
     path = tmp_path / f"{'a' * 64}.01234567.incomplete"
     path.write_bytes(CONTENT)
@@ -102,7 +113,7 @@ def make(
         "http://t", etag.value, len(CONTENT), "model", "org/m", "main", "f", str(path), found.st_dev, found.st_ino,
         str(tmp_path / "final"), False, ordinary_rate_bytes_s,
     )  # fmt: skip
-    transfer = Transfer(request, world, world, world, None, stall_timeout_s=0.2)
+    transfer = Transfer(request, world, world, world, misses, stall_timeout_s=0.2)
     heard: list[Message] = []
     return world, lambda: transfer.run(Record.begin(request), heard.append, lambda: False), heard
 
@@ -309,3 +320,118 @@ def test_a_lone_leecher_of_a_lone_seeder_takes_both_ways(
     world.by_http, world.leechers = URL, leechers
     assert run() is True
     assert world.web_seeds == expected
+
+
+class Tracker:
+    """Answers like `Misses` whose turn it is; `role` None: the tracker says nothing."""
+
+    def __init__(self, role: str | None, *, why_not: str = "") -> None:
+        self.role, self.reason = role, why_not
+        self.granted: list[bool] = []
+        self.asked = 0
+        self.leases: Any = self
+        self.fetches: Any = self
+
+    def likely(self, _request: FetchRequest) -> bool:
+        return False
+
+    def why_not(self, _request: FetchRequest) -> str:
+        return self.reason
+
+    @contextmanager
+    def want(self, etag: Etag, size: int, repo: RepoRef) -> Iterator[Want]:
+        self.asked += 1
+        want = Want(etag, size, repo, 0.0)
+        want.lease = None if self.role is None else Lease(self.role, "bob", 0, 0)
+        yield want
+
+    def grant(self, _request: FetchRequest, *, rest: bool) -> None:
+        self.granted.append(rest)
+
+
+def stands_still(download: Download) -> None:
+    download.checking = False
+    download.peers, download.leechers, download.bytes_done = 2, 1, 5
+    download.touch()
+
+
+def test_where_others_stand_still_too_one_machine_fetches_the_rest_for_all(tmp_path: Path) -> None:
+    tracker = Tracker(FETCH)
+    world, run, _ = make(tmp_path, stands_still, misses=tracker)
+    world.have = ((0, 65536),)
+    with pytest.raises(Failed, match="no byte for") as failure:
+        run()
+    assert (failure.value.have, failure.value.fetch, tracker.granted) == (((0, 65536),), True, [True])
+
+
+def test_if_nothing_of_it_is_there_it_fetches_the_whole(tmp_path: Path) -> None:
+    tracker = Tracker(FETCH)
+    _, run, _ = make(tmp_path, stands_still, misses=tracker)
+    with pytest.raises(Yours):
+        run()
+    assert tracker.granted == [True]
+
+
+def test_the_others_wait_and_take_what_comes_meanwhile(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        stands_still(download)
+        eventually(lambda: tracker.asked, what="whose turn it is")
+        threading.Event().wait(1.0)  # five times the stall time-out, without a byte
+        download.finish()
+
+    tracker = Tracker(WAIT)
+    _, run, _ = make(tmp_path, plot, misses=tracker)
+    assert run() is True
+    assert tracker.granted == []
+
+
+@pytest.mark.parametrize("tracker", [Tracker(HERE), Tracker(FETCH, why_not="it is private")], ids=["here in vain", "not shared"])
+def test_who_is_told_nothing_better_fetches_the_rest_for_itself(tmp_path: Path, tracker: Tracker) -> None:
+    world, run, _ = make(tmp_path, stands_still, misses=tracker)
+    world.have = ((0, 65536),)
+    with pytest.raises(Failed) as failure:
+        run()
+    assert (failure.value.fetch, tracker.granted) == (False, [])
+    assert world.buried == list(PEERS)
+
+
+def test_with_one_peer_only_nobody_is_asked(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        download.checking = False
+        download.peers, download.bytes_done = 1, 5
+        download.touch()
+
+    tracker = Tracker(WAIT)
+    _, run, _ = make(tmp_path, plot, misses=tracker)
+    with pytest.raises(Failed, match="no byte for"):
+        run()
+    assert tracker.asked == 0
+
+
+def test_a_blob_waits_while_others_of_the_machine_get_on(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        stands_still(download)
+        for _ in range(20):
+            threading.Event().wait(0.05)
+            world.came_at = time.monotonic()
+        download.finish()
+
+    world, run, _ = make(tmp_path, plot)
+    assert run() is True
+
+
+def test_one_that_crawls_while_the_machine_has_its_fill_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "WINDOW_S", 0.3)
+
+    def plot(download: Download) -> None:
+        download.checking = False
+        download.peers = 1
+        for _ in range(20):
+            threading.Event().wait(0.05)
+            download.bytes_done += 1
+            world.others_bytes += 1_000_000
+            download.touch()
+        download.finish()
+
+    world, run, _ = make(tmp_path, plot, ordinary_rate_bytes_s=1_000_000)
+    assert run() is True
