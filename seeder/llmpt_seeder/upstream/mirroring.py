@@ -115,6 +115,8 @@ class Mirroring:
     def _begin(self, row: Row) -> None:
         """Look a row up, and have its files fetched. Runs in the pool."""
         try:
+            if not row.include:
+                self._report(row.id, {"state": "running"})  # a long listing, and not a seeder that is away
             look = self._lookup.known if row.include else self._lookup.learn
             commit, listing = look(row.repo, row.revision)
             if not row.include:

@@ -59,6 +59,8 @@ class FakeLookup:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
         self.error: Exception | None = None
+        self.go_on = threading.Event()
+        self.go_on.set()
 
     def learn(self, repo: RepoRef, revision: str) -> tuple[str, Listing]:
         return self._answer("learn", revision)
@@ -68,6 +70,7 @@ class FakeLookup:
 
     def _answer(self, how: str, revision: str) -> tuple[str, Listing]:
         self.asked.append((how, revision))
+        self.go_on.wait(10)
         if self.error is not None:
             raise self.error
         return COMMIT, FILES
@@ -150,6 +153,15 @@ def test_a_listing_is_done_when_the_catalogue_has_it(world: World) -> None:
     assert world.state_of(row, "done")["commit"] == COMMIT
     assert world.lookup.asked == [("learn", "main")]
     assert world.fetcher.known == {}
+
+
+def test_a_listing_that_takes_its_time_is_seen_to_be_looked_up(world: World) -> None:
+    world.lookup.go_on.clear()
+    row = world.tracker.add()
+    world.mirroring.knock()
+    world.state_of(row, "running")
+    world.lookup.go_on.set()
+    world.state_of(row, "done")
 
 
 def test_the_files_that_are_named_and_not_here_are_fetched_and_reported_on(world: World) -> None:

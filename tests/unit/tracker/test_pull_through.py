@@ -134,6 +134,15 @@ def test_a_seeder_that_is_away_costs_one_wait(database: Database, seeder: Seeder
     assert time.monotonic() - started < 0.3 * 5
 
 
+def test_a_long_listing_is_not_taken_for_a_seeder_that_is_away(database: Database, seeder: Seeder) -> None:
+    upstream = PullThrough("http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, wait_s=0.3)
+    seeder.answer = {"state": "running"}
+    upstream.learn(ORG, "main")
+    started = time.monotonic()
+    upstream.learn(RepoRef("model", "org/other"), "main")
+    assert time.monotonic() - started >= 0.3, "this one is waited for, too"
+
+
 def test_many_who_ask_together_wait_for_one_answer(upstream: PullThrough, seeder: Seeder) -> None:
     with ThreadPoolExecutor(20) as pool:
         for done in [pool.submit(upstream.learn, ORG, "main") for _ in range(20)]:
