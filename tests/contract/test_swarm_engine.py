@@ -310,7 +310,7 @@ def test_what_a_web_seed_sends_is_checked_like_any_peers(leecher: Engine, web_se
     web_seed.contents[metainfo.etag.value] = bytes(metainfo.size)
     download = start(leecher, metainfo, tmp_path / "tmp")
     leecher.add_web_seed(metainfo.etag, f"{web_seed.url}/blobs/{metainfo.etag}")
-    eventually(lambda: web_seed.bytes_sent, timeout_s=10, what="wrong bytes")
+    eventually(lambda: web_seed.requests, timeout_s=10, what="a request for wrong bytes")
     eventually(lambda: download.peers == 0, timeout_s=10, what="its end")
     assert download.state == "running"
     assert download.prefix_bytes == 0

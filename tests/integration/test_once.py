@@ -62,8 +62,10 @@ def result(process: subprocess.Popen[str], wanted: dict[str, bytes]) -> None:
     assert all((folder / name).read_bytes() == content for name, content in wanted.items())
 
 
-def fetching(machine: Machine) -> list[dict[str, Any]]:
-    return [one for one in agent(machine)["fetching"] if one["bytes"] > 0]
+def fetching(machine: Machine, lan: Lan, repo: str) -> list[dict[str, Any]]:
+    """Whether the machine fetches the repo's first file for all, and bytes have come."""
+    etag = lan.hub.file(repo, "0.safetensors").etag
+    return [one for one in agent(machine)["fetching"] if one["etag"] == etag and one["bytes"] > 0]
 
 
 def waits(machine: Machine, repo: str) -> bool:
@@ -100,7 +102,7 @@ def test_the_second_program_of_a_machine_waits_for_the_first_and_copies(lan: Lan
     lan.hub.add(repo, wanted)
     lan.hub.mode.throttle_bytes_s = MIB
     first = machines[0].start_download(repo)
-    eventually(lambda: fetching(machines[0]), what="the first to fetch")
+    eventually(lambda: fetching(machines[0], lan, repo), what="the first to fetch")
     code = f"from huggingface_hub import snapshot_download; print(snapshot_download({repo!r}, cache_dir='other'))"
     out = machines[0].script(code)
     assert (machines[0].root / out.splitlines()[-1] / "0.safetensors").read_bytes() == wanted["0.safetensors"]
@@ -119,7 +121,7 @@ def test_a_fetcher_in_trouble_passes_the_lease_on(lan: Lan, machines: list[Machi
         hub.mode.throttle_bytes_s = MIB // 2
         with ann.start("-c", code, HF_ENDPOINT=hub.url) as fetcher:
             try:
-                eventually(lambda: fetching(ann), what="ann to fetch")
+                eventually(lambda: fetching(ann, lan, repo), what="ann to fetch")
                 waiting = bob.start_download(repo)
                 eventually(lambda: rows(bob, repo), what="bob to ask")
                 eventually(lambda: rows(bob, repo)[0]["waits"], what=f"bob to wait; {bob.agent_log()[-2000:]}")
@@ -193,7 +195,7 @@ def test_when_the_tracker_goes_everybody_fetches(lan: Lan, machines: list[Machin
     lan.hub.add(repo, wanted)
     lan.hub.mode.throttle_bytes_s = MIB // 2
     first = machines[0].start_download(repo)
-    eventually(lambda: fetching(machines[0]), what="the first to fetch")
+    eventually(lambda: fetching(machines[0], lan, repo), what="the first to fetch")
     second = machines[1].start_download(repo)
     eventually(lambda: waits(machines[1], repo), what="the second to wait")
     lan.tracker.stop()
