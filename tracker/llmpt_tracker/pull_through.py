@@ -93,7 +93,7 @@ class PullThrough:
         outcome = self._enter(wish)
         if outcome.state in mirrors.OPEN:
             outcome = self._watch(wish) or outcome
-        if outcome.state == mirrors.FAILED and outcome.status is None:
+        if outcome.state == mirrors.FAILED and outcome.code == mirrors.UNREACHABLE:
             self._quiet_until = time.monotonic() + QUIET_S
         elif outcome.state == mirrors.FAILED and outcome.status is not None and known is None:
             retry_after_s = outcome.stands_s if outcome.status == 429 else None

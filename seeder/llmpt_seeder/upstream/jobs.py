@@ -13,6 +13,8 @@ from llmpt_seeder.listing import ListedFile, Listing
 
 log = logging.getLogger("llmpt.seeder")
 
+UNREACHABLE = "Unreachable"  # the code of a no that is not upstream's: whatever else is asked of it now, asked in vain
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -21,7 +21,7 @@ from llmpt.public_repos import HubUnreachable
 from llmpt_seeder.hub_tree import HubRefused
 from llmpt_seeder.upstream.fetcher import Fetcher, Want
 from llmpt_seeder.upstream.growing import Growths
-from llmpt_seeder.upstream.jobs import Job, Row, no
+from llmpt_seeder.upstream.jobs import UNREACHABLE, Job, Row, no
 from llmpt_seeder.upstream.leases import Leases
 from llmpt_seeder.upstream.lookup import Lookup
 from llmpt_seeder.upstream.process import Place
@@ -136,10 +136,10 @@ class Mirroring:
             if error.status < 500:
                 said = no(error.message, error.status, error.code, error.retry_after_s)
             else:  # it is not well; that says nothing of what was asked for
-                said = no(f"upstream cannot be used: it answered {error.status}, {error.message}")
+                said = no(f"upstream cannot be used: it answered {error.status}, {error.message}", code=UNREACHABLE)
             self._end(row.id, {"state": "failed", "error": said})
         except HubUnreachable as error:
-            self._end(row.id, {"state": "failed", "error": no(f"upstream cannot be reached: {error}")})
+            self._end(row.id, {"state": "failed", "error": no(f"upstream cannot be reached: {error}", code=UNREACHABLE)})
         except TrackerRefused as error:
             self._end(row.id, {"state": "failed", "error": no(f"the tracker does not take its listing: {error}")})
         except TrackerError as error:

@@ -16,7 +16,7 @@ from llmpt_seeder.hub_tree import HubRefused
 from llmpt_seeder.listing import ListedFile, Listing
 from llmpt_seeder.upstream.fetcher import Want
 from llmpt_seeder.upstream.growing import Growths
-from llmpt_seeder.upstream.jobs import Row
+from llmpt_seeder.upstream.jobs import UNREACHABLE, Row
 from llmpt_seeder.upstream.leases import Leases
 from llmpt_seeder.upstream.mirroring import Mirroring
 from llmpt_seeder.upstream.process import FetchFailed, Place
@@ -223,6 +223,7 @@ def test_why_something_cannot_be_looked_up_is_told(world: World, error: Exceptio
     said = world.state_of(row, "failed")["error"]
     assert said["status"] == status
     assert words in said["message"]
+    assert (said["code"] == UNREACHABLE) == words.startswith(("it answered 503", "upstream cannot be reached"))
 
 
 def test_a_pattern_that_fits_nothing_is_no_success(world: World) -> None:

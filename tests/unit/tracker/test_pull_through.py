@@ -114,12 +114,22 @@ def test_a_429_says_when_to_come_again(upstream: PullThrough, seeder: Seeder) ->
 
 def test_an_upstream_that_cannot_be_reached_is_no_error_and_nobody_waits_for_it_again(database: Database, seeder: Seeder) -> None:
     upstream = PullThrough("http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, wait_s=5)
-    seeder.answer = {"state": "failed", "message": "upstream cannot be reached"}
+    seeder.answer = {"state": "failed", "code": mirrors.UNREACHABLE, "message": "no route"}
     upstream.learn(ORG, "main")
     seeder.is_away = True
     started = time.monotonic()
     upstream.learn(RepoRef("model", "org/other"), "main")
     assert time.monotonic() - started < 2
+
+
+def test_a_listing_that_cannot_be_taken_is_no_reason_to_wait_for_no_other(database: Database, seeder: Seeder) -> None:
+    upstream = PullThrough("http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, wait_s=0.3)
+    seeder.answer = {"state": "failed", "message": "the tracker does not take its listing"}
+    upstream.learn(ORG, "main")
+    seeder.is_away = True
+    started = time.monotonic()
+    upstream.learn(RepoRef("model", "org/other"), "main")
+    assert time.monotonic() - started >= 0.3
 
 
 def test_a_seeder_that_is_away_costs_one_wait(database: Database, seeder: Seeder) -> None:

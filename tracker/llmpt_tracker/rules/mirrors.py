@@ -32,6 +32,7 @@ KEPT = timedelta(days=7)
 VAIN_KEPT = timedelta(minutes=10)
 FRESH = timedelta(seconds=5)  # what was done a moment ago is not done again
 NO_STANDS = timedelta(seconds=60)
+UNREACHABLE = "Unreachable"  # the seeder's code for an upstream that says nothing, or is not well
 LISTING = "[]"  # `include` of a row that wants the listing only
 
 
