@@ -62,6 +62,32 @@ def test_the_hub_gives_only_what_is_missing(workstation: Workstation, hub: FakeH
     assert summary.endswith("/s), 4.0 MB from the Hub, the LAN broke off in the middle of a file")
 
 
+def test_the_rest_that_is_fetched_for_all_is_seen_to_grow_and_told_of(
+    workstation: Workstation, hub: FakeHub, agent: FakeAgent
+) -> None:
+    agent.behaviour = "give_up_for_all"
+    hub.mode.throttle_bytes_s = 8_000_000
+    path = Path(workstation.run(DOWNLOAD.format(more="")).result)
+    assert path.read_bytes() == WEIGHTS
+    assert asked_for(hub) == MISSING
+    assert [(told["path"], told["fetched"]) for told in agent.landed] == [(str(path.resolve()), True)]
+    assert agent.watched_at_landing == [1], "the lease is held until the agent knows where the file lies"
+    assert [seen for seen in agent.seen if 6_000_000 < seen < len(WEIGHTS)], sorted(agent.seen)
+    assert not workstation.leftovers()
+
+
+def test_a_file_that_a_silent_agent_may_still_give_to_others_is_left_as_it_is(
+    workstation: Workstation, hub: FakeHub, agent: FakeAgent
+) -> None:
+    agent.behaviour = "hang"
+    impatient = "import llmpt.agent.link\nllmpt.agent.link.SILENCE_MARGIN_S = 0.1\n"
+    path = Path(workstation.run(impatient + DOWNLOAD.format(more=""), LLMPT_STALL_TIMEOUT="0.3").result)
+    assert path.read_bytes() == WEIGHTS
+    (left,) = workstation.leftovers()
+    half = len(WEIGHTS) // 2
+    assert Path(left).read_bytes()[:half] == WEIGHTS[:half], "zeros in the place of verified pieces would be given to others"
+
+
 def test_a_connection_to_the_hub_that_breaks_is_taken_up_where_it_broke(
     workstation: Workstation, hub: FakeHub, agent: FakeAgent
 ) -> None:

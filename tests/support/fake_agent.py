@@ -95,7 +95,8 @@ class FakeAgent:
     def _watch(self, message: dict[str, Any], say: Say, connection: socket.socket) -> None:
         """Look at the library's own file, as an agent would, until the hook hangs up."""
         own = frozenset(Path(fetch["path"]).name for fetch in self.fetches)
-        growth = Growth(Path(message["stem"]), 1 << 40, not_these=own)
+        goes_on = next(iter(own)) if self.behaviour == "give_up_for_all" else ""
+        growth = Growth(Path(message["stem"]), len(self.contents[message["etag"]]), not_these=own, goes_on=goes_on)
         say(messages.OK)
         while not select.select([connection], [], [], 0.02)[0]:
             growth.look()
@@ -103,7 +104,7 @@ class FakeAgent:
         assert connection.recv(1) == b""
 
     @staticmethod
-    def _give_up(path: Path, content: bytes, say: Say, *, right: bool) -> None:
+    def _give_up(path: Path, content: bytes, say: Say, *, right: bool, fetch: bool) -> None:
         """Three fifths of the file have come, not all from its start, and no more will."""
         have = [[0, len(content) // 2], [len(content) * 4 // 5, len(content) * 9 // 10]]
         with path.open("r+b") as file:
@@ -111,7 +112,7 @@ class FakeAgent:
                 file.seek(start)
                 file.write(content[start:stop] if right else b"?" * (stop - start))
                 say(messages.PROGRESS, bytes=stop, rate_bytes_s=1000, peers=2)
-        say(messages.FAILED, reason="every peer has gone", have=have)
+        say(messages.FAILED, reason="every peer has gone", have=have, fetch=fetch)
 
     def _fetch(self, message: dict[str, Any], say: Say, connection: socket.socket) -> None:
         behaviour = self.behaviour
@@ -128,8 +129,8 @@ class FakeAgent:
         path = Path(message["path"])
         found = path.stat()
         assert (found.st_dev, found.st_ino) == (message["dev"], message["ino"])
-        if behaviour in ("give_up", "lie_about_have"):
-            return self._give_up(path, content, say, right=behaviour == "give_up")
+        if behaviour in ("give_up", "give_up_for_all", "lie_about_have"):
+            return self._give_up(path, content, say, right=behaviour != "lie_about_have", fetch=behaviour == "give_up_for_all")
         half = len(content) // 2
         broken = behaviour in ("fail_midway", "hang", "hang_up")
         with path.open("r+b") as file:
