@@ -22,7 +22,7 @@ from llmpt.tracker_client import Lookup, TrackerClient
 log = logging.getLogger("llmpt.agent")
 
 QUIET_S = 30.0
-LATELY_S = 5.0
+LATELY_S = 15.0
 WATCH_INTERVAL_S = 15.0
 REACH_INTERVAL_S = 300.0
 DEAD_PEER_S = 30.0

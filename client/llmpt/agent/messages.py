@@ -15,11 +15,11 @@ version of this protocol (`v`) and that of the speaker's llmpt (`version`). The 
 
 `progress` may say 0 bytes: the agent is at work, and nothing flows yet; with `waiting` another machine fetches the file, and
 the bytes are what is to be shown of that. `refused`: nothing was transferred; with `fetch` this machine fetches the file for
-all, so that the hook says `fetching`, and `landed` with `fetched` when it has it. `failed`: the
-file is not whole; `have` lists the byte ranges `[start, stop)` of it that are at `path` and verified, so that the hook need
-only fetch the rest, with `fetch` for all. Either way it takes the ordinary path. `done` with `moved`: the agent has renamed the file to its
-destination; without: its verified bytes lie at `path`, and the hook moves it. `bytes_by_http` of its `bytes_from_lan` came
-from a seeder's HTTP, the others by BitTorrent.
+all, so that the hook says `fetching`, and `landed` with `fetched` when it has it. `failed`: the file is not whole; `have` lists
+the byte ranges `[start, stop)` of it that are at `path` and verified, so that the hook need only fetch the rest, with `fetch`
+for all. Either way it takes the ordinary path. `done` with `moved`: the agent has renamed the file to its destination; without:
+its verified bytes lie at `path`, and the hook moves it. `bytes_by_http` of its `bytes_from_lan` came from a seeder's HTTP, the
+others by BitTorrent.
 
 Programs of several environments, with several versions of llmpt, share one agent. `hello`, `retire`, `status` and `stop`
 are the same in every version of the protocol, so that a newer hook can have an older agent make room for its own.

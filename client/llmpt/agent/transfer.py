@@ -170,7 +170,8 @@ class Transfer:
         alone = len(peers) == 1 and not found.leechers and self._request.size >= WORTH_HTTP_BYTES
         web_seed = self._directory.blob_url(self._etag) if alone or not peers else None
         if not peers and web_seed is None and not resume:
-            raise Refused("its peers did not answer a moment ago") if found.peers else Missing("nobody seeds it")
+            silent = "its peers did not answer a moment ago"
+            raise Refused(silent) if len(found.peers) == 1 else Missing(silent if found.peers else "nobody seeds it")
         return Source(found.metainfo, peers, found.announce_url, web_seed)
 
     def _await(

@@ -35,6 +35,7 @@ from llmpt.swarm import Engine
 log = logging.getLogger("llmpt.agent")
 
 BAD_BLOB_S = 600.0
+WORTH_A_LINE_S = 1.0  # what was waited for in vain
 
 
 class Transfers:
@@ -68,7 +69,8 @@ class Transfers:
             moved = self._fetch(request, record, emit, cancelled)
         except Refused as error:
             record.end("refused", str(error))
-            log.debug("%s %s: %s", request.repo_id, request.filename, error)
+            in_vain = record.seconds > WORTH_A_LINE_S and not isinstance(error, Yours)
+            log.log(logging.INFO if in_vain else logging.DEBUG, "%s %s: %s", request.repo_id, request.filename, error)
             return {"event": messages.REFUSED, "reason": str(error), "fetch": isinstance(error, Yours)}
         except (LlmptError, OSError) as error:
             record.end("failed", str(error))

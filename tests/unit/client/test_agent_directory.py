@@ -9,7 +9,7 @@ import pytest
 
 from llmpt.agent import directory as module
 from llmpt.agent.directory import Directory
-from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.tracker_client import TrackerClient
 
 
@@ -22,8 +22,11 @@ class FakeTracker:
         self.boot_id = "one"
         self.whoami: dict[str, Any] | TrackerError = {"address": "10.0.0.7", "reachable": True, "version": "0.9"}
         self.asked: list[dict[str, str]] = []
+        self.silence: TrackerError | None = None
 
     def contact(self) -> tuple[str, str]:
+        if self.silence is not None:
+            raise self.silence
         return self.boot_id, "http://tracker:6969/announce"
 
     def get(self, path: str, query: dict[str, str]) -> dict[str, Any]:
@@ -102,3 +105,23 @@ def test_a_tracker_that_falls_silent_here_is_left_alone(tracker: FakeTracker) ->
     seen = directory(tracker)
     seen.contact()
     assert not seen.answers
+
+
+def test_one_that_has_answered_a_moment_ago_has_too_much_to_do_and_is_asked_again(tracker: FakeTracker) -> None:
+    clock = Clock()
+    seen = directory(tracker, clock)
+    seen.contact()
+    tracker.silence = TrackerSlow("the answer took too long")
+    clock.now += module.LATELY_S - 1
+    seen.contact()
+    assert seen.answers
+    clock.now += 2
+    seen.contact()
+    assert not seen.answers
+    clock.now += module.QUIET_S + 1
+    tracker.silence = None
+    seen.contact()
+    seen.heard()  # another question was answered
+    tracker.silence = TrackerUnavailable("connection refused")
+    seen.contact()
+    assert not seen.answers, "it is not there"
