@@ -1,7 +1,7 @@
 """What the tracker says, asked with patience limited for the whole machine, not per file.
 
 After a failure nobody asks for `QUIET_S`: a tracker that accepts and never answers costs one time-out, however many files
-are wanted; one that has answered a moment ago has too much to do, and is given `LATELY_S` more. A new
+are wanted. One that has answered before, and takes the questions, may have too much to do: it is asked on for `SLOW_S`. A new
 boot id means that the announcer lost its peers: whoever seeds announces again.
 """
 
@@ -22,7 +22,7 @@ from llmpt.tracker_client import Lookup, TrackerClient
 log = logging.getLogger("llmpt.agent")
 
 QUIET_S = 30.0
-LATELY_S = 15.0
+SLOW_S = 10.0
 WATCH_INTERVAL_S = 15.0
 REACH_INTERVAL_S = 300.0
 DEAD_PEER_S = 30.0
@@ -49,7 +49,7 @@ class Directory:
         self._clock = clock
         self._lock = threading.Lock()
         self._quiet_until = 0.0
-        self._heard_at = -math.inf
+        self._slow_since: float | None = -math.inf  # since when it has not answered in time; None: it does
         self._boot_id = ""
         self._dead: dict[Peer, float] = {}
 
@@ -74,7 +74,7 @@ class Directory:
 
     def heard(self) -> None:
         """Note that the tracker has answered somebody of this machine now."""
-        self._heard_at = self._clock()
+        self._slow_since = None
 
     def blob_url(self, etag: Etag) -> str | None:
         """Return where a seeder gives a blob over HTTP now; None when none does, or the tracker does not say."""
@@ -125,9 +125,11 @@ class Directory:
             return tuple(peer for peer in peers if peer not in self._dead)
 
     def _failed(self, error: TrackerError) -> None:
-        if isinstance(error, TrackerSlow) and self._clock() - self._heard_at < LATELY_S:
-            log.info("%s, but it has just now", error)
-            return
+        if isinstance(error, TrackerSlow):
+            self._slow_since = self._clock() if self._slow_since is None else self._slow_since
+            if self._clock() - self._slow_since < SLOW_S:
+                log.info("%s; it has before", error)
+                return
         if isinstance(error, TrackerRefused):
             log.warning("the tracker refused: %s", error)
         else:

@@ -107,12 +107,14 @@ def test_a_tracker_that_falls_silent_here_is_left_alone(tracker: FakeTracker) ->
     assert not seen.answers
 
 
-def test_one_that_has_answered_a_moment_ago_has_too_much_to_do_and_is_asked_again(tracker: FakeTracker) -> None:
+def test_one_that_has_answered_before_has_too_much_to_do_and_is_asked_again(tracker: FakeTracker) -> None:
     clock = Clock()
     seen = directory(tracker, clock)
     seen.contact()
     tracker.silence = TrackerSlow("the answer took too long")
-    clock.now += module.LATELY_S - 1
+    clock.now += 1000
+    seen.contact()
+    clock.now += module.SLOW_S - 1
     seen.contact()
     assert seen.answers
     clock.now += 2
