@@ -19,7 +19,7 @@ from llmpt_tracker.upstream import Upstream, UpstreamRefused
 T = TypeVar("T")
 
 AGAIN_S = 60.0
-MAX_PATIENT = 24  # requests of one process that may wait for bytes: others want its threads, too
+MAX_PATIENT = 64  # requests of one process that may wait for bytes: others want its threads, too
 MAX_REMEMBERED = 10_000
 
 

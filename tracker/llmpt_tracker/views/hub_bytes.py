@@ -21,8 +21,8 @@ from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker, host_as_asked
 from llmpt_tracker.views.hub_request import client_version
 
-GROWS_WITHIN_S = 3.0
-POLL_S = 0.1
+GROWS_WITHIN_S = 6.0  # clients give up after 10; a seeder that was silent is asked again after 5
+POLL_S = 0.2
 MAX_HTTP_BYTES = 50_000_000_000  # huggingface_hub downloads nothing larger over HTTP, if it is told the size
 SIZE_OPTIONAL = (1, 31)  # from here on it does without
 
