@@ -13,7 +13,7 @@ from importlib.metadata import version
 import pytest
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import TrackerRefused
+from llmpt.core.errors import TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.tracker_client import TrackerClient
 
 REFUSAL = {"error": {"code": "client_too_old", "message": "update llmpt on this machine"}}
@@ -91,3 +91,13 @@ def test_a_refusal_passes_on_when_to_ask_again(said: str, seconds: int | None) -
     with asked(tracker) as client, pytest.raises(TrackerRefused, match="too often") as refusal:
         client.leases({"machine": "m"})
     assert refusal.value.retry_after_s == seconds
+
+
+def test_a_tracker_that_takes_the_question_and_says_nothing_is_slow_and_one_that_is_not_there_is_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(TrackerSlow):
+            TrackerClient(url, timeout_s=0.2).leases({})
+    with pytest.raises(TrackerUnavailable) as gone:
+        TrackerClient(url, timeout_s=0.2).leases({})
+    assert not isinstance(gone.value, TrackerSlow)
