@@ -92,7 +92,8 @@ def result(future: Future[Download], model: Model) -> Download:
 def test_ten_machines_fetch_a_repo_once_and_share_the_work(crowd: Crowd, models: dict[str, Model]) -> None:
     sent = share_the_line(crowd, models["lease"])
     assert sent.total() <= 1.02 * models["lease"].swarm_bytes
-    assert len(+sent) >= 6, "a few machines did all the fetching"
+    # Ten machines of one host that is full do not begin at the same moment.
+    assert len(+sent) >= (4 if AT_FULL_SIZE else 6), "a few machines did all the fetching"
 
 
 @pytest.mark.parametrize("hook", [True, False], ids=["with our hook", "without"])
