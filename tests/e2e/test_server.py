@@ -70,7 +70,7 @@ def test_an_operator_who_names_the_lan_need_not_name_the_containers(
 
 
 # What a container is told otherwise: by the image, by a mount, or by the published ports.
-FIXED = {"LLMPT_DATA", "LLMPT_DIST", "LLMPT_BIND", "HF_HUB_CACHE", "LLMPT_TOKEN", "LLMPT_DATABASE_URL"}
+FIXED = {"LLMPT_DATA", "LLMPT_DIST", "LLMPT_BIND", "HF_HUB_CACHE", "LLMPT_MIRROR_CACHE", "LLMPT_TOKEN", "LLMPT_DATABASE_URL"}
 
 
 @pytest.mark.parametrize(("service", "settings"), [("tracker", TrackerSettings), ("seeder", SeederSettings)])
