@@ -183,7 +183,7 @@ def test_a_follower_that_hangs_up_leaves_the_others(transfers: Transfers, slow: 
     follower = Call(transfers, blob, tmp_path / name(2))
     eventually(lambda: follower.heard, what="the follower to follow")
     follower.hang_up()
-    assert follower.end() == {"event": "failed", "reason": "cancelled", "have": []}
+    assert follower.end() == {"event": "failed", "reason": "cancelled", "have": [], "fetch": False}
     assert leader.end()["event"] == "done"
     assert leader.destination.read_bytes() == blob.content
 
