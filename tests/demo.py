@@ -85,7 +85,7 @@ def demo() -> int:
 
 
 def wait_until_seeded(tracker: str, repo_id: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    from llmpt.tracker_client import TrackerClient
+    from llmpt.tracker.client import TrackerClient
     from tests.support.waiting import eventually
 
     client = TrackerClient(tracker)

@@ -6,7 +6,7 @@ Every Python of the environment imports this module at its start, so it loads no
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from llmpt.tracker_client import Torrent, TrackerClient
+    from llmpt.tracker.client import Torrent, TrackerClient
 
     __version__: str
 
@@ -20,14 +20,15 @@ def enable_p2p(*, tracker: "str | None" = None) -> bool:
     line that says why, when huggingface_hub is missing or unknown to us, when HF_USE_P2P=0, and on Windows. Calling it
     again changes nothing but the tracker. Raises `llmpt.core.errors.SettingError` when a setting cannot be used.
     """
-    from llmpt import patch
+    from llmpt.hook import patch
 
     return patch.enable(tracker=tracker)
 
 
 def disable_p2p() -> None:
     """Give huggingface_hub its own functions back. What was imported or begun in between goes on working."""
-    from llmpt import _boot, patch
+    from llmpt import _boot
+    from llmpt.hook import patch
 
     _boot.cancel()
     patch.disable()
@@ -39,7 +40,7 @@ def is_enabled() -> bool:
 
     from llmpt import _boot
 
-    patch = sys.modules.get("llmpt.patch")
+    patch = sys.modules.get("llmpt.hook.patch")
     return _boot.waiting() or (patch is not None and bool(patch.is_enabled()))
 
 
@@ -47,7 +48,7 @@ if not TYPE_CHECKING:  # a type checker shall go on noticing names that don't ex
 
     def __getattr__(name):
         if name in ("Torrent", "TrackerClient"):
-            from llmpt import tracker_client
+            from llmpt.tracker import client as tracker_client
 
             return getattr(tracker_client, name)
         if name == "__version__":

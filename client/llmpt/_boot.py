@@ -63,7 +63,7 @@ def _patch_after_exec(loader: "Loader") -> None:
 
 def _install(module: "ModuleType") -> None:
     try:
-        from llmpt import patch
+        from llmpt.hook import patch
 
         patch.install(module)
     except Exception:  # somebody's program is starting: it must not end because of us

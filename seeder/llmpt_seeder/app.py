@@ -15,11 +15,11 @@ from queue import SimpleQueue
 from types import FrameType
 
 from llmpt.core.errors import SettingError
-from llmpt.core.listening import raise_descriptor_limit
-from llmpt.core.networks import HostNetwork, address_towards
-from llmpt.public_repos import ask_hub
+from llmpt.host.listening import raise_descriptor_limit
+from llmpt.host.routes import HostNetwork, address_towards
+from llmpt.hub.visibility import ask_hub
 from llmpt.swarm import Engine, EngineSettings
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.client import TrackerClient
 from llmpt_seeder.alive import SignsOfLife
 from llmpt_seeder.back_off import BackOff
 from llmpt_seeder.blobs import BlobServer, FileSource

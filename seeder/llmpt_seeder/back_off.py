@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from llmpt.public_repos import BACK_OFF_S
+from llmpt.hub.visibility import BACK_OFF_S
 
 
 class BackOff:

@@ -59,7 +59,7 @@ def run(verbose: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def scan(dry_run: bool, as_json: bool) -> None:
     """List every repo of the caches: what is shared, what is not, and why. No blob is read."""
-    from llmpt.public_repos import ask_hub
+    from llmpt.hub.visibility import ask_hub
     from llmpt_seeder.report import lines, open_memory
 
     with _told():

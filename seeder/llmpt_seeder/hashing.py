@@ -26,7 +26,7 @@ from typing import Any, Protocol
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
 from llmpt.core.metainfo import Metainfo
-from llmpt.torrent_creator import Cancelled, create_torrent
+from llmpt.disk.torrents import Cancelled, create_torrent
 from llmpt_seeder.scanner import BlobFile
 
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}  # the number of the system call

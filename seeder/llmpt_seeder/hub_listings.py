@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from llmpt.core.repo import RepoRef
-from llmpt.public_repos import ASK_AGAIN_S, HubUnreachable
+from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable
 from llmpt_seeder.back_off import BackOff
 from llmpt_seeder.hub_tree import HubRefused
 from llmpt_seeder.listing import Listing

@@ -18,7 +18,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName
 from llmpt.core.repo import RepoRef
-from llmpt.public_repos import ASK_TIMEOUT_S, HubUnreachable
+from llmpt.hub.visibility import ASK_TIMEOUT_S, HubUnreachable
 from llmpt_seeder.listing import ListedFile, Listing, checked
 
 MAX_PAGE_BYTES = 16 << 20

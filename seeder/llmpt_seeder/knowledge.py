@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmpt.core.blob import Etag, EtagHasher
-from llmpt.inventory import FileStamp, Inventory
+from llmpt.disk.inventory import FileStamp, Inventory
 from llmpt_seeder.hashing import Hashed
 from llmpt_seeder.scanner import BlobFile
 

@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from llmpt.core.repo import RepoRef
-from llmpt.public_repos import HubAnswer
+from llmpt.core.repo import HubAnswer, RepoRef
 from llmpt_seeder.scanner import CachedRepo, Problem, scan
 from llmpt_seeder.sharing import Memory, Sharing, Verdict
 from llmpt_seeder.state import SeederState

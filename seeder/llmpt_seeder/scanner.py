@@ -18,7 +18,7 @@ from pathlib import Path
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName, LlmptError
 from llmpt.core.repo import MAX_PATH_PARTS, RepoRef, check_commit, check_path, check_ref
-from llmpt.inventory import FileStamp
+from llmpt.disk.inventory import FileStamp
 from llmpt_seeder.listing import Listing, read_listing
 
 MAX_PROBLEMS = 50  # per repo; one wrong mount option would otherwise fill the report

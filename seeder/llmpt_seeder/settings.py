@@ -11,6 +11,7 @@ from llmpt.core.errors import SettingError
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, parse_address
 from llmpt.core.rates import RateLimit, rate_limit
 from llmpt.core.settings import setting
+from llmpt.settings.sources import data_folder, sources
 
 
 def addresses(value: str) -> tuple[str, ...]:
@@ -34,7 +35,7 @@ class SeederSettings:
     token: str | None = setting(
         "LLMPT_TOKEN", core.optional_text, "", "the token to publish with; by default read from LLMPT_DATA/publish.token"
     )
-    data: Path = setting("LLMPT_DATA", core.data_folder, "", "folder of the server's state; empty: the user's data folder")
+    data: Path = setting("LLMPT_DATA", data_folder, "", "folder of the server's state; empty: the user's data folder")
     cache: Path = setting(
         "HF_HUB_CACHE", core.path, "~/.cache/huggingface/hub", "the Hub cache to read; never written to (HF_HOME counts too)"
     )
@@ -72,7 +73,7 @@ class SeederSettings:
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> SeederSettings:
         """Read the environment and the config files; raise `SettingError` naming what is wrong."""
-        source = core.sources(environ)
+        source = sources(environ)
         settings = core.load(cls, {**source, "HF_HUB_CACHE": core.hub_cache(source)})
         read, fetched = settings.cache.resolve(), settings.mirror_cache.resolve()
         within = read.is_relative_to(fetched) or fetched.is_relative_to(read)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
 
-from llmpt.core.repo import RepoRef
-from llmpt.public_repos import ASK_AGAIN_S, HubAnswer, HubUnreachable
+from llmpt.core.repo import HubAnswer, RepoRef
+from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable
 from llmpt_seeder.back_off import BackOff
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef
-from llmpt.inventory import Inventory
+from llmpt.disk.inventory import Inventory
 from llmpt_seeder.hub_listings import HubListing
 from llmpt_seeder.listing import ListedFile
 

@@ -21,7 +21,7 @@ PUBLISH_RETRY_S = 10.0
 
 
 class Tracker(Protocol):
-    """The calls of `llmpt.tracker_client.TrackerClient` that the seeder uses."""
+    """The calls of `llmpt.tracker.client.TrackerClient` that the seeder uses."""
 
     @property
     def url(self) -> str: ...

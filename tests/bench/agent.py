@@ -22,10 +22,10 @@ NOBODY = "http://127.0.0.1:9"
 MAKE = """
 import hashlib, os, sys
 from pathlib import Path
-from llmpt.agent.places import database_path
+from llmpt.agent.host.places import database_path
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo, piece_length_for
-from llmpt.inventory import FileStamp, Inventory
+from llmpt.disk.inventory import FileStamp, Inventory
 folder, count, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 piece = piece_length_for(size)
 folder.mkdir()

@@ -24,7 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from llmpt.core.networks import CidrSet, address_towards
+from llmpt.core.networks import CidrSet
+from llmpt.host.routes import address_towards
 
 SWARMS = 1000
 PEERS_PER_SWARM = 20

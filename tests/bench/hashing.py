@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from llmpt.core.blob import Etag
-from llmpt.inventory import FileStamp
-from llmpt.torrent_creator import create_torrent
+from llmpt.disk.inventory import FileStamp
+from llmpt.disk.torrents import create_torrent
 from llmpt_seeder.hashing import HashingPool, usable_cores
 from llmpt_seeder.scanner import BlobFile
 from tests.support.cache_builder import lfs_sha256

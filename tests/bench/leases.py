@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.client import TrackerClient
 from tests.support.tracker import TrackerProcess
 from tests.unit.tracker.bodies import packed, torrent
 

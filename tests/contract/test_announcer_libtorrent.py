@@ -13,8 +13,8 @@ import pytest
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, parse_address
+from llmpt.disk.torrents import create_torrent
 from llmpt.swarm import Engine, EngineSettings, SeededBlob, free_port
-from llmpt.torrent_creator import create_torrent
 from tests.support.announcer import AnnouncerProcess
 from tests.support.waiting import eventually
 

@@ -19,7 +19,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import SettingError
 from llmpt.core.networks import CidrSet
 from llmpt.core.rates import RateLimit
-from llmpt.inventory import FileStamp
+from llmpt.disk.inventory import FileStamp
 from llmpt_seeder.blobs import BlobServer, FileSource, OpenBlob, State
 from llmpt_seeder.blobs.connection import WITHHELD_BYTES, Limits
 from llmpt_seeder.scanner import BlobFile

@@ -11,7 +11,7 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.networks import CidrSet
-from llmpt.inventory import FileStamp
+from llmpt.disk.inventory import FileStamp
 from llmpt_seeder.blobs import BlobServer as SeedersServer
 from llmpt_seeder.blobs import FileSource
 from llmpt_seeder.scanner import BlobFile

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
-from llmpt.discovery import Announced, announced, find, own_addresses
+from llmpt.tracker.discovery import Announced, announced, find, own_addresses
 from tests.support.machine import quiet_environment
 from tests.support.waiting import eventually
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.agent.link import Link
 from llmpt.core.errors import AgentUnavailable
+from llmpt.link.client import Link
 from llmpt.settings import ClientSettings
 from tests.support.environments import environment
 from tests.support.hub import FakeHub
@@ -22,7 +22,7 @@ from tests.support.workstation import Workstation
 STUB = """
 import os, socket, sys, threading
 from llmpt.agent import messages
-from llmpt.agent.messages import LineReader, encode
+from llmpt.link.protocol import LineReader, encode
 with open(sys.argv[1], "a") as starts:
     starts.write(f"{os.getpid()}\\n")
 path = messages.socket_path(os.environ)
@@ -48,8 +48,8 @@ while True:
 """
 EIGHT_AT_ONCE = """
 import json, os, sys, threading
-from llmpt.agent.link import Link
-from llmpt.agent.messages import FetchRequest
+from llmpt.link.client import Link
+from llmpt.link.protocol import FetchRequest
 from llmpt.settings import ClientSettings
 link = Link(ClientSettings.read(), environ=os.environ, start_command=json.loads(sys.argv[1]))
 request = FetchRequest("http://t", "a" * 64, 5, "model", "org/m", "main", "f", "/p", 1, 2, "/d", False)
@@ -110,7 +110,7 @@ def test_a_start_that_fails_is_tried_once_for_all_who_ask_together(machine: Work
 
 
 def test_an_agent_that_hangs_at_its_start_is_ended(machine: Workstation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmpt.agent.starter.START_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("llmpt.link.starter.START_TIMEOUT_S", 0.5)
     stub = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
     settings = ClientSettings.read(machine.environ)
     link = Link(settings, environ=machine.environ, start_command=[sys.executable, "-c", stub, str(machine.home / "starts")])

@@ -23,9 +23,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from llmpt.catalogue import Catalogue, Manifest
 from llmpt.core.errors import TrackerRefused
 from llmpt.core.repo import RepoRef
+from llmpt.tracker.catalogue import Catalogue, Manifest
 from llmpt_tracker.database import Database
 from llmpt_tracker.models import File, Ref, Repo, Revision
 from tests.contract.conftest import ALL_HUB_VERSIONS, HUB_VERSIONS

@@ -18,8 +18,8 @@ from llmpt.core.errors import SwarmError
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.networks import CidrSet
 from llmpt.core.rates import RateLimit
+from llmpt.disk.torrents import create_torrent
 from llmpt.swarm import HTTP, Download, Engine, EngineSettings, SeededBlob, free_port
-from llmpt.torrent_creator import create_torrent
 from tests.support.blob_server import BlobServer
 from tests.support.waiting import eventually
 

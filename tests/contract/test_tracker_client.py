@@ -14,7 +14,7 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused, TrackerSlow, TrackerUnavailable
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.client import TrackerClient
 
 REFUSAL = {"error": {"code": "client_too_old", "message": "update llmpt on this machine"}}
 

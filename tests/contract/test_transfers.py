@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent import transfer
 from llmpt.agent.directory import Peer
-from llmpt.agent.messages import FetchRequest, Message
-from llmpt.agent.partials import Partials
-from llmpt.agent.seeds import Seeds
-from llmpt.agent.transfers import Transfers
+from llmpt.agent.seeding.seeds import Seeds
+from llmpt.agent.transfer import transfer
+from llmpt.agent.transfer.partials import Partials
+from llmpt.agent.transfer.transfers import Transfers
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.networks import CidrSet
 from llmpt.core.rates import RateLimit
-from llmpt.inventory import Inventory
+from llmpt.disk.inventory import Inventory
+from llmpt.disk.torrents import create_torrent
+from llmpt.link.protocol import FetchRequest, Message
 from llmpt.swarm import Engine, EngineSettings, SeededBlob, free_port
-from llmpt.torrent_creator import create_torrent
 from tests.support.blob_server import BlobServer
 from tests.support.waiting import eventually
 

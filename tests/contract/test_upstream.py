@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from llmpt.core.repo import RepoRef
-from llmpt.public_repos import HubUnreachable
+from llmpt.hub.visibility import HubUnreachable
 from llmpt_seeder.hub_tree import HubRefused
 from llmpt_seeder.listing import Listing
 from llmpt_seeder.sharing import Sharing

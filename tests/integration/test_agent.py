@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent import lock
-from llmpt.agent.link import Link
-from llmpt.agent.messages import own_version
 from llmpt.core.errors import AgentUnavailable
+from llmpt.link import lock
+from llmpt.link.client import Link
+from llmpt.link.versions import own_version
 from llmpt.settings import ClientSettings
 from tests.bench.agent import IdleAgent
 from tests.support.hub import Mode
@@ -206,8 +206,8 @@ def test_an_agent_of_another_protocol_is_replaced_or_refuses_saying_what_to_upda
 DOWNLOAD_KILL_DOWNLOAD = f"""
 import json, os, signal, subprocess, sys
 from huggingface_hub import hf_hub_download
-from llmpt.agent.link import Link
-from llmpt.agent.messages import own_version
+from llmpt.link.client import Link
+from llmpt.link.protocol import own_version
 from llmpt.settings import ClientSettings
 hf_hub_download({REPO!r}, "0.bin", local_dir="one")
 link = Link(ClientSettings.read(), environ=os.environ)
@@ -327,8 +327,8 @@ def test_a_job_whose_starter_was_killed_is_over_when_its_downloads_are(lan: Lan)
 FORK_MIDWAY = f"""
 import json, os, sys, threading, time
 from huggingface_hub import hf_hub_download
-from llmpt.agent.link import Link
-from llmpt.agent.messages import own_version
+from llmpt.link.client import Link
+from llmpt.link.protocol import own_version
 from llmpt.settings import ClientSettings
 link = Link(ClientSettings.read(), environ=os.environ)
 

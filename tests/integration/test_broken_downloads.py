@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent.link import Link
 from llmpt.core.errors import AgentUnavailable
 from llmpt.core.metainfo import piece_length_for
+from llmpt.link.client import Link
 from llmpt.settings import ClientSettings
 from tests.support.lan import Lan
 from tests.support.machine import Machine

@@ -20,11 +20,11 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent import messages
-from llmpt.blob_http import BlobHttp
 from llmpt.doctor import CHECKS, FAIL, OK, SKIP, WARN, Context, Finding
 from llmpt.doctor.disk import file_system
 from llmpt.doctor.network import nat
+from llmpt.link import versions
+from llmpt.tracker.blobs import BlobHttp
 from tests.support.lan import BIG, Lan
 from tests.support.machine import Machine
 
@@ -179,7 +179,7 @@ def test_each_way_in_which_a_tracker_can_be_away_is_named(machine: Machine, lan:
 def fake_tracker(date: str = "", *, whoami: Answer | None = None, health: Answer | None = None) -> Iterator[str]:
     """A tracker with an empty catalogue that says what it is given to say, with a `Date` of its own."""
     known: dict[str, Answer] = {
-        "healthz": health or {"status": "ok", "version": messages.own_version(), "boot_id": "b"},
+        "healthz": health or {"status": "ok", "version": versions.own_version(), "boot_id": "b"},
         "api/v1/torrents": {"torrents": [], "next": None, "boot_id": "b", "announce_port": 9},
     }
     if whoami is not None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from llmpt.catalogue import Catalogue, Manifest
 from llmpt.core.errors import TrackerRefused
 from llmpt.core.repo import RepoRef
+from llmpt.tracker.catalogue import Catalogue, Manifest
 from tests.support.cache_builder import CacheBuilder
 from tests.support.lan import BIG, Lan
 from tests.support.machine import Machine

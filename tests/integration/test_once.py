@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent.link import Link
 from llmpt.core.errors import AgentUnavailable
+from llmpt.link.client import Link
 from llmpt.settings import ClientSettings
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.client import TrackerClient
 from tests.support.hub import FakeHub
 from tests.support.lan import Lan
 from tests.support.machine import Machine

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from llmpt.core.repo import RepoRef
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.client import TrackerClient
 from tests.support.hub import File, Mode
 from tests.support.lan import Lan
 from tests.support.machine import Machine

@@ -12,7 +12,7 @@ import pytest
 
 from llmpt.core.errors import TrackerRefused
 from llmpt.core.metainfo import Metainfo
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.client import TrackerClient
 from tests.integration.test_tracker import announce
 from tests.support.tracker import TrackerProcess
 from tests.support.waiting import eventually

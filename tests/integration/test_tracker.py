@@ -19,7 +19,7 @@ import pytest
 
 from llmpt.core import bencode
 from llmpt.core.metainfo import Metainfo
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.client import TrackerClient
 from tests.support.tracker import TrackerProcess
 from tests.support.waiting import eventually
 from tests.unit.tracker.bodies import big, manifest, packed, report, small, torrent

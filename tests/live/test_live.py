@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.client import TrackerClient
 from tests.support import ways_to_download
 from tests.support.machine import Machine, quiet_environment
 from tests.support.seeder import SeederProcess

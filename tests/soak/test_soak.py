@@ -22,7 +22,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from llmpt.core.blob import Etag, verify_file
+from llmpt.core.blob import Etag
+from llmpt.disk.verification import verify_file
 from tests.support.lan import BIG, Lan
 from tests.support.machine import Machine
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from llmpt.core.repo import RepoRef
-from llmpt.tracker_client import Torrent, TrackerClient
+from llmpt.tracker.client import Torrent, TrackerClient
 from tests.support.hub import FakeHub
 from tests.support.machine import Machine
 from tests.support.seeder import SeederProcess

@@ -14,8 +14,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-from llmpt.core.blob import Etag, verify_file
+from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef
+from llmpt.disk.verification import verify_file
 
 REPO_ID = "sentence-transformers/all-MiniLM-L6-v2"
 COMMIT = "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"

@@ -10,7 +10,7 @@ import logging
 from flask import Flask
 
 from llmpt.core.errors import SettingError
-from llmpt.core.networks import HostNetwork
+from llmpt.host.routes import HostNetwork
 from llmpt_tracker.announcer_client import Announcer, AnnouncerClient
 from llmpt_tracker.blob_servers import BlobServers
 from llmpt_tracker.clock import Clock, utc_now

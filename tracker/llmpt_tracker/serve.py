@@ -23,7 +23,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from llmpt.core.errors import LlmptError, SettingError
-from llmpt.supervisor import Supervisor
+from llmpt.host.supervisor import Supervisor
 from llmpt_tracker import gunicorn_conf, pull_through, schema
 from llmpt_tracker.announcer_client import AnnouncerClient
 from llmpt_tracker.clock import utc_now

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from llmpt.core import settings as core
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, parse_address
-from llmpt.core.settings import load, setting, sources
+from llmpt.core.settings import load, setting
+from llmpt.settings.sources import data_folder, sources
 
 DEFAULT_BIND = "0.0.0.0,[::]"
 CONTROL_SOCKET = "LLMPT_CONTROL_SOCKET"  # from the parent to its two children, not for people
@@ -60,7 +61,7 @@ def _literal(item: str) -> object:
 class TrackerSettings:
     """What `llmpt-tracker serve` and its two processes were told."""
 
-    data: Path = setting("LLMPT_DATA", core.data_folder, "", "Folder of the server's state; empty: the user's data folder")
+    data: Path = setting("LLMPT_DATA", data_folder, "", "Folder of the server's state; empty: the user's data folder")
     http_port: int = setting("LLMPT_HTTP_PORT", core.port, "8000", "TCP port of the API and the page")
     announce_port: int = setting("LLMPT_ANNOUNCE_PORT", core.port, "6969", "TCP port of announces and scrapes")
     bind: tuple[str, ...] = setting("LLMPT_BIND", addresses, DEFAULT_BIND, "Addresses to listen on, separated by commas")

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from flask import Flask, current_app
 
-from llmpt.core.networks import HostNetwork
+from llmpt.host.routes import HostNetwork
 from llmpt_tracker.announcer_client import Announcer
 from llmpt_tracker.clock import Clock
 from llmpt_tracker.database import Database

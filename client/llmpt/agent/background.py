@@ -9,9 +9,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmpt.agent import daemon, messages
-from llmpt.agent.lock import AlreadyRunning
+from llmpt.agent import daemon
 from llmpt.core.errors import LlmptError
+from llmpt.link import paths
+from llmpt.link.lock import AlreadyRunning
 from llmpt.settings import ClientSettings
 
 MAX_LOG_BYTES = 5 << 20
@@ -23,7 +24,7 @@ def daemonize(settings: ClientSettings, environ: Mapping[str, str]) -> int:
     With LLMPT_AGENT=job it belongs to the process that has started this one.
     """
     starter = os.getppid()
-    log_file = messages.log_path(environ)
+    log_file = paths.log_path(environ)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:

@@ -11,46 +11,33 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from llmpt.agent import lock, memory, messages, places, share_token
 from llmpt.agent.directory import Directory
-from llmpt.agent.lifetime import JOB, Job, Package
-from llmpt.agent.listening import Listening
-from llmpt.agent.offers import Offers
+from llmpt.agent.host import memory, places
+from llmpt.agent.host.lifetime import JOB, Job, Package
+from llmpt.agent.host.listening import Listening
+from llmpt.agent.seeding.offers import Offers
 from llmpt.agent.server import Server
-from llmpt.core.errors import AgentUnavailable, LlmptError, SettingError
-from llmpt.inventory import Inventory
+from llmpt.agent.sharing import share_token
+from llmpt.core.errors import AgentUnavailable, SettingError
+from llmpt.disk.inventory import Inventory
+from llmpt.link import lock, paths
 from llmpt.settings import ClientSettings
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.client import TrackerClient
 
 if TYPE_CHECKING:  # they load libtorrent, or the like
-    from llmpt.agent.misses import Misses
-    from llmpt.agent.seeds import Seeds
-    from llmpt.agent.sharing import Sharing
+    from llmpt.agent.seeding.seeds import Seeds
+    from llmpt.agent.sharing.right import Sharing
+    from llmpt.agent.transfer.misses import Misses
     from llmpt.swarm import Engine
 
 log = logging.getLogger("llmpt.agent")
 
 TICK_S = 1.0
 SWEEP_INTERVAL_S = 10.0
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run an agent for this user; `--daemonize` in the background. Returns the exit code."""
-    from llmpt.agent.background import daemonize
-
-    try:
-        settings = ClientSettings.read()
-        if "--daemonize" in arguments:
-            return daemonize(settings, os.environ)
-        run(settings, os.environ)
-    except LlmptError as error:
-        print(f"llmpt agent: {error}", file=sys.stderr)  # noqa: T201 - the program's own words, for a person or the log
-        return 1
-    return 0
 
 
 def run(
@@ -60,7 +47,7 @@ def run(
     starter: int | None = None,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Be the agent until SIGTERM, Ctrl-C, `llmpt agent stop`, or what `llmpt.agent.lifetime` tells of.
+    """Be the agent until SIGTERM, Ctrl-C, `llmpt agent stop`, or what `llmpt.agent.host.lifetime` tells of.
 
     `starter` is the process that an agent of LLMPT_AGENT=job belongs to (default: our parent); `ready` is called once the
     socket answers. Raises `SettingError` without a tracker, `AgentUnavailable` when another agent runs already, `SwarmError`
@@ -68,12 +55,12 @@ def run(
     """
     if settings.tracker is None:
         raise SettingError("no tracker: set LLMPT_TRACKER to the server's address, e.g. http://server:8000")
-    from llmpt.agent.complaints import Complaints
-    from llmpt.agent.partials import Partials
     from llmpt.agent.report import Report
-    from llmpt.agent.seeds import Seeds
-    from llmpt.agent.sharing import Sharing
-    from llmpt.agent.transfers import Transfers
+    from llmpt.agent.seeding.seeds import Seeds
+    from llmpt.agent.sharing.complaints import Complaints
+    from llmpt.agent.sharing.right import Sharing
+    from llmpt.agent.transfer.partials import Partials
+    from llmpt.agent.transfer.transfers import Transfers
     from llmpt.swarm import Engine, EngineSettings, free_port
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -115,7 +102,7 @@ def run(
         seeds.restore()
         partials.sweep()
         server = Server(
-            messages.socket_path(environ),
+            paths.socket_path(environ),
             tracker=settings.tracker,
             fetch=transfers.fetch,
             landed=seeds.landed,
@@ -128,7 +115,7 @@ def run(
         stack.enter_context(server)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
-        log.info("agent %d ready at %s, peers on port %d", os.getpid(), messages.socket_path(environ), engine.port)
+        log.info("agent %d ready at %s, peers on port %d", os.getpid(), paths.socket_path(environ), engine.port)
         ready()
         threading.Thread(target=directory.watch, args=(stopping,), name="tracker-watch", daemon=True).start()
         if sharing is not None:
@@ -149,11 +136,11 @@ def run(
 
 def _misses(sharing: Sharing, directory: Directory, inventory: Inventory, seeds: Seeds, settings: ClientSettings) -> Misses:
     """What is fetched once for the whole LAN."""
-    from llmpt.agent.fetches import Fetches
-    from llmpt.agent.leases import Leases
-    from llmpt.agent.misses import Misses
-    from llmpt.agent.permission import Permission, Publicity
-    from llmpt.agent.publishing import Publishing
+    from llmpt.agent.sharing.fetches import Fetches
+    from llmpt.agent.sharing.leases import Leases
+    from llmpt.agent.sharing.permission import Permission, Publicity
+    from llmpt.agent.sharing.publishing import Publishing
+    from llmpt.agent.transfer.misses import Misses
 
     def ask(body: Mapping[str, Any]) -> Mapping[str, Any]:
         answer = sharing.call(lambda client: client.leases(body))

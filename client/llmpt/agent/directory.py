@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from llmpt.blob_http import BlobHttp
-from llmpt.catalogue import Catalogue
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
-from llmpt.tracker_client import Lookup, TrackerClient
+from llmpt.tracker.blobs import BlobHttp
+from llmpt.tracker.catalogue import Catalogue
+from llmpt.tracker.client import Lookup, TrackerClient
 
 log = logging.getLogger("llmpt.agent")
 

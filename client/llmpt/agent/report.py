@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from llmpt.agent.directory import Directory
-from llmpt.agent.listening import Listening
-from llmpt.agent.misses import Misses
-from llmpt.agent.seeds import Seeds
-from llmpt.agent.sharing import Sharing
-from llmpt.agent.transfers import Transfers
+from llmpt.agent.host.listening import Listening
+from llmpt.agent.seeding.seeds import Seeds
+from llmpt.agent.sharing.right import Sharing
+from llmpt.agent.transfer.misses import Misses
+from llmpt.agent.transfer.transfers import Transfers
 from llmpt.swarm import Engine
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from llmpt.agent import messages
-from llmpt.agent.fetches import Fetches
-from llmpt.agent.messages import FetchRequest, LineReader, Message
-from llmpt.agent.offers import Offers
+from llmpt.agent.seeding.offers import Offers
+from llmpt.agent.sharing.fetches import Fetches
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, LlmptError
+from llmpt.link import protocol
+from llmpt.link.protocol import FetchRequest, LineReader, Message
 
 log = logging.getLogger("llmpt.agent")
 
@@ -130,62 +130,62 @@ class Server:
             request = LineReader(connection).read(timeout_s=REQUEST_TIMEOUT_S, any_version=True)
             if request is None:
                 return
-            if request.get("op") in messages.OF_EVERY_VERSION:
+            if request.get("op") in protocol.OF_EVERY_VERSION:
                 reply = self._govern(request["op"])
             else:
-                messages.check_version(request)
+                protocol.check_version(request)
                 reply = self._dispatch(request, connection)
         except _Retired:
             return  # without an answer: whoever asked turns to the agent that comes after us
         except InvalidInput as error:
-            reply = {"event": messages.REFUSED, "reason": str(error)}
+            reply = {"event": protocol.REFUSED, "reason": str(error)}
         if reply:
             connection.settimeout(REQUEST_TIMEOUT_S)
-            connection.sendall(messages.encode(reply))
+            connection.sendall(protocol.encode(reply))
 
     def _govern(self, op: str) -> Message:
         """Answer what concerns the agent itself; every version of it does."""
-        if op == messages.HELLO:
-            return {"event": messages.HELLO}
-        if op == messages.STATUS:
-            return {"event": messages.STATUS, **self._status()}
-        if op == messages.RETIRE and not self.retire():
-            return {"event": messages.REFUSED, "reason": "something is under way"}
+        if op == protocol.HELLO:
+            return {"event": protocol.HELLO}
+        if op == protocol.STATUS:
+            return {"event": protocol.STATUS, **self._status()}
+        if op == protocol.RETIRE and not self.retire():
+            return {"event": protocol.REFUSED, "reason": "something is under way"}
         self._stop()
-        return {"event": messages.RETIRING if op == messages.RETIRE else messages.STOPPING}
+        return {"event": protocol.RETIRING if op == protocol.RETIRE else protocol.STOPPING}
 
     def _dispatch(self, request: Message, connection: socket.socket) -> Message:
         """Return the last word of the answer, nothing when all is said."""
         op = request.get("op")
-        if op in (messages.FETCH, messages.FETCHING, messages.LANDED, messages.SEED) and request.get("tracker") != self._tracker:
+        if op in (protocol.FETCH, protocol.FETCHING, protocol.LANDED, protocol.SEED) and request.get("tracker") != self._tracker:
             mine = self._tracker or "no tracker"
-            return {"event": messages.REFUSED, "reason": f"this machine's agent uses {mine}, not {request.get('tracker')}"}
-        if op == messages.FETCH:
+            return {"event": protocol.REFUSED, "reason": f"this machine's agent uses {mine}, not {request.get('tracker')}"}
+        if op == protocol.FETCH:
             wanted = FetchRequest.parse(request)
             with self._work():
                 self._used_by(_pid_behind(connection))
                 return self._fetch(wanted, *_line_to(connection))
-        if op == messages.FETCHING:
+        if op == protocol.FETCHING:
             with self._work():
                 return self._watch(Etag(str(request.get("etag"))), Path(str(request.get("stem"))), *_line_to(connection))
-        if op == messages.LANDED:
+        if op == protocol.LANDED:
             etag, path = Etag(str(request.get("etag"))), Path(str(request.get("path")))
             fetched = request.get("fetched") is True and self._fetches is not None and self._fetches.landed(etag)
             threading.Thread(target=self._land, args=(etag, path, fetched), name="agent-landed", daemon=True).start()
-            return {"event": messages.OK}
-        if op == messages.SEED:
+            return {"event": protocol.OK}
+        if op == protocol.SEED:
             etag, path = Etag(str(request.get("etag"))), Path(str(request.get("path")))
             with self._work():
                 return self._offers.seed(etag, path, *_line_to(connection))
-        if op == messages.UNSEED:
+        if op == protocol.UNSEED:
             etags = request.get("etags")
             return self._offers.unseed(map(Etag, etags if isinstance(etags, list) else ()))
         raise InvalidInput(f"not something this agent can do: {op!r:.40}")
 
     def _watch(self, etag: Etag, stem: Path, emit: Callable[[Message], None], gone: Callable[[], bool]) -> Message:
         if self._fetches is None:
-            return {"event": messages.OK}
-        self._fetches.watch(etag, stem, gone, ready=lambda: emit({"event": messages.OK}))
+            return {"event": protocol.OK}
+        self._fetches.watch(etag, stem, gone, ready=lambda: emit({"event": protocol.OK}))
         return {}
 
     def _land(self, etag: Etag, path: Path, fetched: bool) -> None:
@@ -217,7 +217,7 @@ def _line_to(connection: socket.socket) -> tuple[Callable[[Message], None], Call
         nonlocal gone
         try:
             connection.settimeout(REQUEST_TIMEOUT_S)
-            connection.sendall(messages.encode(message))
+            connection.sendall(protocol.encode(message))
         except OSError:
             gone = True
 

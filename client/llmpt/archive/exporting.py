@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from llmpt.agent.copying import copy_blob
 from llmpt.archive.disk import write_whole, written_below
 from llmpt.archive.folder import ExportFolder
-from llmpt.blob_http import BlobHttp, NotOverHttp
-from llmpt.catalogue import File, Manifest
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, TrackerError
-from llmpt.tracker_client import TrackerClient
+from llmpt.disk.copying import copy_blob
+from llmpt.tracker.blobs import BlobHttp, NotOverHttp
+from llmpt.tracker.catalogue import File, Manifest
+from llmpt.tracker.client import TrackerClient
 
 log = logging.getLogger("llmpt")
 

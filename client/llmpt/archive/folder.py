@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from llmpt.archive.disk import write_whole
-from llmpt.catalogue import File, Manifest
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, LlmptError
 from llmpt.core.repo import RepoRef, check_commit, check_path, check_ref
+from llmpt.tracker.catalogue import File, Manifest
 
 FORMAT = 1
 INDEX = "llmpt-export.json"

@@ -11,12 +11,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from llmpt.agent.copying import copy_blob
 from llmpt.archive.disk import write_whole
-from llmpt.catalogue import Manifest
-from llmpt.core.blob import Etag, verify_file
+from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, LlmptError
 from llmpt.core.repo import RepoRef
+from llmpt.disk.copying import copy_blob
+from llmpt.disk.verification import verify_file
+from llmpt.tracker.catalogue import Manifest
 
 TREE_FORMAT = 1
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from llmpt.archive.disk import written_below
 from llmpt.archive.folder import ExportFolder, read_manifest
 from llmpt.archive.hub_cache import CachedRepo, Occupied
-from llmpt.catalogue import File, Manifest
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, InvalidInput
 from llmpt.core.metainfo import MAX_METAINFO_BYTES, Metainfo
 from llmpt.core.repo import RepoRef
+from llmpt.tracker.catalogue import File, Manifest
 
 
 @dataclass

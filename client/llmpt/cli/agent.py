@@ -8,10 +8,10 @@ import time
 
 import click
 
-from llmpt.agent import lock, messages
-from llmpt.agent.link import Link
 from llmpt.cli.status import status
 from llmpt.core.errors import AgentUnavailable, LlmptError
+from llmpt.link import lock, protocol
+from llmpt.link.client import Link
 from llmpt.settings import ClientSettings
 
 STOP_TIMEOUT_S = 15.0
@@ -47,7 +47,7 @@ def stop_agent() -> None:
 @agent.command("purge")
 def purge_agent() -> None:
     """End the agent and remove all that it keeps: state, logs, socket, unfinished downloads. Caches stay as they are."""
-    from llmpt.agent.purge import purge
+    from llmpt.agent.host.purge import purge
 
     _stop()
     removed = purge(os.environ)
@@ -61,8 +61,8 @@ def _stop() -> bool:
     """Return when no agent runs any more: True when one did. Raises `LlmptError` when it does not end."""
     link = _link()
     try:
-        pid = link.ask({"op": messages.STATUS})["pid"]
-        link.ask({"op": messages.STOP})
+        pid = link.ask({"op": protocol.STATUS})["pid"]
+        link.ask({"op": protocol.STOP})
     except AgentUnavailable:
         return False
     deadline = time.monotonic() + STOP_TIMEOUT_S

@@ -10,7 +10,7 @@ import click
 from llmpt.core.errors import SettingError
 from llmpt.core.repo import REPO_TYPES, RepoRef
 from llmpt.settings import ClientSettings
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.client import TrackerClient
 
 repo_type_option: Callable[[Any], Any] = click.option(
     "--repo-type", type=click.Choice(REPO_TYPES), help="Instead of datasets/… or spaces/… in front of the name."

@@ -11,8 +11,8 @@ import click
 from rich.text import Text
 
 from llmpt.cli.output import add_row, console, json_option, show_json, table
-from llmpt.core.settings import Origin, origins, user_config_file
 from llmpt.settings import ClientSettings
+from llmpt.settings.sources import Origin, origins, user_config_file
 
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|KEY")
 

@@ -11,9 +11,9 @@ from types import FrameType
 import click
 
 import llmpt
-from llmpt import hub
 from llmpt.cli.arguments import repo, repo_type_option
 from llmpt.cli.output import INTERRUPTED, json_option, show_json
+from llmpt.hub import snapshot as hub
 from llmpt.settings import ClientSettings
 
 

@@ -12,8 +12,6 @@ from rich.filesize import decimal
 
 from llmpt.archive.exporting import Export, Exported, chosen
 from llmpt.archive.folder import ExportFolder, bytes_here
-from llmpt.blob_http import BlobHttp
-from llmpt.catalogue import Catalogue, Manifest
 from llmpt.cli.arguments import repo, repo_type_option, tracker
 from llmpt.cli.output import add_row, console, json_option, show_json, table
 from llmpt.cli.progress import bytes_bar
@@ -22,6 +20,8 @@ from llmpt.core.repo import RepoRef
 from llmpt.core.settings import hub_cache
 from llmpt.core.settings import path as expanded
 from llmpt.settings import ClientSettings
+from llmpt.tracker.blobs import BlobHttp
+from llmpt.tracker.catalogue import Catalogue, Manifest
 
 
 @click.command()

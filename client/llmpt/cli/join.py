@@ -12,16 +12,17 @@ from urllib.parse import urlsplit
 
 import click
 
-from llmpt import config_file, discovery
-from llmpt.agent import messages, share_token
-from llmpt.agent.link import Link
-from llmpt.catalogue import Catalogue
+from llmpt.agent.sharing import share_token
 from llmpt.cli.output import json_option, show_json
 from llmpt.core.errors import AgentUnavailable, LlmptError, SettingError, TrackerError, TrackerUnavailable
 from llmpt.core.settings import url as read_url
-from llmpt.core.settings import user_config_file
-from llmpt.settings import ClientSettings
-from llmpt.tracker_client import TrackerClient
+from llmpt.link import protocol
+from llmpt.link.client import Link
+from llmpt.settings import ClientSettings, config_file
+from llmpt.settings.sources import user_config_file
+from llmpt.tracker import discovery
+from llmpt.tracker.catalogue import Catalogue
+from llmpt.tracker.client import TrackerClient
 
 NAME = "LLMPT_TRACKER"
 CONNECT_TIMEOUT_S = 2.0
@@ -157,7 +158,7 @@ def _notes(checked: Checked, environ: Mapping[str, str]) -> list[str]:
     if environ.get(NAME, "").strip() not in ("", checked.url):
         notes.append(f"{NAME}={environ[NAME]} in the environment wins over the file; unset it")
     try:
-        running = Link(ClientSettings.read(), environ=environ).ask({"op": messages.STATUS})
+        running = Link(ClientSettings.read(), environ=environ).ask({"op": protocol.STATUS})
     except AgentUnavailable:
         return notes
     if running.get("tracker") != checked.url:

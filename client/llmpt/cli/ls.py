@@ -9,13 +9,13 @@ import click
 from rich.filesize import decimal
 from rich.text import Text
 
-from llmpt.catalogue import Catalogue, Manifest, Repo
 from llmpt.cli.arguments import repo, repo_type_option, tracker
 from llmpt.cli.output import add_row, console, json_option, show_json, table
 from llmpt.core.errors import LlmptError, TrackerRefused
 from llmpt.core.repo import RepoRef
 from llmpt.settings import ClientSettings
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.catalogue import Catalogue, Manifest, Repo
+from llmpt.tracker.client import TrackerClient
 
 
 @click.command()

@@ -10,14 +10,14 @@ import click
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from llmpt.agent import share_token
-from llmpt.agent.sharing import Sharing
+from llmpt.agent.sharing import share_token
+from llmpt.agent.sharing.right import Sharing
 from llmpt.cli.arguments import repo, repo_type_option, tracker
 from llmpt.cli.output import add_row, console, count, json_option, show_json, table
 from llmpt.core.errors import LlmptError, TrackerRefused, TrackerUnavailable
 from llmpt.core.repo import RepoRef
 from llmpt.settings import ClientSettings
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.client import TrackerClient
 
 LOOK_EVERY_S = 0.5
 PATIENCE_S = 30.0  # with a server that does not answer

@@ -10,8 +10,6 @@ from typing import Any
 
 import click
 
-from llmpt.agent import messages
-from llmpt.agent.link import Link
 from llmpt.cli import blobs
 from llmpt.cli.arguments import repo, repo_type_option, tracker
 from llmpt.cli.blobs import LocalBlob
@@ -21,8 +19,10 @@ from llmpt.core.errors import InvalidName, LlmptError, SettingError
 from llmpt.core.repo import RepoRef
 from llmpt.core.settings import hub_cache
 from llmpt.core.settings import path as expanded
+from llmpt.link import protocol
+from llmpt.link.client import Link
 from llmpt.settings import ClientSettings
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.client import TrackerClient
 
 SILENCE_S = 60.0  # the agent reports twice a second while it reads
 NOT_LISTED = "not in the tracker's catalogue, so it is not shared: the server publishes what may be"
@@ -67,12 +67,12 @@ def unseed(what: str | None, everything: bool, repo_type: str | None, as_json: b
     if (what is None) != everything:
         raise click.UsageError("name a path or a repo, or say --all")
     link = Link(ClientSettings.read(), environ=os.environ)
-    seeding = link.ask({"op": messages.STATUS})["seeding"]
+    seeding = link.ask({"op": protocol.STATUS})["seeding"]
     rows = seeding if what is None else [row for row in seeding if _belongs(Path(row["path"]), row["etag"], what, repo_type)]
     if not rows:
         raise LlmptError(f"nothing is seeded of {what}; `llmpt status` shows what is" if what else "nothing is seeded")
-    reply = link.ask({"op": messages.UNSEED, "etags": [row["etag"] for row in rows]})
-    if reply.get("event") != messages.OK:
+    reply = link.ask({"op": protocol.UNSEED, "etags": [row["etag"] for row in rows]})
+    if reply.get("event") != protocol.OK:
         raise LlmptError(f"the agent says no: {reply.get('reason', 'no reason given')}")
     if as_json:
         show_json({"unseeded": [row["path"] for row in rows]})
@@ -103,9 +103,9 @@ def _offer(link: Link, client: TrackerClient, blob: LocalBlob) -> dict[str, Any]
     listed = next((etag for etag in blob.etags if any(client.torrents({"etag": etag.value}))), None)
     if listed is None:
         return row
-    message = {"op": messages.SEED, "tracker": client.url, "etag": listed.value, "path": str(blob.path)}
+    message = {"op": protocol.SEED, "tracker": client.url, "etag": listed.value, "path": str(blob.path)}
     reply = link.ask(message, timeout_s=SILENCE_S, start=True)
-    seeded = reply.get("event") == messages.OK
+    seeded = reply.get("event") == protocol.OK
     return row | {"etag": listed.value, "seeded": seeded, "reason": "" if seeded else str(reply.get("reason", "no reason given"))}
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 import click
 import platformdirs
 
-from llmpt import discovery
-from llmpt.agent.messages import own_version
 from llmpt.core.errors import LlmptError, SettingError
-from llmpt.core.settings import patterns, sources
+from llmpt.core.settings import patterns
+from llmpt.host.supervisor import Supervisor
+from llmpt.link.versions import own_version
 from llmpt.settings import ClientSettings
-from llmpt.supervisor import Supervisor
+from llmpt.settings.sources import sources
+from llmpt.tracker import discovery
 
 _NEEDED = ("flask", "sqlalchemy", "alembic", "gunicorn", "pydantic", "tenacity")
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from llmpt.core.errors import ContentMismatch, InvalidName
+from llmpt.core.errors import InvalidName
 
 READ_BYTES = 4 << 20
 _ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -52,20 +50,3 @@ class EtagHasher:
 
     def matches(self) -> bool:
         return self.seen == self.size and self._hash.hexdigest() == self.etag.value
-
-
-def verify_file(path: Path, etag: Etag, size: int, *, on_read: Callable[[], None] | None = None) -> None:
-    """Read `path` once; raise `ContentMismatch` unless its content is what `etag` and `size` (bytes) say.
-
-    `on_read` is called after every few megabytes, so that whoever waits can be told.
-    """
-    hasher = EtagHasher(etag, size)
-    buffer = bytearray(READ_BYTES)
-    view = memoryview(buffer)
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            hasher.update(view[:count])
-            if on_read is not None:
-                on_read()
-    if not hasher.matches():
-        raise ContentMismatch(f"{path}: {hasher.seen} bytes whose content is not that of etag {etag} ({size} bytes)")

@@ -100,3 +100,12 @@ def _is_path_part(part: str) -> bool:
     except UnicodeEncodeError:
         return False
     return not any(char in _BIDI or unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in part)
+
+
+@dataclass(frozen=True, slots=True)
+class HubAnswer:
+    """What the Hub said of a repo: whether anyone may read it, in which words, and when (seconds since 1970)."""
+
+    public: bool
+    reason: str
+    asked_at: float

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +18,6 @@ from llmpt.core.errors import InvalidInput, SettingError
 from llmpt.core.networks import CidrSet
 
 T = TypeVar("T")
-
-ETC_CONFIG = Path("/etc/llmpt/config.toml")
 
 
 def setting(name: str, parse: Callable[[str], Any], default: str, doc: str) -> Any:
@@ -44,92 +41,17 @@ def load(cls: type[T], source: Mapping[str, str], **overrides: Any) -> T:
         if field.name in overrides:
             values[field.name] = overrides[field.name]
         elif field.metadata:
-            values[field.name] = _read(field.metadata, source)
+            values[field.name] = read(field.metadata, source)
     return cls(**values)
 
 
-def _read(meta: Mapping[str, Any], source: Mapping[str, str]) -> Any:
+def read(meta: Mapping[str, Any], source: Mapping[str, str]) -> Any:
+    """Read one declared setting (its metadata) from `source`; raise `SettingError` naming it."""
     text = source.get(meta["name"], "").strip() or meta["default"]
     try:
         return meta["parse"](text)
     except ValueError as error:
         raise SettingError(f"{meta['name']}={text!r} cannot be used: {error}") from None
-
-
-def user_config_file(environ: Mapping[str, str]) -> Path:
-    """Return where the user's own config file is, e.g. ~/.config/llmpt/config.toml."""
-    import platformdirs  # not at the top: the hook reads settings in processes that want no third-party import early
-
-    if explicit := environ.get("XDG_CONFIG_HOME"):
-        return Path(explicit) / "llmpt" / "config.toml"
-    return platformdirs.user_config_path("llmpt") / "config.toml"
-
-
-def sources(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Merge /etc/llmpt/config.toml, the user's config file and the environment (the last one wins) into names → text.
-
-    Keys in the files are the names of the variables, e.g. `LLMPT_TRACKER = "http://server:8000"`.
-    """
-    merged: dict[str, str] = {}
-    for _, layer in reversed(_layers(os.environ if environ is None else environ)):
-        merged.update(layer)
-    return merged
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Origin:
-    """A setting for people: its text, the place that text comes from, and why it cannot be used (empty: it can)."""
-
-    name: str
-    text: str
-    place: str
-    doc: str
-    problem: str
-
-
-def origins(cls: type, environ: Mapping[str, str]) -> list[Origin]:
-    """Say of every setting that `cls` declares what it is and where that was said."""
-    layers = _layers(environ)
-    found = []
-    for meta in (field.metadata for field in dataclasses.fields(cls) if field.metadata):
-        name = meta["name"]
-        place, text = next(((place, layer[name]) for place, layer in layers if layer.get(name, "").strip()), ("default", ""))
-        problem = ""
-        try:
-            _read(meta, {name: text})
-        except SettingError as error:
-            problem = str(error)
-        found.append(Origin(name, text.strip() or meta["default"], place, meta["doc"], problem))
-    return found
-
-
-def _layers(environ: Mapping[str, str]) -> list[tuple[str, dict[str, str]]]:
-    """Return what is set where, the place that wins first."""
-    files = (user_config_file(environ), ETC_CONFIG)
-    said = {name: text for name, text in environ.items() if text.strip()}
-    return [("environment", said), *((str(path), _read_toml(path)) for path in files)]
-
-
-def _read_toml(path: Path) -> dict[str, str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return {}
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError(f"{path} is not TOML: {error}") from None
-    return {name: _as_text(value) for name, value in table.items()}
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def hub_cache(source: Mapping[str, str]) -> str:
@@ -159,13 +81,6 @@ def optional_text(value: str) -> str | None:
 def path(value: str) -> Path:
     """Read a path; `~` and `$VAR` are expanded."""
     return Path(os.path.expandvars(value)).expanduser()
-
-
-def data_folder(value: str) -> Path:
-    """Read the folder of a server's state; nothing means the user's own data folder, e.g. ~/.local/share/llmpt."""
-    import platformdirs  # not at the top, as above
-
-    return path(value) if value else platformdirs.user_data_path("llmpt")
 
 
 def url(value: str) -> str | None:

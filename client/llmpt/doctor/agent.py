@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from llmpt.agent import messages
 from llmpt.core.errors import AgentUnavailable
 from llmpt.doctor.context import Context
 from llmpt.doctor.finding import Finding, fail, ok, skip, warn
+from llmpt.link import paths, versions
 
 _ANEW = "`llmpt agent stop`; the next download starts another"
 
@@ -19,7 +19,7 @@ def running(context: Context) -> Finding:
         return ok("none runs; the first download starts it")
     if context.settings.tracker is not None and status.get("tracker") != context.settings.tracker:
         return fail(f"the agent uses the tracker {status.get('tracker')}, not yours", _ANEW)
-    theirs, ours = str(status.get("version", "")), messages.own_version()
+    theirs, ours = str(status.get("version", "")), versions.own_version()
     if theirs != ours:
         return warn(f"it is of llmpt {theirs or 'an earlier version'}, this is {ours}", _ANEW)
     who = f"process {status.get('pid')}, peers on port {status.get('port')}, {len(status.get('seeding', ()))} blobs seeded"
@@ -40,7 +40,7 @@ def _advice(reason: str) -> str:
 
 def _log(context: Context) -> str:
     try:
-        return str(messages.log_path(context.environ))
+        return str(paths.log_path(context.environ))
     except AgentUnavailable as error:
         return str(error)
 

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from llmpt.agent import messages
-from llmpt.agent.link import Link
-from llmpt.agent.messages import Message
-from llmpt.catalogue import Catalogue, WhoAmI
 from llmpt.core.errors import AgentUnavailable, SettingError, TrackerError
-from llmpt.core.settings import hub_cache, load, origins
+from llmpt.core.settings import hub_cache, load
 from llmpt.core.settings import path as expanded
 from llmpt.doctor.probe import Probe
+from llmpt.link import paths, protocol
+from llmpt.link.client import Link
+from llmpt.link.protocol import Message
 from llmpt.settings import ClientSettings
-from llmpt.tracker_client import TrackerClient
+from llmpt.settings.sources import origins
+from llmpt.tracker.catalogue import Catalogue, WhoAmI
+from llmpt.tracker.client import TrackerClient
 
 NOBODY = "no agent is running"
 
@@ -87,13 +88,13 @@ class Context:
     def life(self) -> Life:
         """The agent; when none runs and the tracker is well one is started, as the first download would."""
         try:
-            return Life(self.link.ask({"op": messages.STATUS}))
+            return Life(self.link.ask({"op": protocol.STATUS}))
         except AgentUnavailable as error:
             found = str(error)
         try:
-            died = found == NOBODY and messages.socket_path(self.environ).exists()
+            died = found == NOBODY and paths.socket_path(self.environ).exists()
             if found == NOBODY and self.probe is not None and self.probe.well:
-                return Life(self.link.ask({"op": messages.STATUS}, start=True), started=True, died=died)
+                return Life(self.link.ask({"op": protocol.STATUS}, start=True), started=True, died=died)
         except AgentUnavailable as error:
             return Life(None, str(error), failed=True)
         return Life(None, found, died=died, failed=found != NOBODY)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from llmpt.agent import places
-from llmpt.agent.mounts import Mounts
+from llmpt.agent.host import places
 from llmpt.core.errors import AgentUnavailable
 from llmpt.doctor.context import Context
 from llmpt.doctor.finding import Finding, fail, ok, warn
+from llmpt.host.mounts import Mounts
 
 LITTLE_BYTES = 10 << 30
 NOTHING_BYTES = 50 << 20

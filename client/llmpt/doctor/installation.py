@@ -57,7 +57,7 @@ def library(context: Context) -> Finding:
         from huggingface_hub import file_download
     except ImportError as error:
         return fail(f"huggingface_hub cannot be imported: {error}", remedy)
-    from llmpt.library import unfit
+    from llmpt.hook.library import unfit
 
     reason = unfit(file_download)
     if reason is not None:

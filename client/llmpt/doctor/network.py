@@ -6,9 +6,10 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from llmpt.core.networks import CidrSet, HostNetwork, address_towards, parse_address
+from llmpt.core.networks import CidrSet, parse_address
 from llmpt.doctor.context import Context
 from llmpt.doctor.finding import Finding, fail, ok, skip, warn
+from llmpt.host.routes import HostNetwork, address_towards
 
 CONNECT_TIMEOUT_S = 2.0
 _PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")

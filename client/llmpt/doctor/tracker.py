@@ -6,13 +6,13 @@ import itertools
 import socket
 from urllib.parse import SplitResult, urlsplit
 
-from llmpt.agent.messages import is_newer, own_version
-from llmpt.blob_http import BlobHttp
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
 from llmpt.doctor import probe
 from llmpt.doctor.context import Context
 from llmpt.doctor.finding import Finding, fail, ok, skip, warn
+from llmpt.link.versions import is_newer, own_version
+from llmpt.tracker.blobs import BlobHttp
 
 CLOCK_S = 60.0
 CONNECT_TIMEOUT_S = 2.0

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from llmpt.agent.messages import FetchRequest
 from llmpt.core.errors import TrackerError
 from llmpt.doctor.context import Context
 from llmpt.doctor.finding import Finding, fail, ok, skip
-from llmpt.tracker_client import Torrent
+from llmpt.link.protocol import FetchRequest
+from llmpt.tracker.client import Torrent
 
 LOOKED_AT = 400  # torrents of the catalogue, among which the smallest is taken
 MAX_BYTES = 256 << 20

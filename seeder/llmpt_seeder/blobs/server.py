@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from llmpt.core.listening import listen_on
-from llmpt.core.networks import CidrSet, HostNetwork, parse_address
+from llmpt.core.networks import CidrSet, parse_address
 from llmpt.core.rates import NO_LIMIT, RateLimit
+from llmpt.host.listening import listen_on
+from llmpt.host.routes import HostNetwork
 from llmpt_seeder.blobs.answers import Answer, refusal
 from llmpt_seeder.blobs.connection import Connection, Limits
 from llmpt_seeder.blobs.pace import Pace

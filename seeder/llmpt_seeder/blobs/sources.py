@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from llmpt.core.blob import Etag
-from llmpt.inventory import FileStamp
+from llmpt.disk.inventory import FileStamp
 from llmpt_seeder.scanner import BlobFile
 
 State = Literal["whole", "growing", "failed"]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
-from llmpt.inventory import FileStamp
-from llmpt.prefix import PrefixHasher
+from llmpt.disk.inventory import FileStamp
+from llmpt.disk.prefix import PrefixHasher
 from llmpt_seeder.blobs.sources import OpenBlob, State
 
 

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from llmpt.core.errors import InvalidName
 from llmpt.core.repo import RepoRef, check_commit, check_ref
-from llmpt.public_repos import ASK_TIMEOUT_S, MAX_ANSWER_BYTES, HubUnreachable
+from llmpt.hub.visibility import ASK_TIMEOUT_S, MAX_ANSWER_BYTES, HubUnreachable
 from llmpt_seeder.hub_tree import HubRefused, fetch_tree, refusal
 from llmpt_seeder.listing import Listing
 

@@ -20,7 +20,7 @@ MOST = 2000  # in one request
 
 
 class Tracker(Protocol):
-    """The call of `llmpt.tracker_client.TrackerClient` that is used here."""
+    """The call of `llmpt.tracker.client.TrackerClient` that is used here."""
 
     def leases(self, body: Mapping[str, Any]) -> dict[str, Any]: ...
 

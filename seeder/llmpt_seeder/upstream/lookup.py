@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from llmpt.core.errors import InvalidName
-from llmpt.core.repo import RepoRef, check_commit
-from llmpt.public_repos import HubAnswer
+from llmpt.core.repo import HubAnswer, RepoRef, check_commit
 from llmpt_seeder.hub_listings import HubListings
 from llmpt_seeder.hub_tree import HubRefused
 from llmpt_seeder.listing import Listing

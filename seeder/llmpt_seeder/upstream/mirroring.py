@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused
-from llmpt.public_repos import HubUnreachable
+from llmpt.hub.visibility import HubUnreachable
 from llmpt_seeder.hub_tree import HubRefused
 from llmpt_seeder.upstream.fetcher import Fetcher, Want
 from llmpt_seeder.upstream.growing import Growths
@@ -38,7 +38,7 @@ OPEN = "queued,running"
 
 
 class Tracker(Protocol):
-    """The calls of `llmpt.tracker_client.TrackerClient` that are used here."""
+    """The calls of `llmpt.tracker.client.TrackerClient` that are used here."""
 
     def mirrors(self, states: str) -> list[dict[str, Any]]: ...
 

@@ -10,7 +10,7 @@ import pytest
 from llmpt.agent import directory as module
 from llmpt.agent.directory import Directory
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.client import TrackerClient
 
 
 class FakeTracker:

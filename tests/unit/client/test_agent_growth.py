@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.agent.growth import Growth
-from llmpt.agent.meter import Meter
+from llmpt.agent.sharing.growth import Growth
+from llmpt.agent.transfer.meter import Meter
 
 MIB = 1 << 20
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.agent import interfaces
-from llmpt.agent.interfaces import Interface, announced_address, listen_addresses, read_interfaces
-from llmpt.agent.listening import Listening
+from llmpt.agent.host import interfaces
+from llmpt.agent.host.interfaces import Interface, announced_address, listen_addresses, read_interfaces
+from llmpt.agent.host.listening import Listening
 from llmpt.core.errors import SettingError
 from llmpt.core.networks import Address, parse_address
 from llmpt.settings import ClientSettings

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent.leases import FAILED, FETCH, HERE, PUBLISHED, WAIT, Leases
+from llmpt.agent.sharing.leases import FAILED, FETCH, HERE, PUBLISHED, WAIT, Leases
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.core.repo import RepoRef

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.agent import lifetime
-from llmpt.agent.lifetime import Job, Package
+from llmpt.agent.host import lifetime
+from llmpt.agent.host.lifetime import Job, Package
 from tests.support.waiting import eventually
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-SCRIPT = "from llmpt.agent.memory import share_one_arena\nprint(share_one_arena(), share_one_arena())"
+SCRIPT = "from llmpt.agent.host.memory import share_one_arena\nprint(share_one_arena(), share_one_arena())"
 
 
 @pytest.mark.parametrize("libc", ["this one", "another one"])

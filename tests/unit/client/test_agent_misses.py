@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent import fetches as fetches_module
-from llmpt.agent import misses as module
-from llmpt.agent import pace
-from llmpt.agent.fetches import Fetches
-from llmpt.agent.leases import FETCH, HERE, WAIT, Leases
-from llmpt.agent.messages import FetchRequest, Message
-from llmpt.agent.meter import Meter
-from llmpt.agent.misses import Misses
-from llmpt.agent.refusals import Refused, TryAgain, Yours
+from llmpt.agent.sharing import fetches as fetches_module
+from llmpt.agent.sharing.fetches import Fetches
+from llmpt.agent.sharing.leases import FETCH, HERE, WAIT, Leases
+from llmpt.agent.transfer import misses as module
+from llmpt.agent.transfer import pace
+from llmpt.agent.transfer.meter import Meter
+from llmpt.agent.transfer.misses import Misses
+from llmpt.agent.transfer.refusals import Refused, TryAgain, Yours
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerUnavailable
 from llmpt.core.metainfo import Metainfo
+from llmpt.link.protocol import FetchRequest, Message
 from tests.support.waiting import eventually
 
 CONTENT = b"0123456789" * 20_000

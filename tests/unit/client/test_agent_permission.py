@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent import permission as module
-from llmpt.agent.messages import FetchRequest
-from llmpt.agent.permission import Permission, Publicity
+from llmpt.agent.sharing import permission as module
+from llmpt.agent.sharing.permission import Permission, Publicity
 from llmpt.core.repo import RepoRef
-from llmpt.inventory import Inventory
-from llmpt.public_repos import ASK_AGAIN_S, HubUnreachable
+from llmpt.disk.inventory import Inventory
+from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable
+from llmpt.link.protocol import FetchRequest
 
 HUB = "https://hub.example"
 REPO = RepoRef("model", "org/name")

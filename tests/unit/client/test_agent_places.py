@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.agent import lock, places
-from llmpt.agent.mounts import Mounts
-from llmpt.agent.purge import purge
+from llmpt.agent.host import places
+from llmpt.agent.host.purge import purge
 from llmpt.core.errors import AgentUnavailable
-from llmpt.inventory import Inventory
+from llmpt.disk.inventory import Inventory
+from llmpt.host.mounts import Mounts
+from llmpt.link import lock
 
 TABLE = r"""
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw

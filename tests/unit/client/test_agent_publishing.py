@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent.publishing import TRIES, Publishing
+from llmpt.agent.sharing.publishing import TRIES, Publishing
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
 from llmpt.core.metainfo import Metainfo

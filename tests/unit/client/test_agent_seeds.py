@@ -8,13 +8,13 @@ from typing import cast
 
 import pytest
 
-from llmpt.agent.mounts import Mount, Mounts
-from llmpt.agent.seeds import Seeds
+from llmpt.agent.seeding.seeds import Seeds
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo
-from llmpt.inventory import Inventory
+from llmpt.disk.inventory import Inventory
+from llmpt.disk.torrents import create_torrent
+from llmpt.host.mounts import Mount, Mounts
 from llmpt.swarm import Engine, SeededBlob
-from llmpt.torrent_creator import create_torrent
 from tests.support.cache_builder import lfs_sha256
 
 

@@ -15,12 +15,12 @@ from typing import Any, cast
 
 import pytest
 
-from llmpt.agent import messages
-from llmpt.agent.fetches import Fetches
-from llmpt.agent.messages import FetchRequest, LineReader, Message
-from llmpt.agent.offers import Offers
+from llmpt.agent.seeding.offers import Offers
 from llmpt.agent.server import Server
+from llmpt.agent.sharing.fetches import Fetches
 from llmpt.core.blob import Etag
+from llmpt.link import protocol, versions
+from llmpt.link.protocol import FetchRequest, LineReader, Message
 from tests.support.waiting import eventually
 
 REQUEST = FetchRequest("http://t:1", "a" * 64, 5, "model", "org/m", "main", "f", "/p", 1, 2, "/d", False)
@@ -52,7 +52,7 @@ class World:
     def _fetch(self, request: FetchRequest, emit: Callable[[Message], None], cancelled: Callable[[], bool]) -> Message:
         self.begun.set()
         self.go_on.wait(10)
-        return {"event": messages.REFUSED, "reason": "let go"}
+        return {"event": protocol.REFUSED, "reason": "let go"}
 
     def watch(self, _etag: Etag, stem: Path, gone: Callable[[], bool], *, ready: Callable[[], None]) -> None:
         self.watched.append(stem)
@@ -67,7 +67,7 @@ class World:
     def asked(self, message: dict[str, Any]) -> Iterator[LineReader]:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(self.path))
-            connection.sendall(messages.encode(message))
+            connection.sendall(protocol.encode(message))
             yield LineReader(connection)
 
     def answer(self, message: dict[str, Any]) -> Message | None:
@@ -90,7 +90,7 @@ def test_what_concerns_the_agent_itself_is_answered_in_every_version(world: Worl
     for op in ("hello", "status", "stop"):
         reply = world.answer({"v": v, "op": op})
         assert reply is not None
-        assert reply["version"] == messages.own_version()
+        assert reply["version"] == versions.own_version()
         assert reply["event"] == {"stop": "stopping"}.get(op, op)
 
 
@@ -123,7 +123,7 @@ def test_an_idle_agent_makes_room_at_once(world: World) -> None:
         assert reply["event"] == "retiring"
         assert world.stopped.is_set()
         assert not world.path.exists()
-        late.sendall(messages.encode(REQUEST.message()))
+        late.sendall(protocol.encode(REQUEST.message()))
         assert LineReader(late).read(timeout_s=10) is None  # not a refusal: its successor is asked
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent import share_token
-from llmpt.agent.complaints import Complaints
-from llmpt.agent.sharing import QUIET_S, Sharing
+from llmpt.agent.sharing import share_token
+from llmpt.agent.sharing.complaints import Complaints
+from llmpt.agent.sharing.right import QUIET_S, Sharing
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused, TrackerUnavailable
 from llmpt.core.metainfo import Metainfo

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent import lock, messages, starter
-from llmpt.agent.messages import LineReader
-from llmpt.agent.starter import Starter
 from llmpt.core.errors import AgentUnavailable
+from llmpt.link import lock, paths, protocol, starter, versions
+from llmpt.link.protocol import LineReader
+from llmpt.link.starter import Starter
 
-OWN = messages.own_version()
+OWN = versions.own_version()
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def agent(environ: dict[str, str], *, version: str | None, busy: bool = False) -
     """An agent of `version` (None: one that knows of none); yields the operations that it was asked for."""
     asked: list[str] = []
     closing = threading.Event()
-    path = messages.socket_path(environ)
+    path = paths.socket_path(environ)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
@@ -53,7 +53,7 @@ def agent(environ: dict[str, str], *, version: str | None, busy: bool = False) -
                     reply: dict[str, Any] = {"event": "hello" if op == "hello" else "refused" if busy else "retiring"}
                     if version is None:
                         reply = {"event": "refused", "reason": "not something this agent can do", "version": ""}
-                    connection.sendall(messages.encode({"version": version, **reply}))
+                    connection.sendall(protocol.encode({"version": version, **reply}))
                     if reply["event"] == "retiring":
                         listener.close()
                         path.unlink()
@@ -121,7 +121,7 @@ def test_who_could_only_start_another_environments_agent_replaces_none(
 
 def test_a_socket_that_a_killed_agent_has_left_is_in_nobodys_way(environ: dict[str, str]) -> None:
     with socket.socket(socket.AF_UNIX) as killed:
-        killed.bind(str(messages.socket_path(environ)))
+        killed.bind(str(paths.socket_path(environ)))
     made, notes = noting(environ)
     made.ensure()
     assert notes.read_text() == "x"
@@ -131,7 +131,7 @@ def test_an_agent_that_says_nothing_is_given_up(environ: dict[str, str], monkeyp
     monkeypatch.setattr(starter, "ANSWER_TIMEOUT_S", 0.05)
     made, notes = noting(environ)
     with socket.socket(socket.AF_UNIX) as hung:
-        hung.bind(str(messages.socket_path(environ)))
+        hung.bind(str(paths.socket_path(environ)))
         hung.listen()
         with pytest.raises(AgentUnavailable, match="silent"):
             made.ensure()

@@ -20,12 +20,12 @@ from llmpt.archive.disk import DiskRefused
 from llmpt.archive.exporting import Export, Exported, chosen
 from llmpt.archive.folder import ExportFolder
 from llmpt.archive.importing import Import
-from llmpt.blob_http import BlobHttp
-from llmpt.catalogue import File, Manifest
 from llmpt.core.blob import Etag
 from llmpt.core.errors import LlmptError
 from llmpt.core.repo import RepoRef
-from llmpt.torrent_creator import create_torrent
+from llmpt.disk.torrents import create_torrent
+from llmpt.tracker.blobs import BlobHttp
+from llmpt.tracker.catalogue import File, Manifest
 from tests.support.blob_server import BlobServer
 from tests.support.cache_builder import CacheBuilder, git_sha1, lfs_sha256
 
@@ -193,7 +193,7 @@ def test_a_full_disk_is_said_in_a_sentence(site: Site, monkeypatch: pytest.Monke
     def full(*_: Any) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("llmpt.blob_http.os.pwrite", full)
+    monkeypatch.setattr("llmpt.tracker.blobs.os.pwrite", full)
     with pytest.raises(DiskRefused, match="the disk is full; make room"):
         site.export()
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from llmpt import blob_http
-from llmpt.blob_http import BlobHttp, NotOverHttp
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, TrackerUnavailable
+from llmpt.tracker import blobs as blob_http
+from llmpt.tracker.blobs import BlobHttp, NotOverHttp
 from tests.support.blob_server import BlobServer
 
 CONTENT = random.Random(1).randbytes(3_000_000)

@@ -29,7 +29,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[
     monkeypatch.syspath_prepend(str(tmp_path))
     saved = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "huggingface_hub"}
     patched: list[types.ModuleType] = []
-    monkeypatch.setattr("llmpt.patch.install", patched.append)
+    monkeypatch.setattr("llmpt.hook.patch.install", patched.append)
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     _boot.cancel()
     yield patched
@@ -98,7 +98,7 @@ def test_a_patch_that_fails_does_not_end_the_import(
     def broken(module: types.ModuleType) -> None:
         raise RuntimeError("our bug")
 
-    monkeypatch.setattr("llmpt.patch.install", broken)
+    monkeypatch.setattr("llmpt.hook.patch.install", broken)
     _boot.arm()
     assert load().executed
     assert "our bug" in caplog.text

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from llmpt.catalogue import Catalogue, File, Manifest, Repo, Revision, WhoAmI
 from llmpt.core.errors import TrackerRefused, TrackerUnavailable
 from llmpt.core.repo import RepoRef
-from llmpt.tracker_client import TrackerClient
+from llmpt.tracker.catalogue import Catalogue, File, Manifest, Repo, Revision, WhoAmI
+from llmpt.tracker.client import TrackerClient
 
 COMMIT = "c" * 40
 

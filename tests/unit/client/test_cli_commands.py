@@ -20,7 +20,7 @@ from llmpt.cli.join import address
 from llmpt.cli.status import today
 from llmpt.core.errors import InvalidName, LlmptError, SettingError
 from llmpt.core.repo import RepoRef
-from llmpt.core.settings import Origin
+from llmpt.settings.sources import Origin
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llmpt import config_file
 from llmpt.core.errors import SettingError
-from llmpt.core.settings import origins
-from llmpt.settings import ClientSettings
+from llmpt.settings import ClientSettings, config_file
+from llmpt.settings.sources import origins
 
 URL = "http://server:8000"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmpt.core.repo import RepoRef
-from llmpt.hub import reason
+from llmpt.hub.snapshot import reason
 
 REF = RepoRef("dataset", "org/name")
 

@@ -98,7 +98,7 @@ def test_without_a_token_of_its_own_the_machine_uses_the_one_it_shares_with(
 ) -> None:
     monkeypatch.delenv("LLMPT_TOKEN")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("llmpt.agent.sharing.TrackerClient", FakeClient)
+    monkeypatch.setattr("llmpt.agent.sharing.right.TrackerClient", FakeClient)
     assert run("org/name", "--no-wait").exit_code == 0
     assert client.asked[0][0] == "llmpt_share_x"
 

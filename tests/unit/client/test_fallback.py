@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from llmpt import fallback
-from llmpt.fallback import DiskFull, NotInParts, Ranges, missing
+from llmpt.hook import fallback
+from llmpt.hook.fallback import DiskFull, NotInParts, Ranges, missing
 
 CONTENT = bytes(range(250))
 ASKED = {"url_to_download": "http://hub/f", "headers": {"authorization": "Bearer x"}}

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from llmpt.core.blob import Etag
-from llmpt.inventory import FileStamp, Inventory
-from llmpt.torrent_creator import create_torrent
+from llmpt.disk.inventory import FileStamp, Inventory
+from llmpt.disk.torrents import create_torrent
 from tests.support.cache_builder import lfs_sha256
 
 BIG = os.urandom(200_000)  # four pieces

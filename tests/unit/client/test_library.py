@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmpt.library import CHUNK, CHUNK_BYTES, Chunks, asked_as_nobody, constant, writes_as_it_comes
+from llmpt.hook.library import CHUNK, CHUNK_BYTES, Chunks, asked_as_nobody, constant, writes_as_it_comes
 
 BEFORE = 10 * 1024 * 1024
 XET = object()

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.agent import link as module
-from llmpt.agent import messages, starter
-from llmpt.agent.link import Link, Outcome, Progress
-from llmpt.agent.messages import FetchRequest, LineReader
 from llmpt.core.errors import AgentUnavailable
+from llmpt.link import client as module
+from llmpt.link import paths, protocol, starter, versions
+from llmpt.link.client import Link, Outcome, Progress
+from llmpt.link.protocol import FetchRequest, LineReader
 from llmpt.settings import ClientSettings
 
 REQUEST = FetchRequest("http://t:1", "a" * 64, 5, "model", "org/m", "main", "f", "/p", 1, 2, "/d", False)
@@ -33,12 +33,12 @@ def environ() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def agent(environ: dict[str, str], answer: Answer) -> Iterator[list[messages.Message | None]]:
+def agent(environ: dict[str, str], answer: Answer) -> Iterator[list[protocol.Message | None]]:
     """Say hello to whoever does, and answer all else with `answer`; yields what was asked, without the versions."""
-    asked: list[messages.Message | None] = []
+    asked: list[protocol.Message | None] = []
     closing = threading.Event()
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(messages.socket_path(environ)))
+        listener.bind(str(paths.socket_path(environ)))
         listener.listen()
         listener.settimeout(0.02)
 
@@ -51,7 +51,7 @@ def agent(environ: dict[str, str], answer: Answer) -> Iterator[list[messages.Mes
                 with connection:
                     request = LineReader(connection).read(timeout_s=5)
                     if request is not None and request["op"] == "hello":
-                        connection.sendall(messages.encode({"event": "hello"}))
+                        connection.sendall(protocol.encode({"event": "hello"}))
                         continue
                     asked.append(request and {name: value for name, value in request.items() if name not in ("v", "version")})
                     answer(connection)
@@ -67,7 +67,7 @@ def agent(environ: dict[str, str], answer: Answer) -> Iterator[list[messages.Mes
 def saying(*lines: dict[str, object] | bytes) -> Answer:
     def answer(connection: socket.socket) -> None:
         for line in lines:
-            connection.sendall(line if isinstance(line, bytes) else messages.encode(line))
+            connection.sendall(line if isinstance(line, bytes) else protocol.encode(line))
 
     return answer
 
@@ -76,7 +76,7 @@ def make_link(environ: dict[str, str], *, start: list[str] | None = None) -> Lin
     return Link(ClientSettings.read(environ), environ=environ, start_command=start)
 
 
-OWN = messages.own_version()
+OWN = versions.own_version()
 PROGRESS = {"event": "progress", "bytes": 3, "rate_bytes_s": 2, "peers": 1}
 
 
@@ -147,7 +147,7 @@ def test_an_interrupted_fetch_closes_the_connection(environ: dict[str, str]) -> 
     closed: list[bytes] = []
 
     def answer(connection: socket.socket) -> None:
-        connection.sendall(messages.encode(PROGRESS))
+        connection.sendall(protocol.encode(PROGRESS))
         connection.settimeout(5)
         closed.append(connection.recv(1))
 
@@ -190,7 +190,7 @@ def test_after_a_failed_start_there_is_no_other_for_a_while(
 
 
 def test_a_failure_noted_before_the_last_reboot_holds_nobody_back(environ: dict[str, str]) -> None:
-    messages.start_lock_path(environ).write_text(f"{1e12:030.6f}")
+    paths.start_lock_path(environ).write_text(f"{1e12:030.6f}")
     reason = make_link(environ, start=["/nowhere/to/be/found"]).fetch(REQUEST, on_progress=print).reason
     assert reason.startswith("/nowhere/to/be/found cannot be run")
 

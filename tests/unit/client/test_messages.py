@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.agent import messages
-from llmpt.agent.messages import FetchRequest, LineReader
 from llmpt.core.errors import AgentUnavailable, InvalidInput
+from llmpt.link import paths, protocol, versions
+from llmpt.link.protocol import FetchRequest, LineReader
 
 REQUEST = FetchRequest(
     tracker="http://server:8000",
@@ -39,7 +39,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def test_a_request_survives_the_wire_with_paths_that_are_no_text() -> None:
-    assert FetchRequest.parse(messages.decode(messages.encode(REQUEST.message()))) == REQUEST
+    assert FetchRequest.parse(protocol.decode(protocol.encode(REQUEST.message()))) == REQUEST
 
 
 @pytest.mark.parametrize(
@@ -62,25 +62,25 @@ def test_a_request_without_a_field_is_refused_by_name(name: str) -> None:
 @pytest.mark.parametrize("line", [b"", b"[1]", b"null", b"{", b"\xff\xfe", b'{"v":1' * 3, b"[" * 100_000])
 def test_what_is_no_message_is_refused(line: bytes) -> None:
     with pytest.raises(InvalidInput):
-        messages.decode(line)
+        protocol.decode(line)
 
 
 @pytest.mark.parametrize("v", [None, 0, 2, "1", True, 1.5])
 def test_another_version_of_the_protocol_is_refused_as_such(v: object) -> None:
     with pytest.raises(InvalidInput, match="version"):
-        messages.check_version({"v": v, "version": "0.0.1"})
+        protocol.check_version({"v": v, "version": "0.0.1"})
 
 
-@pytest.mark.parametrize(("v", "theirs", "old"), [(0, "0.0.1", "llmpt 0.0.1"), (2, "9.0", f"llmpt {messages.own_version()}")])
+@pytest.mark.parametrize(("v", "theirs", "old"), [(0, "0.0.1", "llmpt 0.0.1"), (2, "9.0", f"llmpt {versions.own_version()}")])
 def test_the_older_side_is_told_to_be_updated(v: int, theirs: str, old: str) -> None:
     with pytest.raises(InvalidInput, match=f"^{re.escape(old)} is too old .*: update {re.escape(old)}$"):
-        messages.check_version({"v": v, "version": theirs})
+        protocol.check_version({"v": v, "version": theirs})
 
 
 def test_every_message_says_which_versions_speak() -> None:
-    message = messages.decode(messages.encode({"op": "status"}))
-    assert message == {"v": messages.PROTOCOL_VERSION, "version": messages.own_version(), "op": "status"}
-    messages.check_version(message)
+    message = protocol.decode(protocol.encode({"op": "status"}))
+    assert message == {"v": protocol.PROTOCOL_VERSION, "version": versions.own_version(), "op": "status"}
+    protocol.check_version(message)
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,13 @@ def test_every_message_says_which_versions_speak() -> None:
     ],
 )  # fmt: skip
 def test_the_later_release_is_the_newer(version: str, other: str, newer: bool) -> None:
-    assert messages.is_newer(version, other) is newer
+    assert versions.is_newer(version, other) is newer
 
 
 def test_messages_come_whole_however_the_bytes_arrive(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     reader = LineReader(ours)
-    data = messages.encode({"event": "a"}) + messages.encode({"event": "b"})
+    data = protocol.encode({"event": "a"}) + protocol.encode({"event": "b"})
     theirs.sendall(data[:5])
     with pytest.raises(TimeoutError):
         reader.read(timeout_s=0.01)
@@ -109,7 +109,7 @@ def test_messages_come_whole_however_the_bytes_arrive(pair: tuple[socket.socket,
 
 
 def test_a_line_without_end_is_refused(pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(protocol, "MAX_LINE_BYTES", 100)
     ours, theirs = pair
     theirs.sendall(b"x" * 200)
     with pytest.raises(InvalidInput, match="100 bytes"):
@@ -118,43 +118,43 @@ def test_a_line_without_end_is_refused(pair: tuple[socket.socket, socket.socket]
 
 def test_the_folder_is_made_for_its_user_alone(tmp_path: Path) -> None:
     base = tmp_path / "run"
-    folder = messages.runtime_dir({"XDG_RUNTIME_DIR": str(base)})
+    folder = paths.runtime_dir({"XDG_RUNTIME_DIR": str(base)})
     assert folder == base / "llmpt"
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_folder_that_others_could_enter_is_closed(tmp_path: Path) -> None:
     (tmp_path / "llmpt").mkdir(mode=0o755)
-    assert messages.runtime_dir({"XDG_RUNTIME_DIR": str(tmp_path)}).stat().st_mode & 0o777 == 0o700
+    assert paths.runtime_dir({"XDG_RUNTIME_DIR": str(tmp_path)}).stat().st_mode & 0o777 == 0o700
 
 
 def test_a_symbolic_link_in_its_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "llmpt").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(AgentUnavailable, match="not a folder of this user"):
-        messages.runtime_dir({"XDG_RUNTIME_DIR": str(tmp_path)})
+        paths.runtime_dir({"XDG_RUNTIME_DIR": str(tmp_path)})
 
 
 @pytest.mark.parametrize("base", ["", "relative/run", "/proc/nothing"])
 def test_without_a_runtime_dir_of_ones_own_it_is_in_tmp(base: str) -> None:
-    assert messages.runtime_dir({"XDG_RUNTIME_DIR": base}) == Path(f"/tmp/llmpt-{os.getuid()}")
+    assert paths.runtime_dir({"XDG_RUNTIME_DIR": base}) == Path(f"/tmp/llmpt-{os.getuid()}")
 
 
 def test_a_path_that_is_too_long_for_a_socket_names_the_variable(tmp_path: Path) -> None:
     with pytest.raises(AgentUnavailable, match="XDG_RUNTIME_DIR"):
-        messages.socket_path({"XDG_RUNTIME_DIR": str(tmp_path / ("x" * 100))})
+        paths.socket_path({"XDG_RUNTIME_DIR": str(tmp_path / ("x" * 100))})
 
 
 def test_all_of_it_lies_in_one_folder(tmp_path: Path) -> None:
     environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
-    paths = [
-        messages.socket_path(environ),
-        messages.log_path(environ),
-        messages.start_lock_path(environ),
-        messages.lock_path(environ),
+    found = [
+        paths.socket_path(environ),
+        paths.log_path(environ),
+        paths.start_lock_path(environ),
+        paths.lock_path(environ),
     ]
-    assert {path.parent for path in paths} == {tmp_path / "llmpt"}
-    assert len(set(paths)) == 4
+    assert {path.parent for path in found} == {tmp_path / "llmpt"}
+    assert len(set(found)) == 4
 
 
 def test_changing_a_request_makes_another_message() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.agent.partials import KEEP_S, Partials
-from llmpt.inventory import Inventory
+from llmpt.agent.transfer.partials import KEEP_S, Partials
+from llmpt.disk.inventory import Inventory
 
 NAME = "a" * 64 + ".0123abcd.incomplete"
 

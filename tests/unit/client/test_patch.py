@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from llmpt import patch
-from llmpt.agent.link import Outcome, Progress
-from llmpt.agent.messages import FetchRequest
-from llmpt.call import Call
+from llmpt.hook import patch
+from llmpt.hook.call import Call
+from llmpt.hook.summary import Summary
+from llmpt.link.client import Outcome, Progress
+from llmpt.link.protocol import FetchRequest
 from llmpt.settings import ClientSettings
-from llmpt.summary import Summary
 
 ETAG = "a" * 64
 SIZE = 2 << 20
@@ -462,7 +462,7 @@ def test_our_own_bugs_are_logged_and_hurt_nobody(
     agent.answer = bug if where == "fetch" else (lambda *_: Outcome(False))
     monkeypatch.setattr(agent, "landed", bug)
     if where == "report":
-        monkeypatch.setattr("llmpt.download.Served.report", bug)
+        monkeypatch.setattr("llmpt.hook.download.Served.report", bug)
         agent.answer = agent.serve
     if where == "count":
         monkeypatch.setattr(Summary, "from_hub", bug)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmpt.agent.patience import Patience
+from llmpt.agent.transfer.patience import Patience
 
 
 class Clock:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from llmpt import prefix
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
-from llmpt.prefix import PrefixHasher
+from llmpt.disk import prefix
+from llmpt.disk.prefix import PrefixHasher
 
 CONTENT = os.urandom(1_000_000)
 SHA256 = Etag(hashlib.sha256(CONTENT).hexdigest())

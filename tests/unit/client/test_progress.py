@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmpt.progress import Bar
+from llmpt.hook.progress import Bar
 
 
 class Recorded:

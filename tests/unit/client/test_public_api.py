@@ -7,8 +7,9 @@ import inspect
 import pytest
 
 import llmpt
-from llmpt import patch, tracker_client
 from llmpt.core.errors import SettingError
+from llmpt.hook import patch
+from llmpt.tracker import client as tracker_client
 
 
 def test_these_names_are_public() -> None:

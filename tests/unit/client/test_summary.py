@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from llmpt.summary import Summary, human_bytes, write_to_stderr
+from llmpt.hook.summary import Summary, human_bytes, write_to_stderr
 from tests.support.waiting import eventually
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.supervisor import Supervisor
+from llmpt.host.supervisor import Supervisor
 from tests.support.waiting import eventually
 
 STAYS = [sys.executable, "-c", "import signal; signal.pause()"]
@@ -92,7 +92,7 @@ def test_who_does_not_leave_when_asked_is_killed(before: set[int], tmp_path: Pat
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
 def test_children_do_not_outlive_a_parent_that_is_killed() -> None:
     script = (
-        "import sys; from llmpt.supervisor import Supervisor\n"
+        "import sys; from llmpt.host.supervisor import Supervisor\n"
         f"with Supervisor() as family:\n family.start('stays', {STAYS!r})\n"
         " print(*[child.pid for child in family._children.values()], flush=True); family.wait()"
     )

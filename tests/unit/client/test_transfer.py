@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent import pace
-from llmpt.agent import transfer as module
-from llmpt.agent.leases import FETCH, HERE, WAIT, Lease, Want
-from llmpt.agent.messages import FetchRequest, Message
-from llmpt.agent.record import Record
-from llmpt.agent.refusals import Failed, Refused, Yours
-from llmpt.agent.transfer import Transfer
-from llmpt.agent.web_seed import WebSeed
+from llmpt.agent.sharing.leases import FETCH, HERE, WAIT, Lease, Want
+from llmpt.agent.transfer import pace
+from llmpt.agent.transfer import transfer as module
+from llmpt.agent.transfer.record import Record
+from llmpt.agent.transfer.refusals import Failed, Refused, Yours
+from llmpt.agent.transfer.transfer import Transfer
+from llmpt.agent.transfer.web_seed import WebSeed
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
+from llmpt.link.protocol import FetchRequest, Message
 from llmpt.swarm import Download, Totals
 from tests.support.waiting import eventually
 

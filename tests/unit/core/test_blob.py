@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.core.blob import Etag, EtagHasher, verify_file
+from llmpt.core.blob import Etag, EtagHasher
 from llmpt.core.errors import ContentMismatch, InvalidName
+from llmpt.disk.verification import verify_file
 
 CONTENT = b"hello\n"
 SHA256 = Etag("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03")

@@ -10,11 +10,11 @@ import sys
 import pytest
 
 from llmpt.core.errors import SettingError
-from llmpt.core.listening import listen_on
+from llmpt.host.listening import listen_on
 
 RAISE = """
 import resource
-from llmpt.core.listening import raise_descriptor_limit
+from llmpt.host.listening import raise_descriptor_limit
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300))
 for wanted in (200, 50, 5000, None):
     raise_descriptor_limit(wanted)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from llmpt.core.errors import InvalidInput
-from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, HostNetwork, address_towards, parse_address
+from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, parse_address
+from llmpt.host.routes import HostNetwork, address_towards
 
 LAN = CidrSet.parse(DEFAULT_PEER_CIDRS)
 

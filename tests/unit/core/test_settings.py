@@ -7,7 +7,9 @@ import pytest
 
 from llmpt.core import settings
 from llmpt.core.errors import SettingError
-from llmpt.core.settings import declared, load, setting, sources
+from llmpt.core.settings import declared, load, setting
+from llmpt.settings import sources as sources_module
+from llmpt.settings.sources import sources
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def test_what_the_caller_says_comes_before_the_environment() -> None:
 def test_the_environment_comes_before_the_file_and_the_file_before_etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     etc = tmp_path / "etc.toml"
     etc.write_text('LLMPT_TRACKER = "http://etc:8000"\nLLMPT_STALL_TIMEOUT = 7.5\nLLMPT_PEER_PORT = 1')
-    monkeypatch.setattr(settings, "ETC_CONFIG", etc)
+    monkeypatch.setattr(sources_module, "ETC_CONFIG", etc)
     write_config(tmp_path, 'LLMPT_TRACKER = "http://user:8000"\nLLMPT_PEER_PORT = 2')
     found = load(Lunch, sources(environ(tmp_path, LLMPT_PEER_PORT="3")))
     assert (found.tracker, found.stall_timeout_s, found.port) == ("http://user:8000", 7.5, 3)

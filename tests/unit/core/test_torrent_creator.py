@@ -10,7 +10,7 @@ import pytest
 from llmpt.core.blob import READ_BYTES, Etag
 from llmpt.core.errors import ContentMismatch, InvalidName, MetainfoError
 from llmpt.core.metainfo import Metainfo
-from llmpt.torrent_creator import Cancelled, create_torrent
+from llmpt.disk.torrents import Cancelled, create_torrent
 
 
 def content(size: int) -> bytes:

@@ -12,9 +12,9 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, TrackerRefused, TrackerUnavailable
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
-from llmpt.public_repos import HubUnreachable
+from llmpt.disk.torrents import create_torrent
+from llmpt.hub.visibility import HubUnreachable
 from llmpt.swarm.types import SeededBlob, Totals
-from llmpt.torrent_creator import create_torrent
 from llmpt_seeder.back_off import BackOff
 from llmpt_seeder.hashing import Hashed, HashingProgress
 from llmpt_seeder.hub_listings import HubListings

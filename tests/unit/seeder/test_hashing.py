@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from llmpt.core.blob import Etag
-from llmpt.inventory import FileStamp
-from llmpt.torrent_creator import create_torrent
+from llmpt.disk.inventory import FileStamp
+from llmpt.disk.torrents import create_torrent
 from llmpt_seeder.hashing import Hashed, HashingPool
 from llmpt_seeder.scanner import BlobFile
 from tests.support.cache_builder import git_sha1, lfs_sha256

@@ -13,7 +13,7 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef
-from llmpt.public_repos import HubUnreachable
+from llmpt.hub.visibility import HubUnreachable
 from llmpt_seeder import hub_tree as module
 from llmpt_seeder.hub_tree import HubRefused, fetch_tree
 from llmpt_seeder.listing import ListedFile, Listing

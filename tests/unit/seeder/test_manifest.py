@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from llmpt.core.blob import Etag
-from llmpt.core.repo import RepoRef
-from llmpt.public_repos import HubAnswer
+from llmpt.core.repo import HubAnswer, RepoRef
 from llmpt_seeder import manifest as module
 from llmpt_seeder.listing import ListedFile
 from llmpt_seeder.manifest import Line, Manifest

@@ -14,7 +14,7 @@ from llmpt.core import merkle
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused, TrackerUnavailable
 from llmpt.core.metainfo import Metainfo, piece_length_for
-from llmpt.inventory import FileStamp
+from llmpt.disk.inventory import FileStamp
 from llmpt_seeder import publisher as module
 from llmpt_seeder.publisher import Publisher
 from llmpt_seeder.state import SeederState

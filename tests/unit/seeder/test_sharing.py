@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from llmpt.core.repo import RepoRef
-from llmpt.public_repos import ASK_AGAIN_S, HubUnreachable, ask_hub
+from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable, ask_hub
 from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.state import SeederState
 

@@ -11,7 +11,7 @@ import pytest
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused, TrackerUnavailable
 from llmpt.core.repo import RepoRef
-from llmpt.public_repos import HubUnreachable
+from llmpt.hub.visibility import HubUnreachable
 from llmpt_seeder.hub_tree import HubRefused
 from llmpt_seeder.listing import ListedFile, Listing
 from llmpt_seeder.upstream.fetcher import Want

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.core.networks import CidrSet, HostNetwork, parse_address
+from llmpt.core.networks import CidrSet, parse_address
+from llmpt.host.routes import HostNetwork
 from llmpt_tracker.app import create_app
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.views.access import client_address

@@ -12,8 +12,9 @@ import signal
 import sys
 
 from llmpt.core.errors import LlmptError
-from llmpt.core.listening import raise_descriptor_limit
-from llmpt.core.networks import HostNetwork, parse_address
+from llmpt.core.networks import parse_address
+from llmpt.host.listening import raise_descriptor_limit
+from llmpt.host.routes import HostNetwork
 from llmpt_tracker.announcer.control import ControlServer
 from llmpt_tracker.announcer.memory_store import MemoryStore
 from llmpt_tracker.announcer.seeders import Seeders

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Sequence
 
 from llmpt.core.http_head import MAX_HEAD_BYTES, BadRequest, parse_head
-from llmpt.core.listening import listen_on
+from llmpt.host.listening import listen_on
 from llmpt_tracker.announcer.http import respond
 from llmpt_tracker.announcer.tracker import Tracker
 

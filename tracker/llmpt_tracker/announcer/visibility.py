@@ -14,7 +14,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from llmpt.core.networks import Address, CidrSet, HostNetwork, parse_address
+from llmpt.core.networks import Address, CidrSet, parse_address
+from llmpt.host.routes import HostNetwork
 from llmpt_tracker.announcer.seeders import Seeders
 from llmpt_tracker.announcer.store import Peer
 

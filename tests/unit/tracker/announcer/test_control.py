@@ -10,7 +10,8 @@ import pytest
 
 from llmpt.core.errors import SettingError
 from llmpt.core.http_head import parse_head
-from llmpt.core.networks import Address, CidrSet, HostNetwork
+from llmpt.core.networks import Address, CidrSet
+from llmpt.host.routes import HostNetwork
 from llmpt_tracker.announcer.control import ControlServer
 from llmpt_tracker.announcer.prober import Prober
 from llmpt_tracker.announcer.tracker import Tracker

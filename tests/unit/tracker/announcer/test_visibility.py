@@ -6,7 +6,8 @@ import ipaddress
 
 import pytest
 
-from llmpt.core.networks import CidrSet, HostNetwork
+from llmpt.core.networks import CidrSet
+from llmpt.host.routes import HostNetwork
 from llmpt_tracker.announcer.visibility import is_own_address
 from llmpt_tracker.announcer.wire import Event
 from tests.unit.tracker.announcer.world import CONTAINER, GATEWAY, KEY, World

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from llmpt.core.networks import DEFAULT_PEER_CIDRS, Address, CidrSet, HostNetwork
+from llmpt.core.networks import DEFAULT_PEER_CIDRS, Address, CidrSet
+from llmpt.host.routes import HostNetwork
 from llmpt_tracker.announcer import swarms
 from llmpt_tracker.announcer.memory_store import MemoryStore
 from llmpt_tracker.announcer.seeders import Seeders

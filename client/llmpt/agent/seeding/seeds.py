@@ -1,0 +1,162 @@
+"""The blobs that are here: what this machine seeds, remembered across restarts, dropped when a file changes.
+
+Only what came from the swarm is seeded: the catalogue lists it, so the rule of what may be shared has been
+applied where it was published. What lies on a network's file system is used and not seeded: every byte would cross the
+network twice, and the machines that would want it mostly see the same files.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import ContentMismatch
+from llmpt.core.metainfo import Metainfo
+from llmpt.disk.inventory import FileStamp, Inventory
+from llmpt.disk.verification import verify_file
+from llmpt.host.mounts import Mounts
+from llmpt.swarm import Engine, SeededBlob
+
+log = logging.getLogger("llmpt.agent")
+
+MAX_WITHHELD = 1000
+
+
+class Seeds:
+    """Owns the list of seeded blobs; `inventory` keeps it on disk, `engine` serves it."""
+
+    def __init__(self, engine: Engine, inventory: Inventory, *, mounts: Callable[[], Mounts] = Mounts.read) -> None:
+        self._engine = engine
+        self._inventory = inventory
+        self._mounts = mounts
+        self._lock = threading.Lock()
+        self._blobs: dict[Etag, tuple[SeededBlob, FileStamp]] = {}
+        self._expected: dict[Etag, tuple[Metainfo, FileStamp]] = {}
+        self._withheld: dict[Path, str] = {}
+
+    def restore(self) -> None:
+        """Seed again what was seeded before a restart and has not changed since; forget the rest."""
+        mounts = self._mounts()
+        for known in list(self._inventory.blobs()):
+            if self._withhold(known.path, mounts):
+                continue
+            if known.root is None or _stamp(known.path) != known.stamp:
+                self._inventory.forget(known.etag, known.path)
+                continue
+            self._serve(SeededBlob(known.etag, known.stamp.size, known.root, known.path), known.stamp)
+        if self._blobs:
+            log.info("seeding %d blobs of earlier downloads", len(self._blobs))
+
+    def add(self, metainfo: Metainfo, path: Path, *, serving: bool = False) -> None:
+        """Seed the verified blob at `path` from now on; `serving` says that the engine does already."""
+        stamp = _stamp(path)
+        if stamp is None or stamp.size != metainfo.size:
+            log.warning("%s is not there as it was left; not seeded", path)
+            return
+        if self._withhold(path, self._mounts()):
+            self._engine.withdraw(metainfo.etag)
+            return
+        self._inventory.remember(path, stamp, metainfo)
+        blob = SeededBlob(metainfo.etag, metainfo.size, metainfo.root, path)
+        if serving:
+            with self._lock:
+                self._blobs[metainfo.etag] = (blob, stamp)
+        else:
+            self._serve(blob, stamp)
+
+    def expect(self, metainfo: Metainfo, path: Path) -> None:
+        """The verified blob at `path` is about to be moved by the hook, which will say where it `landed`."""
+        stamp = _stamp(path)
+        if stamp is not None:
+            with self._lock:
+                self._expected[metainfo.etag] = (metainfo, stamp)
+
+    def landed(self, etag: Etag, path: Path) -> None:
+        """The blob's final place is `path` (the hook or the library moved it): verify it anew if it is a copy, and seed it."""
+        with self._lock:
+            metainfo, stamp = self._expected.pop(etag, (None, None))
+            seeded = self._blobs.get(etag)
+        if metainfo is None:
+            metainfo, stamp = self._inventory.metainfo(etag), seeded[1] if seeded else None
+        if metainfo is None:
+            log.debug("%s landed at %s, but was never verified here; not seeded", etag, path)
+            return
+        try:
+            if _stamp(path) != stamp:
+                verify_file(path, etag, metainfo.size)
+        except (ContentMismatch, OSError) as error:
+            log.warning("not seeded: %s", error)
+            return
+        if seeded is not None and seeded[0].path != path:
+            self._inventory.forget(etag, seeded[0].path)
+        self.add(metainfo, path)
+
+    def find(self, etag: Etag) -> SeededBlob | None:
+        """Return a blob that lies here, unchanged since it was verified; None otherwise."""
+        with self._lock:
+            known = self._blobs.get(etag)
+        if known is None:
+            return None
+        if _stamp(known[0].path) != known[1]:
+            self._drop(etag)
+            return None
+        return known[0]
+
+    def withdraw(self, etag: Etag) -> bool:
+        """Stop seeding a blob, for good; False when it was not seeded."""
+        with self._lock:
+            known = self._blobs.pop(etag, None)
+        if known is None:
+            return False
+        self._engine.withdraw(etag)
+        self._inventory.forget(etag, known[0].path)
+        return True
+
+    def sweep(self) -> None:
+        """Stop seeding what was deleted or changed."""
+        self._engine.unreadable()
+        with self._lock:
+            etags = list(self._blobs)
+        for etag in etags:
+            self.find(etag)
+
+    def all(self) -> list[SeededBlob]:
+        """Return what is seeded, in the order of etags."""
+        with self._lock:
+            return [blob for _, (blob, _) in sorted(self._blobs.items())]
+
+    def withheld(self) -> list[tuple[Path, str]]:
+        """Return the files that are good and not seeded, each with the reason, in the order of paths."""
+        with self._lock:
+            return sorted((path, reason) for path, reason in self._withheld.items())
+
+    def _withhold(self, path: Path, mounts: Mounts) -> bool:
+        kind = mounts.network_kind(path)
+        with self._lock:
+            self._withheld.pop(path, None)
+            if kind is not None:
+                self._withheld[path] = f"it lies on a network's file system ({kind})"
+                while len(self._withheld) > MAX_WITHHELD:
+                    del self._withheld[next(iter(self._withheld))]
+        if kind is not None:
+            log.info("%s lies on a network's file system (%s); not seeded", path, kind)
+        return kind is not None
+
+    def _serve(self, blob: SeededBlob, stamp: FileStamp) -> None:
+        self._engine.seed(blob)
+        with self._lock:
+            self._blobs[blob.etag] = (blob, stamp)
+
+    def _drop(self, etag: Etag) -> None:
+        if self.withdraw(etag):
+            log.info("%s was deleted or changed; no longer seeded", etag)
+
+
+def _stamp(path: Path) -> FileStamp | None:
+    try:
+        return FileStamp.of(path.stat())
+    except OSError:
+        return None

@@ -1,0 +1,82 @@
+"""Publishing what this machine has fetched: torrents only, with its share token, as many in one request as there are."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from llmpt.agent.sharing.right import Sharing
+from llmpt.core.errors import TrackerError, TrackerRefused
+from llmpt.core.metainfo import Metainfo
+
+log = logging.getLogger("llmpt.agent")
+
+TRIES = 4
+LONGEST_PAUSE_S = 10.0
+BATCH_BYTES = 4 << 20  # the tracker takes bodies of up to 8 MiB
+
+
+class _Ticket:
+    def __init__(self, metainfo: Metainfo) -> None:
+        self.torrent = base64.b64encode(metainfo.encode()).decode()
+        self.done = False
+        self.error: TrackerError | None = None
+
+
+class Publishing:
+    """Publishes for any number of threads at once."""
+
+    def __init__(self, sharing: Sharing, *, pause: Callable[[float], None] = time.sleep) -> None:
+        self._sharing, self._pause = sharing, pause
+        self._lock = threading.Lock()
+        self._one_at_a_time = threading.Lock()
+        self._waiting: list[_Ticket] = []
+
+    def publish(self, metainfo: Metainfo) -> None:
+        """Return when the catalogue lists the torrent; raise `TrackerError` when it will not."""
+        ticket = _Ticket(metainfo)
+        with self._lock:
+            self._waiting.append(ticket)
+        while not ticket.done:
+            with self._one_at_a_time:  # whoever has waited here may find its own published with another's
+                if not ticket.done:
+                    self._post(self._batch())
+        if ticket.error is not None:
+            raise ticket.error
+
+    def _batch(self) -> list[_Ticket]:
+        with self._lock:
+            batch = [self._waiting.pop(0)]
+            while self._waiting and sum(len(one.torrent) for one in (*batch, self._waiting[0])) <= BATCH_BYTES:
+                batch.append(self._waiting.pop(0))
+            return batch
+
+    def _post(self, batch: list[_Ticket]) -> None:
+        error = self._try({"torrents": [ticket.torrent for ticket in batch]})
+        if isinstance(error, TrackerRefused) and error.status in (400, 409, 422) and len(batch) > 1:
+            for ticket in batch:  # one of them is to blame
+                self._post([ticket])
+            return
+        for ticket in batch:
+            ticket.error, ticket.done = error, True
+
+    def _try(self, body: dict[str, list[str]]) -> TrackerError | None:
+        for tried in range(1, TRIES + 1):
+            try:
+                self._sharing.call(lambda client: client.publish(body))
+            except TrackerError as error:
+                wait_s = float(2 ** (tried - 1))
+                if isinstance(error, TrackerRefused):
+                    if error.status != 429:
+                        return error
+                    wait_s = float(error.retry_after_s or 1)
+                if tried == TRIES:
+                    return error
+                log.debug("published in a moment: %s", error)
+                self._pause(min(wait_s, LONGEST_PAUSE_S))
+            else:
+                return None
+        return None

@@ -1,0 +1,43 @@
+"""Nothing comes: perhaps others have it by now. Looked up beside the download, one look at a time.
+
+Neither a tracker that takes its time nor a session that stands still keeps the hook waiting for a word.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from llmpt.agent.directory import Directory, Peer
+from llmpt.agent.transfer.web_seed import WebSeed
+from llmpt.core.blob import Etag
+from llmpt.core.errors import LlmptError
+from llmpt.swarm import Download, Engine
+
+log = logging.getLogger("llmpt.agent")
+
+
+class Looking:
+    """Looks for more sources of one download: peers, and a seeder's HTTP (`web`)."""
+
+    def __init__(self, engine: Engine, directory: Directory, etag: Etag, web: WebSeed) -> None:
+        self._engine, self._directory, self._etag, self._web = engine, directory, etag, web
+        self._thread: threading.Thread | None = None
+
+    @property
+    def under_way(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def begin(self, download: Download, *, in_vain: tuple[Peer, ...]) -> None:
+        """Look, unless that is under way. `in_vain`: peers of which none has answered as yet."""
+        if not self.under_way:
+            self._thread = threading.Thread(target=self._look, args=(download, in_vain), name="look-again", daemon=True)
+            self._thread.start()
+
+    def _look(self, download: Download, in_vain: tuple[Peer, ...]) -> None:
+        try:
+            self._engine.add_peers(self._etag, self._directory.alive(self._directory.lookup(self._etag).peers))
+        except LlmptError as error:
+            log.debug("%s: %s", self._etag, error)
+        if self._web.renew(download):
+            self._directory.bury(in_vain)  # the next file need not wait for them

@@ -1,0 +1,64 @@
+"""The unfinished files that downloads leave: kept for the next try, and removed when nobody asks for a week.
+
+Only files whose names the hook has made, that it gave to this agent itself, and that still are the same files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from llmpt.disk.inventory import Inventory
+
+log = logging.getLogger("llmpt.agent")
+
+KEEP_S = 7 * 86400.0
+_OURS = re.compile(r".+\.[0-9a-f]{8}\.incomplete")
+
+
+class Partials:
+    """Remembered in `inventory`, across restarts. `clock` returns Unix time."""
+
+    def __init__(self, inventory: Inventory, *, clock: Callable[[], float] = time.time) -> None:
+        self._inventory, self._clock = inventory, clock
+
+    def asked(self, path: Path, inode: int) -> None:
+        """A download into `path` was asked for now, and may leave it unfinished."""
+        if _OURS.fullmatch(path.name):
+            self._inventory.remember_partial(path, inode, self._clock())
+
+    def done(self, path: Path) -> None:
+        """`path` is finished."""
+        self._inventory.forget_partial(path)
+
+    def sweep(self) -> None:
+        """Remove what nobody has asked for since a week."""
+        for path in self._inventory.partials(asked_before=self._clock() - KEEP_S):
+            if _remove(path):
+                log.info("%s is removed: nobody has asked for it for a week", path)
+            self._inventory.forget_partial(path)
+
+
+def _remove(path: Path) -> bool:
+    """Remove an unfinished file of this user's that no process is using; False when it is something else, or gone."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held by a hook as long as it wants the file
+        path.unlink()
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

@@ -1,0 +1,206 @@
+"""The inventory: what this machine knows of its blobs, so that each is hashed once in its life.
+
+A blob at a path is known by (etag, size, mtime, inode). The device number is deliberately not part of that: NFS, btrfs and
+container engines give out another one at each mount, and a reboot would hash terabytes anew. For each known blob there is
+either the root of its Merkle tree, or the reason why it must never be served; the piece layers, far bigger than all the
+rest, lie in a table of their own and are read one at a time. An agent also notes here which files it was writing into,
+and both it and the seeder what the Hub said about repos.
+
+One SQLite file, safe to use from several threads and processes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from llmpt.core.blob import Etag
+from llmpt.core.metainfo import Metainfo
+from llmpt.core.repo import HubAnswer, RepoRef
+
+Self = TypeVar("Self", bound="Inventory")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS known_blobs (
+    etag TEXT NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
+    root BLOB, problem TEXT, PRIMARY KEY (etag, path)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS piece_layers (root BLOB PRIMARY KEY, layer BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS partials (path BLOB PRIMARY KEY, inode INTEGER NOT NULL, asked_at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hub_answers (
+    repo TEXT PRIMARY KEY, public INTEGER NOT NULL, reason TEXT NOT NULL, asked_at REAL NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What `stat` says of a file's content: `size` in bytes, `mtime_ns`, `inode`. Another stamp, another content."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, stat: os.stat_result) -> FileStamp:
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBlob:
+    """A file that was read once: its `root` (32 bytes) when it is what its etag says, else the `problem`."""
+
+    etag: Etag
+    path: Path
+    stamp: FileStamp
+    root: bytes | None
+    problem: str | None
+
+
+class Inventory:
+    """Owns the database file at `database`; a context manager. Raises `sqlite3.Error` when the file cannot be used."""
+
+    def __init__(self, database: Path) -> None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.RLock()
+        try:
+            database.touch(mode=0o600)  # it names repos and paths; SQLite gives its own files the same mode
+        except OSError as error:
+            raise sqlite3.OperationalError(f"{database}: {error.strerror}") from None
+        self._connection = sqlite3.connect(database, timeout=10, check_same_thread=False, isolation_level=None)
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.executescript(_SCHEMA)
+        except sqlite3.Error:
+            self._connection.close()
+            raise
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def remember(self, path: Path, stamp: FileStamp, metainfo: Metainfo) -> None:
+        """Note that the file at `path`, while it had `stamp`, was read and is the blob that `metainfo` describes."""
+        with self.transaction() as sql:
+            self._put(sql, metainfo.etag, path, stamp, metainfo.root, None)
+            if metainfo.layer:
+                sql.execute("INSERT OR REPLACE INTO piece_layers VALUES (?, ?)", (metainfo.root, metainfo.layer))
+
+    def condemn(self, etag: Etag, path: Path, stamp: FileStamp, problem: str) -> None:
+        """Note that the file at `path`, while it has `stamp`, must not be served as `etag`, and why."""
+        with self.transaction() as sql:
+            self._put(sql, etag, path, stamp, None, problem)
+
+    def lookup(self, etag: Etag, path: Path, stamp: FileStamp) -> KnownBlob | None:
+        """Return what is known of the file, None when it was never read as it is now.
+
+        A file that was moved is known still: a row of another path counts when the stamp is the same.
+        """
+        row = self._one(
+            "SELECT root, problem FROM known_blobs WHERE etag = ? AND size = ? AND mtime_ns = ? AND inode = ?"
+            " ORDER BY path = ? DESC LIMIT 1",
+            (etag.value, stamp.size, stamp.mtime_ns, stamp.inode, os.fsencode(path)),
+        )
+        return KnownBlob(etag, path, stamp, row[0], row[1]) if row else None
+
+    def metainfo(self, etag: Etag) -> Metainfo | None:
+        """Assemble the metainfo of a blob that was found good at some path; None when there is none."""
+        row = self._one(
+            "SELECT b.size, b.root, coalesce(p.layer, x'') FROM known_blobs b LEFT JOIN piece_layers p ON p.root = b.root"
+            " WHERE b.etag = ? AND b.root IS NOT NULL LIMIT 1",
+            (etag.value,),
+        )
+        return Metainfo(etag, row[0], row[1], row[2]) if row else None
+
+    def blobs(self) -> Iterator[KnownBlob]:
+        """Yield everything that is known, good and bad, in the order of etags."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT etag, path, size, mtime_ns, inode, root, problem FROM known_blobs ORDER BY etag, path"
+            ).fetchall()
+        for etag, path, size, mtime_ns, inode, root, problem in rows:
+            yield KnownBlob(Etag(etag), Path(os.fsdecode(path)), FileStamp(size, mtime_ns, inode), root, problem)
+
+    def forget(self, etag: Etag, path: Path) -> None:
+        """Drop what is known of the file at `path`, and the piece layer when it was the last with that content."""
+        with self.transaction() as sql:
+            sql.execute("DELETE FROM known_blobs WHERE etag = ? AND path = ?", (etag.value, os.fsencode(path)))
+            sql.execute("DELETE FROM piece_layers WHERE root NOT IN (SELECT root FROM known_blobs WHERE root IS NOT NULL)")
+
+    def remember_partial(self, path: Path, inode: int, asked_at: float) -> None:
+        """Note that a download into the file at `path` was asked for at `asked_at` (Unix time), and may leave it unfinished."""
+        with self.transaction() as sql:
+            sql.execute("INSERT OR REPLACE INTO partials VALUES (?, ?, ?)", (os.fsencode(path), inode, asked_at))
+
+    def forget_partial(self, path: Path) -> None:
+        """The file at `path` is finished, or gone."""
+        with self.transaction() as sql:
+            sql.execute("DELETE FROM partials WHERE path = ?", (os.fsencode(path),))
+
+    def partials(self, *, asked_before: float = math.inf) -> list[Path]:
+        """Return the unfinished files that lie where they lay and were not asked for since `asked_before` (Unix time)."""
+        with self._lock:
+            rows = self._connection.execute("SELECT path, inode FROM partials WHERE asked_at < ?", (asked_before,)).fetchall()
+        found = ((Path(os.fsdecode(path)), inode) for path, inode in rows)
+        return sorted(path for path, inode in found if _inode(path) == inode)
+
+    def hub_answer(self, repo: RepoRef, *, endpoint: str = "") -> HubAnswer | None:
+        """Return what the Hub at `endpoint` last said about a repo; `endpoint` is left out by whoever knows only one."""
+        row = self._one("SELECT public, reason, asked_at FROM hub_answers WHERE repo = ?", (_key(repo, endpoint),))
+        return HubAnswer(bool(row[0]), row[1], row[2]) if row else None
+
+    def keep_hub_answer(self, repo: RepoRef, answer: HubAnswer, *, endpoint: str = "") -> None:
+        """Note what the Hub at `endpoint` says about a repo."""
+        with self.transaction() as sql:
+            sql.execute(
+                "INSERT OR REPLACE INTO hub_answers VALUES (?, ?, ?, ?)",
+                (_key(repo, endpoint), answer.public, answer.reason, answer.asked_at),
+            )
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Hold the database for one thread: all of what happens inside is kept, or nothing when it raises."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def _one(self, query: str, values: tuple[object, ...]) -> Any:
+        with self._lock:
+            return self._connection.execute(query, values).fetchone()
+
+    @staticmethod
+    def _put(sql: sqlite3.Connection, etag: Etag, path: Path, stamp: FileStamp, root: bytes | None, problem: str | None) -> None:
+        sql.execute(
+            "INSERT OR REPLACE INTO known_blobs VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (etag.value, os.fsencode(path), stamp.size, stamp.mtime_ns, stamp.inode, root, problem),
+        )
+
+
+def _key(repo: RepoRef, endpoint: str) -> str:
+    return f"{repo.type}:{repo.id}" + (f" {endpoint}" if endpoint else "")
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return None

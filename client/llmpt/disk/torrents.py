@@ -1,0 +1,118 @@
+"""From a file to its torrent: one read that yields the etag check and the Merkle tree.
+
+metainfo = create_torrent(Path("blobs/53aa51…"))
+Path("model.torrent").write_bytes(metainfo.encode(announce="http://server:6969/announce"))
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from queue import SimpleQueue
+
+from llmpt.core.blob import Etag, EtagHasher
+from llmpt.core.errors import ContentMismatch
+from llmpt.core.merkle import BLOCK_BYTES, PieceHasher
+from llmpt.core.metainfo import Metainfo, piece_length_for
+
+# Small enough to stay in a core's second-level cache between the two hashes, and to let them run side by side.
+STEP_BYTES = 1 << 20
+BUFFERS = 8
+
+
+class Cancelled(Exception):
+    """The caller asked to stop hashing."""
+
+
+def create_torrent(
+    path: Path,
+    *,
+    etag: Etag | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    cancelled: threading.Event | None = None,
+) -> Metainfo:
+    """Read the blob at `path` once; return its metainfo.
+
+    `etag` is what the content must be; by default the file's name, as in a Hub cache. `on_progress` is called with the
+    number of bytes of each step. Raises `ContentMismatch` when the content is not what the etag says or changes
+    underway, `InvalidName` when the name is no etag, `MetainfoError` for a file of no bytes, `OSError` when it cannot be
+    read, `Cancelled` when told to stop.
+    """
+    etag = etag or Etag(path.name)
+    with path.open("rb", buffering=0) as file:
+        before = os.fstat(file.fileno())
+        content = EtagHasher(etag, before.st_size)
+        tree = PieceHasher(before.st_size, piece_length_for(before.st_size))
+        _hash(file.fileno(), content, tree, on_progress, cancelled)
+        after = os.fstat(file.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise ContentMismatch(f"{path} changed while it was read")
+    if not content.matches():
+        raise ContentMismatch(f"{path}: the content is not what its etag {etag} says; delete it and download it again")
+    return Metainfo(etag, before.st_size, *tree.finish())
+
+
+class _Buffer:
+    """Room for one step, cut into blocks once (slicing memory views costs more than one thinks)."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(STEP_BYTES))
+        self.blocks = [self.view[i : i + BLOCK_BYTES] for i in range(0, STEP_BYTES, BLOCK_BYTES)]
+
+    def leaves(self, count: int) -> bytes:
+        whole, rest = divmod(count, BLOCK_BYTES)
+        digests = [sha256(block).digest() for block in (self.blocks if count == STEP_BYTES else self.blocks[:whole])]
+        if rest:
+            digests.append(sha256(self.blocks[whole][:rest]).digest())
+        return b"".join(digests)
+
+
+def _hash(
+    fd: int,
+    content: EtagHasher,
+    tree: PieceHasher,
+    on_progress: Callable[[int], None] | None,
+    cancelled: threading.Event | None,
+) -> None:
+    """Feed the open file to both: read and etag on this thread, the tree on another (hashlib lets go of the GIL)."""
+    free: SimpleQueue[_Buffer] = SimpleQueue()
+    full: SimpleQueue[tuple[_Buffer, int] | None] = SimpleQueue()
+    made = 0
+
+    def grow_tree() -> None:
+        while (item := full.get()) is not None:
+            buffer, count = item
+            tree.add(buffer.leaves(count))
+            free.put(buffer)
+
+    other = threading.Thread(target=grow_tree, name="merkle", daemon=True)
+    other.start()
+    try:
+        while True:
+            if cancelled is not None and cancelled.is_set():
+                raise Cancelled
+            if made < BUFFERS and free.empty():
+                buffer, made = _Buffer(), made + 1
+            else:
+                buffer = free.get()
+            count = _fill(fd, buffer.view)
+            if count == 0:
+                break
+            full.put((buffer, count))
+            content.update(buffer.view if count == STEP_BYTES else buffer.view[:count])
+            if on_progress is not None:
+                on_progress(count)
+    finally:
+        full.put(None)
+        other.join()
+
+
+def _fill(fd: int, view: memoryview) -> int:
+    """Read until `view` is full or the file ends: a short read in the middle would shift the blocks."""
+    count = os.readv(fd, [view])
+    while 0 < count < len(view) and (more := os.readv(fd, [view[count:]])):
+        count += more
+    return count

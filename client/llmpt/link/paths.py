@@ -1,0 +1,88 @@
+"""Where the hook and the machine's agent meet: a Unix socket in a folder that only its user can enter, and what is beside it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from llmpt.core.errors import AgentUnavailable
+
+# The kernel's limit for the path of a Unix socket is 108 bytes on Linux, 104 on macOS, one of them the closing NUL.
+MAX_SOCKET_PATH_BYTES = 103
+
+
+def runtime_dir(environ: Mapping[str, str]) -> Path:
+    """Return the folder of the agent's socket, made with mode 0700: `$XDG_RUNTIME_DIR/llmpt`, else `/tmp/llmpt-<uid>`.
+
+    An XDG_RUNTIME_DIR that belongs to somebody else (as after `su`) or cannot be made doesn't count. Raises
+    `AgentUnavailable` when the folder cannot be had, belongs to another user, or is a symbolic link.
+    """
+    base = environ.get("XDG_RUNTIME_DIR", "")
+    if base.startswith("/") and _is_own_folder(Path(base)):
+        folder = Path(base) / "llmpt"
+    else:
+        folder = Path(f"/tmp/llmpt-{os.getuid()}")  # noqa: S108 - the owner is checked below; TMPDIR differs between processes
+    return private_folder(folder)
+
+
+def private_folder(folder: Path) -> Path:
+    """Make `folder` with mode 0700, or make sure that it is this user's own. Raises `AgentUnavailable` when it cannot be had."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise AgentUnavailable(f"{folder} is not a folder of this user's, so it is not safe to use")
+        if found.st_mode & 0o077:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise AgentUnavailable(f"the agent's folder {folder} cannot be used: {error.strerror}") from None
+    return folder
+
+
+def _is_own_folder(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder.stat().st_uid == os.getuid()
+    except OSError:
+        return False
+
+
+def socket_path(environ: Mapping[str, str]) -> Path:
+    """Return the path of the agent's socket. Raises `AgentUnavailable` as `runtime_dir`, or when it is too long."""
+    path = runtime_dir(environ) / "agent.sock"
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
+        raise AgentUnavailable(f"XDG_RUNTIME_DIR is too long for a socket: {path}")
+    return path
+
+
+def log_path(environ: Mapping[str, str]) -> Path:
+    """Return where a started agent writes its log."""
+    return runtime_dir(environ) / "agent.log"
+
+
+def start_lock_path(environ: Mapping[str, str]) -> Path:
+    """Return the file whose `flock` makes the start of an agent single."""
+    return runtime_dir(environ) / "start.lock"
+
+
+def lock_path(environ: Mapping[str, str]) -> Path:
+    """Return the file whose `flock` the agent holds as long as it lives."""
+    return runtime_dir(environ) / "agent.lock"
+
+
+def connect(path: Path, *, timeout_s: float) -> socket.socket | None:
+    """Return a connection to whoever listens at `path`; None when nobody does. Raises `OSError` when it takes too long."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(timeout_s)
+    try:
+        connection.connect(str(path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    except BaseException:
+        connection.close()
+        raise
+    return connection

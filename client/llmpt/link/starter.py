@@ -1,0 +1,207 @@
+"""Starting the machine's agent on first need, and replacing one that is older than we are.
+
+Starting is single, however many threads and processes want an agent at once: whoever holds the start lock starts it, the
+others wait and find it running, or learn that it could not be started. The agent belongs to none of them: it goes on when
+its starter ends.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from llmpt.core.errors import AgentUnavailable, InvalidInput
+from llmpt.link import lock, paths, protocol, versions
+from llmpt.link.protocol import LineReader, Message
+
+log = logging.getLogger("llmpt")
+
+ANSWER_TIMEOUT_S = 5.0
+START_TIMEOUT_S = 10.0
+RETIRE_TIMEOUT_S = 4.0
+START_LOCK_TIMEOUT_S = START_TIMEOUT_S + RETIRE_TIMEOUT_S + 3
+RETRY_START_AFTER_S = 30.0
+
+Agent = tuple[int, int]  # one life of an agent: its socket's inode and change time
+
+
+class Starter:
+    """Finds the agent, starts it, replaces it. Holds nothing open; safe in threads and after a fork."""
+
+    def __init__(self, tracker: str, *, environ: Mapping[str, str], command: Sequence[str] | None = None) -> None:
+        """`command` stands in for the command that starts an agent."""
+        self._tracker = tracker
+        self._environ = environ
+        self._given_command = command
+        self._gave_up_at: float | None = None
+        self._met: Agent | None = None
+
+    def ensure(self, *, anew: bool = False) -> None:
+        """Return when an agent runs that is no older than this llmpt, or an older one that is busy. Raises `AgentUnavailable`.
+
+        An agent is asked once how old it is, in each of its lives; `anew` asks in any case.
+        """
+        path = paths.socket_path(self._environ)
+        here = _agent_at(path)
+        if not anew and here is not None and here == self._met:
+            return
+        version = self._greet(path)
+        if version is None:
+            self._start(path)
+        elif self._should_replace(version):
+            self._start(path)
+            return  # if it was busy it is asked again next time
+        self._met = _agent_at(path)
+
+    def _greet(self, path: Path) -> str | None:
+        """Return the version of the agent that answers at `path`; None when there is none."""
+        reply = _ask(path, protocol.HELLO)
+        return None if reply is None else str(reply.get("version", ""))
+
+    def _should_replace(self, version: str) -> bool:
+        return versions.is_newer(versions.own_version(), version) and not self._failed_lately() and self._starts_its_own()
+
+    def _starts_its_own(self) -> bool:
+        """Whether what we start is of our own version: not the agent of another environment."""
+        return self._given_command is not None or importlib.util.find_spec("libtorrent") is not None
+
+    def _failed_lately(self) -> bool:
+        return self._gave_up_at is not None and time.monotonic() - self._gave_up_at < RETRY_START_AFTER_S
+
+    def _start(self, path: Path) -> None:
+        """Start an agent unless somebody else does; an older one is asked to leave first. Raises `AgentUnavailable`."""
+        asked_at = time.monotonic()
+        if self._failed_lately():
+            raise AgentUnavailable("no agent is running, and the last try to start one failed")
+        try:
+            with _locked(paths.start_lock_path(self._environ)) as held:
+                version = self._greet(path)
+                if version is not None and not (self._should_replace(version) and self._retire(path, version)):
+                    return
+                if asked_at <= _failed_at(held) <= time.monotonic():  # not a time from before the last reboot
+                    raise AgentUnavailable("no agent is running, and another try to start one has just failed")
+                try:
+                    self._run(self._command())
+                except AgentUnavailable as error:
+                    os.pwrite(held, f"{time.monotonic():030.6f}".encode(), 0)
+                    log.warning(
+                        "llmpt has no agent: %s; files come over HTTP where the LAN has them, else the ordinary way", error
+                    )
+                    raise
+                log.info("started an agent")
+        except AgentUnavailable:
+            self._gave_up_at = time.monotonic()
+            raise
+
+    def _retire(self, path: Path, version: str) -> bool:
+        """Ask an older agent to make room; False when it goes on (something is under way)."""
+        reply = _ask(path, protocol.RETIRE)
+        if reply is not None and reply.get("event") != protocol.RETIRING:
+            log.debug("the agent of llmpt %s goes on for now: %s", version or "?", reply.get("reason"))
+            return False
+        deadline = time.monotonic() + RETIRE_TIMEOUT_S
+        while lock.is_held(self._environ) and time.monotonic() < deadline:
+            time.sleep(0.02)  # the lock is all there is to look at; it has no event
+        log.info("the agent of llmpt %s has made room for one of llmpt %s", version or "?", versions.own_version())
+        return True
+
+    def _command(self) -> Sequence[str]:
+        if self._given_command is not None:
+            return self._given_command
+        if sys.executable and importlib.util.find_spec("libtorrent") is not None:
+            return [sys.executable, "-m", "llmpt.agent", "--daemonize"]
+        own = Path(sys.executable or "/").parent.resolve()  # in an active environment the first of PATH
+        folders = (self._environ.get("PATH") or os.defpath).split(os.pathsep)
+        others = os.pathsep.join(folder for folder in folders if folder and Path(folder).resolve() != own)
+        elsewhere = shutil.which("llmpt", path=others) if others else None
+        if elsewhere is None:
+            raise AgentUnavailable("this Python has no libtorrent, and no other environment's `llmpt` is on PATH")
+        return [elsewhere, "agent", "start"]
+
+    def _run(self, command: Sequence[str]) -> None:
+        environ = {**self._environ, "LLMPT_TRACKER": self._tracker}
+        with tempfile.TemporaryFile() as errors:  # not a pipe: the agent that goes on running must not hold us up
+            try:
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, cwd="/", env=environ,
+                    start_new_session=True,
+                )  # fmt: skip
+            except OSError as error:
+                raise AgentUnavailable(f"{command[0]} cannot be run: {error.strerror}") from None
+            try:
+                status = process.wait(timeout=START_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise AgentUnavailable(f"it was not ready within {START_TIMEOUT_S:g} s") from None
+            if status != 0:
+                errors.seek(0)
+                said = errors.read(65536).decode(errors="replace").strip().splitlines()
+                raise AgentUnavailable(said[-1] if said else f"it ended with status {status}")
+
+
+def _agent_at(path: Path) -> Agent | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_ctime_ns
+
+
+def _ask(path: Path, op: str) -> Message | None:
+    """Have an agent of whatever version answer; None when there is none. Raises `AgentUnavailable` when it is silent."""
+    try:
+        connection = paths.connect(path, timeout_s=ANSWER_TIMEOUT_S)
+        if connection is None:
+            return None
+        with connection:
+            connection.sendall(protocol.encode({"op": op}))
+            return LineReader(connection).read(timeout_s=ANSWER_TIMEOUT_S, any_version=True)
+    except TimeoutError:
+        raise AgentUnavailable("the agent is silent") from None
+    except InvalidInput as error:
+        raise AgentUnavailable(str(error)) from None
+    except (ConnectionError, BrokenPipeError):
+        return None  # it has just ended
+    except OSError as error:
+        raise AgentUnavailable(f"the agent's socket broke: {error.strerror or error}") from None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    import fcntl  # not at the top: Windows has none
+
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + START_LOCK_TIMEOUT_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise AgentUnavailable("another process has been starting one for too long") from None
+                time.sleep(0.02)
+        try:
+            yield lock
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # at once, even if a forked child holds a copy of the descriptor
+    finally:
+        os.close(lock)
+
+
+def _failed_at(lock: int) -> float:
+    """Return when (on the machine's monotonic clock) a start failed the last time; 0 when none did."""
+    try:
+        return float(os.pread(lock, 64, 0) or b"0")
+    except ValueError:
+        return 0.0

@@ -1,0 +1,235 @@
+"""A blob over plain HTTP, where BitTorrent cannot be had: the tracker says which seeder has it, and that one sends it.
+
+    blobs = BlobHttp("http://server:8000", stall_timeout_s=5)
+    came = blobs.fetch(etag, size, descriptor, on_progress=print)
+
+`GET <tracker>/blobs/<etag>` is redirected to a seeder's blob server. LAN traffic, as in `tracker_wire`: proxies in the
+environment are ignored and every wait has a bound. When a seeder breaks off, the tracker is asked for the next one. What
+came stays in the file, for the next try or for whoever fetches the rest; what is whole is verified against the etag.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urljoin, urlsplit
+
+from llmpt.core.blob import READ_BYTES, Etag, EtagHasher
+from llmpt.core.errors import ContentMismatch, LlmptError, TrackerError, TrackerUnavailable
+from llmpt.tracker.wire import CONNECT_TIMEOUT_S, Wire, reason_of, user_agent
+
+log = logging.getLogger("llmpt")
+
+ANSWER_TIMEOUT_S = 2.0
+QUIET_S = 30.0
+PAUSE_S = 0.5
+CHUNK_BYTES = 1 << 20
+WORTHWHILE_BYTES = 1 << 20
+POOR_TRIES = 10  # that brought less than that
+MAX_HOPS = 4
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+
+
+class NotOverHttp(LlmptError):
+    """The blob cannot be had this way. `there`: how many bytes came, or were there, from its start without a gap;
+    0 when nothing has come."""
+
+    def __init__(self, reason: str, there: int = 0) -> None:
+        super().__init__(reason)
+        self.there = there
+
+
+class _Broke(LlmptError):
+    """This seeder does not send it now; another one may."""
+
+
+class BlobHttp:
+    """The blobs that the seeders of one tracker have. Safe to share among threads.
+
+    A tracker that does not answer is left alone for `QUIET_S`. No byte for `stall_timeout_s`: the blob is given up.
+    """
+
+    def __init__(self, tracker: str, *, stall_timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._base = Wire(tracker).url
+        self._stall_timeout_s, self._clock = stall_timeout_s, clock
+        self._quiet_until = 0.0
+
+    def locate(self, etag: Etag) -> str | None:
+        """Return the URL at which a seeder has the blob now; None when none has. Raises `TrackerUnavailable`."""
+        self._check_quiet()
+        url = f"{self._base}/blobs/{etag}"
+        try:
+            with _asked("HEAD", url, None, ANSWER_TIMEOUT_S) as response:
+                return _next_hop(url, response) or (url if response.status == 200 else None)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._leave_alone(reason_of(error)) from None
+
+    def fetch(self, etag: Etag, size: int, descriptor: int, *, on_progress: Callable[[int], None]) -> int:
+        """Fill the file that is open as `descriptor` with the blob, verify it, and return how many bytes came for that.
+
+        What the file holds from its start on is kept, if the whole then turns out right. `on_progress` is told how many
+        bytes are there. Raises `NotOverHttp`, `ContentMismatch` (then the file is empty), `OSError` for the disk's own.
+        """
+        start = min(_beginning(descriptor), size)
+        if 0 < start < size:
+            self._ask(etag)  # before all that is read
+        try:
+            return self._fill(etag, size, descriptor, start, on_progress)
+        except ContentMismatch:
+            os.ftruncate(descriptor, 0)
+            if not start:
+                raise
+        return self.fetch(etag, size, descriptor, on_progress=on_progress)
+
+    def _ask(self, etag: Etag) -> None:
+        try:
+            if self.locate(etag) is None:
+                raise NotOverHttp("no seeder has it")
+        except TrackerError as error:
+            raise NotOverHttp(str(error)) from None
+
+    def _fill(self, etag: Etag, size: int, descriptor: int, start: int, on_progress: Callable[[int], None]) -> int:
+        hasher = EtagHasher(etag, size)
+        while hasher.seen < start:
+            hasher.update(os.pread(descriptor, min(READ_BYTES, start - hasher.seen), hasher.seen))
+        os.ftruncate(descriptor, start)
+        last_byte, poor = self._clock(), 0
+        while hasher.seen < size:
+            before = hasher.seen
+            try:
+                for data in self._stream(etag, size, before):
+                    _write(descriptor, data, hasher.seen)
+                    hasher.update(data)
+                    last_byte = self._clock()
+                    on_progress(hasher.seen)
+            except (NotOverHttp, TrackerError) as error:
+                raise NotOverHttp(str(error), hasher.seen if hasher.seen > start else 0) from None
+            except _Broke as error:
+                poor += hasher.seen - before < WORTHWHILE_BYTES
+                silent_s = self._clock() - last_byte
+                if silent_s + PAUSE_S > self._stall_timeout_s or poor >= POOR_TRIES:
+                    raise NotOverHttp(str(error), hasher.seen if hasher.seen > start else 0) from None
+                log.debug("%s: %s after %d bytes; the tracker is asked again", etag, error, hasher.seen)
+                if hasher.seen == before:
+                    time.sleep(PAUSE_S)  # the tracker believes in a seeder that has just died for a moment
+        if not hasher.matches():
+            raise ContentMismatch(f"what came over HTTP is not the content of etag {etag}")
+        return size - start
+
+    def _stream(self, etag: Etag, size: int, at: int) -> Iterator[bytes]:
+        """Yield the blob from byte `at` to its end; raise `_Broke` where it breaks off."""
+        self._check_quiet()
+        url, silence_s = f"{self._base}/blobs/{etag}", max(self._stall_timeout_s / 2, 0.05)
+        for hop in range(MAX_HOPS):
+            at_tracker = hop == 0
+            try:
+                with _asked("GET", url, at, ANSWER_TIMEOUT_S if at_tracker else silence_s) as response:
+                    target = _next_hop(url, response)
+                    if target is not None:
+                        url = target
+                        continue
+                    _check(response, size, at, from_tracker=at_tracker)
+                    at_tracker = False
+                    while at < size:
+                        data = response.read1(CHUNK_BYTES)
+                        if not data:
+                            raise _Broke("the connection ended too early")
+                        if at + len(data) > size:
+                            raise NotOverHttp(f"more than the {size} bytes that it has")
+                        at += len(data)
+                        yield data
+                    return
+            except (OSError, http.client.HTTPException) as error:
+                if at_tracker:
+                    raise self._leave_alone(reason_of(error)) from None
+                raise _Broke(f"{urlsplit(url).netloc}: {reason_of(error)}") from None
+        raise NotOverHttp("redirected without end")
+
+    def _check_quiet(self) -> None:
+        left_s = self._quiet_until - self._clock()
+        if left_s > 0:
+            raise TrackerUnavailable(f"the tracker at {self._base} did not answer; asked again in {left_s:.0f} s")
+
+    def _leave_alone(self, reason: str) -> TrackerUnavailable:
+        self._quiet_until = self._clock() + QUIET_S
+        return TrackerUnavailable(f"no answer from the tracker at {self._base}: {reason}")
+
+
+@contextmanager
+def _asked(method: str, url: str, at: int | None, silence_s: float) -> Iterator[http.client.HTTPResponse]:
+    """Make one request, for the bytes from `at` on; what is read of the answer may be silent for `silence_s`."""
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=CONNECT_TIMEOUT_S)
+    headers = {"User-Agent": user_agent(), "Connection": "close"}
+    if at:
+        headers["Range"] = f"bytes={at}-"
+    try:
+        connection.connect()
+        connection.sock.settimeout(silence_s)
+        connection.request(method, parts.path + (f"?{parts.query}" if parts.query else ""), headers=headers)
+        yield connection.getresponse()
+    finally:
+        connection.close()
+
+
+def _next_hop(url: str, response: http.client.HTTPResponse) -> str | None:
+    location = response.headers.get("Location")
+    if response.status not in _REDIRECTS or not location:
+        return None
+    target = urljoin(url, location)
+    try:
+        parts = urlsplit(target)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return target
+    except ValueError:
+        pass  # a port that is none
+    raise http.client.HTTPException(f"redirected to {target!r:.200}")
+
+
+def _check(response: http.client.HTTPResponse, size: int, at: int, *, from_tracker: bool) -> None:
+    """Raise unless the answer's body is the blob's bytes from `at` on."""
+    status = response.status
+    if status == 404 and from_tracker:
+        raise NotOverHttp("no seeder has it")
+    if status == 403:
+        raise NotOverHttp("this machine may not have it (LLMPT_PEER_CIDRS of the server)")
+    if status >= 500 and from_tracker:
+        raise http.client.HTTPException(f"status {status}")
+    if status not in (200, 206):
+        raise _Broke(f"status {status}")
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise NotOverHttp("it comes compressed")
+    told = response.headers.get("Content-Length")
+    if status == 206:
+        part = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        begins, has = (int(part[1]), int(part[3])) if part else (-1, -1)
+    else:
+        begins, has = 0, int(told) if told is not None and told.isdigit() else size
+    if (begins, has) != (at, size):
+        raise NotOverHttp(f"asked for a blob of {size} bytes from byte {at} on, got one of {has} from {begins} on")
+
+
+def _beginning(descriptor: int) -> int:
+    """Return how many bytes the file holds before its first hole: an agent's download leaves gaps."""
+    found = os.fstat(descriptor)
+    if hasattr(os, "SEEK_HOLE") and found.st_size:
+        try:
+            return os.lseek(descriptor, 0, os.SEEK_HOLE)
+        except OSError:
+            pass  # this file system does not tell
+    return found.st_size if found.st_blocks * 512 >= found.st_size else 0
+
+
+def _write(descriptor: int, data: bytes, at: int) -> None:
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(descriptor, rest, at)
+        at += written
+        rest = rest[written:]

@@ -1,0 +1,261 @@
+"""The tracker's catalogue, asked over HTTP.
+
+    client = TrackerClient("http://server:8000")
+    for torrent in client.get_torrents(repo_id="org/name", filename="model.safetensors") or []:
+        print(torrent.etag, torrent.size, torrent.seeders)
+
+The public methods never raise for what a network does; they answer None or False and log the reason. `lookup`, `publish`
+and `heartbeat`, which the agent and the seeder use, raise `TrackerUnavailable` or `TrackerRefused` instead.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import InvalidInput, TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.core.metainfo import Metainfo
+from llmpt.core.repo import RepoRef
+from llmpt.tracker.wire import Wire, reason_of
+
+log = logging.getLogger("llmpt.tracker")
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """Where a blob appears: a path in a commit of a repo."""
+
+    repo_type: str
+    repo_id: str
+    commit: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Torrent:
+    """One blob of the catalogue. `size` and `piece_length` are bytes; `info_hash` is 64 hex digits (BEP 52)."""
+
+    info_hash: str
+    etag: str
+    size: int
+    piece_length: int
+    magnet: str
+    seeders: int
+    leechers: int
+    completed: int
+    appears_in: tuple[Appearance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What the tracker says of one etag: its metainfo, the peers (address, port) to connect to, and how to announce.
+
+    `metainfo` is None when the catalogue does not have the etag; `leechers` is how many of its peers are not whole.
+    """
+
+    metainfo: Metainfo | None
+    peers: tuple[tuple[str, int], ...]
+    announce_url: str
+    boot_id: str
+    leechers: int = 0
+
+
+class TrackerClient:
+    """A client of one tracker at `url` (http or https). Safe to share among threads; one connection per call.
+
+    `token` is a publisher's (`llmpt_pub_…`), sent only by the methods that publish. `timeout_s` bounds the whole answer,
+    trickled or not; connecting has a bound of its own (1 s). Raises `SettingError` for a URL that cannot be one.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 2.0) -> None:
+        self._wire = Wire(url, token=token, timeout_s=timeout_s)
+        self.url, self.host, self.port = self._wire.url, self._wire.host, self._wire.port
+
+    # The public questions: None and False instead of exceptions.
+
+    def get_torrents(
+        self,
+        *,
+        repo_id: str | None = None,
+        repo_type: str = "model",
+        revision: str | None = None,
+        filename: str | None = None,
+        etag: str | None = None,
+    ) -> list[Torrent] | None:
+        """Return the torrents that match every filter given; all pages are read.
+
+        None means that there is nothing (also a 404) or that no sensible answer came in time; the reason is logged.
+        """
+        wanted = {"repo_id": repo_id, "revision": revision, "path": filename, "etag": etag}
+        query = {name: value for name, value in wanted.items() if value is not None}
+        if repo_id is not None:
+            query["repo_type"] = repo_type
+        try:
+            return list(self.torrents(query)) or None
+        except TrackerRefused as error:
+            log.log(logging.DEBUG if error.status == 404 else logging.WARNING, "tracker refused: %s", error)
+        except TrackerError as error:
+            log.warning("no torrents from %s: %s", self.url, error)
+        return None
+
+    def register_torrent(
+        self,
+        metainfo: bytes | Metainfo,
+        *,
+        repo_id: str | None = None,
+        repo_type: str = "model",
+        commit: str | None = None,
+        path: str | None = None,
+        refs: tuple[str, ...] = (),
+    ) -> bool:
+        """Publish one torrent; with repo, commit and path also a manifest of that one file. Needs a publisher's token.
+
+        False means that it was not published; the reason is logged.
+        """
+        raw = metainfo.encode() if isinstance(metainfo, Metainfo) else metainfo
+        body: dict[str, Any] = {"torrents": [base64.b64encode(raw).decode()]}
+        try:
+            if repo_id is not None and commit is not None and path is not None:
+                meta = Metainfo.parse(raw)
+                file = {"path": path, "size": meta.size, "etag": str(meta.etag), "lfs": meta.etag.is_sha256}
+                body |= {"repo_type": repo_type, "repo_id": repo_id, "commit": commit, "refs": list(refs)}
+                body |= {"complete": False, "files": [file]}
+            self.publish(body)
+        except (TrackerError, InvalidInput) as error:
+            log.warning("not published to %s: %s", self.url, error)
+            return False
+        return True
+
+    def ping(self) -> bool:
+        """Return whether the tracker answers and is well (database and announcer)."""
+        try:
+            return self.boot_id() != ""
+        except TrackerError as error:
+            log.debug("no ping from %s: %s", self.url, error)
+            return False
+
+    # What the other roles and the command line use: TrackerUnavailable or TrackerRefused.
+
+    def torrents(self, query: Mapping[str, str]) -> Iterator[Torrent]:
+        """Yield the torrents that match every parameter of GET /api/v1/torrents given; pages are asked for as needed."""
+        cursor: str | None = None
+        while True:
+            page = self.get("/api/v1/torrents", {**query, **({"cursor": cursor} if cursor else {})})
+            try:
+                found = [_read_torrent(entry) for entry in page["torrents"]]
+            except (KeyError, TypeError, ValueError) as error:
+                raise TrackerUnavailable(f"{self.url} gave an answer that makes no sense: {reason_of(error)}") from None
+            yield from found
+            cursor = page.get("next")
+            if not cursor:
+                return
+
+    def get(self, path: str, query: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+        """GET `path`; return the JSON object of a 200."""
+        return self._wire.call("GET", path, query)[0]
+
+    def lookup(self, etag: Etag) -> Lookup:
+        """Ask for one blob: its metainfo and the peers that have it or parts of it."""
+        answer, address = self._wire.call("GET", "/api/v1/torrents", {"etag": etag.value, "include": "metainfo,peers"})
+        try:
+            announce_url = self._announce_url(answer)
+            boot_id = str(answer["boot_id"])
+            if not answer["torrents"]:
+                return Lookup(None, (), announce_url, boot_id)
+            entry = answer["torrents"][0]
+            metainfo = Metainfo.parse(base64.b64decode(entry["metainfo"], validate=True))
+            if metainfo.etag != etag:
+                raise ValueError(f"asked for {etag}, answered {metainfo.etag}")
+            peers = tuple((peer["address"] or address, int(peer["port"])) for peer in entry["peers"])
+            leechers = int(entry["leechers"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrackerUnavailable(f"{self.url} gave an answer that makes no sense: {reason_of(error)}") from None
+        return Lookup(metainfo, tuple(dict.fromkeys(peers)), announce_url, boot_id, leechers)
+
+    def boot_id(self) -> str:
+        """Return the id of the announcer's present life; another one means: announce again."""
+        answer, _ = self._wire.call("GET", "/healthz", {})
+        return str(answer.get("boot_id", ""))
+
+    def contact(self) -> tuple[str, str]:
+        """Return the boot id and the URL to announce to."""
+        answer, _ = self._wire.call("GET", "/api/v1/torrents", {"limit": "1"})
+        try:
+            return str(answer["boot_id"]), self._announce_url(answer)
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrackerUnavailable(f"{self.url} gave an answer that makes no sense: {reason_of(error)}") from None
+
+    def _announce_url(self, answer: Mapping[str, Any]) -> str:
+        return f"http://{_in_url(self.host)}:{int(answer['announce_port'])}/announce"
+
+    def publish(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST /api/v1/publish; the answer's fields are in the OpenAPI document."""
+        return self._wire.call("POST", "/api/v1/publish", {}, body, timeout_s=30.0)[0]
+
+    def heartbeat(self, seeder_id: str, report: Mapping[str, Any]) -> dict[str, Any]:
+        """PUT /api/v1/seeders/<id>: say that this seeder lives, and learn boot id, announce port and key."""
+        return self._wire.call("PUT", f"/api/v1/seeders/{quote(seeder_id, safe='')}", {}, report)[0]
+
+    def share_token(self, name: str, code: str | None = None) -> str:
+        """POST /api/v1/tokens: get a token with which the machine `name` may share; `code` is an invitation's."""
+        answer = self._wire.call("POST", "/api/v1/tokens", {}, {"name": name, "code": code})[0]
+        return str(answer.get("token", ""))
+
+    def leases(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST /api/v1/leases: what this machine waits for, fetches and has fetched; who is to fetch what it waits for."""
+        return self._wire.call("POST", "/api/v1/leases", {}, body)[0]
+
+    def report(self, etag: Etag, info_hash: str, reason: str) -> None:
+        """POST /api/v1/reports: the torrent's content is not what its etag says."""
+        self._wire.call("POST", "/api/v1/reports", {}, {"etag": etag.value, "info_hash": info_hash, "reason": reason})
+
+    # What is fetched from upstream: rows as the OpenAPI document describes them.
+
+    def mirrors(self, states: str = "") -> list[dict[str, Any]]:
+        """Return the rows in one of `states` (separated by commas; none: in any), the newest first; all pages are read."""
+        rows: list[dict[str, Any]] = []
+        query = {"limit": "200", **({"state": states} if states else {})}
+        while True:
+            page, _ = self._wire.call("GET", "/api/v1/mirrors", query, authorized=True)
+            rows += page.get("mirrors", ())
+            if not page.get("next"):
+                return rows
+            query["cursor"] = str(page["next"])
+
+    def mirror(self, mirror_id: int) -> dict[str, Any]:
+        """Return one row."""
+        return self._wire.call("GET", f"/api/v1/mirrors/{mirror_id}", {}, authorized=True)[0]
+
+    def ask_mirror(self, repo: RepoRef, *, revision: str, include: Sequence[str]) -> dict[str, Any]:
+        """Have the files of a revision that one of the patterns names fetched; return the row. Needs a token."""
+        body = {"repo_type": repo.type, "repo_id": repo.id, "revision": revision, "include": list(include)}
+        return self._wire.call("POST", "/api/v1/mirrors", {}, body)[0]
+
+    def report_mirror(self, mirror_id: int, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Say how far a row is. Needs a publisher's token."""
+        return self._wire.call("PUT", f"/api/v1/mirrors/{mirror_id}", {}, body)[0]
+
+
+def _read_torrent(entry: Mapping[str, Any]) -> Torrent:
+    places = (Appearance(p["repo_type"], p["repo_id"], p["commit"], p["path"]) for p in entry["appears_in"])
+    return Torrent(
+        info_hash=str(entry["info_hash"]),
+        etag=str(entry["etag"]),
+        size=int(entry["size"]),
+        piece_length=int(entry["piece_length"]),
+        magnet=str(entry["magnet"]),
+        seeders=int(entry["seeders"]),
+        leechers=int(entry["leechers"]),
+        completed=int(entry["completed"]),
+        appears_in=tuple(places),
+    )
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
