@@ -35,10 +35,10 @@ unit: $(STAMP)  ## Unit tests: seconds, no network, no libtorrent session
 test: $(STAMP)  ## Unit, contract and integration tests: real roles as processes on loopback, no Docker
 	$(BIN)/pytest tests/unit tests/contract tests/integration
 
-HOOK := boot client_settings fallback link messages patch progress public_api summary
+HOOK := test_boot.py test_public_api.py core hook link settings
 
 hook: $(STAMP)  ## The hook alone: what holds on a Python without libtorrent (3.14), too
-	$(BIN)/pytest tests/unit/core $(HOOK:%=tests/unit/client/test_%.py) tests/contract/test_hook_*.py
+	$(BIN)/pytest $(HOOK:%=tests/unit/client/%) tests/contract/test_hook_*.py
 
 matrix: $(STAMP)  ## Eight versions of huggingface_hub × every way to download; transformers and datasets
 	LLMPT_TEST_HUB_VERSIONS=all $(BIN)/pytest tests/contract -k 'matrix or hook_download or hook_bars or hook_future or hub_endpoint'

@@ -23,15 +23,15 @@ from llmpt.tracker.client import TrackerClient
 from llmpt_seeder.alive import SignsOfLife
 from llmpt_seeder.back_off import BackOff
 from llmpt_seeder.blobs import BlobServer, FileSource
-from llmpt_seeder.hashing import HashingPool
-from llmpt_seeder.hub_listings import HubListings
-from llmpt_seeder.hub_tree import fetch_tree
-from llmpt_seeder.scanner import CacheMissing
+from llmpt_seeder.cache.scanner import CacheMissing
+from llmpt_seeder.hashing.readers import HashingPool
+from llmpt_seeder.hub.listings import HubListings
+from llmpt_seeder.hub.tree import fetch_tree
+from llmpt_seeder.publishing.tracker_link import TrackerLink
 from llmpt_seeder.service import Service
 from llmpt_seeder.settings import SeederSettings
 from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.state import SeederState
-from llmpt_seeder.tracker_link import TrackerLink
 from llmpt_seeder.upstream import (
     Fetcher,
     FetchProcess,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpt.core.repo import HubAnswer, RepoRef
-from llmpt_seeder.scanner import CachedRepo, Problem, scan
+from llmpt_seeder.cache.scanner import CachedRepo, Problem, scan
 from llmpt_seeder.sharing import Memory, Sharing, Verdict
 from llmpt_seeder.state import SeederState
 

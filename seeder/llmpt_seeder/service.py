@@ -26,18 +26,18 @@ from rich.filesize import decimal
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
 from llmpt.swarm.types import SeededBlob
-from llmpt_seeder.caches import Caches
+from llmpt_seeder.cache.caches import Caches
+from llmpt_seeder.cache.scanner import BlobFile, Problem
+from llmpt_seeder.cache.view import View
 from llmpt_seeder.engine import Engine
-from llmpt_seeder.hashing import Hasher
-from llmpt_seeder.hub_listings import HubListings
-from llmpt_seeder.knowledge import Good, Knowledge, stamp_of
-from llmpt_seeder.manifest import InDoubt, Manifests
-from llmpt_seeder.publisher import Publisher
-from llmpt_seeder.scanner import BlobFile, Problem
+from llmpt_seeder.hashing.knowledge import Good, Knowledge, stamp_of
+from llmpt_seeder.hashing.readers import Hasher
+from llmpt_seeder.hub.listings import HubListings
+from llmpt_seeder.publishing.manifest import InDoubt, Manifests
+from llmpt_seeder.publishing.publisher import Publisher
+from llmpt_seeder.publishing.tracker_link import TrackerLink, Welcome
 from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.state import SeederState
-from llmpt_seeder.tracker_link import TrackerLink, Welcome
-from llmpt_seeder.view import View
 
 log = logging.getLogger("llmpt.seeder")
 

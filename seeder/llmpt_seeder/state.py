@@ -14,8 +14,8 @@ from pathlib import Path
 from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef
 from llmpt.disk.inventory import Inventory
-from llmpt_seeder.hub_listings import HubListing
-from llmpt_seeder.listing import ListedFile
+from llmpt_seeder.cache.listing import ListedFile
+from llmpt_seeder.hub.listings import HubListing
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -193,12 +193,12 @@ def _await_port(port: int) -> None:
 
 
 async def _serve_ours() -> None:
-    from llmpt_tracker.announcer.memory_store import MemoryStore
-    from llmpt_tracker.announcer.seeders import Seeders
-    from llmpt_tracker.announcer.server import FrontEnd
-    from llmpt_tracker.announcer.store import Role
+    from llmpt_tracker.announcer.http.server import FrontEnd
+    from llmpt_tracker.announcer.peers.memory_store import MemoryStore
+    from llmpt_tracker.announcer.peers.seeders import Seeders
+    from llmpt_tracker.announcer.peers.store import Role
+    from llmpt_tracker.announcer.peers.visibility import Visibility
     from llmpt_tracker.announcer.tracker import Tracker
-    from llmpt_tracker.announcer.visibility import Visibility
 
     store, seeders = MemoryStore(), Seeders()
     store.register(_hashes())

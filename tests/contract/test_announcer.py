@@ -13,11 +13,11 @@ import pytest
 
 from llmpt.core import bencode
 from llmpt.core.networks import CidrSet
-from llmpt_tracker.announcer.memory_store import MemoryStore
-from llmpt_tracker.announcer.seeders import Seeders
-from llmpt_tracker.announcer.server import IDLE_S, REQUEST_S, FrontEnd
+from llmpt_tracker.announcer.http.server import IDLE_S, REQUEST_S, FrontEnd
+from llmpt_tracker.announcer.peers.memory_store import MemoryStore
+from llmpt_tracker.announcer.peers.seeders import Seeders
+from llmpt_tracker.announcer.peers.visibility import Visibility
 from llmpt_tracker.announcer.tracker import Tracker
-from llmpt_tracker.announcer.visibility import Visibility
 from tests.support.announcer import AnnouncerProcess, ControlClient
 from tests.support.waiting import eventually
 

@@ -22,7 +22,7 @@ from llmpt.core.rates import RateLimit
 from llmpt.disk.inventory import FileStamp
 from llmpt_seeder.blobs import BlobServer, FileSource, OpenBlob, State
 from llmpt_seeder.blobs.connection import WITHHELD_BYTES, Limits
-from llmpt_seeder.scanner import BlobFile
+from llmpt_seeder.cache.scanner import BlobFile
 from tests.support.cache_builder import lfs_sha256
 from tests.support.waiting import eventually
 

@@ -14,7 +14,7 @@ from llmpt.core.networks import CidrSet
 from llmpt.disk.inventory import FileStamp
 from llmpt_seeder.blobs import BlobServer as SeedersServer
 from llmpt_seeder.blobs import FileSource
-from llmpt_seeder.scanner import BlobFile
+from llmpt_seeder.cache.scanner import BlobFile
 from llmpt_tracker import blob_servers
 from llmpt_tracker.announcer_client import BlobServer
 from llmpt_tracker.blob_servers import BlobServers

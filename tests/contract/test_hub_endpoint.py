@@ -26,8 +26,8 @@ import pytest
 from llmpt.core.errors import TrackerRefused
 from llmpt.core.repo import RepoRef
 from llmpt.tracker.catalogue import Catalogue, Manifest
-from llmpt_tracker.database import Database
-from llmpt_tracker.models import File, Ref, Repo, Revision
+from llmpt_tracker.database.models import File, Ref, Repo, Revision
+from llmpt_tracker.database.sessions import Database
 from tests.contract.conftest import ALL_HUB_VERSIONS, HUB_VERSIONS
 from tests.support.cache_builder import CacheBuilder
 from tests.support.environments import environment

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from llmpt_tracker.announcer.memory_store import MemoryStore
-from llmpt_tracker.announcer.store import Counts, Limits, Role, SwarmStore, Verdict
-from llmpt_tracker.announcer.wire import split
+from llmpt_tracker.announcer.peers.memory_store import MemoryStore
+from llmpt_tracker.announcer.peers.store import Counts, Limits, Role, SwarmStore, Verdict
+from llmpt_tracker.announcer.peers.wire import split
 
 Make = Callable[..., SwarmStore]
 IMPLEMENTATIONS: dict[str, Make] = {"memory": MemoryStore}

@@ -16,8 +16,8 @@ import pytest
 
 from llmpt.core.repo import RepoRef
 from llmpt.hub.visibility import HubUnreachable
-from llmpt_seeder.hub_tree import HubRefused
-from llmpt_seeder.listing import Listing
+from llmpt_seeder.cache.listing import Listing
+from llmpt_seeder.hub.tree import HubRefused
 from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.upstream import FetchProcess, Lookup, UpstreamHub, token_rule
 from llmpt_seeder.upstream.process import FetchFailed, Place

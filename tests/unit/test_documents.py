@@ -18,7 +18,7 @@ from llmpt.settings import ClientSettings
 from llmpt_seeder.cli import main as seeder_command
 from llmpt_seeder.settings import SeederSettings
 from llmpt_tracker.cli import cli as tracker_command
-from llmpt_tracker.openapi import document as openapi
+from llmpt_tracker.openapi.document import document as openapi
 from llmpt_tracker.settings import TrackerSettings
 
 if sys.version_info >= (3, 11):

@@ -14,14 +14,15 @@ from llmpt.host.routes import HostNetwork
 from llmpt_tracker.announcer_client import Announcer, AnnouncerClient
 from llmpt_tracker.blob_servers import BlobServers
 from llmpt_tracker.clock import Clock, utc_now
-from llmpt_tracker.database import Database
+from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.pull_through import PullThrough
+from llmpt_tracker.rules.hub.upstream import Upstream
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 from llmpt_tracker.state import BlobLocations, State, attach
-from llmpt_tracker.upstream import Upstream
-from llmpt_tracker.views import access, catalog, dist, errors, health, hub, leases, mirrors, pages, publishing, reports, versions
+from llmpt_tracker.views import access, catalogue, dist, errors, health, leases, mirrors, pages, publishing, reports, versions
 from llmpt_tracker.views import blobs as blob_views
 from llmpt_tracker.views import tokens as token_views
+from llmpt_tracker.views.hub import routes as hub
 
 
 def create_app(
@@ -36,7 +37,7 @@ def create_app(
     """Build the application over a migrated database."""
     app = Flask("llmpt_tracker")
     app.config.update(MAX_CONTENT_LENGTH=publishing.MAX_PUBLISH_BYTES, MAX_FORM_MEMORY_SIZE=0)
-    app.url_map.converters["repo_id"] = catalog.RepoIdConverter
+    app.url_map.converters["repo_id"] = catalogue.RepoIdConverter
     app.url_map.merge_slashes = False
     database = Database(settings.database_location)
     network = network or HostNetwork()
@@ -49,7 +50,7 @@ def create_app(
     app.before_request(hub.serve)
     app.after_request(versions.label)
     errors.register(app)
-    for views in (catalog, blob_views, publishing, token_views, leases, reports, mirrors, versions, health, dist, pages):
+    for views in (catalogue, blob_views, publishing, token_views, leases, reports, mirrors, versions, health, dist, pages):
         app.register_blueprint(views.blueprint)
     return app
 

@@ -15,7 +15,7 @@ from llmpt.core.errors import LlmptError
 from llmpt_tracker.settings import TrackerSettings
 
 if TYPE_CHECKING:
-    from llmpt_tracker.database import Database
+    from llmpt_tracker.database.sessions import Database
 
 NEEDED = ("flask", "sqlalchemy", "alembic", "gunicorn", "pydantic")
 
@@ -41,7 +41,7 @@ def cli() -> None:
 def serve() -> None:
     """Run the tracker until it is told to stop."""
     settings = TrackerSettings.read()
-    from llmpt_tracker import serve as parent  # a wrong setting is told before all this is loaded
+    from llmpt_tracker.serve import parent  # a wrong setting is told before all this is loaded
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -105,7 +105,7 @@ def invite(uses: int, days: int) -> None:
 @contextmanager
 def _database() -> Iterator[Database]:
     settings = TrackerSettings.read()
-    from llmpt_tracker.serve import make_data_folder, open_database
+    from llmpt_tracker.serve.parent import make_data_folder, open_database
 
     make_data_folder(settings.data)
     with open_database(settings) as database:

@@ -18,11 +18,11 @@ from urllib.parse import quote
 from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import RepoRef, check_ref
 from llmpt_tracker.clock import Clock
-from llmpt_tracker.database import Database
+from llmpt_tracker.database.models import Mirror
+from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.models import Mirror
-from llmpt_tracker.rules import catalog, mirrors
-from llmpt_tracker.upstream import UpstreamRefused
+from llmpt_tracker.rules import catalogue, mirrors
+from llmpt_tracker.rules.hub.upstream import UpstreamRefused
 
 log = logging.getLogger(__name__)
 
@@ -115,10 +115,10 @@ class PullThrough:
         kind = "" if repo.type == "model" else f"{repo.type}s/"
         return f"{self._address}/{kind}{repo.id}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
-    def _known(self, wish: mirrors.Ask) -> catalog.RevisionSummary | None:
+    def _known(self, wish: mirrors.Ask) -> catalogue.RevisionSummary | None:
         try:
             with self._database.reading() as session:
-                return catalog.find_revision(session, wish.repo, wish.revision)
+                return catalogue.find_revision(session, wish.repo, wish.revision)
         except Refused:
             return None
 

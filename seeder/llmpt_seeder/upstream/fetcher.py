@@ -19,7 +19,7 @@ import tenacity
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
-from llmpt_seeder.listing import ListedFile
+from llmpt_seeder.cache.listing import ListedFile
 from llmpt_seeder.upstream.growing import Growth, Growths
 from llmpt_seeder.upstream.process import Fetch, FetchFailed, Place
 from llmpt_seeder.upstream.shelf import Shelf

@@ -20,8 +20,8 @@ from urllib.parse import quote
 from llmpt.core.errors import InvalidName
 from llmpt.core.repo import RepoRef, check_commit, check_ref
 from llmpt.hub.visibility import ASK_TIMEOUT_S, MAX_ANSWER_BYTES, HubUnreachable
-from llmpt_seeder.hub_tree import HubRefused, fetch_tree, refusal
-from llmpt_seeder.listing import Listing
+from llmpt_seeder.cache.listing import Listing
+from llmpt_seeder.hub.tree import HubRefused, fetch_tree, refusal
 
 ANY_FILE = ".gitattributes"  # every repo of the Hub begins with one
 

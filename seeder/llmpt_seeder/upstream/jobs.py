@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from llmpt.core.repo import RepoRef, check_ref
-from llmpt_seeder.listing import ListedFile, Listing
+from llmpt_seeder.cache.listing import ListedFile, Listing
 
 log = logging.getLogger("llmpt.seeder")
 

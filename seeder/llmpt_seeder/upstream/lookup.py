@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 
 from llmpt.core.errors import InvalidName
 from llmpt.core.repo import HubAnswer, RepoRef, check_commit
-from llmpt_seeder.hub_listings import HubListings
-from llmpt_seeder.hub_tree import HubRefused
-from llmpt_seeder.listing import Listing
-from llmpt_seeder.manifest import Line, Manifest
+from llmpt_seeder.cache.listing import Listing
+from llmpt_seeder.hub.listings import HubListings
+from llmpt_seeder.hub.tree import HubRefused
+from llmpt_seeder.publishing.manifest import Line, Manifest
 from llmpt_seeder.sharing import Memory, Sharing
 from llmpt_seeder.upstream.hub import UpstreamHub
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused
 from llmpt.hub.visibility import HubUnreachable
-from llmpt_seeder.hub_tree import HubRefused
+from llmpt_seeder.hub.tree import HubRefused
 from llmpt_seeder.upstream.fetcher import Fetcher, Want
 from llmpt_seeder.upstream.growing import Growths
 from llmpt_seeder.upstream.jobs import UNREACHABLE, Job, Row, no

@@ -20,7 +20,7 @@ from rich.filesize import decimal
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName, SettingError
 from llmpt.disk.inventory import Inventory
-from llmpt_seeder.scanner import BlobFile
+from llmpt_seeder.cache.scanner import BlobFile
 from llmpt_seeder.upstream.process import FetchFailed
 
 log = logging.getLogger("llmpt.seeder")

@@ -16,15 +16,15 @@ from llmpt.disk.torrents import create_torrent
 from llmpt.hub.visibility import HubUnreachable
 from llmpt.swarm.types import SeededBlob, Totals
 from llmpt_seeder.back_off import BackOff
-from llmpt_seeder.hashing import Hashed, HashingProgress
-from llmpt_seeder.hub_listings import HubListings
-from llmpt_seeder.hub_tree import HubRefused
-from llmpt_seeder.listing import Listing
-from llmpt_seeder.scanner import BlobFile
+from llmpt_seeder.cache.listing import Listing
+from llmpt_seeder.cache.scanner import BlobFile
+from llmpt_seeder.hashing.readers import Hashed, HashingProgress
+from llmpt_seeder.hub.listings import HubListings
+from llmpt_seeder.hub.tree import HubRefused
+from llmpt_seeder.publishing.tracker_link import TrackerLink
 from llmpt_seeder.service import Service
 from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.state import SeederState
-from llmpt_seeder.tracker_link import TrackerLink
 
 MIN_BLOB_BYTES = 1000
 

@@ -14,10 +14,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from llmpt_tracker import schema
 from llmpt_tracker.app import create_app
-from llmpt_tracker.database import Database
-from llmpt_tracker.models import Base
+from llmpt_tracker.database import schema
+from llmpt_tracker.database.models import Base
+from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.rules import tokens
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.state import State

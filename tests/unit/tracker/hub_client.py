@@ -11,7 +11,7 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from llmpt_tracker.announcer_client import Swarm
-from llmpt_tracker.models import Absent, Revision
+from llmpt_tracker.database.models import Absent, Revision
 from tests.unit.tracker.bodies import COMMIT, OTHER_COMMIT, big, manifest, packed, small, torrent
 from tests.unit.tracker.conftest import Api, state_of
 from tests.unit.tracker.fakes import FakeAnnouncer, FakeBlobs

@@ -12,10 +12,10 @@ import pytest
 
 from llmpt.core.repo import RepoRef
 from llmpt_tracker import pull_through
-from llmpt_tracker.database import Database
+from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.pull_through import PullThrough
 from llmpt_tracker.rules import mirrors, publication, publish, tokens
-from llmpt_tracker.upstream import UpstreamRefused
+from llmpt_tracker.rules.hub.upstream import UpstreamRefused
 from tests.support.waiting import eventually
 from tests.unit.tracker.bodies import COMMIT, manifest, small
 from tests.unit.tracker.conftest import NOW

@@ -15,12 +15,12 @@ from llmpt.core.errors import LlmptError
 from llmpt.core.networks import parse_address
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.host.routes import HostNetwork
-from llmpt_tracker.announcer.control import ControlServer
-from llmpt_tracker.announcer.memory_store import MemoryStore
-from llmpt_tracker.announcer.seeders import Seeders
-from llmpt_tracker.announcer.server import FrontEnd
+from llmpt_tracker.announcer.control.requests import ControlServer
+from llmpt_tracker.announcer.http.server import FrontEnd
+from llmpt_tracker.announcer.peers.memory_store import MemoryStore
+from llmpt_tracker.announcer.peers.seeders import Seeders
+from llmpt_tracker.announcer.peers.visibility import Visibility, is_own_address
 from llmpt_tracker.announcer.tracker import Tracker
-from llmpt_tracker.announcer.visibility import Visibility, is_own_address
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 
 log = logging.getLogger("llmpt_tracker.announcer")

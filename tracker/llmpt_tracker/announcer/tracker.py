@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from llmpt.core.http_head import BadRequest, Head
 from llmpt.core.networks import CidrSet, parse_address
-from llmpt_tracker.announcer import swarms, wire
-from llmpt_tracker.announcer.leases import Leases
+from llmpt_tracker.announcer.leases.book import Leases
 from llmpt_tracker.announcer.limiter import Limiter
-from llmpt_tracker.announcer.prober import Prober
-from llmpt_tracker.announcer.seeders import Seeders
-from llmpt_tracker.announcer.store import SwarmStore
-from llmpt_tracker.announcer.visibility import Asker, Visibility
+from llmpt_tracker.announcer.peers import swarms, wire
+from llmpt_tracker.announcer.peers.prober import Prober
+from llmpt_tracker.announcer.peers.seeders import Seeders
+from llmpt_tracker.announcer.peers.store import SwarmStore
+from llmpt_tracker.announcer.peers.visibility import Asker, Visibility
 
 SWEPT_PER_SECOND = 1000  # swarms; a slice takes about a millisecond
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import bindparam, update
 from sqlalchemy.orm import Session
 
-from llmpt_tracker.models import Blob
+from llmpt_tracker.database.models import Blob
 
 
 def keep(session: Session, counts: Mapping[bytes, int]) -> None:

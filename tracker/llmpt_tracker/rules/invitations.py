@@ -12,7 +12,7 @@ from hashlib import sha256
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from llmpt_tracker.models import Invitation
+from llmpt_tracker.database.models import Invitation
 
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that looks like another one
 LENGTH = 20  # 99 bits

@@ -21,8 +21,8 @@ from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from llmpt.core.repo import RepoRef
+from llmpt_tracker.database.models import Mirror
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.models import Mirror
 
 QUEUED, RUNNING, DONE, FAILED = STATES = ("queued", "running", "done", "failed")
 OPEN = (QUEUED, RUNNING)

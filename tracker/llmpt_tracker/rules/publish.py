@@ -15,8 +15,8 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from llmpt.core.repo import RepoRef
+from llmpt_tracker.database.models import Absent, Blob, File, Path, PublisherToken, Ref, Repo, Revision
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.models import Absent, Blob, File, Path, PublisherToken, Ref, Repo, Revision
 from llmpt_tracker.rules import torrents
 from llmpt_tracker.rules.publication import Manifest, ManifestFile, Publication, refuse_folders
 from llmpt_tracker.rules.search import words

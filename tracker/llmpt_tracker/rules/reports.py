@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from llmpt_tracker.models import Blob, PublisherToken, Report
+from llmpt_tracker.database.models import Blob, PublisherToken, Report
 from llmpt_tracker.rules import tokens, torrents
 
 DROPPED_AT_MOST = 3

@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, and_, cast, literal, literal_column, selec
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.orm import Session
 
+from llmpt_tracker.database.models import Path
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.models import Path
 
 MAX_TERMS = 16
 MAX_QUESTION = 300

@@ -15,8 +15,8 @@ from hashlib import sha256
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from llmpt_tracker.database.models import PublisherToken
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.models import PublisherToken
 
 PUBLISH = "publish"
 SHARE = "share"

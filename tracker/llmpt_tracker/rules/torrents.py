@@ -16,8 +16,8 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from llmpt.core.metainfo import Metainfo
+from llmpt_tracker.database.models import Blob, File, PublisherToken, Report, StoredMetainfo
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.models import Blob, File, PublisherToken, Report, StoredMetainfo
 from llmpt_tracker.rules import tokens
 
 T = TypeVar("T")

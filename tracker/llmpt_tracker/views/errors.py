@@ -14,8 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from llmpt_tracker.errors import AnnouncerUnavailable, Refused
-from llmpt_tracker.rules.hub_errors import HubRefused
-from llmpt_tracker.views.hub_request import target
+from llmpt_tracker.rules.hub.errors import HubRefused
+from llmpt_tracker.views.hub.request import target
 
 log = logging.getLogger(__name__)
 

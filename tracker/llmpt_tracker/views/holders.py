@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from flask import request
 
+from llmpt_tracker.database.models import PublisherToken
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.models import PublisherToken
 from llmpt_tracker.rules import tokens
 from llmpt_tracker.state import state
 

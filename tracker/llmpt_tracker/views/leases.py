@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from llmpt.core.errors import InvalidInput
 from llmpt.core.metainfo import MAX_BLOB_BYTES
 from llmpt.core.repo import RepoRef
+from llmpt_tracker.database.models import PublisherToken
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.models import PublisherToken
 from llmpt_tracker.rules import publication, tokens, torrents
 from llmpt_tracker.state import state
 from llmpt_tracker.views.arguments import body

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import RepoRef, check_ref
+from llmpt_tracker.database.models import Mirror
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.models import Mirror
 from llmpt_tracker.rules import mirrors, paging, publication, tokens
 from llmpt_tracker.state import state
 from llmpt_tracker.views.arguments import arguments, body

@@ -13,7 +13,7 @@ from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.announcer_client import Fetch, Swarm
 from llmpt_tracker.errors import AnnouncerUnavailable, Refused
-from llmpt_tracker.rules import catalog, dist, mirrors, paging, reports, tokens
+from llmpt_tracker.rules import catalogue, dist, mirrors, paging, reports, tokens
 from llmpt_tracker.state import state
 from llmpt_tracker.version import VERSION
 from llmpt_tracker.views.access import base_url, host_as_asked
@@ -34,9 +34,9 @@ def overview() -> ResponseReturnValue:
     """Show repos, the newest files, and the seeders."""
     before = paging.read_cursor(request.args.get("cursor"))
     with state().database.reading() as session:
-        repos, last = catalog.list_repos(session, limit=paging.DEFAULT_LIMIT, before=before)
-        torrents, _ = catalog.find_torrents(session, catalog.TorrentQuery(limit=FILES_SHOWN))
-        repo_count, blob_count, blob_bytes = catalog.totals(session)
+        repos, last = catalogue.list_repos(session, limit=paging.DEFAULT_LIMIT, before=before)
+        torrents, _ = catalogue.find_torrents(session, catalogue.TorrentQuery(limit=FILES_SHOWN))
+        repo_count, blob_count, blob_bytes = catalogue.totals(session)
         problems = reports.open_problems(session, limit=PROBLEMS_SHOWN, now=state().clock())
         sharers = tokens.count(session, tokens.SHARE)
         mirrored = mirrors.progress(session, since=state().clock() - MIRRORS_SINCE, limit=MIRRORS_SHOWN)
@@ -72,8 +72,8 @@ def repo(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
     except InvalidInput as error:
         raise Refused(404, "not_found", str(error)) from None
     with state().database.reading() as session:
-        found = catalog.find_revision(session, ref, revision)
-        lines = catalog.manifest(session, found)
+        found = catalogue.find_revision(session, ref, revision)
+        lines = catalogue.manifest(session, found)
     shown = lines[:MANIFEST_SHOWN]
     live = _Live.ask([one.swarm for one in shown if one.swarm])
     return render_template("repo.html", repo=ref, revision=found, lines=shown, hidden=len(lines) - len(shown), live=live)
@@ -86,7 +86,7 @@ def _fetches() -> list[tuple[Fetch, str | None]]:
     except AnnouncerUnavailable:
         return []
     with state().database.reading() as session:
-        paths = catalog.paths_of(session, [one.etag for one in found]) if found else {}
+        paths = catalogue.paths_of(session, [one.etag for one in found]) if found else {}
     return [(one, paths.get(one.etag)) for one in found]
 
 
@@ -120,7 +120,7 @@ def human_bytes(size: int) -> str:
 
 
 @blueprint.app_template_filter("files_here")
-def files_here(revision: catalog.RevisionSummary) -> str:
+def files_here(revision: catalogue.RevisionSummary) -> str:
     """Write how many of a revision's files are here: 7 of 11; one number when all that are known are."""
     return f"{revision.files}" if revision.files_here == revision.files else f"{revision.files_here} of {revision.files}"
 

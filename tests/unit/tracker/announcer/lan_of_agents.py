@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from llmpt_tracker.announcer.lease_terms import Answer, Poll, Progress, Want
-from llmpt_tracker.announcer.leases import Leases
+from llmpt_tracker.announcer.leases.book import Leases
+from llmpt_tracker.announcer.leases.terms import Answer, Poll, Progress, Want
 
 STEP_S = 0.05
 REPO = "model/org/name"

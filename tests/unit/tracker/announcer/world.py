@@ -7,12 +7,12 @@ from typing import Any
 
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, Address, CidrSet
 from llmpt.host.routes import HostNetwork
-from llmpt_tracker.announcer import swarms
-from llmpt_tracker.announcer.memory_store import MemoryStore
-from llmpt_tracker.announcer.seeders import Seeders
-from llmpt_tracker.announcer.store import SwarmStore
-from llmpt_tracker.announcer.visibility import HERE, Visibility
-from llmpt_tracker.announcer.wire import AnnounceReply, AnnounceRequest, Event, ScrapeEntry
+from llmpt_tracker.announcer.peers import swarms
+from llmpt_tracker.announcer.peers.memory_store import MemoryStore
+from llmpt_tracker.announcer.peers.seeders import Seeders
+from llmpt_tracker.announcer.peers.store import SwarmStore
+from llmpt_tracker.announcer.peers.visibility import HERE, Visibility
+from llmpt_tracker.announcer.peers.wire import AnnounceReply, AnnounceRequest, Event, ScrapeEntry
 
 HASH = b"h" * 20
 KEY = "0123456789abcdef0123456789abcdef"

@@ -1,0 +1,1 @@
+"""What is in the Hub caches of this server."""

@@ -1,0 +1,84 @@
+"""The Hub caches of this server, and what the last look at each of them found.
+
+They are looked at in order, and the first one's files are preferred. The first must be there; the others are looked at when
+they are. A cache that cannot be looked at now (a mount that failed?) counts as it was last seen.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from llmpt.core.repo import RepoRef
+from llmpt_seeder.cache.scanner import CachedRepo, CacheMissing, Problem, scan
+from llmpt_seeder.cache.view import View
+from llmpt_seeder.sharing import Sharing, Verdict
+
+log = logging.getLogger("llmpt.seeder")
+
+
+class Caches:
+    """Owns the looks. `beat` is called after each repo; `stopped` says whether to break off."""
+
+    def __init__(
+        self, folders: Sequence[Path], *, sharing: Sharing, beat: Callable[[], None], stopped: Callable[[], bool]
+    ) -> None:
+        self._folders = tuple(folders)
+        self._sharing, self._beat, self._stopped = sharing, beat, stopped
+        self._found: dict[Path, list[tuple[CachedRepo, Verdict]]] = {}
+        self._verdicts: dict[RepoRef, Verdict] = {}
+        self._problem: Problem | None = None
+        self.view = View()
+
+    def look(self) -> None:
+        """Scan every cache, and bring `view` up to date."""
+        for folder in self._folders:
+            self._scan(folder)
+        self._see()
+
+    def look_at(self, folder: Path) -> None:
+        """Scan one of the caches; of the others the last scan counts."""
+        self._scan(folder)
+        self._see()
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with the caches themselves, and with what is shared of them."""
+        return [*([self._problem] if self._problem else []), *self.view.problems]
+
+    def name(self, path: Path) -> str:
+        """Return how a file is called in a report: its path from its cache on."""
+        for folder in self._folders:
+            if path.is_relative_to(root := folder.resolve()):
+                return str(path.relative_to(root))
+        return str(path)
+
+    def _scan(self, folder: Path) -> None:
+        first = folder == self._folders[0]
+        if not first and not folder.is_dir():
+            return
+        found: list[tuple[CachedRepo, Verdict]] = []
+        try:
+            for repo in scan(folder):
+                self._beat()
+                if self._stopped():
+                    return
+                found.append((repo, self._judge(repo.ref)))
+        except CacheMissing as error:
+            if self._problem is None:
+                log.error("%s", error)
+            self._problem = Problem(str(folder), str(error))
+            return
+        if self._problem is not None and self._problem.what == str(folder):
+            self._problem = None
+        self._found[folder] = found
+
+    def _see(self) -> None:
+        self.view = View.of(pair for folder in self._folders for pair in self._found.get(folder, ()))
+
+    def _judge(self, repo: RepoRef) -> Verdict:
+        verdict = self._sharing.verdict(repo)
+        if self._verdicts.get(repo) != verdict:
+            log.info("%s: %s (%s)", repo, "shared" if verdict.shared else "not shared", verdict.reason)
+            self._verdicts[repo] = verdict
+        return verdict

@@ -1,0 +1,271 @@
+"""What lies in a Hub cache, read tolerantly and never written to.
+
+`scan_cache_dir` of huggingface_hub drops a whole repo for one dangling link; here each file stands for itself. A partial
+snapshot is the normal case, a dangling ref too; leftovers of downloads, locks and other tools' files are passed over;
+what cannot be read is unknown, and said to be.
+
+    models--org--name/snapshots/<commit>/<path>  →  ../../blobs/<etag>  [→  ../../blobs/ab/<xet hash>]
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import InvalidName, LlmptError
+from llmpt.core.repo import MAX_PATH_PARTS, RepoRef, check_commit, check_path, check_ref
+from llmpt.disk.inventory import FileStamp
+from llmpt_seeder.cache.listing import Listing, read_listing
+
+MAX_PROBLEMS = 50  # per repo; one wrong mount option would otherwise fill the report
+MAX_ABSENT = 1000  # per commit; transformers leaves a dozen
+
+
+class CacheMissing(LlmptError):
+    """There is no Hub cache where one was said to be, or it cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not shared although one might expect it, and why."""
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFile:
+    """A file that should hold the blob `etag`; `path` is its real path, `stamp` what `stat` says of it."""
+
+    etag: Etag
+    path: Path
+    stamp: FileStamp
+
+    @property
+    def size(self) -> int:
+        return self.stamp.size
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is here of one commit: its files, sorted by path; the Hub's own `listing` of it, if that can be read; and the
+    paths that are `absent`: the Hub said so when a client asked for them."""
+
+    commit: str
+    refs: tuple[str, ...]
+    files: tuple[tuple[str, BlobFile], ...]
+    listing: Listing | None = None
+    absent: tuple[str, ...] = ()
+
+    def joined(self, other: Snapshot) -> Snapshot:
+        """Return what both have of the commit; where they differ, this one counts."""
+        return Snapshot(
+            self.commit,
+            tuple(sorted({*self.refs, *other.refs})),
+            tuple(sorted({**dict(other.files), **dict(self.files)}.items())),
+            other.listing if self.listing is None else self.listing,
+            tuple(sorted({*self.absent, *other.absent})),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CachedRepo:
+    """One repo folder: its snapshots that hold files, when its refs were written (ns since 1970), and what could not be read
+    (`unknown`: some of it may be here)."""
+
+    ref: RepoRef
+    snapshots: tuple[Snapshot, ...]
+    problems: tuple[Problem, ...]
+    unknown: bool
+    ref_times: Mapping[str, int] = field(default_factory=dict)
+
+
+def scan(cache: Path) -> Iterator[CachedRepo]:
+    """Yield the repos of the Hub cache at `cache`, in the order of their names; raise `CacheMissing` without one."""
+    try:
+        root = cache.resolve(strict=True)
+        folders = sorted(entry.name for entry in os.scandir(root) if "--" in entry.name and entry.is_dir())
+    except OSError as error:
+        raise CacheMissing(
+            f"no Hub cache can be read at {cache} ({error.strerror or error}); set HF_HUB_CACHE to the folder that holds"
+            " models--… (or mount it there), or make an empty folder if nothing was downloaded yet"
+        ) from None
+    for folder in folders:
+        try:
+            ref = RepoRef.from_folder(folder)
+        except InvalidName:
+            continue
+        yield _RepoReader(root, root / folder, ref).read()
+
+
+class _RepoReader:
+    def __init__(self, root: Path, folder: Path, ref: RepoRef) -> None:
+        self.root, self.folder, self.ref = root, folder, ref
+        self.problems: list[Problem] = []
+        self.unknown = False
+        self.blobs: dict[str, BlobFile | None] = {}
+        self.real_folders: dict[str, str] = {}
+        self.ref_times: dict[str, int] = {}
+
+    def read(self) -> CachedRepo:
+        refs = self._refs()
+        links_are_used = any(True for _ in self._entries(self.folder / "blobs"))
+        snapshots = []
+        for entry in self._entries(self.folder / "snapshots"):
+            try:
+                commit = check_commit(entry.name)
+            except InvalidName:
+                continue
+            snapshot = self._snapshot(commit, tuple(refs.get(commit, ())), links_are_used)
+            if snapshot.files:
+                snapshots.append(snapshot)
+        return CachedRepo(self.ref, tuple(snapshots), tuple(self.problems), self.unknown, self.ref_times)
+
+    def _snapshot(self, commit: str, refs: tuple[str, ...], links_are_used: bool) -> Snapshot:
+        listing = read_listing(self.folder / "trees" / f"{commit}.json")
+        files: dict[str, BlobFile] = {}
+        unlinked = 0
+        for entry, path in self._walk(self.folder / "snapshots" / commit):
+            try:
+                check_path(path)
+                is_link = entry.is_symlink()
+            except (InvalidName, OSError) as error:
+                self._problem(entry.path, str(error))
+                continue
+            blob = self._linked(entry) if is_link else self._listed(entry, path, listing)
+            if blob is not None:
+                files[path] = blob
+            elif not is_link and not links_are_used:
+                unlinked += 1
+        if unlinked:
+            self._problem(
+                f"{self.ref}@{commit[:12]}",
+                f"{unlinked} files lie in the snapshot itself (a cache without symbolic links), and no trees/{commit[:12]}….json"
+                " that can be read says which blobs they are; download the repo again with snapshot_download to share it",
+            )
+        return Snapshot(commit, refs, tuple(sorted(files.items())), listing, self._absent(commit))
+
+    def _absent(self, commit: str) -> tuple[str, ...]:
+        """Return the paths of which `.no_exist/<commit>/…` notes that the Hub answered 404."""
+        absent = []
+        for _, path in self._walk(self.folder / ".no_exist" / commit):
+            try:
+                absent.append(check_path(path))
+            except InvalidName:
+                continue
+        return tuple(sorted(absent)[:MAX_ABSENT])
+
+    def _linked(self, entry: os.DirEntry[str]) -> BlobFile | None:
+        """Follow a snapshot's link to …/blobs/<etag>; None when that is missing or is no blob."""
+        try:
+            # Strings, not Paths: with 20,000 links per look that is most of the time.
+            target = os.readlink(entry.path)  # noqa: PTH115
+            if not target.startswith(os.sep):
+                target = f"{entry.path[: -len(entry.name)]}{target}"
+            target = os.path.normpath(target)
+        except OSError as error:
+            self._unreadable(entry.path, error)
+            return None
+        if target not in self.blobs:
+            self.blobs[target] = self._blob(target)
+        return self.blobs[target]
+
+    def _blob(self, target: str) -> BlobFile | None:
+        folder, name = os.path.split(target)
+        try:
+            etag = Etag(name)
+        except InvalidName:
+            return None  # a half-finished download, or another tool's file
+        if os.path.basename(folder) != "blobs":  # noqa: PTH119
+            return None
+        try:
+            real, facts = self._really(folder, name)
+            if not real.startswith(f"{self.root}{os.sep}"):
+                self._problem(target, f"leads out of the cache, to {real}; mount the whole hub folder, targets included")
+                return None
+            if not stat.S_ISREG(facts.st_mode):
+                return None
+        except FileNotFoundError:
+            return None  # the snapshot outlived its blob: normal after a clean-up
+        except OSError as error:
+            self._unreadable(target, error)
+            return None
+        return BlobFile(etag, Path(real), FileStamp.of(facts))
+
+    def _really(self, folder: str, name: str) -> tuple[str, os.stat_result]:
+        """Return a blob's real path and what `stat` says of it; the folder's own links are followed once for all in it."""
+        if folder not in self.real_folders:
+            self.real_folders[folder] = os.path.realpath(folder)
+        real = f"{self.real_folders[folder]}{os.sep}{name}"
+        facts = os.lstat(real)
+        if stat.S_ISLNK(facts.st_mode):
+            facts = os.stat(real)  # noqa: PTH116
+            real = os.path.realpath(real)
+        return real, facts
+
+    def _listed(self, entry: os.DirEntry[str], path: str, listing: Listing | None) -> BlobFile | None:
+        """Take a regular file in a snapshot for the blob that the Hub's own list names there, if any.
+
+        Without that list it is something that a user or a tool put there (or a cache without links): not the Hub's.
+        """
+        expected = (listing or {}).get(path)
+        if expected is None:
+            return None
+        try:
+            facts = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            self._unreadable(entry.path, error)
+            return None
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size != expected.size:
+            return None
+        return BlobFile(expected.etag, Path(entry.path).resolve(), FileStamp.of(facts))
+
+    def _refs(self) -> dict[str, list[str]]:
+        """Map commits to the refs that name them; a ref to a commit without a snapshot is normal."""
+        refs: dict[str, list[str]] = {}
+        for entry, name in self._walk(self.folder / "refs"):
+            try:
+                with open(entry.path, "rb") as file:  # noqa: PTH123
+                    commit = check_commit(file.read(128).decode("ascii").strip())
+                refs.setdefault(commit, []).append(check_ref(name))
+                self.ref_times[name] = entry.stat().st_mtime_ns
+            except (InvalidName, UnicodeDecodeError):
+                continue
+            except OSError as error:
+                self._unreadable(entry.path, error)
+        return {commit: sorted(names) for commit, names in refs.items()}
+
+    def _walk(self, top: Path) -> Iterator[tuple[os.DirEntry[str], str]]:
+        """Yield every file and link below `top` with its path from there; links to folders are not entered."""
+        pending = [(top, "")]
+        while pending:
+            folder, prefix = pending.pop()
+            for entry in self._entries(folder):
+                path = prefix + entry.name
+                if not entry.is_dir(follow_symlinks=False):
+                    yield entry, path
+                elif path.count("/") < MAX_PATH_PARTS:
+                    pending.append((Path(entry.path), path + "/"))
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            self._unreadable(str(folder), error)
+            return []
+
+    def _unreadable(self, what: str, error: Exception) -> None:
+        self.unknown = True
+        self._problem(what, f"cannot be read ({getattr(error, 'strerror', None) or error})")
+
+    def _problem(self, what: str, reason: str) -> None:
+        if len(self.problems) < MAX_PROBLEMS:
+            shown = what.removeprefix(f"{self.root}/")
+            self.problems.append(Problem(shown.encode("utf-8", "replace").decode(), reason))

@@ -1,0 +1,1 @@
+"""Blobs, read once: in processes of low priority, and remembered."""

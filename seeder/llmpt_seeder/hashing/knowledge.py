@@ -1,0 +1,87 @@
+"""What is known of the content of files: good with a root, bad for a reason, unreadable for now, or never read.
+
+The inventory remembers it over restarts; here it is at hand for every look at the cache.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmpt.core.blob import Etag, EtagHasher
+from llmpt.disk.inventory import FileStamp, Inventory
+from llmpt_seeder.cache.scanner import BlobFile
+from llmpt_seeder.hashing.readers import Hashed
+
+log = logging.getLogger("llmpt.seeder")
+
+RETRY_UNREADABLE_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Good:
+    """The file holds its blob; `root` is the 32-byte pieces root (nothing for an empty file)."""
+
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """The file does not hold what its etag says, or could not be read; `retry_at` (seconds since 1970) if that may pass."""
+
+    reason: str
+    retry_at: float | None = None
+
+
+class Knowledge:
+    """Owns the answers; writes through to the inventory."""
+
+    def __init__(self, inventory: Inventory, *, clock: Callable[[], float]) -> None:
+        self._inventory, self._clock = inventory, clock
+        self._known: dict[tuple[Etag, FileStamp], Good | Bad] = {}
+        for blob in inventory.blobs():
+            if blob.root is not None:
+                self._known[blob.etag, blob.stamp] = Good(blob.root)
+            elif blob.problem is not None:
+                self._known[blob.etag, blob.stamp] = Bad(blob.problem)
+
+    def of(self, blob: BlobFile) -> Good | Bad | None:
+        """Return what is known of the file as it is now; None when it has to be read."""
+        if blob.size == 0:
+            return Good(b"") if EtagHasher(blob.etag, 0).matches() else Bad("it is empty, and its etag says otherwise")
+        known = self._known.get((blob.etag, blob.stamp))
+        if isinstance(known, Bad) and known.retry_at is not None and self._clock() >= known.retry_at:
+            return None
+        return known
+
+    def learn(self, hashed: Hashed) -> None:
+        """Take in what came of reading a file, unless the file is another by now."""
+        blob = hashed.blob
+        if stamp_of(blob.path) != blob.stamp:
+            return
+        key = (blob.etag, blob.stamp)
+        if hashed.metainfo is not None:
+            self._known[key] = Good(hashed.metainfo.root)
+            self._inventory.remember(blob.path, blob.stamp, hashed.metainfo)
+        elif hashed.mismatch is not None:
+            log.warning("not shared: %s: %s", blob.path, hashed.mismatch)
+            self._known[key] = Bad(hashed.mismatch)
+            self._inventory.condemn(blob.etag, blob.path, blob.stamp, hashed.mismatch)
+        elif hashed.unreadable is not None:
+            log.warning("cannot read %s for now: %s", blob.path, hashed.unreadable)
+            self._known[key] = Bad(f"cannot be read ({hashed.unreadable})", self._clock() + RETRY_UNREADABLE_S)
+
+    def reason(self, blob: BlobFile) -> str | None:
+        """Return what is wrong with a file, if it is known to be."""
+        known = self._known.get((blob.etag, blob.stamp))
+        return known.reason if isinstance(known, Bad) else None
+
+
+def stamp_of(path: Path) -> FileStamp | None:
+    """Return the file's stamp; None when it is gone. A file that cannot be looked at for another reason raises `OSError`."""
+    try:
+        return FileStamp.of(path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return None

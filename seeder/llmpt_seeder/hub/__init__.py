@@ -1,0 +1,1 @@
+"""The Hub, asked for listings of commits."""

@@ -1,0 +1,152 @@
+"""Listings that the Hub itself gave, of commits of which the cache holds none.
+
+A commit is immutable: its listing is asked for once and remembered for ever. Only a repo that the Hub shows to anybody is asked
+for as often as it takes; of one that is shared because its operator named it the Hub is asked once a day, as by anybody. All
+this happens on a thread of its own, so that a Hub that cannot be reached holds up nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from llmpt.core.repo import RepoRef
+from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable
+from llmpt_seeder.back_off import BackOff
+from llmpt_seeder.cache.listing import Listing
+from llmpt_seeder.hub.tree import HubRefused
+
+log = logging.getLogger("llmpt.seeder")
+
+LOOK_EVERY_S = 30.0
+ANSWERS = (401, 403, 404, 410)  # what else the Hub says is about itself, or about us
+
+Commit = tuple[RepoRef, str]
+
+
+@dataclass(frozen=True, slots=True)
+class HubListing:
+    """What came of asking: the listing, or None when the Hub gave none; and when (seconds since 1970)."""
+
+    files: Listing | None
+    asked_at: float
+
+
+class Memory(Protocol):
+    """Where the answers are kept."""
+
+    def hub_listing(self, repo: RepoRef, commit: str) -> HubListing | None: ...
+
+    def keep_hub_listing(self, repo: RepoRef, commit: str, listing: HubListing) -> None: ...
+
+    def hub_gave_nothing_at(self, repo: RepoRef) -> float | None:
+        """Return when the Hub was last asked for a listing of the repo in vain."""
+
+
+class HubListings:
+    """Owns what the Hub was asked. `fetch` asks it, as nobody; `on_news` is called, on our thread, when a listing has come."""
+
+    def __init__(
+        self,
+        *,
+        memory: Memory,
+        fetch: Callable[[RepoRef, str], Listing],
+        back_off: BackOff,
+        clock: Callable[[], float],
+        on_news: Callable[[], None],
+        stop: threading.Event,
+    ) -> None:
+        self._memory, self._fetch, self._back_off, self._clock = memory, fetch, back_off, clock
+        self._on_news, self._stop = on_news, stop
+        self._due = threading.Event()
+        self._lock = threading.Lock()
+        self._wanted: dict[Commit, bool] = {}
+        self._known: dict[Commit, HubListing | None] = {}
+        self.version = 0
+
+    def want(self, wanted: Mapping[Commit, bool]) -> None:
+        """Say of which commits a listing is needed, and whether the Hub shows their repos to anybody."""
+        with self._lock:
+            self._wanted = dict(wanted)
+            self._known = {commit: known for commit, known in self._known.items() if commit in self._wanted}
+        self._due.set()
+
+    def of(self, repo: RepoRef, commit: str) -> Listing | None:
+        """Return the Hub's listing of a commit, as far as it has given one."""
+        known = self._remembered((repo, commit))
+        return known.files if known else None
+
+    def ask(self) -> bool:
+        """Ask for the next listing that is wanted and due; return whether there was one."""
+        with self._lock:
+            wanted = sorted(self._wanted.items(), key=lambda item: not item[1])
+        for commit, public in wanted:
+            if self._back_off.is_quiet or self._stop.is_set():
+                return False
+            if self._is_due(commit, public):
+                self._ask(commit, public)
+                return True
+        return False
+
+    def keep(self, repo: RepoRef, commit: str, files: Listing | None) -> None:
+        """Remember what the Hub said of a commit: its listing, or (None) nothing. May be called from any thread."""
+        listing = HubListing(files, self._clock())
+        self._memory.keep_hub_listing(repo, commit, listing)
+        with self._lock:
+            self._known[repo, commit] = listing
+            self.version += 1
+        if files is not None:
+            log.info("the Hub lists %d files of %s@%s", len(files), repo, commit[:12])
+            self._on_news()
+
+    def run(self) -> None:
+        """Ask for what is wanted until told to stop."""
+        while not self._stop.is_set():
+            self._due.clear()
+            try:
+                while self.ask():
+                    pass
+            except sqlite3.Error as error:  # a full disk
+                log.error("what the Hub said cannot be kept (%s); trying again", error)
+            self._due.wait(LOOK_EVERY_S)
+
+    def hurry(self) -> None:
+        """Look again now: there is something to ask, or to stop for."""
+        self._due.set()
+
+    def _is_due(self, commit: Commit, public: bool) -> bool:
+        known = self._remembered(commit)
+        if known is not None and (known.files is not None or self._clock() - known.asked_at < ASK_AGAIN_S):
+            return False
+        if public:
+            return True
+        asked_at = self._memory.hub_gave_nothing_at(commit[0])
+        return asked_at is None or self._clock() - asked_at >= ASK_AGAIN_S
+
+    def _ask(self, commit: Commit, public: bool) -> None:
+        repo, revision = commit
+        files: Listing | None = None
+        answered = True
+        try:
+            files = self._fetch(repo, revision)
+        except (HubRefused, HubUnreachable) as error:
+            answered = isinstance(error, HubRefused) and error.status in ANSWERS
+            log.log(logging.INFO if answered else logging.DEBUG, "no listing of %s@%s: %s", repo, revision[:12], error)
+        if answered:
+            self._back_off.succeeded()
+        else:
+            self._back_off.failed()
+        if answered or not public:  # else it is asked again when the Hub can be
+            self.keep(repo, revision, files)
+
+    def _remembered(self, commit: Commit) -> HubListing | None:
+        with self._lock:
+            if commit in self._known:
+                return self._known[commit]
+        known = self._memory.hub_listing(*commit)
+        with self._lock:
+            return self._known.setdefault(commit, known)

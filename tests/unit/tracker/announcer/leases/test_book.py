@@ -1,0 +1,280 @@
+"""Leases: each file comes from the Hub once, whoever dies, and the work is shared."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmpt_tracker.announcer.leases import terms
+from llmpt_tracker.announcer.leases.book import Leases
+from llmpt_tracker.announcer.leases.terms import Answer, Poll, Progress, Want
+from tests.unit.tracker.announcer.lan_of_agents import REPO, Agent, Lan, files
+
+MB = 1_000_000
+RATE = 10.0 * MB
+A, B, C = files(3, 100 * MB)
+
+
+def ten_agents(seed: int) -> list[Agent]:
+    begin = random.Random(seed)
+    return [Agent(f"m{n}", files(12, 100 * MB), RATE, begins_at=begin.uniform(0, 0.4)) for n in range(10)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ten_machines_fetch_each_of_twelve_files_once_and_share_the_work(seed: int) -> None:
+    lan = Lan(ten_agents(seed))
+    lan.run(until_s=60)
+    assert Counter(etag for _, _, etag in lan.fetches) == Counter(file.etag for file in files(12, 0))
+    assert {len(agent.granted) for agent in lan.agents} == {1, 2}
+    ideal_s = 2 * 100 * MB / RATE  # two files at most, one after the other
+    assert lan.elapsed <= 1.1 * ideal_s
+
+
+@pytest.mark.parametrize("killed", [1, 3])
+def test_a_machine_that_is_killed_in_the_middle_costs_one_file_twice(killed: int) -> None:
+    lan = Lan(ten_agents(7))
+    while lan.elapsed < 5:
+        lan.step()
+    for agent in [agent for agent in lan.agents if agent.fetching][:killed]:
+        agent.alive = False
+    lan.run(until_s=60)
+    begun = Counter(etag for _, _, etag in lan.fetches)
+    assert set(begun) == {file.etag for file in files(12, 0)} == set(lan.received)
+    assert sum(begun.values()) <= 12 + killed
+    assert all(agent.done_at for agent in lan.agents if agent.alive)
+
+
+@pytest.mark.parametrize("ends", ["stalls", "dies"])
+def test_a_lease_passes_on_within_the_stall_timeout_and_a_poll(ends: str) -> None:
+    first = Agent("first", [A], RATE, stalls_at=2.0 if ends == "stalls" else float("inf"))
+    lan = Lan([first, Agent("second", [A], RATE, begins_at=1.0)])
+    while lan.elapsed < 2:
+        lan.step()
+    first.alive = ends != "dies"
+    lan.run(until_s=60)
+    assert [name for _, name, _ in lan.fetches] == ["first", "second"]
+    assert lan.fetches[1][0] <= 2.0 + 5.0 + 0.5 + 0.2  # steps of the simulation
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    agents=st.lists(
+        st.tuples(
+            st.floats(0, 3),  # begins at
+            st.sampled_from([1.0, 4.0, 10.0]),  # rate, MB/s
+            st.sampled_from([1, 3, 8]),  # workers
+            st.none() | st.floats(0, 8),  # stalls at
+            st.booleans(),  # in another order
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    count=st.integers(1, 9),
+    kills=st.lists(st.tuples(st.integers(0, 4), st.floats(0, 10)), max_size=2),
+)
+def test_whatever_stalls_or_dies_the_others_get_all_files_and_no_two_fetch_the_same(
+    agents: list[tuple[float, float, int, float | None, bool]], count: int, kills: list[tuple[int, float]]
+) -> None:
+    wanted = files(count, 8 * MB)
+    lan = Lan(
+        [
+            Agent(
+                f"m{n}",
+                wanted[::-1] if reverse else wanted,
+                rate * MB,
+                workers=workers,
+                begins_at=begins,
+                stalls_at=float("inf") if stalls is None else stalls,
+            )
+            for n, (begins, rate, workers, stalls, reverse) in enumerate(agents)
+        ]
+    )
+    for index, at_s in sorted(kills, key=lambda kill: kill[1]):
+        lan.run(until_s=at_s)
+        if index < len(lan.agents):
+            lan.agents[index].alive = False
+    lan.run(until_s=400)
+    assert all(agent.is_done(lan.elapsed) for agent in lan.agents)
+
+
+class Talk:
+    """Polls of single machines, by name, at a time that is set."""
+
+    def __init__(self) -> None:
+        self.leases, self.now = Leases(), 0.0
+        self.pause_s = 0.0
+
+    def poll(self, name: str, *wants: Want, token: int | None = None, here: tuple[str, ...] = (), **more: Any) -> list[Answer]:
+        said = Poll(
+            token=sum(name.encode()) if token is None else token,
+            name=name,
+            machine=name,
+            stall_timeout_s=5.0,
+            wants=wants,
+            **more,
+        )
+        answers, self.pause_s = self.leases.poll(said, here=here, now=self.now)
+        return answers
+
+    def roles(self, name: str, *wants: Want, **more: Any) -> list[tuple[str, str | None]]:
+        return [(answer.role, answer.fetcher) for answer in self.poll(name, *wants, **more)]
+
+
+@pytest.mark.parametrize(("machines", "share"), [(0, 8), (1, 8), (2, 4), (3, 2), (4, 2), (5, 1), (8, 1), (100, 1)])
+def test_the_share_of_a_machine(machines: int, share: int) -> None:
+    assert terms.share(machines) == share
+
+
+@pytest.mark.parametrize(("machines", "pause_s"), [(1, 0.5), (50, 0.5), (100, 1.0), (1000, 2.0)])
+def test_many_machines_ask_less_often(machines: int, pause_s: float) -> None:
+    assert terms.pause_s(machines) == pause_s
+
+
+def test_a_lone_machine_gets_the_first_file_at_once_and_the_others_after_the_rush() -> None:
+    talk = Talk()
+    assert talk.roles("a", A, B, C) == [("fetch", "a"), ("wait", None), ("wait", None)]
+    assert talk.pause_s == terms.RUSH_S
+    talk.now = 0.5
+    assert talk.roles("a", B, C, fetching=(Progress(A.etag, 5, 1),)) == [("fetch", "a"), ("fetch", "a")]
+
+
+def test_in_the_rush_each_machine_gets_one() -> None:
+    talk = Talk()
+    assert [talk.roles(name, A, B, C).count(("fetch", name)) for name in "abc"] == [1, 1, 1]
+
+
+def test_who_waits_is_told_who_fetches_how_far_and_how_fast() -> None:
+    talk = Talk()
+    talk.poll("a", A)
+    talk.poll("a", fetching=(Progress(A.etag, 30 * MB, 7 * MB),))
+    assert talk.poll("b", A) == [Answer(A.etag, "wait", "a", 30 * MB, 7 * MB)]
+
+
+def test_the_holder_is_told_so_again_when_it_has_not_begun() -> None:
+    talk = Talk()
+    assert talk.roles("a", A) == talk.roles("a", A) == [("fetch", "a")]
+    assert talk.roles("a", A, fetching=(Progress(A.etag, 1, 1),)) == [("wait", "a")]  # another program of that machine
+
+
+def test_what_was_published_a_moment_ago_is_waited_for_and_then_passed_on() -> None:
+    talk = Talk()
+    talk.poll("a", A)
+    talk.poll("a", published=(A.etag,))
+    assert talk.poll("b", A) == [Answer(A.etag, "wait", "a", A.size, 0)]
+    talk.now = terms.PUBLISHED_S
+    assert talk.roles("b", A) == [("fetch", "b")]  # its seeder has not come
+
+
+def test_what_is_here_is_nobodys_to_fetch() -> None:
+    talk = Talk()
+    assert talk.roles("a", A, B, here=(A.etag,)) == [("here", None), ("fetch", "a")]
+    talk.now = 60.0
+    assert talk.roles("b", A, here=(A.etag,)) == [("here", None)]
+    assert [one.etag for one in talk.leases.fetches(9, now=0.0)] == [B.etag]
+
+
+def test_who_goes_on_asking_for_what_is_here_fetches_it_once_for_all() -> None:
+    talk = Talk()
+    roles = []
+    for talk.now in (0.0, 1.0, 2.0, 3.0, 3.5):
+        roles += [talk.roles(name, A, here=(A.etag,))[0][0] for name in "ab"]
+    assert roles == ["here"] * 6 + ["fetch", "wait"] * 2  # its seeder has died without a word
+    talk.poll("a", published=(A.etag,))
+    talk.poll("b")  # found it at last
+    assert talk.roles("b", A, here=(A.etag,)) == [("here", None)]
+
+
+def test_what_failed_is_rather_another_ones_but_nobody_waits_for_ever() -> None:
+    talk = Talk()
+    talk.poll("a", A)
+    talk.poll("b", A)
+    assert talk.roles("a", A, failed=(A.etag,)) == [("wait", None)]
+    assert talk.roles("b", A) == [("fetch", "b")]
+    talk.poll("b", failed=(A.etag,))
+    assert talk.roles("a", A) == [("fetch", "a")]  # nobody else wants it any more
+
+
+def test_a_fetch_that_nobody_is_known_to_do_is_its_reporters() -> None:
+    talk = Talk()
+    talk.poll("a", fetching=(Progress(A.etag, 10 * MB, MB),))  # after a restart
+    assert talk.roles("b", A) == [("wait", "a")]
+    assert talk.leases.fetches(9, now=talk.now)[0].repo == REPO
+
+
+def test_who_stood_still_has_no_second_lease_for_that() -> None:
+    talk = Talk()
+    talk.poll("a", A)
+    for talk.now in (1.0, 3.0, 5.0, 5.5):
+        talk.poll("a", fetching=(Progress(A.etag, 10, 0),))
+    talk.now = 6.5
+    assert talk.poll("a", fetching=(Progress(A.etag, 10, 0),)) == []
+    assert talk.roles("b", A) == [("fetch", "b")]
+    assert talk.roles("a", fetching=(Progress(A.etag, 99, 9),)) == []
+    assert talk.roles("b", A) == [("fetch", "b")]  # nor one beside another
+
+
+def test_who_has_every_byte_has_the_time_to_read_them_once() -> None:
+    talk = Talk()
+    big = Want("e" * 64, 10_000 * MB, REPO)
+    talk.poll("a", big)
+    for talk.now in (4.0, 8.0, 12.0, 16.0, 20.0):
+        talk.poll("a", fetching=(Progress(big.etag, big.size, 0),))
+    assert talk.roles("b", big) == [("wait", "a")]
+
+
+def test_a_slow_fetch_that_progresses_is_never_passed_on() -> None:
+    talk = Talk()
+    talk.poll("a", A)
+    for second in range(1, 60):
+        talk.now = second * 2.0
+        talk.poll("a", fetching=(Progress(A.etag, second, 1),))
+    assert talk.roles("b", A) == [("wait", "a")]
+
+
+def test_the_appliance_goes_before_all_and_needs_no_share() -> None:
+    talk = Talk()
+    talk.poll("a", A)
+    wants = [A, *files(40, 5)[3:]]
+    assert talk.roles("server", *wants, unlimited=True) == [("fetch", "server")] * len(wants)
+    assert talk.roles("a", A) == [("wait", "server")]
+
+
+def test_what_is_fetched_is_listed_with_how_many_wait() -> None:
+    talk = Talk()
+    talk.poll("a", A, B, fetching=(Progress(C.etag, 5, 2),))
+    for name in ("b", "c"):
+        talk.poll(name, A)
+    found = talk.leases.fetches(9, now=talk.now)
+    assert [(one.etag, one.fetcher, one.bytes, one.waiting) for one in found] == [(C.etag, "a", 5, 0), (A.etag, "a", 0, 2)]
+    assert len(talk.leases.fetches(1, now=talk.now)) == 1
+    talk.now = 6.0
+    assert talk.leases.fetches(9, now=talk.now) == []
+
+
+def test_one_token_is_a_few_machines_at_most_and_the_oldest_goes() -> None:
+    talk = Talk()
+    for life in range(terms.MAX_LIVES + 1):
+        talk.poll(f"life {life}", Want(f"{life:040x}", 1, "model/of/one"), token=1)
+    assert len(talk.leases._machines) == terms.MAX_LIVES
+    assert talk.roles("b", Want(f"{0:040x}", 1, "model/of/one")) == [("fetch", "b")]
+
+
+def test_all_that_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MAX_MACHINES", "MAX_LEASES", "MAX_REMEMBERED", "MAX_HELD", "MAX_WANTS"):
+        monkeypatch.setattr(terms, name, 5)
+    talk = Talk()
+    for number in range(40):
+        talk.now += 0.01
+        wants = tuple(Want(f"{number:032x}{index:08x}", 1, f"model/r/{number}-{index}") for index in range(20))
+        talk.poll(f"m{number}", *wants, token=number, failed=tuple(want.etag for want in wants[:2]))
+        talk.poll(f"m{number}", token=number, failed=(wants[0].etag,), published=(wants[1].etag,))
+    held = vars(talk.leases)
+    assert {name: len(value) for name, value in held.items() if len(value) > 10} == {}
+    talk.now += terms.FORGOTTEN_S + 1
+    talk.poll("the last one")
+    assert {name: len(value) for name, value in held.items() if value} == {"_machines": 1}

@@ -1,0 +1,166 @@
+"""Trying endpoints: each once, a few at a time, without end in any queue."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections.abc import Callable
+
+import pytest
+
+from llmpt.core.networks import Address
+from llmpt_tracker.announcer.peers import prober as module
+from llmpt_tracker.announcer.peers.memory_store import MemoryStore
+from llmpt_tracker.announcer.peers.prober import Prober
+from llmpt_tracker.announcer.peers.store import Role, Verdict
+
+HASH = b"h" * 20
+
+
+def endpoint(number: int, port: int = 6881) -> bytes:
+    return bytes((10, 0, number >> 8, number & 255)) + port.to_bytes(2, "big")
+
+
+class Network:
+    """What is there when somebody connects: everybody, but for those who are `away`; nobody while `gate` is closed."""
+
+    def __init__(self, *away: str, result: bool | None = True) -> None:
+        self.away, self.result = away, result
+        self.tried: list[str] = []
+        self.open_now = self.most_at_once = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def connect(self, address: Address, port: int, timeout_s: float) -> bool | None:
+        self.tried.append(f"{address}:{port}")
+        self.open_now += 1
+        self.most_at_once = max(self.most_at_once, self.open_now)
+        await self.gate.wait()
+        self.open_now -= 1
+        return self.result if str(address) not in self.away else False
+
+
+class Rig:
+    """A prober over a store, with work to do."""
+
+    def __init__(self, network: Network) -> None:
+        self.network, self.store = network, MemoryStore()
+        self.store.register([HASH])
+        self.prober = Prober(self.store, clock=lambda: 7.0, connect=network.connect)
+
+    def announce(self, *endpoints: bytes) -> None:
+        for one in endpoints:
+            self.store.put(HASH, one, Role.SEEDER, now=0)
+            self.prober.ask(one)
+
+    async def run_until(self, tried: int) -> None:
+        running = asyncio.create_task(self.prober.run())
+        await until(lambda: len(self.network.tried) == tried and not self.network.open_now)
+        running.cancel()
+
+
+async def until(check: Callable[[], bool]) -> None:
+    """Let the others go on until `check` holds."""
+    deadline_s = time.monotonic() + 20
+    while not check():
+        assert time.monotonic() < deadline_s
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PACE_S", 0)
+
+
+def test_what_comes_out_is_kept_with_the_peer() -> None:
+    async def scenario() -> None:
+        rig = Rig(Network("10.0.0.2"))
+        rig.announce(endpoint(1), endpoint(2))
+        await rig.run_until(2)
+        assert rig.network.tried == ["10.0.0.1:6881", "10.0.0.2:6881"]
+        assert (rig.store.verdict(endpoint(1)), rig.store.verdict(endpoint(2))) == (Verdict(True, 7.0), Verdict(False, 7.0))
+
+    asyncio.run(scenario())
+
+
+def test_an_endpoint_that_waits_or_is_being_tried_is_not_asked_for_again() -> None:
+    async def scenario() -> None:
+        rig = Rig(Network())
+        rig.network.gate.clear()
+        rig.announce(endpoint(1), endpoint(1))
+        running = asyncio.create_task(rig.prober.run())
+        await until(lambda: bool(rig.network.tried))
+        rig.announce(endpoint(1))
+        rig.network.gate.set()
+        await until(lambda: rig.store.verdict(endpoint(1)) is not None)
+        running.cancel()
+        assert len(rig.network.tried) == 1
+
+    asyncio.run(scenario())
+
+
+def test_no_more_than_so_many_are_tried_at_once() -> None:
+    async def scenario() -> None:
+        rig = Rig(Network())
+        rig.network.gate.clear()
+        rig.announce(*map(endpoint, range(3 * module.AT_ONCE)))
+        running = asyncio.create_task(rig.prober.run())
+        await until(lambda: rig.network.open_now == module.AT_ONCE)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        rig.network.gate.set()
+        await until(lambda: len(rig.network.tried) == 3 * module.AT_ONCE)
+        running.cancel()
+        assert rig.network.most_at_once == module.AT_ONCE
+
+    asyncio.run(scenario())
+
+
+def test_one_address_cannot_fill_the_queue() -> None:
+    async def scenario() -> None:
+        rig = Rig(Network())
+        for port in range(1, 1000):
+            rig.prober.ask(endpoint(1, port))
+        rig.prober.ask(endpoint(2))
+        await rig.run_until(module.MAX_QUEUED_PER_ADDRESS + 1)
+        assert rig.network.tried[-1] == "10.0.0.2:6881"
+        assert len(rig.network.tried) == module.MAX_QUEUED_PER_ADDRESS + 1
+
+    asyncio.run(scenario())
+
+
+def test_a_trouble_of_our_own_is_no_verdict() -> None:
+    async def scenario() -> None:
+        rig = Rig(Network(result=None))
+        rig.announce(endpoint(1))
+        await rig.run_until(1)
+        assert rig.store.verdict(endpoint(1)) is None
+        assert await rig.prober.reach(ipaddress.ip_address("10.0.0.1"), 6881) is None
+
+    asyncio.run(scenario())
+
+
+def test_an_address_that_needs_its_link_named_is_not_tried() -> None:
+    async def scenario() -> None:
+        rig = Rig(Network())
+        local = ipaddress.ip_address("fe80::1")
+        rig.prober.ask(local.packed + b"\x1a\xe1")
+        rig.prober.ask(endpoint(1))
+        await rig.run_until(1)
+        assert await rig.prober.reach(local, 6881) is None
+        assert rig.network.tried == ["10.0.0.1:6881"]
+
+    asyncio.run(scenario())
+
+
+def test_who_asks_is_answered_at_once_and_its_peer_is_judged_too() -> None:
+    async def scenario() -> None:
+        rig = Rig(Network("10.0.0.1"))
+        rig.store.put(HASH, endpoint(1), Role.SEEDER, now=0)
+        assert await rig.prober.reach(ipaddress.ip_address("10.0.0.1"), 6881) is False
+        assert rig.store.verdict(endpoint(1)) == Verdict(False, 7.0)
+        assert await rig.prober.reach(ipaddress.ip_address("10.0.0.2"), 6881) is True
+
+    asyncio.run(scenario())

@@ -1,0 +1,124 @@
+"""Models and migrations agree; a database is copied before it is changed; a newer one is left alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from llmpt.core.errors import SettingError
+from llmpt_tracker.database import schema
+from llmpt_tracker.database.models import Base
+from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.rules import catalogue
+from tests.unit.tracker.conftest import NOW
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "tracker.db"
+
+
+def migrate(file: Path) -> str | None:
+    with Database(f"sqlite:///{file}") as database:
+        return schema.migrate(database, backups=file.parent / "backups", now=NOW)
+
+
+def is_ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Leave out SQLite's index of words, which is no model's: it is several tables that begin alike."""
+    return kind != "table" or not str(name).startswith("search")
+
+
+def test_models_and_migrations_agree(file: Path) -> None:
+    migrate(file)
+    with Database(f"sqlite:///{file}") as database, database.engine.connect() as connection:
+        options = {"compare_type": True, "compare_server_default": True, "include_name": is_ours}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_an_empty_database_is_made_without_a_copy(file: Path) -> None:
+    assert migrate(file) == "0004"
+    assert migrate(file) is None
+    assert not (file.parent / "backups").exists()
+
+
+def test_a_database_is_copied_before_it_changes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate(file)
+    with Database(f"sqlite:///{file}") as database:
+        instance = _instance(database)
+        # What a pending migration would do, without having one: an unknown head that cannot be run.
+        monkeypatch.setattr(ScriptDirectory, "get_current_head", lambda _self: "9998")
+        monkeypatch.setattr(command, "upgrade", lambda *_: None)
+        for minute in range(5):
+            schema.migrate(database, backups=file.parent / "backups", now=NOW.replace(minute=minute))
+    copies = sorted((file.parent / "backups").iterdir())
+    assert len(copies) == schema.BACKUPS_KEPT
+    assert copies[-1].stat().st_mode & 0o777 == 0o600
+    with Database(f"sqlite:///{copies[-1]}") as copy:
+        assert _instance(copy) == instance
+
+
+def test_a_database_of_a_newer_version_is_not_touched(file: Path) -> None:
+    migrate(file)
+    with sqlite3.connect(file) as connection:
+        connection.execute("update alembic_version set version_num = '9999'")
+    connection.close()
+    with pytest.raises(SettingError, match="newer llmpt"):
+        migrate(file)
+
+
+def test_two_databases_are_two_instances(tmp_path: Path) -> None:
+    ids = set()
+    for name in ("a.db", "b.db"):
+        migrate(tmp_path / name)
+        with Database(f"sqlite:///{tmp_path / name}") as database:
+            ids.add(_instance(database))
+    assert len(ids) == 2
+
+
+def test_sqlite_is_set_up_for_readers_beside_a_writer(file: Path) -> None:
+    migrate(file)
+    with Database(f"sqlite:///{file}") as database, database.reading() as session:
+        pragmas = {name: session.scalar(text(f"pragma {name}")) for name in ("journal_mode", "foreign_keys", "synchronous")}
+        assert pragmas == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 1}
+        before = catalogue.instance_id(session)
+        with database.writing() as writer:  # while the other session reads
+            writer.execute(text("update instance set uuid = 'x'"))
+        assert catalogue.instance_id(session) == before  # one moment for all statements
+
+
+def test_a_session_that_will_write_has_the_lock_from_its_first_statement(file: Path) -> None:
+    migrate(file)
+    with Database(f"sqlite:///{file}") as database, database.writing() as session:
+        session.execute(text("select 1"))
+        with sqlite3.connect(file, timeout=0) as other, pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("begin immediate")
+        other.close()
+
+
+def test_a_writing_session_that_fails_leaves_nothing(file: Path) -> None:
+    migrate(file)
+    with Database(f"sqlite:///{file}") as database:
+        before = _instance(database)
+        with pytest.raises(IntegrityError), database.writing() as session:
+            _change_and_fail(session)
+        assert _instance(database) == before
+
+
+def _change_and_fail(session: Session) -> None:
+    session.execute(text("update instance set uuid = 'x'"))
+    session.execute(text("insert into instance (id) values (1)"))
+
+
+def _instance(database: Database) -> str:
+    with database.reading() as session:
+        return catalogue.instance_id(session)

@@ -1,0 +1,137 @@
+"""Finding repos and files by words."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path as File
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import select
+
+from llmpt_tracker.database import schema
+from llmpt_tracker.database.models import Path, Repo
+from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.errors import Refused
+from llmpt_tracker.rules import catalogue, search
+from tests.unit.tracker.bodies import COMMIT, MIB, OTHER_COMMIT, big, manifest, packed, small, torrent
+from tests.unit.tracker.conftest import NOW, Api
+
+A, B, C = torrent("a"), torrent("b", size=9 * MIB), torrent("c", size=2 * MIB)
+
+
+@pytest.fixture
+def catalog(api: Api) -> Api:
+    api.publish({"torrents": packed(A, B, C)})
+    api.publish(manifest(big("all-MiniLM-L6-v2.Q4_K_M.gguf", A), small("README.md"), repo_id="acme/MiniLM-GGUF"))
+    api.publish(manifest(big("onnx/model.onnx", B), small("config.json"), repo_id="sentence-transformers/all-MiniLM-L6-v2"))
+    api.publish(manifest(big("data/train-00000-of-00001.parquet", C), repo_type="dataset", repo_id="squad"))
+    return api
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("minilm", {A, B}),
+        ("MiniLM", {A, B}),
+        ("mini", {A, B}),
+        ("lm", set()),
+        ("minilm gguf", {A}),
+        ("gguf minilm", {A}),
+        ("sentence-transformers/all-MiniLM-L6-v2", {B}),
+        ("sentence onnx", {B}),
+        ("q4 k m", {A}),
+        ("Q4_K_M", {A}),
+        ("00000", {C}),
+        ("train parquet", {C}),
+        ("minilm parquet", set()),
+        ("squad", {C}),
+        ("config", set()),
+        ('"minilm" OR squad', set()),
+        ("minilm*", {A, B}),
+        ("minilm' & !x", set()),
+        ("NOT NEAR", set()),
+        ("ä", set()),
+    ],
+)
+def test_a_file_is_found_by_the_beginnings_of_words_of_its_repo_and_path(catalog: Api, question: str, found: set[object]) -> None:
+    assert {one["etag"] for one in catalog.torrents(q=question)} == {meta.etag.value for meta in (A, B, C) if meta in found}
+
+
+@pytest.mark.parametrize(
+    ("question", "repos"),
+    [
+        ("minilm", ["sentence-transformers/all-MiniLM-L6-v2", "acme/MiniLM-GGUF"]),
+        ("acme readme", ["acme/MiniLM-GGUF"]),
+        ("config", ["sentence-transformers/all-MiniLM-L6-v2"]),
+        ("squad", ["squad"]),
+        ("nothing", []),
+    ],
+)
+def test_a_repo_is_found_by_its_name_and_by_its_files(catalog: Api, question: str, repos: list[str]) -> None:
+    answer = catalog.get("/api/v1/repos", query_string={"q": question}).get_json()
+    assert [one["repo_id"] for one in answer["repos"]] == repos
+
+
+def test_words_and_filters_hold_together_and_only_such_places_are_shown(catalog: Api) -> None:
+    catalog.publish(manifest(big("copy of a.bin", A), repo_id="other/copy"))
+    assert [one["etag"] for one in catalog.torrents(q="minilm", repo_id="other/copy")] == []
+    (found,) = catalog.torrents(q="gguf")
+    assert [at["path"] for at in found["appears_in"]] == ["all-MiniLM-L6-v2.Q4_K_M.gguf"]
+
+
+def test_what_is_found_comes_in_pages(catalog: Api) -> None:
+    first = catalog.get("/api/v1/torrents?q=minilm&limit=1").get_json()
+    second = catalog.get(f"/api/v1/torrents?q=minilm&limit=1&cursor={first['next']}").get_json()
+    assert [page["torrents"][0]["etag"] for page in (first, second)] == [B.etag.value, A.etag.value]
+    assert second["next"] is None
+
+
+def test_a_path_of_many_revisions_is_kept_once(api: Api, database: Database) -> None:
+    for commit in (COMMIT, OTHER_COMMIT, COMMIT):
+        api.publish(manifest(small("config.json"), small("vocab.txt"), commit=commit))
+    with database.reading() as session:
+        assert sorted(session.scalars(select(Path.path))) == ["config.json", "vocab.txt"]
+
+
+def test_what_is_deleted_is_not_found(catalog: Api, database: Database) -> None:
+    with database.writing() as session:
+        session.delete(session.scalars(select(Repo).where(Repo.name == "squad")).one())
+    assert catalog.torrents(q="squad") == []
+    with database.reading() as session:  # raises when index and table have come apart
+        session.connection().exec_driver_sql("insert into search (search, rank) values ('integrity-check', 1)")
+
+
+@pytest.mark.parametrize("question", ["mini", "minilm gguf", "00000", "squ", "k m", "nothing"])
+def test_a_database_without_an_index_of_ours_finds_the_same(catalog: Api, database: Database, question: str) -> None:
+    terms = search.terms(question)
+    with database.reading() as session:
+        found, expected = (
+            sorted(session.scalars(select(Path.path).where(search.condition(dialect, terms)))) for dialect in ("other", "sqlite")
+        )
+    assert found == expected
+
+
+def test_what_nobody_can_look_for_is_refused() -> None:
+    with pytest.raises(Refused, match="words to look for"):
+        search.terms(" -*/ ")
+
+
+def test_a_catalogue_of_before_is_found_in_too(tmp_path: File) -> None:
+    with Database(f"sqlite:///{tmp_path / 'tracker.db'}") as database:
+        with database.engine.begin() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(schema.MIGRATIONS))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0001")
+        with sqlite3.connect(tmp_path / "tracker.db") as old:
+            old.execute("insert into repos values (1, 'model', 'org/Name')")
+            for number, commit in enumerate((COMMIT, OTHER_COMMIT), 1):
+                old.execute("insert into revisions values (?, 1, ?, 0, '2026-01-01')", (number, commit))
+                old.execute("insert into files values (?, 'onnx/model.onnx', 5, 'e', 0, null)", (number,))
+        old.close()
+        schema.migrate(database, backups=tmp_path / "backups", now=NOW)
+        with database.reading() as session:
+            (found,), _ = catalogue.list_repos(session, limit=10, before=None, terms=("onnx", "nam"))
+            assert found.repo.id == "org/Name"

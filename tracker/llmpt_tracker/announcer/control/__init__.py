@@ -1,0 +1,1 @@
+"""The announcer's control socket: what the application asks of it."""

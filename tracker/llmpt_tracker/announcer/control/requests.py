@@ -1,0 +1,178 @@
+"""The control socket: how the parent and the application talk to the announcer (AF_UNIX stream, one JSON object per line).
+
+`{"op": …}` is answered by `{"ok": true, …}` or `{"ok": false, "error": sentence}`; a connection may be kept. Only processes of
+the same user reach it: it lies in a private folder. Info-hashes are 40 hex digits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from llmpt.core.errors import InvalidInput, LlmptError
+from llmpt.core.metainfo import truncated_hex
+from llmpt.core.networks import parse_address
+from llmpt_tracker.announcer.control import sharing
+from llmpt_tracker.announcer.peers import swarms
+from llmpt_tracker.announcer.peers.visibility import HERE
+from llmpt_tracker.announcer.tracker import Tracker
+
+MAX_LINE_BYTES = 16 << 20  # 300,000 hashes
+
+Reply = dict[str, Any]
+
+
+class ControlServer:
+    """Answers the operations; `open_port` opens the TCP port and returns its number, `port` says it (None before)."""
+
+    def __init__(self, tracker: Tracker, *, open_port: Callable[[], int], port: Callable[[], int | None]) -> None:
+        self._tracker, self._open_port, self._port = tracker, open_port, port
+        self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def start(self, path: Path) -> None:
+        """Listen at `path`."""
+        self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_LINE_BYTES)
+
+    async def close(self) -> None:
+        """Stop listening and end every connection."""
+        if self._server is not None:
+            self._server.close()
+            for writer in self._connections.values():
+                writer.close()
+            if self._connections:
+                await asyncio.wait(self._connections, timeout=1)
+            await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine that runs is run by a task
+        self._connections[task] = writer
+        try:
+            while line := await reader.readline():
+                writer.write(json.dumps(await self.answer(line)).encode() + b"\n")
+                await writer.drain()
+        except (ConnectionError, ValueError):  # gone, or a line without end
+            pass
+        finally:
+            del self._connections[task]
+            writer.close()
+
+    async def answer(self, line: bytes) -> Reply:
+        """Carry out one operation; what is wrong with it is in the reply."""
+        try:
+            request = json.loads(line)
+            if not isinstance(request, dict):
+                raise InvalidInput("a request is a JSON object")
+            if request.get("op") == "open":
+                port = self._open_port()
+                return {"ok": True, "announce_port": port, "boot_id": self._tracker.boot_id}
+            if request.get("op") == "reach":
+                return {"ok": True, "reachable": await self._tracker.reach(request["address"], _port(request["port"]))}
+            operation = _OPERATIONS.get(str(request.get("op")))
+            if operation is None:
+                raise InvalidInput(f"unknown op: {request.get('op')!r:.80}")
+            return {"ok": True} | operation(self._tracker, request) | self._status(request)
+        except (LlmptError, ValueError) as error:
+            return {"ok": False, "error": str(error)}
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            return {"ok": False, "error": f"malformed request: {error!r:.200}"}
+
+    def _status(self, request: Reply) -> Reply:
+        return {"open": self._port() is not None, "announce_port": self._port()} if request["op"] == "status" else {}
+
+
+def _port(number: object) -> int:
+    if not isinstance(number, int) or not 0 < number < 65536:
+        raise InvalidInput("a port is a number from 1 to 65535")
+    return number
+
+
+def _register(tracker: Tracker, request: Reply) -> Reply:
+    completed = {truncated_hex(text): int(count) for text, count in request.get("completed", {}).items()}
+    tracker.store.register([truncated_hex(text) for text in request["hashes"]], completed=completed)
+    return {}
+
+
+def _completed(tracker: Tracker, _request: Reply) -> Reply:
+    return {"completed": {info_hash.hex(): count for info_hash, count in tracker.store.newly_completed().items()}}
+
+
+def _unregister(tracker: Tracker, request: Reply) -> Reply:
+    tracker.store.unregister([truncated_hex(text) for text in request["hashes"]])
+    return {}
+
+
+def _status(tracker: Tracker, _request: Reply) -> Reply:
+    return {"boot_id": tracker.boot_id, "swarms": len(tracker.store), "peers": tracker.store.peer_count}
+
+
+def _swarms(tracker: Tracker, request: Reply) -> Reply:
+    limit = int(request.get("peers", 0))
+    asker = tracker.asker(request["asker"]) if limit > 0 else None
+    now = tracker.clock()
+    answer: dict[str, Reply] = {}
+    for text in request["hashes"]:
+        info_hash = truncated_hex(text)
+        counts = swarms.count(tracker.store, info_hash, visibility=tracker.visibility, now=now)
+        entry: Reply = {
+            "seeders": counts.seeders,
+            "leechers": counts.leechers + counts.paused,
+            "completed": counts.completed,
+        }
+        if asker is not None:
+            found = swarms.peers(tracker.store, info_hash, limit, asker=asker, visibility=tracker.visibility, now=now)
+            entry["peers"] = [
+                {"address": None if peer.address is None else str(peer.address), "port": peer.port} for peer in found
+            ]
+        answer[text] = entry
+    return {"swarms": answer, "boot_id": tracker.boot_id}
+
+
+def _heartbeat(tracker: Tracker, request: Reply) -> Reply:
+    seeder, key, report = request["seeder"], request["key"], request["report"]
+    if not (isinstance(seeder, str) and isinstance(key, str) and key and isinstance(report, dict)):
+        raise InvalidInput("a heartbeat has a seeder, its key and a report")
+    address = parse_address(request["address"]) if request.get("address") else None
+    tracker.seeders.beat(seeder, key=key, report=report, now=tracker.clock(), address=address)
+    return {"boot_id": tracker.boot_id}
+
+
+def _seeders(tracker: Tracker, _request: Reply) -> Reply:
+    now = tracker.clock()
+    return {
+        "seeders": [
+            {"id": beat.seeder, "age_s": round(now - beat.at_s, 3), "report": dict(beat.report)} for beat in tracker.seeders.all()
+        ]
+    }
+
+
+def _blob_servers(tracker: Tracker, request: Reply) -> Reply:
+    """List where the seeders that are alive serve blobs; `shown`: to the asker, null where it reached the tracker itself."""
+    asker = tracker.asker(request["asker"])
+    servers = []
+    for beat in tracker.seeders.alive(tracker.clock()):
+        port = beat.report.get("blob_port")
+        if beat.address is not None and isinstance(port, int):
+            shown = tracker.visibility.shown_server(beat.address, asker)
+            at = {"address": str(beat.address), "port": port, "shown": None if shown is HERE else str(shown)}
+            servers.append({"id": beat.seeder, **at})
+    return {"servers": servers}
+
+
+_OPERATIONS: dict[str, Callable[[Tracker, Reply], Reply]] = {
+    "register": _register,
+    "unregister": _unregister,
+    "completed": _completed,
+    "status": _status,
+    "swarms": _swarms,
+    "heartbeat": _heartbeat,
+    "seeders": _seeders,
+    "blob_servers": _blob_servers,
+    "leases": sharing.poll,
+    "fetches": sharing.fetches,
+    "take": sharing.take,
+}

@@ -1,0 +1,1 @@
+"""The announcer's HTTP: connections, requests, and answers in one go."""

@@ -1,0 +1,226 @@
+"""The TCP front end: HTTP connections with time-outs and limits, in the event loop's one thread.
+
+BitTorrent clients make a new connection for each announce. asyncio's transports cost three times as much as the announce
+itself then (a task, a future and a 256 KiB buffer each), so that connections are served here from the loop's readers and
+writers: what has arrived when a connection is accepted is answered at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Sequence
+
+from llmpt.core.http_head import MAX_HEAD_BYTES, BadRequest, parse_head
+from llmpt.host.listening import listen_on
+from llmpt_tracker.announcer.http.answers import respond
+from llmpt_tracker.announcer.tracker import Tracker
+
+REQUEST_S = 10.0  # from the first byte of a request to its end, and for reading our answer
+IDLE_S = 60.0  # between two requests on a connection
+MAX_CONNECTIONS = 16_384
+INBOX_BYTES = 64 << 10
+_ACCEPTED_AT_ONCE = 64
+
+log = logging.getLogger(__name__)
+
+
+class Connection:
+    """One client: requests are answered in order, also when several arrive at once, as long as it reads the answers."""
+
+    __slots__ = ("_asker", "_buffer", "_fd", "_front", "_is_ending", "_is_watched", "_outbox", "_sock", "deadline_s")
+
+    def __init__(self, front: FrontEnd, sock: socket.socket, address: str) -> None:
+        self._front, self._sock, self._fd = front, sock, sock.fileno()
+        self._asker = front.tracker.asker(address)
+        self._buffer = self._outbox = b""
+        self._is_watched = self._is_ending = False
+        self.deadline_s = front.now() + REQUEST_S
+
+    def watch(self) -> None:
+        """Wait for what comes next, unless the connection has ended."""
+        if not self._is_watched and self._fd >= 0 and not self._outbox:
+            self._is_watched = True
+            self._front.loop.add_reader(self._fd, self.read)
+
+    def close(self) -> None:
+        """End the connection; what was not sent is lost. Closing again does nothing."""
+        if self._fd < 0:
+            return
+        if self._is_watched:
+            self._front.loop.remove_reader(self._fd)
+        if self._outbox:
+            self._front.loop.remove_writer(self._fd)
+        self._fd = -1
+        self._sock.close()
+        self._front.dismiss(self)
+
+    def read(self) -> None:
+        """Take what has arrived and answer it."""
+        inbox = self._front.inbox
+        try:
+            count = self._sock.recv_into(inbox)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            count = 0
+        if not count:
+            self.close()
+        elif not self._is_ending:  # else: what follows a request that we refused is thrown away
+            was_idle = not self._buffer
+            self._buffer += inbox[:count]
+            is_answered = False
+            try:
+                self._advance(was_idle=was_idle)
+                is_answered = True
+            finally:
+                if not is_answered:  # a bug of ours: the event loop logs it, and the client need not wait
+                    self.close()
+
+    def _advance(self, *, was_idle: bool) -> None:
+        """Answer every whole request in the buffer."""
+        buffer, start, answers, refusal, ends = self._buffer, 0, [], None, False
+        try:
+            while not ends:
+                end = buffer.find(b"\r\n\r\n", start)
+                if (len(buffer) if end < 0 else end) - start > MAX_HEAD_BYTES:
+                    raise BadRequest(431, "the head of the request is too long")
+                if end < 0:
+                    break
+                head = parse_head(buffer[start:end])
+                ends = not head.keep_alive
+                answers.append(respond(200, self._front.tracker.answer(head, self._asker), keep_alive=not ends))
+                start = end + 4
+        except BadRequest as error:
+            refusal = error
+            answers.append(respond(error.status, f"{error}\n".encode(), keep_alive=False))
+        self._buffer = buffer[start:] if start else buffer
+        if start or was_idle:
+            self.deadline_s = self._front.now() + (REQUEST_S if self._buffer else IDLE_S)
+        if answers:
+            self._send(b"".join(answers))
+        if ends and not self._outbox:
+            self.close()
+        elif ends or refusal:
+            self._end()
+
+    def _end(self) -> None:
+        """Close when the client has: closing with its bytes unread would reset the connection, and lose our answer."""
+        self._is_ending, self._buffer = True, b""
+        self.deadline_s = self._front.now() + REQUEST_S
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._fd >= 0 and not self._outbox:
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                self.close()
+
+    def _send(self, data: bytes) -> None:
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        if sent < len(data):
+            self._outbox = data[sent:]
+            self.deadline_s = self._front.now() + REQUEST_S
+            if self._is_watched:
+                self._is_watched = False
+                self._front.loop.remove_reader(self._fd)
+            self._front.loop.add_writer(self._fd, self._write)
+
+    def _write(self) -> None:
+        """Send what the client had no room for; it is read from again when all is sent."""
+        try:
+            sent = self._sock.send(self._outbox)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close()
+            return
+        self._outbox = self._outbox[sent:]
+        if not self._outbox:
+            self._front.loop.remove_writer(self._fd)
+            if self._is_ending:
+                self._finish()
+            self.watch()
+
+
+class FrontEnd:
+    """The listening sockets and the connections. Nothing listens before `open`. Build it inside a running event loop."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
+        self.inbox = memoryview(bytearray(INBOX_BYTES))  # emptied by a connection as soon as it was filled for it
+        self.port: int | None = None
+        self._listening: list[socket.socket] = []
+        self._is_full = False
+        self._connections: set[Connection] = set()
+
+    def open(self, addresses: Sequence[str], port: int) -> int:
+        """Listen on every address; return the port, which is one free on all of them when `port` is 0.
+
+        Does nothing when it listens already. Raises `SettingError` naming the address that cannot be had.
+        """
+        if self.port is None:
+            self._listening = listen_on(addresses, port, setting="LLMPT_ANNOUNCE_PORT")
+            self.port = int(self._listening[0].getsockname()[1])
+            self._resume()
+        return self.port
+
+    def close(self) -> None:
+        """Stop listening and end every connection."""
+        for sock in self._listening:
+            self.loop.remove_reader(sock)
+            sock.close()
+        self._listening = []
+        for connection in list(self._connections):
+            connection.close()
+
+    def reap(self) -> None:
+        """End the connections whose client is too slow. Call it every second."""
+        now = self.now()
+        for connection in [connection for connection in self._connections if connection.deadline_s < now]:
+            connection.close()
+        if self._is_full:
+            self._resume()
+
+    def dismiss(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+        self._connections.discard(connection)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            if len(self._connections) >= MAX_CONNECTIONS:
+                self._pause(f"{MAX_CONNECTIONS} connections")
+                return
+            try:
+                sock, peer = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no descriptors left: the loop would spin on a connection that it cannot take
+                self._pause(str(error))
+                return
+            sock.setblocking(False)
+            connection = Connection(self, sock, peer[0])
+            self._connections.add(connection)
+            connection.read()
+            connection.watch()
+
+    def _pause(self, reason: str) -> None:
+        log.warning("no new connections for a second: %s", reason)
+        self._is_full = True
+        for sock in self._listening:
+            self.loop.remove_reader(sock)
+
+    def _resume(self) -> None:
+        self._is_full = False
+        for sock in self._listening:
+            self.loop.add_reader(sock, self._accept, sock)

@@ -1,0 +1,1 @@
+"""The peers of every swarm, and the tracker protocol that they speak."""

@@ -1,0 +1,232 @@
+"""The store in memory: every operation takes the same time however many peers there are.
+
+In each swarm, each role and family has one byte array of compact endpoints (slots.py): an answer is a slice of it from a random
+place. A dictionary in the order of the last announces leads from an endpoint to its slot; its front is what expires, and what
+goes when a limit is reached.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from llmpt_tracker.announcer.peers.slots import ROLES, AddressPeers, Entry, Swarm, count
+from llmpt_tracker.announcer.peers.store import Counts, Limits, Peer, Role, Verdict
+from llmpt_tracker.announcer.peers.wire import V6_BYTES, Endpoint
+
+_DROPPED_AT_ONCE = 5000  # takes 10 ms, in which nobody is answered
+
+
+class MemoryStore:
+    """A `SwarmStore` in this process. Not for several threads."""
+
+    def __init__(self, *, limits: Limits | None = None, uniform: Callable[[], float] = random.random) -> None:
+        self._limits = limits or Limits()
+        self._uniform = uniform
+        self._completed: dict[bytes, int] = {}  # the closed list
+        self._newly_completed: set[bytes] = set()
+        self._swarms: dict[bytes, Swarm] = {}  # those of it that have peers
+        self._addresses: dict[bytes, AddressPeers] = {}
+        self._to_sweep: list[bytes] = []
+        self._peers = 0
+
+    def register(self, hashes: Iterable[bytes], *, completed: Mapping[bytes, int] = MappingProxyType({})) -> None:
+        for info_hash in hashes:
+            self._completed.setdefault(info_hash, completed.get(info_hash, 0))
+
+    def unregister(self, hashes: Iterable[bytes]) -> None:
+        for info_hash in hashes:
+            for endpoint in list(self._swarms[info_hash].entries) if info_hash in self._swarms else ():
+                self.remove(info_hash, endpoint)
+            self._completed.pop(info_hash, None)
+
+    def __contains__(self, info_hash: bytes) -> bool:
+        return info_hash in self._completed
+
+    def __len__(self) -> int:
+        return len(self._completed)
+
+    @property
+    def peer_count(self) -> int:
+        return self._peers
+
+    def put(
+        self, info_hash: bytes, endpoint: Endpoint, role: Role, *, now: float, tag: str | None = None, peer_id: bytes = b""
+    ) -> Role | None:
+        swarm = self._swarms.get(info_hash)
+        entry = swarm.entries.get(endpoint) if swarm is not None else None
+        if swarm is None or entry is None:
+            self._add(info_hash, endpoint, Entry(role, tag, now, peer_id))
+            return None
+        before = entry.role
+        if before != role or entry.tag != tag:
+            swarm.displace(endpoint, entry)
+            entry.role, entry.tag = role, tag
+            swarm.place(endpoint, entry)
+        if tag is not None:
+            swarm.tagged.move_to_end(endpoint)
+        entry.seen_s, entry.peer_id = now, peer_id
+        swarm.entries.move_to_end(endpoint)
+        address = self._addresses[endpoint[:-2]]
+        address.swarms.move_to_end(info_hash)
+        endpoints = address.swarms[info_hash]
+        if len(endpoints) > 1:
+            endpoints.remove(endpoint)
+            endpoints.append(endpoint)
+        return before
+
+    def _add(self, info_hash: bytes, endpoint: Endpoint, entry: Entry) -> None:
+        self._make_room(info_hash, endpoint, entry.tag)
+        if info_hash not in self._completed:
+            raise KeyError(info_hash.hex())
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            swarm = self._swarms[info_hash] = Swarm()
+        address = self._addresses.get(endpoint[:-2])
+        if address is None:
+            address = self._addresses[endpoint[:-2]] = AddressPeers()
+        verdict = address.verdicts.get(endpoint)
+        entry.is_aside = verdict is not None and not verdict.is_reachable
+        swarm.entries[endpoint] = entry
+        swarm.place(endpoint, entry)
+        address.total += 1
+        address.swarms.setdefault(info_hash, []).append(endpoint)
+        address.swarms.move_to_end(info_hash)
+        self._peers += 1
+
+    def _make_room(self, info_hash: bytes, endpoint: Endpoint, tag: str | None) -> None:
+        """Drop whoever was silent longest where one more would be over a limit."""
+        address = self._addresses.get(endpoint[:-2])
+        if address is not None:
+            here = address.swarms.get(info_hash)
+            if here is not None and len(here) >= self._limits.per_address_and_swarm:
+                self.remove(info_hash, here[0])
+            elif address.total >= self._limits.per_address:
+                oldest, endpoints = next(iter(address.swarms.items()))
+                self.remove(oldest, endpoints[0])
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            return
+        if len(swarm.entries) >= self._limits.per_swarm:
+            self.remove(info_hash, next(iter(swarm.entries)))
+        elif tag is not None and len(swarm.tagged) >= self._limits.tagged_per_swarm:
+            self.remove(info_hash, next(iter(swarm.tagged)))
+
+    def remove(self, info_hash: bytes, endpoint: Endpoint) -> Role | None:
+        swarm = self._swarms.get(info_hash)
+        entry = swarm.entries.get(endpoint) if swarm is not None else None
+        if swarm is None or entry is None:
+            return None
+        swarm.displace(endpoint, entry)
+        del swarm.entries[endpoint]
+        if not swarm.entries:
+            del self._swarms[info_hash]
+        address = self._addresses[endpoint[:-2]]
+        address.total -= 1
+        address.swarms[info_hash].remove(endpoint)
+        if not address.swarms[info_hash]:
+            del address.swarms[info_hash]
+        if not address.total:
+            del self._addresses[endpoint[:-2]]
+        self._peers -= 1
+        return entry.role
+
+    def mark(self, endpoint: Endpoint, *, is_reachable: bool, now: float) -> None:
+        address = self._addresses.get(endpoint[:-2])
+        if address is None:
+            return
+        before = address.verdicts.get(endpoint)
+        address.verdicts[endpoint] = Verdict(is_reachable, now)
+        if is_reachable == (before is None or before.is_reachable):
+            return
+        for info_hash, endpoints in address.swarms.items():
+            if endpoint in endpoints:
+                swarm = self._swarms[info_hash]
+                entry = swarm.entries[endpoint]
+                if entry.tag is None:  # tagged ones keep their place
+                    swarm.displace(endpoint, entry)
+                entry.is_aside = not is_reachable
+                if entry.tag is None:
+                    swarm.place(endpoint, entry)
+
+    def verdict(self, endpoint: Endpoint) -> Verdict | None:
+        address = self._addresses.get(endpoint[:-2])
+        return address.verdicts.get(endpoint) if address is not None else None
+
+    def add_completed(self, info_hash: bytes) -> None:
+        self._completed[info_hash] += 1
+        self._newly_completed.add(info_hash)
+
+    def newly_completed(self) -> dict[bytes, int]:
+        changed, self._newly_completed = self._newly_completed, set()
+        return {info_hash: self._completed[info_hash] for info_hash in changed if info_hash in self._completed}
+
+    def counts(self, info_hash: bytes) -> Counts:
+        completed = self._completed.get(info_hash, 0)
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            return Counts(completed=completed)
+        seeders, leechers, paused = count(swarm.arrays)
+        if swarm.aside is None:
+            return Counts(seeders, leechers, paused, completed)
+        aside = count(swarm.aside)
+        return Counts(seeders + aside[0], leechers + aside[1], paused + aside[2], completed, sum(aside))
+
+    def plain(
+        self, info_hash: bytes, role: Role, family: int, limit: int, *, exclude: Endpoint = b"", is_reachable: bool = True
+    ) -> bytes:
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            return b""
+        arrays = swarm.arrays if is_reachable else swarm.aside
+        if arrays is None:
+            return b""
+        array = arrays[role + ROLES if family == V6_BYTES else role]
+        if not array or limit <= 0:
+            return b""
+        total = len(array) // family
+        entry = swarm.entries.get(exclude)
+        skip = -1
+        if entry is not None and entry.tag is None and entry.role == role and len(exclude) == family:
+            skip = entry.slot if entry.is_aside != is_reachable else -1
+        take = min(total, limit + 1 if skip >= 0 else limit)
+        first = int(self._uniform() * total) if take < total else 0
+        start, end = first * family, (first + take) * family
+        chunk = bytes(array[start:end]) if end <= len(array) else bytes(array[start:]) + bytes(array[: end - len(array)])
+        if skip < 0:
+            return chunk
+        place = (skip - first) % total
+        if place < take:
+            return chunk[: place * family] + chunk[(place + 1) * family :]
+        return chunk[: limit * family]
+
+    def tagged(self, info_hash: bytes) -> Sequence[Peer]:
+        swarm = self._swarms.get(info_hash)
+        if swarm is None or not swarm.tagged:
+            return ()
+        return [entry.peer(endpoint) for endpoint, entry in swarm.tagged.items()]
+
+    def peer(self, info_hash: bytes, endpoint: Endpoint) -> Peer | None:
+        swarm = self._swarms.get(info_hash)
+        entry = swarm.entries.get(endpoint) if swarm is not None else None
+        return None if entry is None else entry.peer(endpoint)
+
+    def sweep(self, now: float, *, swarms: int) -> int:
+        if not self._to_sweep:
+            self._to_sweep = list(self._swarms)
+        dropped = 0
+        for _ in range(min(swarms, len(self._to_sweep))):
+            if dropped >= _DROPPED_AT_ONCE:
+                break
+            info_hash = self._to_sweep.pop()
+            swarm = self._swarms.get(info_hash)
+            silent = []
+            for endpoint, entry in swarm.entries.items() if swarm is not None else ():
+                if now - entry.seen_s < self._limits.peer_ttl_s:
+                    break
+                silent.append(endpoint)
+            for endpoint in silent:
+                self.remove(info_hash, endpoint)
+            dropped += len(silent)
+        return dropped

@@ -1,0 +1,118 @@
+"""Can others connect to a peer? The announcer tries its port: one TCP connection, closed at once.
+
+Only the address that announced itself is ever tried, and only inside LLMPT_PEER_CIDRS, so that nobody can have us knock at a
+third one's door. Endpoints wait in a queue, are taken from it at a slow pace, and a few at a time; where the queue is full
+they are tried at a later announce. What comes out is kept with the peer, in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address, IPv6Address
+
+from llmpt.core.networks import Address
+from llmpt_tracker.announcer.peers.store import SwarmStore
+from llmpt_tracker.announcer.peers.wire import V4_BYTES, Endpoint
+
+TIMEOUT_S = 3.0
+PROMPT_TIMEOUT_S = 1.0  # for somebody who waits for the answer
+AT_ONCE = 64
+PACE_S = 0.01  # at most a hundred connections a second
+MAX_QUEUED = 10_000
+MAX_QUEUED_PER_ADDRESS = 16
+
+# What tells of a trouble of our own, not of the peer's.
+_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM, errno.EACCES}
+_OURS |= {errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EINVAL}
+
+Connect = Callable[[Address, int, float], Awaitable["bool | None"]]
+
+
+async def can_connect(address: Address, port: int, timeout_s: float) -> bool | None:
+    """Say whether a connection comes to be within `timeout_s`; None when it is up to this host that it does not."""
+    try:
+        with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.setblocking(False)
+            connected = asyncio.get_running_loop().sock_connect(sock, (str(address), port))
+            await asyncio.wait_for(connected, timeout_s)
+            return True
+    except asyncio.TimeoutError:  # an OSError on newer Pythons, another class on older ones
+        return False
+    except OSError as error:
+        return None if error.errno in _OURS else False
+
+
+class Prober:
+    """Tries endpoints and notes in the store what became of it. `run` does the work; `ask` only asks for it."""
+
+    def __init__(self, store: SwarmStore, *, clock: Callable[[], float], connect: Connect = can_connect) -> None:
+        self._store, self._clock, self._connect = store, clock, connect
+        self._queued: dict[Endpoint, None] = {}
+        self._per_address: Counter[bytes] = Counter()
+        self._trying: dict[Endpoint, asyncio.Task[bool | None]] = {}
+        self._waited_for = 0
+        self._wake = asyncio.Event()
+
+    def ask(self, endpoint: Endpoint) -> None:
+        """Have an endpoint tried soon, unless it is waiting already, too many are, or it cannot be."""
+        packed = endpoint[:-2]
+        if endpoint in self._queued or endpoint in self._trying or _is_scoped(_address(endpoint)):
+            return
+        if len(self._queued) >= MAX_QUEUED or self._per_address[packed] >= MAX_QUEUED_PER_ADDRESS:
+            return
+        self._queued[endpoint] = None
+        self._per_address[packed] += 1
+        self._wake.set()
+
+    async def reach(self, address: Address, port: int) -> bool | None:
+        """Try an endpoint now, within a second; None when that cannot be said (too much to do, or an address of one link)."""
+        if _is_scoped(address) or self._waited_for >= AT_ONCE:
+            return None
+        self._waited_for += 1
+        try:
+            return await self._try(address.packed + port.to_bytes(2, "big"), PROMPT_TIMEOUT_S)
+        finally:
+            self._waited_for -= 1
+
+    async def run(self) -> None:
+        """Try what is asked for, until cancelled."""
+        try:
+            while True:
+                if not self._queued:
+                    self._wake.clear()
+                    await self._wake.wait()
+                elif len(self._trying) >= AT_ONCE:
+                    await asyncio.wait(self._trying.values(), return_when=asyncio.FIRST_COMPLETED)
+                else:
+                    self._begin(next(iter(self._queued)))
+                    await asyncio.sleep(PACE_S)
+        finally:
+            for task in self._trying.values():
+                task.cancel()
+
+    def _begin(self, endpoint: Endpoint) -> None:
+        del self._queued[endpoint]
+        self._per_address[endpoint[:-2]] -= 1
+        if not self._per_address[endpoint[:-2]]:
+            del self._per_address[endpoint[:-2]]
+        task = self._trying[endpoint] = asyncio.create_task(self._try(endpoint, TIMEOUT_S))
+        task.add_done_callback(lambda _: self._trying.pop(endpoint))
+
+    async def _try(self, endpoint: Endpoint, timeout_s: float) -> bool | None:
+        found = await self._connect(_address(endpoint), int.from_bytes(endpoint[-2:], "big"), timeout_s)
+        if found is not None:
+            self._store.mark(endpoint, is_reachable=found, now=self._clock())
+        return found
+
+
+def _address(endpoint: Endpoint) -> Address:
+    return IPv4Address(endpoint[:-2]) if len(endpoint) == V4_BYTES else IPv6Address(endpoint[:-2])
+
+
+def _is_scoped(address: Address) -> bool:
+    """Say whether an address means nothing without the link that it is on, which an announce does not tell."""
+    return address.version == 6 and address.is_link_local

@@ -1,0 +1,91 @@
+"""What the store in memory is made of: the peers of one swarm in slots of byte arrays, and those of one address.
+
+Each role and family has one array of compact endpoints; a peer that leaves is overwritten by the last one. Unreachable peers have
+arrays of their own.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from llmpt_tracker.announcer.peers.store import FAMILIES, Peer, Role, Verdict
+from llmpt_tracker.announcer.peers.wire import V6_BYTES, Endpoint
+
+ROLES = len(Role)
+Arrays = tuple[bytearray, ...]  # by family and role
+
+
+def _arrays() -> Arrays:
+    return tuple(bytearray() for _ in range(ROLES * len(FAMILIES)))
+
+
+class Entry:
+    """A peer inside: which role, and which slot of that role's array; tagged ones have no slot. Aside: unreachable."""
+
+    __slots__ = ("is_aside", "peer_id", "role", "seen_s", "slot", "tag")
+
+    def __init__(self, role: Role, tag: str | None, seen_s: float, peer_id: bytes) -> None:
+        self.role, self.tag, self.seen_s, self.peer_id = role, tag, seen_s, peer_id
+        self.slot = -1
+        self.is_aside = False
+
+    def peer(self, endpoint: Endpoint) -> Peer:
+        """Return it as the store tells it."""
+        return Peer(endpoint, self.role, self.tag, self.peer_id, not self.is_aside)
+
+
+class Swarm:
+    """The peers of one torrent."""
+
+    __slots__ = ("arrays", "aside", "entries", "tagged")
+
+    def __init__(self) -> None:
+        self.entries: OrderedDict[Endpoint, Entry] = OrderedDict()
+        self.tagged: OrderedDict[Endpoint, Entry] = OrderedDict()
+        self.arrays = _arrays()
+        self.aside: Arrays | None = None  # most swarms have nobody there
+
+    def array(self, role: Role, family: int, *, is_aside: bool) -> bytearray:
+        """Return the array of a role and family."""
+        arrays = self.arrays
+        if is_aside:
+            arrays = self.aside = self.aside or _arrays()
+        return arrays[role + ROLES if family == V6_BYTES else role]
+
+    def place(self, endpoint: Endpoint, entry: Entry) -> None:
+        """Put a peer where its role, tag and reachability want it."""
+        if entry.tag is not None:
+            self.tagged[endpoint] = entry
+            return
+        array = self.array(entry.role, len(endpoint), is_aside=entry.is_aside)
+        entry.slot = len(array) // len(endpoint)
+        array += endpoint
+
+    def displace(self, endpoint: Endpoint, entry: Entry) -> None:
+        """Take a peer out of its place; the last one of its array moves there."""
+        if entry.tag is not None:
+            del self.tagged[endpoint]
+            return
+        width = len(endpoint)
+        array = self.array(entry.role, width, is_aside=entry.is_aside)
+        last = bytes(array[-width:])
+        array[entry.slot * width : (entry.slot + 1) * width] = last
+        self.entries[last].slot = entry.slot
+        del array[-width:]
+
+
+class AddressPeers:
+    """What one address has: its endpoints by swarm, both in the order of the last announces, and what is known of them."""
+
+    __slots__ = ("swarms", "total", "verdicts")
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.verdicts: dict[Endpoint, Verdict] = {}
+        self.swarms: OrderedDict[bytes, list[Endpoint]] = OrderedDict()
+
+
+def count(arrays: Arrays) -> tuple[int, int, int]:
+    """Return how many seeders, leechers and paused ones there are."""
+    s4, l4, p4, s6, l6, p6 = arrays
+    return len(s4) // 6 + len(s6) // 18, len(l4) // 6 + len(l6) // 18, len(p4) // 6 + len(p6) // 18

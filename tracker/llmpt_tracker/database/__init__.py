@@ -1,0 +1,1 @@
+"""The tracker's database: tables, sessions, and the steps that made it."""

@@ -1,0 +1,69 @@
+"""Bring a database's schema up to date: the parent does it once, before anything is served.
+
+The steps are in `migrations/` (alembic). A SQLite file that has something to lose is copied first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from datetime import datetime
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine
+
+from llmpt.core.errors import SettingError
+from llmpt_tracker.database.sessions import Database
+
+BACKUPS_KEPT = 3
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def migrate(database: Database, *, backups: Path, now: datetime) -> str | None:
+    """Bring the schema up to date. Returns the revision it came to, or None when there was nothing to do.
+
+    A SQLite file is copied into `backups` before; the last few copies are kept. Raises `SettingError` when the database was
+    made by a newer llmpt.
+    """
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    head = scripts.get_current_head()
+    current = current_revision(database)
+    if current == head:
+        return None
+    if current is not None:
+        if current not in {script.revision for script in scripts.walk_revisions()}:
+            raise SettingError(f"the database was made by a newer llmpt (its schema is {current!r}): update the tracker")
+        _back_up(database.engine, backups, f"{now:%Y%m%dT%H%M%SZ}-before-{head}")
+    with database.engine.begin() as connection:
+        command.upgrade(_config(connection), "head")
+    return head
+
+
+def current_revision(database: Database) -> str | None:
+    """Return the step that the database is at; None for an empty one."""
+    with database.engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def _back_up(engine: Engine, folder: Path, label: str) -> None:
+    file = engine.url.database
+    if engine.dialect.name != "sqlite" or not file or file == ":memory:":
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    copy = folder / f"tracker-{label}.db"
+    with contextlib.closing(sqlite3.connect(file)) as source, contextlib.closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    copy.chmod(0o600)
+    for old in sorted(folder.glob("tracker-*-before-*.db"))[:-BACKUPS_KEPT]:
+        old.unlink()
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config

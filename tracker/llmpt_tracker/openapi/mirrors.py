@@ -1,0 +1,97 @@
+"""The part of the OpenAPI document that is about what is fetched from upstream."""
+
+from __future__ import annotations
+
+from llmpt_tracker.openapi.terms import (
+    NEXT,
+    REPO_ID,
+    REPO_TYPE,
+    Schema,
+    answer,
+    array,
+    body,
+    count,
+    partly,
+    path,
+    query,
+    record,
+    ref,
+    text,
+)
+
+_COMMIT: Schema = {"type": ["string", "null"], "pattern": "^[0-9a-f]{40}$"}
+_STATE = text(enum=["queued", "running", "done", "failed"])
+_FIGURES = {
+    "files_total": count(),
+    "files_done": count(),
+    "bytes_total": count("of all its files"),
+    "bytes_done": count(),
+}
+_WISH = {
+    "repo_type": REPO_TYPE,
+    "repo_id": REPO_ID,
+    "revision": text("a commit, or the name of a ref"),
+    "include": array(text("a pattern of paths; none: the listing only")),
+}
+
+
+def schemas() -> Schema:
+    """Return the schemas."""
+    error = partly(
+        ("status", "code", "retry_after_s"),
+        status={"type": ["integer", "null"], "description": "upstream's; null: it gave none"},
+        code={"type": ["string", "null"], "description": "upstream's X-Error-Code"},
+        message=text(),
+        retry_after_s={"type": ["integer", "null"], "description": "seconds until it may be tried again"},
+    )
+    maybe_error: Schema = {"anyOf": [error, {"type": "null"}]}
+    moment = text(format="date-time")
+    return {
+        "MirrorAsk": partly(("repo_type", "revision", "include"), **_WISH),
+        "Mirror": record(
+            id=count(),
+            **_WISH,
+            state=_STATE,
+            commit=_COMMIT,
+            **_FIGURES,
+            error=maybe_error,
+            requested_at=moment,
+            wanted_at=moment,
+            ended_at={"type": ["string", "null"]},
+        ),
+        "MirrorPage": record(mirrors=array(ref("Mirror")), next=NEXT),
+        "MirrorReport": partly(("commit", *_FIGURES, "error"), state=_STATE, commit=_COMMIT, **_FIGURES, error=maybe_error),
+    }
+
+
+def paths(paging: list[Schema]) -> Schema:
+    """Return the routes; `paging` are the parameters of every list."""
+    secured: Schema = {"security": [{"publisher": []}]}
+    by_id = [path("mirror_id", count())]
+    asked = answer("Mirror", "Its row", 400, 401, 409, 413, 415, 422, 429)
+    asked["202"] = asked.pop("200")
+    return {
+        "/api/v1/mirrors": {
+            "post": {
+                "summary": "Have files of a revision fetched from upstream",
+                "requestBody": {"required": True, **body(ref("MirrorAsk"), "What is wanted")},
+                "responses": asked,
+                **secured,
+            },
+            "get": {
+                "summary": "What is to be fetched, what is under way, and what came of it; the newest first",
+                "parameters": [query("state", text("queued, running, done, failed: separated by commas")), *paging],
+                "responses": answer("MirrorPage", "A page", 400, 401),
+            },
+        },
+        "/api/v1/mirrors/{mirror_id}": {
+            "get": {"summary": "How far it is", "parameters": by_id, "responses": answer("Mirror", "Its row", 400, 404)},
+            "put": {
+                "summary": "The seeder's word on it",
+                "parameters": by_id,
+                "requestBody": {"required": True, **body(ref("MirrorReport"), "How far it is")},
+                "responses": answer("Mirror", "Its row", 400, 401, 404, 413, 415, 429),
+                **secured,
+            },
+        },
+    }

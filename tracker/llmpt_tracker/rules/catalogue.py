@@ -1,0 +1,279 @@
+"""What the catalogue answers: torrents by exact filters, repos, manifests. The newest stand first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import Session
+
+from llmpt.core.blob import Etag
+from llmpt.core.metainfo import InfoHash, piece_length_for
+from llmpt.core.repo import RepoRef
+from llmpt_tracker.database.models import Blob, File, Instance, Path, Ref, Repo, Revision, StoredMetainfo
+from llmpt_tracker.errors import Refused
+from llmpt_tracker.rules.search import search
+
+APPEARANCES_SHOWN = 20
+REVISIONS_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentQuery:
+    """Exact filters, and words to look for; None filters nothing. `revision` is a commit or the name of a ref; `info_hash` 20
+    or 32 bytes."""
+
+    repo_type: str | None = None
+    repo_id: str | None = None
+    revision: str | None = None
+    path: str | None = None
+    etag: Etag | None = None
+    info_hash: bytes | None = None
+    terms: tuple[str, ...] = ()
+    limit: int = 50
+    before: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """A place where a blob stands: a path in a commit of a repo."""
+
+    repo: RepoRef
+    commit: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Torrent:
+    """A blob that has a swarm. `appears_in` is cut at 20 places, the newest first."""
+
+    key: int
+    etag: str
+    size: int
+    info_hash: InfoHash
+    appears_in: tuple[Appearance, ...]
+
+    @property
+    def piece_length(self) -> int:
+        return piece_length_for(self.size)
+
+    @property
+    def swarm(self) -> str:
+        """The truncated info-hash, in hex: what the announcer calls it."""
+        return self.info_hash.truncated.hex()
+
+    @property
+    def magnet(self) -> str:
+        """The magnet link of BEP 9 with the multihash of BEP 52."""
+        return f"magnet:?xt=urn:btmh:1220{self.info_hash}&dn={self.etag}&xl={self.size}"
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionSummary:
+    """A commit and how much of it is known. `complete`: its whole listing is; `files` and `size` (bytes) count what is listed,
+    `files_here` and `size_here` what a publisher has, too."""
+
+    key: int
+    commit: str
+    refs: tuple[str, ...]
+    complete: bool
+    files: int
+    size: int
+    files_here: int
+    size_here: int
+    published_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RepoSummary:
+    """A repo and its newest revisions, at most 20."""
+
+    key: int
+    repo: RepoRef
+    revisions: tuple[RevisionSummary, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestLine:
+    """A file of a manifest; `here` whether a publisher has its bytes; `swarm` is the truncated info-hash in hex, or None for a
+    file that has no swarm."""
+
+    path: str
+    size: int
+    etag: str
+    lfs: bool
+    here: bool
+    swarm: str | None
+
+
+def instance_id(session: Session) -> str:
+    """Return the identity of this database."""
+    return session.scalars(select(Instance.uuid)).one()
+
+
+def find_torrents(session: Session, query: TorrentQuery) -> tuple[list[Torrent], int | None]:
+    """Return a page of torrents, and the key after which the next page begins (None: this is the last one)."""
+    statement = select(Blob).order_by(Blob.id.desc()).limit(query.limit + 1)
+    if query.before is not None:
+        statement = statement.where(Blob.id < query.before)
+    if query.etag is not None:
+        statement = statement.where(Blob.etag == query.etag.value)
+    if query.info_hash is not None:
+        column = Blob.info_hash if len(query.info_hash) == 32 else Blob.swarm
+        statement = statement.where(column == query.info_hash)
+    places = _place_filters(session, query)
+    if places:
+        statement = statement.where(Blob.id.in_(_joined(select(File.blob_id), query).where(*places, File.blob_id.is_not(None))))
+    blobs = session.scalars(statement).all()
+    page = blobs[: query.limit]
+    appearances = _appearances(session, [blob.id for blob in page], query, places)
+    torrents = [Torrent(blob.id, blob.etag, blob.size, InfoHash(blob.info_hash), tuple(appearances[blob.id])) for blob in page]
+    return torrents, page[-1].id if len(blobs) > query.limit else None
+
+
+def torrent(session: Session, info_hash: bytes) -> Torrent:
+    """Return one torrent by its info-hash (32 bytes, or the first 20). Raises `Refused` (404)."""
+    found, _ = find_torrents(session, TorrentQuery(info_hash=info_hash, limit=1))
+    if not found:
+        raise Refused(404, "not_found", f"no torrent has the info-hash {info_hash.hex()}")
+    return found[0]
+
+
+def metainfo(session: Session, keys: Sequence[int]) -> dict[int, bytes]:
+    """Return the stored metainfo of torrents, by key."""
+    rows = session.execute(select(StoredMetainfo.blob_id, StoredMetainfo.data).where(StoredMetainfo.blob_id.in_(keys)))
+    return {row[0]: row[1] for row in rows}
+
+
+def all_swarms(session: Session, *, after: int, limit: int) -> list[tuple[int, bytes, int]]:
+    """Return (key, truncated info-hash, downloads) of the next `limit` blobs: the announcer's closed list, in slices."""
+    statement = select(Blob.id, Blob.swarm, Blob.completed).where(Blob.id > after).order_by(Blob.id).limit(limit)
+    return [(row[0], row[1], row[2]) for row in session.execute(statement)]
+
+
+def list_repos(
+    session: Session, *, limit: int, before: int | None, terms: tuple[str, ...] = ()
+) -> tuple[list[RepoSummary], int | None]:
+    """Return a page of repos (with `terms`, of those that have a file found by them), and the key after which the next page
+    begins (None: this is the last one)."""
+    statement = select(Repo).order_by(Repo.id.desc()).limit(limit + 1)
+    if before is not None:
+        statement = statement.where(Repo.id < before)
+    if terms:
+        statement = statement.where(Repo.id.in_(select(Path.repo_id).where(search(session, terms))))
+    repos = session.scalars(statement).all()
+    page = repos[:limit]
+    revisions = _revisions(session, [repo.id for repo in page])
+    summaries = [RepoSummary(repo.id, RepoRef(repo.type, repo.name), tuple(revisions[repo.id])) for repo in page]
+    return summaries, page[-1].id if len(repos) > limit else None
+
+
+def find_revision(session: Session, repo: RepoRef, revision: str) -> RevisionSummary:
+    """Return a commit of a repo, by commit id or the name of a ref. Raises `Refused` (404)."""
+    row = session.scalars(select(Repo).where(Repo.type == repo.type, Repo.name == repo.id)).one_or_none()
+    if row is None:
+        raise Refused(404, "not_found", f"nothing of {repo} is published here")
+    by_ref = select(Ref.revision_id).where(Ref.repo_id == row.id, Ref.name == revision)
+    match = (Revision.commit == revision) | Revision.id.in_(by_ref)
+    found = _revisions(session, [row.id], match)[row.id]
+    if not found:
+        raise Refused(404, "not_found", f"{repo} is published here, but not its revision {revision!r:.80}")
+    return found[0]
+
+
+def manifest(session: Session, revision: RevisionSummary) -> list[ManifestLine]:
+    """Return all files of a revision, by path."""
+    statement = (
+        select(File.path, File.size, File.etag, File.lfs, File.here, Blob.swarm)
+        .outerjoin(Blob, Blob.id == File.blob_id)
+        .where(File.revision_id == revision.key)
+        .order_by(File.path)
+    )
+    return [
+        ManifestLine(path, size, etag, lfs, here, swarm.hex() if swarm else None)
+        for path, size, etag, lfs, here, swarm in session.execute(statement)
+    ]
+
+
+def paths_of(session: Session, etags: Collection[str]) -> dict[str, str]:
+    """Return a path, of any revision, for each of `etags` that a manifest names; a page of them at most."""
+    found = select(File.etag, func.min(File.path).label("path")).where(File.etag.in_(etags)).group_by(File.etag)
+    return {row.etag: row.path for row in session.execute(found)}
+
+
+def totals(session: Session) -> tuple[int, int, int]:
+    """Return how many repos and blobs are published, and the bytes of the blobs."""
+    repos = session.scalar(select(func.count()).select_from(Repo)) or 0
+    blobs, size = session.execute(select(func.count(), func.coalesce(func.sum(Blob.size), 0)).select_from(Blob)).one()
+    return repos, blobs, int(size)
+
+
+def _joined(statement: Select[Any], query: TorrentQuery) -> Select[Any]:
+    joined = statement.join(Revision, Revision.id == File.revision_id).join(Repo, Repo.id == Revision.repo_id)
+    return joined.join(Path, (Path.repo_id == Repo.id) & (Path.path == File.path)) if query.terms else joined
+
+
+def _place_filters(session: Session, query: TorrentQuery) -> list[ColumnElement[bool]]:
+    places: list[ColumnElement[bool]] = []
+    if query.repo_type is not None:
+        places.append(Repo.type == query.repo_type)
+    if query.repo_id is not None:
+        places.append(Repo.name == query.repo_id)
+    if query.revision is not None:
+        by_ref = select(Ref.revision_id).where(Ref.name == query.revision)
+        places.append((Revision.commit == query.revision) | Revision.id.in_(by_ref))
+    if query.path is not None:
+        places.append(File.path == query.path)
+    if query.terms:
+        places.append(search(session, query.terms))
+    return places
+
+
+def _appearances(
+    session: Session, keys: Sequence[int], query: TorrentQuery, places: Sequence[ColumnElement[bool]]
+) -> defaultdict[int, list[Appearance]]:
+    """Return where blobs stand, among the places that were asked for: in one statement, 20 for each."""
+    newest = func.row_number().over(partition_by=File.blob_id, order_by=(File.revision_id.desc(), File.path))
+    inner = (
+        _joined(select(File.blob_id, Repo.type, Repo.name, Revision.commit, File.path, newest.label("nth")), query)
+        .where(File.blob_id.in_(keys), *places)
+        .subquery()
+    )
+    found: defaultdict[int, list[Appearance]] = defaultdict(list)
+    rows = select(inner).where(inner.c.nth <= APPEARANCES_SHOWN).order_by(inner.c.blob_id, inner.c.nth)
+    row: Any
+    for row in session.execute(rows):
+        blob_id, kind, name, commit, path, _ = row
+        found[blob_id].append(Appearance(RepoRef(kind, name), commit, path))
+    return found
+
+
+def _revisions(session: Session, repos: Sequence[int], *match: ColumnElement[bool]) -> defaultdict[int, list[RevisionSummary]]:
+    nth = func.row_number().over(partition_by=Revision.repo_id, order_by=Revision.id.desc()).label("nth")
+    columns = (Revision.id, Revision.repo_id, Revision.commit, Revision.complete, Revision.published_at)  # cards may be long
+    newest = select(*columns, nth).where(Revision.repo_id.in_(repos), *match).subquery()
+    rows = session.execute(select(newest).where(newest.c.nth <= REVISIONS_SHOWN).order_by(newest.c.nth)).all()
+    keys = [row.id for row in rows]
+    here = (func.count().filter(File.here), func.coalesce(func.sum(File.size).filter(File.here), 0))
+    counts = {
+        key: (files, int(size), files_here, int(size_here))
+        for key, files, size, files_here, size_here in session.execute(
+            select(File.revision_id, func.count(), func.sum(File.size), *here)
+            .where(File.revision_id.in_(keys))
+            .group_by(File.revision_id)
+        )
+    }
+    refs: defaultdict[int, list[str]] = defaultdict(list)
+    for key, name in session.execute(select(Ref.revision_id, Ref.name).where(Ref.revision_id.in_(keys)).order_by(Ref.name)):
+        refs[key].append(name)
+    found: defaultdict[int, list[RevisionSummary]] = defaultdict(list)
+    for row in rows:
+        figures = counts.get(row.id, (0, 0, 0, 0))
+        found[row.repo_id].append(
+            RevisionSummary(row.id, row.commit, tuple(refs[row.id]), row.complete, *figures, row.published_at)
+        )
+    return found

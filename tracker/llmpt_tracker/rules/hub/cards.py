@@ -1,0 +1,64 @@
+"""Repos in the JSON of the Hub's API, with what their cards say: the front matter of a README."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from llmpt_tracker.rules.hub.files import HubFile, Json, moment, sibling
+from llmpt_tracker.rules.hub.revisions import HubRevision
+
+
+def info(revision: HubRevision, files: Iterable[HubFile] | None, *, blobs: bool = False) -> Json:
+    """Return a repo as the API shows it, at one revision. `files` None: without siblings; `blobs`: with sizes and hashes."""
+    told, repo, when = card(revision.card), revision.repo, moment(revision.published_at)
+    shown: Json = {
+        "_id": revision.commit[:24],
+        "id": repo.id,
+        "author": repo.id.partition("/")[0] if "/" in repo.id else None,
+        "sha": revision.commit,
+        "private": False,
+        "gated": False,
+        "disabled": False,
+        "tags": tags(told),
+        "downloads": 0,
+        "likes": 0,
+        "lastModified": when,
+        "createdAt": when,
+    }
+    if repo.type == "model":
+        shown["modelId"] = repo.id
+    if told:
+        shown["cardData"] = told
+    for name in ("pipeline_tag", "library_name", "sdk"):
+        if isinstance(told.get(name), str):
+            shown[name] = told[name]
+    if files is not None:
+        shown["siblings"] = [sibling(file, blobs=blobs) for file in files]
+    return shown
+
+
+def card(text: str | None) -> Json:
+    """Read a README's front matter, which is kept as JSON; {} when there is none."""
+    try:
+        found = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def tags(card: Json) -> list[str]:
+    """Return the tags that the Hub makes of a card."""
+    found = [card.get("library_name"), *_texts(card.get("tags")), card.get("pipeline_tag"), *_texts(card.get("language"))]
+    for name, prefix in (("license", "license"), ("datasets", "dataset"), ("base_model", "base_model")):
+        found += [f"{prefix}:{text}" for text in _texts(card.get(name))]
+    for name in ("task_categories", "size_categories"):
+        found += [f"{name}:{text}" for text in _texts(card.get(name))]
+    return list(dict.fromkeys(text for text in found if isinstance(text, str) and text))
+
+
+def _texts(value: Any) -> list[str]:
+    return (
+        [value] if isinstance(value, str) else [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    )

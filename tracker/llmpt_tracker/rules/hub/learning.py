@@ -1,0 +1,82 @@
+"""What the catalogue knows, or learns from upstream when it is asked for it.
+
+Upstream is asked at once for what the catalogue lacks; for what it has, at most once a minute: a ref may have moved, and a
+commit that is known in part may become known as a whole. A whole commit never changes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from llmpt.core.repo import RepoRef
+from llmpt_tracker.rules.hub.errors import HubRefused
+from llmpt_tracker.rules.hub.revisions import HubRevision
+from llmpt_tracker.rules.hub.upstream import Upstream, UpstreamRefused
+
+T = TypeVar("T")
+
+AGAIN_S = 60.0
+MAX_PATIENT = 64  # requests of one process that may wait for bytes: others want its threads, too
+MAX_REMEMBERED = 10_000
+
+
+class Learning:
+    """Looks things up, and has upstream asked where that may help. Used by many threads; one for each application.
+
+    A request that waits for bytes holds `patience` meanwhile; one that gets none does not wait.
+    """
+
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.patience = threading.BoundedSemaphore(MAX_PATIENT)
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._asked: dict[tuple[RepoRef, str | None], float] = {}
+
+    def look_up(
+        self,
+        upstream: Upstream | None,
+        look: Callable[[], T],
+        repo: RepoRef,
+        revision: str | None,
+        revision_of: Callable[[T], HubRevision | None],
+    ) -> T:
+        """Return what `look` finds. `revision_of` says in which revision that is; None: no matter.
+
+        Raises what `look` raises, or upstream's own no as `HubRefused`.
+        """
+        if upstream is None:
+            return look()
+        try:
+            found = look()
+        except HubRefused as no:
+            if no.code not in ("RepoNotFound", "RevisionNotFound"):
+                raise
+            self._learn(upstream, repo, revision)
+            return look()
+        at = revision_of(found)
+        if at is None or (at.complete and at.commit == revision) or not self._due(repo, revision):
+            return found
+        try:
+            self._learn(upstream, repo, revision)
+        except HubRefused:
+            return found  # what is here is here
+        return look()
+
+    def _learn(self, upstream: Upstream, repo: RepoRef, revision: str | None) -> None:
+        try:
+            upstream.learn(repo, revision)
+        except UpstreamRefused as no:
+            raise HubRefused(no.status, no.code, str(no), retry_after_s=no.retry_after_s) from None
+
+    def _due(self, repo: RepoRef, revision: str | None) -> bool:
+        now = self._monotonic()
+        with self._lock:
+            if now - self._asked.get((repo, revision), float("-inf")) < AGAIN_S:
+                return False
+            if len(self._asked) >= MAX_REMEMBERED:
+                self._asked.clear()
+            self._asked[repo, revision] = now
+            return True

@@ -1,0 +1,222 @@
+"""The neutral parent of the tracker's two processes: `llmpt-tracker serve`.
+
+In this order: the data folder, the migrations (once, after a copy of the database), the token file, the listening sockets
+of the API (so that a taken port is an error before anything runs), the announcer with the closed list of info-hashes loaded
+into it before it opens its port, gunicorn with the application. Then it waits; when one process ends, or it is told to,
+both end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import logging
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from llmpt.core.errors import LlmptError, SettingError
+from llmpt.host.supervisor import Supervisor
+from llmpt_tracker import pull_through
+from llmpt_tracker.announcer_client import AnnouncerClient
+from llmpt_tracker.clock import utc_now
+from llmpt_tracker.database import schema
+from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.errors import AnnouncerUnavailable
+from llmpt_tracker.rules import catalogue, completions
+from llmpt_tracker.serve import gunicorn_conf
+from llmpt_tracker.serve.token_file import ensure_token
+from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 30.0
+REGISTER_BATCH = 5000
+KEPT_EVERY_S = 60.0
+BACKLOG = 512
+
+
+def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
+    """Run the tracker until a process ends or a signal comes; return the exit status.
+
+    Raises `SettingError` when a port or the data folder cannot be used.
+    """
+    make_data_folder(settings.data)
+    with contextlib.ExitStack() as stack:
+        family = stack.enter_context(Supervisor())
+        database = stack.enter_context(open_database(settings))
+        ensure_token(settings.token_file, database, now=utc_now())
+        sockets = listen(settings.bind, settings.http_port)
+        for one in sockets:
+            stack.callback(one.close)
+        runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llmpt-tracker-")))
+        stack.callback(family.stop)  # before the folder with their socket goes away
+        control = runtime / "announcer.sock"
+        environ = {**environ, CONTROL_SOCKET: str(control), "HF_USE_P2P": "0"}
+        family.start("the announcer", [sys.executable, "-m", "llmpt_tracker.announcer"], env=environ)
+        _start_application(family, sockets, environ, settings)  # it takes a while to load; /healthz waits for the announcer
+        try:
+            announce_port = _open_announcer(family, database, control)
+            database.engine.dispose()
+            host, http_port = sockets[0].getsockname()[:2]
+            _await_application(family, host, http_port)
+        except _Over:
+            return family.wait()
+        for one in sockets:
+            one.close()  # gunicorn alone listens: when it is gone, nobody is left hanging
+        shown = f"[{host}]" if ":" in host else host
+        print(f"llmpt-tracker: ready, http://{shown}:{http_port}, announce port {announce_port}", flush=True)  # noqa: T201
+        counts = stack.enter_context(contextlib.closing(AnnouncerClient(control)))
+        return family.wait(meanwhile=lambda: _keep_counts(counts, database), every_s=KEPT_EVERY_S)
+
+
+class _Over(Exception):
+    """A child has ended, or we were asked to end, before all was ready."""
+
+
+def _keep_counts(client: AnnouncerClient, database: Database) -> None:
+    """Take over how often blobs were downloaded since the last time; what cannot be kept is lost with the announcer."""
+    try:
+        if counts := client.newly_completed():
+            with database.writing() as session:
+                completions.keep(session, counts)
+    except (AnnouncerUnavailable, SQLAlchemyError) as error:
+        log.warning("the counts of downloads were not kept: %s", error)
+
+
+def make_data_folder(folder: Path) -> None:
+    """Make the folder (0700) if it isn't there. Raises `SettingError` when it cannot be written."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SettingError(f"LLMPT_DATA={str(folder)!r} cannot be used: {error.strerror}") from None
+
+
+def open_database(settings: TrackerSettings) -> Database:
+    """Return the database, migrated."""
+    database = Database(settings.database_location)
+    if came_to := schema.migrate(database, backups=settings.data / "backups", now=utc_now()):
+        log.info("the database is at schema %s", came_to)
+    if not settings.database_url:
+        settings.sqlite_file.chmod(0o600)
+    return database
+
+
+def listen(addresses: Sequence[str], port: int) -> list[socket.socket]:
+    """Listen on every address at `port`; 0 picks one free port for all. Raises `SettingError` when that cannot be.
+
+    An IPv6 wildcard is left out on a host that has no IPv6, as long as something else is listened on.
+    """
+    for attempt in range(10):
+        sockets: list[socket.socket] = []
+        chosen = port
+        try:
+            for address in addresses:
+                if (one := _bind(address, chosen, optional=address == "::" and len(addresses) > 1)) is not None:
+                    sockets.append(one)
+                    chosen = one.getsockname()[1]
+            return sockets
+        except OSError as error:
+            for one in sockets:
+                one.close()
+            if port == 0 and sockets and error.errno == errno.EADDRINUSE and attempt < 9:
+                continue  # free for one address, taken for another: try the next one
+            if error.errno == errno.EADDRINUSE:
+                raise SettingError(f"port {port} is in use: stop what listens there, or set LLMPT_HTTP_PORT") from None
+            raise SettingError(
+                f"cannot listen on {address} port {port} (LLMPT_BIND, LLMPT_HTTP_PORT): {error.strerror}"
+            ) from None
+    raise AssertionError("unreachable")
+
+
+def _bind(address: str, port: int, *, optional: bool) -> socket.socket | None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        one = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        if optional:
+            return None
+        raise
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind((address, port))
+        one.listen(BACKLOG)
+    except OSError as error:
+        one.close()
+        if optional and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            return None
+        raise
+    return one
+
+
+def _open_announcer(family: Supervisor, database: Database, control: Path) -> int:
+    """Load the closed list into the announcer and open its port; return that port."""
+    with contextlib.closing(AnnouncerClient(control, timeout_s=10)) as client:
+        for _ in _polls(family, "the announcer"):
+            try:
+                client.status()
+                break
+            except AnnouncerUnavailable:
+                continue
+        loaded = after = 0
+        with database.reading() as session:
+            while batch := catalogue.all_swarms(session, after=after, limit=REGISTER_BATCH):
+                client.load({swarm: completed for _, swarm, completed in batch})
+                after, loaded = batch[-1][0], loaded + len(batch)
+        log.info("the announcer knows %d torrents", loaded)
+        try:
+            return client.open()
+        except AnnouncerUnavailable as error:
+            raise SettingError(f"the announcer cannot listen (LLMPT_BIND, LLMPT_ANNOUNCE_PORT): {error}") from None
+
+
+def _start_application(
+    family: Supervisor, sockets: Sequence[socket.socket], environ: Mapping[str, str], settings: TrackerSettings
+) -> None:
+    fds = [one.fileno() for one in sockets]
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:llmpt_tracker.serve.gunicorn_conf"]
+    for fd in fds:
+        command += ["--bind", f"fd://{fd}"]
+    if settings.upstream is not None:  # requests that wait for upstream do nothing else, and hold up no other
+        command += ["--threads", str(gunicorn_conf.threads + pull_through.MAX_WAITING)]
+    family.start("the application", [*command, "llmpt_tracker.app:wsgi()"], env=environ, pass_fds=fds)
+
+
+def _await_application(family: Supervisor, host: str, port: int) -> None:
+    """Wait until the application answers."""
+    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    for _ in _polls(family, "the application"):
+        with contextlib.closing(http.client.HTTPConnection(target, port, timeout=5)) as connection:
+            try:
+                connection.request("GET", "/healthz")
+                connection.getresponse().read()
+                return
+            except (OSError, http.client.HTTPException):
+                continue
+
+
+def _polls(family: Supervisor, what: str) -> Iterator[None]:
+    """Yield, a twentieth of a second apart, until the start-up time is over; raise when that, or a child, has ended."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if family.stopping or family.ended is not None:
+            raise _Over
+        yield
+        time.sleep(0.05)
+    raise LlmptError(f"{what} did not start within {START_TIMEOUT_S:g} s")
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment, for its children."""
+    return dict(os.environ)

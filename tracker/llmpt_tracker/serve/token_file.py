@@ -1,0 +1,54 @@
+"""The token of the first start: a file in the data folder that the seeder reads, mode 0600, never logged.
+
+The file is the authority: the tracker lets its holder publish, also after the database was lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from datetime import datetime
+from pathlib import Path
+
+from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.rules import tokens
+
+log = logging.getLogger(__name__)
+
+
+def ensure_token(file: Path, database: Database, *, now: datetime) -> None:
+    """Make the token file if there is none, and make sure that the database knows its token.
+
+    A token in the file that was revoked stays revoked. Raises `OSError` when the file can be neither read nor made.
+    """
+    try:
+        secret = file.read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        secret = tokens.new_secret()
+        _write(file, secret)
+        log.info("made a publisher token: %s", file)
+    if not secret.startswith(tokens.PREFIX):
+        log.warning("%s holds no publisher token; remove it and start again to have a new one", file)
+        return
+    with database.writing() as session:
+        known = tokens.find(session, secret)
+        if known is None:
+            tokens.add(session, secret, name=tokens.APPLIANCE, now=now)
+        elif known.revoked_at is not None:
+            log.warning("the token in %s was revoked; remove the file and start again to have a new one", file)
+
+
+def _write(file: Path, secret: str) -> None:
+    """Put the file there whole or not at all, readable by its owner alone from its first moment."""
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(fd, "w", encoding="ascii") as out:
+            out.write(secret + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(file)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,240 @@
+"""Routes of whoever wants to download: torrents by filters and words, .torrent files, peers, repos, manifests. No token."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+from werkzeug.routing import BaseConverter
+
+from llmpt.core import bencode
+from llmpt.core.blob import Etag
+from llmpt.core.errors import InvalidInput
+from llmpt.core.repo import RepoRef, check_path, check_ref
+from llmpt_tracker.announcer_client import Swarm
+from llmpt_tracker.errors import Refused
+from llmpt_tracker.openapi.document import document
+from llmpt_tracker.rules import catalogue, paging, search
+from llmpt_tracker.state import state
+from llmpt_tracker.views.access import asker, base_url, host_as_asked
+from llmpt_tracker.views.arguments import arguments
+
+blueprint = Blueprint("catalog", __name__, url_prefix="/api/v1")
+
+PEERS_IN_LIST = 50
+PEERS_OF_ONE = 100
+_HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
+_FILTERS = ("repo_type", "repo_id", "revision", "path", "etag", "info_hash")
+
+
+class RepoIdConverter(BaseConverter):
+    """`name` or `owner/name` in a route."""
+
+    regex = r"[^/]+(?:/[^/]+)?"
+    part_isolating = False
+
+
+@blueprint.get("/torrents")
+def list_torrents() -> ResponseReturnValue:
+    """Find torrents; an empty list when nothing matches."""
+    args = arguments(*_FILTERS, "q", "include", "limit", "cursor")
+    include = _include(args.get("include", ""), {"metainfo", "peers"})
+    query = catalogue.TorrentQuery(
+        repo_type=args.get("repo_type"),
+        repo_id=args.get("repo_id"),
+        revision=_checked("revision", check_ref, args.get("revision")),
+        path=_checked("path", check_path, args.get("path")),
+        etag=_checked("etag", Etag, args.get("etag")),
+        info_hash=_info_hash(args["info_hash"]) if "info_hash" in args else None,
+        terms=_terms(args),
+        limit=paging.read_limit(args.get("limit")),
+        before=paging.read_cursor(args.get("cursor")),
+    )
+    if query.repo_id is not None or query.repo_type is not None:
+        _repo(query.repo_type or "model", query.repo_id or "any")
+    with state().database.reading() as session:
+        page, last = catalogue.find_torrents(session, query)
+        metainfo = catalogue.metainfo(session, [one.key for one in page]) if "metainfo" in include else {}
+    swarms, boot_id = _swarms([one.swarm for one in page], peers=PEERS_IN_LIST if "peers" in include else 0)
+    entries = []
+    for one in page:
+        entry = _entry(one, swarms)
+        if "metainfo" in include:
+            entry["metainfo"] = base64.b64encode(metainfo[one.key]).decode()
+        if "peers" in include:
+            entry["peers"] = _peers(swarms.get(one.swarm))
+        entries.append(entry)
+    return jsonify(
+        {
+            "torrents": entries,
+            "next": paging.write_cursor(last) if last is not None else None,
+            "boot_id": boot_id,
+            "announce_port": state().announcer.status().announce_port,
+        }
+    )
+
+
+@blueprint.get("/torrents/<info_hash>")
+def one_torrent(info_hash: str) -> ResponseReturnValue:
+    """Return one torrent, by the 64 hex digits of its info-hash or the first 40."""
+    arguments()
+    found = _find(info_hash)
+    swarms, _ = _swarms([found.swarm], peers=0)
+    return jsonify(_entry(found, swarms))
+
+
+@blueprint.get("/torrents/<info_hash>.torrent")
+def torrent_file(info_hash: str) -> ResponseReturnValue:
+    """Return the .torrent, with this tracker as announce URL and web seed, under the name by which it was asked."""
+    arguments()
+    found = _find(info_hash)
+    with state().database.reading() as session:
+        stored = catalogue.metainfo(session, [found.key])[found.key]
+    host, _ = host_as_asked(request)
+    announce = f"http://{host}:{state().announcer.status().announce_port}/announce"
+    # Without the name, which clients append (BEP 19). With it libtorrent asks for …/<etag>/<etag> when the size is no multiple
+    # of the piece length: in v2 such a torrent has a second, padding file in its eyes.
+    web_seed = f"{base_url(request)}/blobs/"
+    response = Response(with_servers(stored, announce=announce, web_seed=web_seed), mimetype="application/x-bittorrent")
+    response.headers["Content-Disposition"] = f'attachment; filename="{found.etag}.torrent"'
+    return response
+
+
+@blueprint.get("/torrents/<info_hash>/peers")
+def torrent_peers(info_hash: str) -> ResponseReturnValue:
+    """Return peers of a swarm as the asker may see them; no address: the one at which you reach this tracker."""
+    arguments()
+    found = _find(info_hash)
+    swarms, boot_id = _swarms([found.swarm], peers=PEERS_OF_ONE)
+    return jsonify({"peers": _peers(swarms.get(found.swarm)), "boot_id": boot_id})
+
+
+@blueprint.get("/repos")
+def list_repos() -> ResponseReturnValue:
+    """List the repos, the newest first, each with its newest revisions."""
+    args = arguments("q", "limit", "cursor")
+    limit, before = paging.read_limit(args.get("limit")), paging.read_cursor(args.get("cursor"))
+    with state().database.reading() as session:
+        page, last = catalogue.list_repos(session, limit=limit, before=before, terms=_terms(args))
+    repos = [
+        {"repo_type": one.repo.type, "repo_id": one.repo.id, "revisions": [_revision(rev) for rev in one.revisions]}
+        for one in page
+    ]
+    return jsonify({"repos": repos, "next": paging.write_cursor(last) if last is not None else None})
+
+
+@blueprint.get("/repos/<repo_type>/<repo_id:repo_id>/revisions/<path:revision>")
+def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
+    """Return the manifest of a revision (a commit or the name of a ref): every file that is known of it."""
+    arguments()
+    repo = _repo(repo_type, repo_id)
+    with state().database.reading() as session:
+        found = catalogue.find_revision(session, repo, revision)
+        lines = catalogue.manifest(session, found)
+    files = [{"path": one.path, "size": one.size, "etag": one.etag, "lfs": one.lfs, "here": one.here} for one in lines]
+    return jsonify(
+        {
+            "repo_type": repo.type,
+            "repo_id": repo.id,
+            "commit": found.commit,
+            "refs": list(found.refs),
+            "complete": found.complete,
+            "files": files,
+        }
+    )
+
+
+@blueprint.get("/openapi.json")
+def openapi() -> ResponseReturnValue:
+    """Return this description."""
+    return jsonify(document())
+
+
+def with_servers(stored: bytes, *, announce: str, web_seed: str) -> bytes:
+    """Put an announce URL and a web seed (BEP 19) into the outer dictionary of a stored metainfo; `info` keeps its very bytes.
+
+    Stored metainfo holds `info` and `piece layers`: `announce` sorts before them, `url-list` behind.
+    """
+    return b"d8:announce" + bencode.encode(announce) + stored[1:-1] + b"8:url-list" + bencode.encode([web_seed]) + b"e"
+
+
+def _include(text: str, known: Collection[str]) -> frozenset[str]:
+    wanted = frozenset(filter(None, text.split(",")))
+    if not wanted <= frozenset(known):
+        raise Refused(400, "bad_request", f"include: any of {', '.join(sorted(known))}, separated by commas")
+    return wanted
+
+
+def _terms(args: Mapping[str, str]) -> tuple[str, ...]:
+    return search.terms(args["q"]) if "q" in args else ()
+
+
+def _checked(name: str, check: Callable[[str], Any], text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return check(text)
+    except InvalidInput as error:
+        raise Refused(400, "bad_request", f"{name}: {error}") from None
+
+
+def _repo(repo_type: str, repo_id: str) -> RepoRef:
+    try:
+        return RepoRef(repo_type, repo_id)
+    except InvalidInput as error:
+        raise Refused(400, "bad_request", str(error)) from None
+
+
+def _info_hash(text: str) -> bytes:
+    if not _HEX.fullmatch(text.lower()):
+        raise Refused(400, "bad_request", "an info-hash here is 64 hex digits, or the first 40 of them")
+    return bytes.fromhex(text)
+
+
+def _find(info_hash: str) -> catalogue.Torrent:
+    with state().database.reading() as session:
+        return catalogue.torrent(session, _info_hash(info_hash))
+
+
+def _swarms(hashes: list[str], *, peers: int) -> tuple[dict[str, Swarm], str]:
+    if not hashes:
+        return {}, state().announcer.status().boot_id
+    return state().announcer.swarms(hashes, peers=peers, asker=str(asker()))
+
+
+def _entry(one: catalogue.Torrent, swarms: Mapping[str, Swarm]) -> dict[str, Any]:
+    swarm = swarms.get(one.swarm, Swarm())
+    return {
+        "info_hash": str(one.info_hash),
+        "etag": one.etag,
+        "size": one.size,
+        "piece_length": one.piece_length,
+        "appears_in": [
+            {"repo_type": at.repo.type, "repo_id": at.repo.id, "commit": at.commit, "path": at.path} for at in one.appears_in
+        ],
+        "seeders": swarm.seeders,
+        "leechers": swarm.leechers,
+        "completed": swarm.completed,
+        "magnet": one.magnet,
+    }
+
+
+def _peers(swarm: Swarm | None) -> list[dict[str, Any]]:
+    return [{"address": peer.address, "port": peer.port} for peer in swarm.peers] if swarm else []
+
+
+def _revision(one: catalogue.RevisionSummary) -> dict[str, Any]:
+    return {
+        "commit": one.commit,
+        "refs": list(one.refs),
+        "complete": one.complete,
+        "files": one.files,
+        "size": one.size,
+        "files_here": one.files_here,
+        "size_here": one.size_here,
+        "published_at": one.published_at.isoformat(),
+    }

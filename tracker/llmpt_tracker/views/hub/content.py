@@ -1,0 +1,155 @@
+"""`resolve` and `raw`: what a file is (HEAD), and where its bytes are (GET: a redirect to a seeder that has them).
+
+A file whose bytes nobody of the LAN has now is a 404 without the commit, which no client believes for longer than a moment;
+with an upstream it is fetched, and a client that asks for the bytes waits a little, or is sent there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from flask import Response, request
+from werkzeug.http import parse_range_header
+
+from llmpt_tracker.rules.hub import revisions as hub
+from llmpt_tracker.rules.hub.errors import bytes_not_here, entry_not_found
+from llmpt_tracker.rules.hub.files import HubFile
+from llmpt_tracker.rules.hub.target import Target
+from llmpt_tracker.state import state
+from llmpt_tracker.views.access import asker, host_as_asked
+from llmpt_tracker.views.hub.request import client_version
+
+GROWS_WITHIN_S = 6.0  # clients give up after 10; a seeder that was silent is asked again after 5
+POLL_S = 0.2
+MAX_HTTP_BYTES = 50_000_000_000  # huggingface_hub downloads nothing larger over HTTP, if it is told the size
+SIZE_OPTIONAL = (1, 31)  # from here on it does without
+
+
+def resolve(asked: Target) -> Response:
+    """Say what a file is, or lead to its bytes."""
+    return _resolve(*_find(asked))
+
+
+def raw(asked: Target) -> Response:
+    """Lead to a file's bytes as git has them: those of an LFS file are its pointer."""
+    revision, file = _find(asked)
+    if not file.lfs:
+        return _resolve(revision, file)
+    headers = {**_headers(revision.commit, file), "ETag": f'"{file.oid}"', "Content-Type": "text/plain; charset=utf-8"}
+    return _own(file.pointer, {name: text for name, text in headers.items() if not name.startswith("X-Linked-")})
+
+
+def _resolve(revision: hub.HubRevision, file: HubFile) -> Response:
+    headers = _headers(revision.commit, file)
+    if file.size == 0:
+        return _own(b"", headers)
+    if request.method == "HEAD":
+        if not _is_here(file) and not _fetch(revision, file):
+            raise bytes_not_here(file.path)
+        return _described(file, headers)
+    response = Response(status=302)
+    response.headers.update({**headers, "Location": _url(revision, file)})
+    return response
+
+
+def _find(asked: Target) -> tuple[hub.HubRevision, HubFile]:
+    repo = hub.repo_ref(asked.repo_type, asked.repo_id)
+    revision = asked.revision or hub.DEFAULT_REVISION
+
+    def look() -> hub.FoundFile:
+        with state().database.reading() as session:
+            return hub.find_file(session, repo, revision, asked.path)
+
+    found = state().learning.look_up(state().upstream, look, repo, revision, lambda one: None if one.absent else one.revision)
+    if found.file is None:
+        raise entry_not_found(asked.path, commit=found.revision.commit if found.absent else None)
+    return found.revision, found.file
+
+
+def _headers(commit: str, file: HubFile) -> dict[str, str]:
+    name = file.path.rpartition("/")[2]
+    plain = name.encode("ascii", "replace").decode().translate({34: "_", 63: "_"})
+    headers = {
+        "X-Repo-Commit": commit,
+        "ETag": f'"{file.etag}"',
+        "Accept-Ranges": "bytes",
+        "Content-Type": "application/octet-stream",
+        "Content-Disposition": f"inline; filename*=UTF-8''{quote(name)}; filename=\"{plain}\";",
+    }
+    return headers | ({"X-Linked-Etag": f'"{file.etag}"', "X-Linked-Size": str(file.size)} if file.lfs else {})
+
+
+def _described(file: HubFile, headers: dict[str, str]) -> Response:
+    response = Response()
+    response.headers.update(headers)
+    if file.size > MAX_HTTP_BYTES and (client_version() or (0, 0)) >= SIZE_OPTIONAL:
+        response.automatically_set_content_length = False
+        response.headers.pop("Content-Length", None)
+        response.headers.pop("X-Linked-Size", None)
+    else:
+        response.headers["Content-Length"] = str(file.size)
+    return response
+
+
+def _is_here(file: HubFile) -> bool:
+    """Whether a machine that is on now has the bytes."""
+    if file.swarm is not None:
+        swarms, _ = state().announcer.swarms([file.swarm], peers=0, asker=str(asker()))
+        if swarms[file.swarm].seeders > 0:
+            return True
+    return state().blobs.has(file.etag)
+
+
+def _fetch(revision: hub.HubRevision, file: HubFile) -> bool:
+    """Have the bytes fetched from upstream; False: there is none."""
+    upstream = state().upstream
+    if upstream is not None:
+        upstream.fetch(revision.repo, revision.commit, file.path, file.etag)
+    return upstream is not None
+
+
+def _url(revision: hub.HubRevision, file: HubFile) -> str:
+    """Return where the bytes are, or will be."""
+    if url := _locate(file):
+        return url
+    upstream = state().upstream
+    if upstream is None or not _fetch(revision, file):
+        raise bytes_not_here(file.path)
+    return _await(file) or upstream.url(revision.repo, revision.commit, file.path)
+
+
+def _await(file: HubFile) -> str | None:
+    """Return where the bytes begin to come in; None: nowhere in time, or too many wait already."""
+    patience = state().learning.patience
+    if not patience.acquire(blocking=False):
+        return None
+    try:
+        deadline = time.monotonic() + GROWS_WITHIN_S
+        while (url := _locate(file)) is None and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        return url
+    finally:
+        patience.release()
+
+
+def _locate(file: HubFile) -> str | None:
+    return state().blobs.locate(file.etag, asker=str(asker()), host_as_asked=host_as_asked(request)[0])
+
+
+def _own(body: bytes, headers: Mapping[str, str]) -> Response:
+    """Answer with a few bytes of our own, or the one part of them that is asked for."""
+    response = Response(body)
+    response.headers.update(headers)
+    wanted = parse_range_header(request.headers.get("Range")) if request.method == "GET" else None
+    if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
+        return response
+    part = wanted.range_for_length(len(body))
+    if part is None:
+        response.status_code, response.data = 416, b""
+        response.headers["Content-Range"] = f"bytes */{len(body)}"
+    else:
+        response.status_code, response.data = 206, body[part[0] : part[1]]
+        response.headers["Content-Range"] = f"bytes {part[0]}-{part[1] - 1}/{len(body)}"
+    return response
