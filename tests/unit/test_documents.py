@@ -27,7 +27,10 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "tests/README.md")
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "compose/README.md", "tests/README.md", *PAGES)
+SETTINGS, COMMANDS_PAGE, TROUBLESHOOTING = "docs/settings.md", "docs/commands.md", "docs/troubleshooting.md"
+LONGEST = {"README.md": 150}  # in lines; what is more goes to docs/
 ROLES = {"client": ClientSettings, "seeder": SeederSettings, "tracker": TrackerSettings}
 PACKAGES = {"llmpt": "client", "llmpt_tracker": "tracker", "llmpt_seeder": "seeder"}
 COMMANDS: dict[str, click.Command] = {
@@ -39,7 +42,8 @@ COMMANDS: dict[str, click.Command] = {
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
-TREE = re.compile(r"(?:client|tracker|seeder|tests|compose|\.ci)/[\w./*-]*")
+TREE = re.compile(r"(?:client|tracker|seeder|tests|compose|docs|\.ci)/[\w./*-]*")
+MADE_BY_THE_USER = {"compose/.env"}
 MODULE = re.compile(r"^(llmpt|llmpt_tracker|llmpt_seeder)((?:\.\w+)+)$", re.MULTILINE)
 SHOWN_OUTPUT = ("", "toml", "python")  # the languages of fences that hold no command lines
 
@@ -90,8 +94,8 @@ def settings_of_the_code() -> set[tuple[str, str, str]]:
     return {(name, role, plain(default)) for role, cls in ROLES.items() for name, default, _ in declared(cls)}
 
 
-def settings_of_the_readme() -> list[tuple[str, str, str]]:
-    table = text_of("README.md").partition("| setting | read by | default | meaning |\n")[2].partition("\n\n")[0]
+def settings_of_the_page() -> list[tuple[str, str, str]]:
+    table = text_of(SETTINGS).partition("| setting | read by | default | meaning |\n")[2].partition("\n\n")[0]
     found = []
     for row in table.splitlines()[1:]:
         name, roles, default, meaning = (cell.strip() for cell in row.strip("|").split("|"))
@@ -101,21 +105,26 @@ def settings_of_the_readme() -> list[tuple[str, str, str]]:
     return found
 
 
-def test_the_readme_lists_every_setting_with_its_reader_and_default() -> None:
-    assert set(settings_of_the_readme()) == settings_of_the_code()
+def test_the_page_lists_every_setting_with_its_reader_and_default() -> None:
+    assert set(settings_of_the_page()) == settings_of_the_code()
 
 
-def test_the_readme_lists_every_command() -> None:
-    table = text_of("README.md").partition("## The command `llmpt`")[2].partition("\n## ")[0]
-    assert {name for name in llmpt_command.commands if f"`llmpt {name}" not in table} == set()
-
-
-def test_the_readme_lists_no_setting_twice() -> None:
-    rows = [(name, role) for name, role, _ in settings_of_the_readme()]
+def test_the_page_lists_no_setting_twice() -> None:
+    rows = [(name, role) for name, role, _ in settings_of_the_page()]
     assert len(rows) == len(set(rows))
 
 
 # Commands
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_page_lists_every_command(command: str) -> None:
+    table = text_of(COMMANDS_PAGE).partition(f"## The command `{command}`\n")[2].partition("\n## ")[0]
+    group = COMMANDS[command]
+    assert isinstance(group, click.Group)
+    assert {
+        name for name in group.commands if f"| `{command} {name}" not in table and f", `{command} {name}`" not in table
+    } == set()
 
 
 @documents
@@ -155,7 +164,7 @@ def test_every_extra_that_is_named_exists(document: str) -> None:
 @documents
 def test_every_file_that_is_named_exists(document: str) -> None:
     for span in spans(document):
-        if TREE.fullmatch(span):
+        if TREE.fullmatch(span) and span not in MADE_BY_THE_USER:
             assert list(ROOT.glob(span)), f"{span} does not exist"
 
 
@@ -185,11 +194,29 @@ def test_every_link_leads_somewhere(document: str) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, target
 
 
+def pages_linked_from(document: str) -> set[str]:
+    targets = (target.partition("#")[0] for target in LINK.findall(prose(document)) if not re.match(r"[a-z]+:", target))
+    found = {((ROOT / document).parent / target).resolve() for target in targets if target}
+    return {path.relative_to(ROOT.resolve()).as_posix() for path in found}
+
+
+def test_every_page_is_linked_from_the_readme_or_from_the_index_of_its_folder() -> None:
+    linked = pages_linked_from("README.md")
+    for page in PAGES:
+        index = f"{Path(page).parent.as_posix()}/README.md"
+        assert page in linked or (index in linked and page in pages_linked_from(index)), f"nothing leads to {page}"
+
+
+@pytest.mark.parametrize("document", LONGEST)
+def test_the_first_documents_are_short_enough_to_be_read(document: str) -> None:
+    assert len(text_of(document).splitlines()) <= LONGEST[document]
+
+
 # What the user reads
 
 
-def test_every_reason_of_the_readme_is_one_that_the_code_gives() -> None:
-    table = text_of("README.md").partition("| reason | what to do |\n")[2].partition("\n\n")[0]
+def test_every_reason_of_the_page_is_one_that_the_code_gives() -> None:
+    table = text_of(TROUBLESHOOTING).partition("| reason | what to do |\n")[2].partition("\n\n")[0]
     reasons = [row.split("`")[1] for row in table.splitlines()[1:]]
     code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "client").rglob("*.py"))
     assert reasons

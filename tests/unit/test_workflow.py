@@ -65,8 +65,8 @@ def test_the_forge_runs_what_a_developer_runs_and_gives_up_in_time() -> None:
     assert ran == {"test": ["check", "test"], "hook": ["hook"], "matrix": ["matrix"]}
 
 
-def test_the_readme_names_the_versions_that_are_tried_and_no_other() -> None:
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+def test_the_documents_name_the_versions_that_are_tried_and_no_other() -> None:
+    text = " ".join((ROOT / "docs/workstations.md").read_text(encoding="utf-8").split())
     sentence = text.partition("Tried with huggingface_hub ")[2].partition(". A version")[0]
     hub, _, libraries = sentence.partition("; with ")
     assert re.findall(r"\d+\.\d+", hub) == [version.rpartition(".")[0] for version in ALL_HUB_VERSIONS]

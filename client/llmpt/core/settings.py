@@ -1,8 +1,8 @@
 """How settings are read: once, into frozen values, with errors that name the setting.
 
 A value comes from the environment, else the user's config file, else /etc/llmpt/config.toml (Jupyter and systemd have no
-shell). Each role declares its own in a frozen dataclass whose fields are made by `setting`; the README's table is held to
-those declarations by a test.
+shell). Each role declares its own in a frozen dataclass whose fields are made by `setting`; a test holds the table in
+docs/settings.md to those declarations.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def setting(name: str, parse: Callable[[str], Any], default: str, doc: str) -> Any:
-    """Declare a field: its environment variable, how its text is read, the default as text, one line for the README.
+    """Declare a field: its environment variable, how its text is read, the default as text, one line for docs/settings.md.
 
     `parse` raises `ValueError` with a sentence that says what would be right.
     """

@@ -63,7 +63,7 @@ def library(context: Context) -> Finding:
     if reason is not None:
         return fail(
             f"huggingface_hub {huggingface_hub.__version__}: {reason}; downloads take the ordinary path",
-            "update llmpt, or use a version of huggingface_hub that the README names",
+            "update llmpt, or use a version of huggingface_hub that docs/workstations.md names",
         )
     return ok(f"huggingface_hub {huggingface_hub.__version__}")
 

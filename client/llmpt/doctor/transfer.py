@@ -72,7 +72,7 @@ def _fetch(context: Context, torrent: Torrent, folder: Path) -> Finding:
     if not outcome.verified:
         return fail(
             f"{what} did not come: {outcome.reason}",
-            'look for this reason in the README, under "When it does not work"; the agent\'s log says more',
+            "look for this reason in docs/troubleshooting.md; the agent's log says more",
         )
     whence = f"{outcome.peers} machine{'s' * (outcome.peers > 1)}" if outcome.peers else "the LAN"
     return ok(f"{what} came from {whence}, verified and removed again")

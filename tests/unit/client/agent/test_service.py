@@ -1,4 +1,4 @@
-"""The service of the README is one that systemd would run."""
+"""The service that docs/workstations.md shows is one that systemd would run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[4] / "README.md"
+PAGE = Path(__file__).parents[4] / "docs/workstations.md"
 
 
 @pytest.fixture
 def unit() -> str:
-    [found] = re.findall(r"^```ini\n(\[Unit\].*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    [found] = re.findall(r"^```ini\n(\[Unit\].*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return str(found)
 
 
