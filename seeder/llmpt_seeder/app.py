@@ -88,7 +88,7 @@ def run(settings: SeederSettings) -> int:
             connect=lambda token: TrackerClient(client.url, token=token, timeout_s=HEARTBEAT_TIMEOUT_S),
             find_token=lambda: find_token(settings),
             where_token=f"{settings.token_file} or LLMPT_TOKEN",
-            report=lambda: {"version": version(), **blobs.report(), **service.report()},
+            report=lambda: {"version": version(), "upstream": settings.upstream, **blobs.report(), **service.report()},
             on_news=wake.set,
             beat=life.beat,
             stop=stop,

@@ -10,6 +10,7 @@ with Lan(tmp_path) as lan:
 
 from __future__ import annotations
 
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -48,11 +49,17 @@ class Lan:
             self.seeder = stack.enter_context(
                 SeederProcess(self.root / "data", self.cache, tracker=self.tracker.url, hub=self.hub.url, **self._settings)
             )
+            if "LLMPT_UPSTREAM" in self._settings:  # which the tracker learns from a heartbeat
+                eventually(self._has_upstream, what="the tracker to know its upstream")
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
+
+    def _has_upstream(self) -> bool:
+        with urllib.request.urlopen(self.tracker.url, timeout=5) as page:
+            return self.hub.url.encode() in page.read()
 
     @property
     def catalogue(self) -> TrackerClient:

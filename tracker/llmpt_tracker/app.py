@@ -15,10 +15,11 @@ from llmpt_tracker.announcer_client import Announcer, AnnouncerClient
 from llmpt_tracker.blob_servers import BlobServers
 from llmpt_tracker.clock import Clock, utc_now
 from llmpt_tracker.database.sessions import Database
-from llmpt_tracker.pull_through import PullThrough
+from llmpt_tracker.mirrored_upstream import MirroredUpstream
 from llmpt_tracker.rules.hub.upstream import Upstream
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 from llmpt_tracker.state import BlobLocations, State, attach
+from llmpt_tracker.upstream_address import UpstreamAddress
 from llmpt_tracker.views import access, catalogue, dist, errors, health, leases, mirrors, pages, publishing, reports, versions
 from llmpt_tracker.views import blobs as blob_views
 from llmpt_tracker.views import tokens as token_views
@@ -42,8 +43,8 @@ def create_app(
     database = Database(settings.database_location)
     network = network or HostNetwork()
     servers = BlobServers(announcer)
-    if upstream is None and settings.upstream is not None:
-        upstream = PullThrough(settings.upstream, database=database, clock=clock, knock=servers.knock)
+    if upstream is None:
+        upstream = MirroredUpstream(UpstreamAddress(announcer), database=database, clock=clock, knock=servers.knock)
     attach(app, State(settings, clock, database, announcer, network, blobs or servers, upstream))
     app.before_request(access.guard)
     app.before_request(versions.guard)

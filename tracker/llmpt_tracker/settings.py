@@ -79,9 +79,6 @@ class TrackerSettings:
     sharing: str = setting(
         "LLMPT_SHARING", sharing, "open", "Whose fetches the LAN shares: open (every machine's), invited (by a code), off"
     )
-    upstream: str | None = setting(
-        "LLMPT_UPSTREAM", core.url, "", "The Hub from which the seeder fetches what nobody here has; empty: none"
-    )
     dist: Path | None = setting("LLMPT_DIST", folder, "", "Folder of wheels that /dist/ hands out; empty: none")
     control_socket: Path | None = None  # of the announcer; given by the parent
 

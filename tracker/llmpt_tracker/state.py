@@ -34,7 +34,7 @@ class BlobLocations(Protocol):
 @dataclass(frozen=True)
 class State:
     """The settings, the clock (aware, UTC), the two things that hold data, the networks that this host is on, who has bytes,
-    the Hub behind this one where the operator allows it, and when it was asked for what."""
+    the Hub behind this one if a seeder fetches from one, and when it was asked for what."""
 
     settings: TrackerSettings
     clock: Clock
@@ -42,8 +42,13 @@ class State:
     announcer: Announcer
     network: HostNetwork
     blobs: BlobLocations
-    upstream: Upstream | None = None
+    behind: Upstream
     learning: Learning = field(default_factory=Learning)
+
+    @property
+    def upstream(self) -> Upstream | None:
+        """The Hub behind this one; None while no seeder fetches from one."""
+        return None if self.behind.address is None else self.behind
 
 
 def attach(app: Flask, state: State) -> None:

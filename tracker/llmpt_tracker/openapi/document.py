@@ -114,7 +114,7 @@ def _schemas() -> Schema:
             instance_id=text("identity of the tracker's database: publish everything anew when it changes"),
         ),
         "Report": partly(
-            ("hashing", "problems", "blob_port", "http_bytes"),
+            ("hashing", "problems", "blob_port", "http_bytes", "upstream"),
             port=PORT,
             version=text(),
             blobs=count(),
@@ -122,6 +122,7 @@ def _schemas() -> Schema:
             uploaded_bytes=count(),
             upload_rate_bytes_s=count(),
             blob_port={"anyOf": [PORT, {"type": "null"}]},
+            upstream={"type": ["string", "null"], "description": "the Hub from which it fetches; null: none"},
             http_bytes=count("bytes of files sent over HTTP since its start"),
             hashing={"anyOf": [ref("Hashing"), {"type": "null"}]},
             problems=array(record(what=text(), reason=text())),

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from llmpt.core.errors import LlmptError, SettingError
 from llmpt.host.supervisor import Supervisor
-from llmpt_tracker import pull_through
+from llmpt_tracker import mirrored_upstream
 from llmpt_tracker.announcer_client import AnnouncerClient
 from llmpt_tracker.clock import utc_now
 from llmpt_tracker.database import schema
@@ -188,8 +188,8 @@ def _start_application(
     command = [sys.executable, "-m", "gunicorn", "--config", "python:llmpt_tracker.serve.gunicorn_conf"]
     for fd in fds:
         command += ["--bind", f"fd://{fd}"]
-    if settings.upstream is not None:  # requests that wait for upstream do nothing else, and hold up no other
-        command += ["--threads", str(gunicorn_conf.threads + pull_through.MAX_WAITING)]
+    # Requests that wait for upstream do nothing else, and hold up no other; a thread that is not needed is not made.
+    command += ["--threads", str(gunicorn_conf.threads + mirrored_upstream.MAX_WAITING)]
     family.start("the application", [*command, "llmpt_tracker.app:wsgi()"], env=environ, pass_fds=fds)
 
 

@@ -70,8 +70,8 @@ def ask() -> ResponseReturnValue:
     """Have something fetched; answer with its row."""
     holder(ASKS, tokens.PUBLISH, tokens.SHARE)
     asked = publication.parse_json(AskBody, body(MAX_BODY_BYTES))
-    if state().settings.upstream is None:
-        raise Refused(409, "upstream_off", "this server fetches nothing from a Hub: LLMPT_UPSTREAM is not set there")
+    if state().upstream is None:
+        raise Refused(409, "upstream_off", "this server fetches nothing from a Hub: no seeder of it has LLMPT_UPSTREAM set")
     if any(not 1 <= len(pattern) <= 1000 or not pattern.isprintable() for pattern in asked.include):
         raise Refused(422, "bad_path", "a pattern has 1 to 1000 printable characters")
     try:

@@ -56,7 +56,7 @@ def overview() -> ResponseReturnValue:
         sharers=sharers,
         sharing=state().settings.sharing,
         problems=problems,
-        upstream=state().settings.upstream,
+        upstream=state().behind.address,
         mirrors=mirrored,
         url=base_url(request),
         host=host_as_asked(request)[0],

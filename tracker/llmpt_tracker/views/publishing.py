@@ -50,7 +50,8 @@ class Problem(BaseModel):
 
 
 class Report(BaseModel):
-    """What a seeder says of itself; `port` is where its peers reach it, `blob_port` where its files are had over HTTP."""
+    """What a seeder says of itself; `port` is where its peers reach it, `blob_port` where its files are had over HTTP,
+    `upstream` the Hub from which it fetches what nobody here has."""
 
     model_config = publication.STRICT
 
@@ -62,6 +63,7 @@ class Report(BaseModel):
     upload_rate_bytes_s: int = Field(ge=0)
     blob_port: int | None = Field(default=None, ge=1, le=65535)
     http_bytes: int = Field(default=0, ge=0)
+    upstream: str | None = Field(default=None, max_length=1000, pattern=r"^https?://[!-~]+$")
     hashing: Hashing | None = None
     problems: list[Problem] = Field(default=[], max_length=1000)
 

@@ -31,6 +31,10 @@ class FakeUpstream:
         self.on_learn: Callable[[], object] = lambda: None
         self.on_fetch: Callable[[], object] = lambda: None
 
+    @property
+    def address(self) -> str | None:
+        return "https://hub.example"
+
     def learn(self, repo: RepoRef, revision: str | None) -> None:
         self.learned.append((repo.id, revision))
         self.on_learn()

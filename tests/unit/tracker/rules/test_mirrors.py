@@ -13,6 +13,7 @@ from flask import Flask
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import Refused
+from llmpt_tracker.mirrored_upstream import MirroredUpstream
 from llmpt_tracker.rules import mirrors, tokens
 from tests.unit.tracker.bodies import COMMIT
 from tests.unit.tracker.conftest import NOW, Api, state_of
@@ -121,7 +122,8 @@ def test_the_files_of_a_commit_are_summed_up_over_all_who_want_some(database: Da
 def fetching(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that has an upstream."""
     state = state_of(app)
-    monkeypatch.setitem(app.extensions, "llmpt", replace(state, settings=replace(state.settings, upstream="http://hub")))
+    behind = MirroredUpstream(lambda: "http://hub", database=state.database, clock=state.clock, knock=state.blobs.knock)
+    monkeypatch.setitem(app.extensions, "llmpt", replace(state, behind=behind))
 
 
 @pytest.mark.usefixtures("fetching")

@@ -1,6 +1,6 @@
 """The Hub behind this one: what is asked of it when the catalogue has no answer.
 
-`State.upstream` is None where `LLMPT_UPSTREAM` is not set: then nothing outside of the LAN is ever asked.
+`State.upstream` is None where no seeder has `LLMPT_UPSTREAM`: then nothing outside of the LAN is ever asked.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ class UpstreamRefused(LlmptError):
 
 class Upstream(Protocol):
     """What the Hub-compatible routes ask for."""
+
+    @property
+    def address(self) -> str | None:
+        """Where it is; None while no seeder fetches from one."""
 
     def learn(self, repo: RepoRef, revision: str | None) -> None:
         """Have the listing of a revision (None: `main`) published; return when the catalogue has it, or knows better.

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from llmpt.core.repo import RepoRef
-from llmpt_tracker import pull_through
 from llmpt_tracker.database.sessions import Database
-from llmpt_tracker.pull_through import PullThrough
+from llmpt_tracker.mirrored_upstream import MirroredUpstream, Patience
 from llmpt_tracker.rules import mirrors, publication, publish, tokens
 from llmpt_tracker.rules.hub.upstream import UpstreamRefused
 from tests.support.waiting import eventually
@@ -71,18 +70,22 @@ def seeder(database: Database) -> Iterator[Seeder]:
     made.end()
 
 
+def asking(database: Database, seeder: Seeder, patience: Patience) -> MirroredUpstream:
+    return MirroredUpstream(lambda: "http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, patience=patience)
+
+
 @pytest.fixture
-def upstream(database: Database, seeder: Seeder) -> PullThrough:
-    return PullThrough("http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, wait_s=5)
+def upstream(database: Database, seeder: Seeder) -> MirroredUpstream:
+    return asking(database, seeder, Patience(wait_s=5))
 
 
-def test_what_nobody_knows_is_there_when_learn_returns(upstream: PullThrough, seeder: Seeder) -> None:
+def test_what_nobody_knows_is_there_when_learn_returns(upstream: MirroredUpstream, seeder: Seeder) -> None:
     upstream.learn(ORG, None)
     upstream.learn(ORG, COMMIT)  # is whole, and never changes
     assert seeder.asked == ["main []"]
 
 
-def test_a_ref_of_a_whole_commit_is_looked_up_behind_the_clients_back(upstream: PullThrough, seeder: Seeder) -> None:
+def test_a_ref_of_a_whole_commit_is_looked_up_behind_the_clients_back(upstream: MirroredUpstream, seeder: Seeder) -> None:
     upstream.learn(ORG, "main")
     seeder.is_away = True
     started = time.monotonic()
@@ -90,7 +93,7 @@ def test_a_ref_of_a_whole_commit_is_looked_up_behind_the_clients_back(upstream: 
     assert time.monotonic() - started < 2
 
 
-def test_the_no_of_upstream_is_raised_in_its_words_and_asked_for_once(upstream: PullThrough, seeder: Seeder) -> None:
+def test_the_no_of_upstream_is_raised_in_its_words_and_asked_for_once(upstream: MirroredUpstream, seeder: Seeder) -> None:
     seeder.answer = {"state": "failed", "status": 403, "code": "GatedRepo", "message": "Ask its owner."}
     for _ in range(2):
         with pytest.raises(UpstreamRefused, match=r"Ask its owner\.") as no:
@@ -99,13 +102,13 @@ def test_the_no_of_upstream_is_raised_in_its_words_and_asked_for_once(upstream: 
     assert len(seeder.asked) == 1
 
 
-def test_a_revision_that_cannot_be_is_not_asked_for(upstream: PullThrough, seeder: Seeder) -> None:
+def test_a_revision_that_cannot_be_is_not_asked_for(upstream: MirroredUpstream, seeder: Seeder) -> None:
     for revision in ("a..b", "x" * 300, "a b", "a\nb"):
         upstream.learn(ORG, revision)
     assert seeder.asked == []
 
 
-def test_a_429_says_when_to_come_again(upstream: PullThrough, seeder: Seeder) -> None:
+def test_a_429_says_when_to_come_again(upstream: MirroredUpstream, seeder: Seeder) -> None:
     seeder.answer = {"state": "failed", "status": 429, "message": "slowly", "retry_after_s": 33}
     with pytest.raises(UpstreamRefused) as no:
         upstream.learn(ORG, "main")
@@ -113,7 +116,7 @@ def test_a_429_says_when_to_come_again(upstream: PullThrough, seeder: Seeder) ->
 
 
 def test_an_upstream_that_cannot_be_reached_is_no_error_and_nobody_waits_for_it_again(database: Database, seeder: Seeder) -> None:
-    upstream = PullThrough("http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, wait_s=5)
+    upstream = asking(database, seeder, Patience(wait_s=5))
     seeder.answer = {"state": "failed", "code": mirrors.UNREACHABLE, "message": "no route"}
     upstream.learn(ORG, "main")
     seeder.is_away = True
@@ -123,7 +126,7 @@ def test_an_upstream_that_cannot_be_reached_is_no_error_and_nobody_waits_for_it_
 
 
 def test_a_listing_that_cannot_be_taken_is_no_reason_to_wait_for_no_other(database: Database, seeder: Seeder) -> None:
-    upstream = PullThrough("http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, wait_s=0.3)
+    upstream = asking(database, seeder, Patience(wait_s=0.3))
     seeder.answer = {"state": "failed", "message": "the tracker does not take its listing"}
     upstream.learn(ORG, "main")
     seeder.is_away = True
@@ -133,7 +136,7 @@ def test_a_listing_that_cannot_be_taken_is_no_reason_to_wait_for_no_other(databa
 
 
 def test_a_seeder_that_is_away_costs_one_wait(database: Database, seeder: Seeder) -> None:
-    upstream = PullThrough("http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, wait_s=0.3)
+    upstream = asking(database, seeder, Patience(wait_s=0.3))
     seeder.is_away = True
     started = time.monotonic()
     upstream.learn(ORG, "main")
@@ -145,7 +148,7 @@ def test_a_seeder_that_is_away_costs_one_wait(database: Database, seeder: Seeder
 
 
 def test_a_long_listing_is_not_taken_for_a_seeder_that_is_away(database: Database, seeder: Seeder) -> None:
-    upstream = PullThrough("http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, wait_s=0.3)
+    upstream = asking(database, seeder, Patience(wait_s=0.3))
     seeder.answer = {"state": "running"}
     upstream.learn(ORG, "main")
     started = time.monotonic()
@@ -153,7 +156,7 @@ def test_a_long_listing_is_not_taken_for_a_seeder_that_is_away(database: Databas
     assert time.monotonic() - started >= 0.3, "this one is waited for, too"
 
 
-def test_many_who_ask_together_wait_for_one_answer(upstream: PullThrough, seeder: Seeder) -> None:
+def test_many_who_ask_together_wait_for_one_answer(upstream: MirroredUpstream, seeder: Seeder) -> None:
     with ThreadPoolExecutor(20) as pool:
         for done in [pool.submit(upstream.learn, ORG, "main") for _ in range(20)]:
             done.result(timeout=10)
@@ -170,7 +173,7 @@ def test_many_who_wait_for_as_many_repos_leave_the_database_alone(
         looks.append(time.monotonic())
         return find(*args)
 
-    upstream = PullThrough("http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, wait_s=1)
+    upstream = asking(database, seeder, Patience(wait_s=1))
     seeder.is_away = True
     monkeypatch.setattr(mirrors, "find", counted)
     with ThreadPoolExecutor(40) as pool:
@@ -178,8 +181,8 @@ def test_many_who_wait_for_as_many_repos_leave_the_database_alone(
     assert len(looks) < 40 * 8, "each would be looked at 20 times"
 
 
-def test_no_more_than_so_many_requests_wait(upstream: PullThrough, seeder: Seeder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pull_through, "MAX_WAITING", 1)
+def test_no_more_than_so_many_requests_wait(database: Database, seeder: Seeder) -> None:
+    upstream = asking(database, seeder, Patience(wait_s=5, most=1))
     seeder.is_away = True
     first = threading.Thread(target=upstream.learn, args=(ORG, "main"), daemon=True)
     first.start()
@@ -193,7 +196,7 @@ def test_no_more_than_so_many_requests_wait(upstream: PullThrough, seeder: Seede
     assert not first.is_alive()
 
 
-def test_a_file_is_asked_for_once_in_a_while_whoever_wants_it(upstream: PullThrough, seeder: Seeder) -> None:
+def test_a_file_is_asked_for_once_in_a_while_whoever_wants_it(upstream: MirroredUpstream, seeder: Seeder) -> None:
     for _ in range(10):
         upstream.fetch(ORG, COMMIT, "a[1].bin", "ab" * 32)
     eventually(lambda: seeder.asked, what="the seeder to be asked")
@@ -207,5 +210,5 @@ def test_a_file_is_asked_for_once_in_a_while_whoever_wants_it(upstream: PullThro
         (RepoRef("dataset", "squad"), "refs/pr/1", "http://hub/datasets/squad/resolve/refs%2Fpr%2F1/a%20b/c.bin"),
     ],
 )
-def test_upstreams_own_url_is_the_hubs(upstream: PullThrough, repo: RepoRef, revision: str, url: str) -> None:
+def test_upstreams_own_url_is_the_hubs(upstream: MirroredUpstream, repo: RepoRef, revision: str, url: str) -> None:
     assert upstream.url(repo, revision, "a b/c.bin") == url

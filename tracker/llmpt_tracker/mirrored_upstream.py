@@ -1,8 +1,9 @@
-"""Asking upstream through the seeder: a wish goes into the queue, the seeder is poked, and the answer is what the row says.
+"""Asking upstream through the seeder: a mirror goes into the queue, the seeder is knocked for, and the answer is what the
+mirror says.
 
-A hundred clients may ask for the same new repo at once, and a server has few threads. So one request watches a row for all
+A hundred clients may ask for the same new repo at once, and a server has few threads. So one request watches a mirror for all
 that wait for it, a request waits 8 s at most, and no more than 96 of them in one process; and when the seeder
-is away, or upstream cannot be reached, nobody waits for half a minute.
+is away, or upstream cannot be reached, nothing waits for half a minute.
 """
 
 from __future__ import annotations
@@ -26,13 +27,27 @@ from llmpt_tracker.rules.hub.upstream import UpstreamRefused
 
 log = logging.getLogger(__name__)
 
-WAIT_S = 8.0
-POLL_S = 0.05
-POLLS_PER_S = 80  # of one process: with many rows to look at, each is looked at less often
-QUIET_S = 30.0
-FILE_ASKED_S = 5.0
+POLLS_PER_S = 80  # of one process: with many mirrors to look at, each is looked at less often
 MAX_REMEMBERED = 20_000
 MAX_WAITING = 96  # requests of one process; its threads are so many more
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long requests wait, in seconds.
+
+    `wait_s`: one request for an answer of upstream.
+    `poll_s`: between two looks at a mirror.
+    `quiet_s`: nothing waits for so long after upstream could not be reached, or no seeder took a mirror.
+    `file_asked_s`: for so long a file that was asked for is not asked for again.
+    `most`: so many requests may wait at once.
+    """
+
+    wait_s: float = 8.0
+    poll_s: float = 0.05
+    quiet_s: float = 30.0
+    file_asked_s: float = 5.0
+    most: int = MAX_WAITING
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +74,30 @@ class _Watch:
     outcome: _Outcome | None = None
 
 
-class PullThrough:
-    """The `Upstream` of a tracker whose seeder may ask the Hub at `address`; `knock` makes the seeder look at the queue now."""
+class MirroredUpstream:
+    """The `Upstream` of a tracker. `address` says where it is; `knock` makes the seeder look at the queue now."""
 
     def __init__(
         self,
-        address: str,
+        address: Callable[[], str | None],
         *,
         database: Database,
         clock: Clock,
         knock: Callable[[], None],
-        wait_s: float = WAIT_S,
+        patience: Patience | None = None,
     ) -> None:
         self._address, self._database, self._clock, self._knock = address, database, clock, knock
-        self._wait_s = wait_s
+        self._patience = patience or Patience()
         self._lock = threading.Lock()
         self._watched: dict[str, _Watch] = {}
         self._waiting = 0
         self._quiet_until = 0.0
         self._asked: dict[str, float] = {}
+
+    @property
+    def address(self) -> str | None:
+        """See `Upstream`."""
+        return self._address()
 
     def learn(self, repo: RepoRef, revision: str | None) -> None:
         """See `Upstream`. A ref whose commit is known as a whole is looked up anew behind the client's back."""
@@ -94,7 +114,7 @@ class PullThrough:
         if outcome.state in mirrors.OPEN:
             outcome = self._watch(wish) or outcome
         if outcome.state == mirrors.FAILED and outcome.code == mirrors.UNREACHABLE:
-            self._quiet_until = time.monotonic() + QUIET_S
+            self._quiet_until = time.monotonic() + self._patience.quiet_s
         elif outcome.state == mirrors.FAILED and outcome.status is not None and known is None:
             retry_after_s = outcome.stands_s if outcome.status == 429 else None
             raise UpstreamRefused(outcome.status, outcome.code, outcome.message, retry_after_s)
@@ -103,7 +123,7 @@ class PullThrough:
         """See `Upstream`."""
         now = time.monotonic()
         with self._lock:
-            if now - self._asked.get(etag, float("-inf")) < FILE_ASKED_S:
+            if now - self._asked.get(etag, float("-inf")) < self._patience.file_asked_s:
                 return
             if len(self._asked) >= MAX_REMEMBERED:
                 self._asked.clear()
@@ -113,7 +133,7 @@ class PullThrough:
     def url(self, repo: RepoRef, revision: str, path: str) -> str:
         """See `Upstream`."""
         kind = "" if repo.type == "model" else f"{repo.type}s/"
-        return f"{self._address}/{kind}{repo.id}/resolve/{quote(revision, safe='')}/{quote(path)}"
+        return f"{self._address() or ''}/{kind}{repo.id}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
     def _known(self, wish: mirrors.Ask) -> catalogue.RevisionSummary | None:
         try:
@@ -141,7 +161,7 @@ class PullThrough:
     def _watch(self, wish: mirrors.Ask) -> _Outcome | None:
         """Wait until the row has ended; None when it has not in time, or nobody may wait now."""
         with self._lock:
-            if self._waiting >= MAX_WAITING or time.monotonic() < self._quiet_until:
+            if self._waiting >= self._patience.most or time.monotonic() < self._quiet_until:
                 return None
             self._waiting += 1
             watch = self._watched.get(wish.key)
@@ -150,7 +170,7 @@ class PullThrough:
                 watch = self._watched[wish.key] = _Watch()
         try:
             if not first:
-                watch.over.wait(self._wait_s)
+                watch.over.wait(self._patience.wait_s)
                 return watch.outcome
             try:
                 watch.outcome = self._poll(wish)
@@ -164,7 +184,7 @@ class PullThrough:
                 self._waiting -= 1
 
     def _poll(self, wish: mirrors.Ask) -> _Outcome | None:
-        deadline = time.monotonic() + self._wait_s
+        deadline = time.monotonic() + self._patience.wait_s
         while True:
             with self._database.reading() as session:
                 row = mirrors.find(session, wish)
@@ -176,8 +196,8 @@ class PullThrough:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 break
-            time.sleep(min(left_s, max(POLL_S, len(self._watched) / POLLS_PER_S)))
+            time.sleep(min(left_s, max(self._patience.poll_s, len(self._watched) / POLLS_PER_S)))
         if outcome.state == mirrors.QUEUED:  # nobody has as much as looked at it
-            log.warning("no seeder takes the queue: nobody waits for it in the next %.0f s", QUIET_S)
-            self._quiet_until = time.monotonic() + QUIET_S
+            log.warning("no seeder takes the queue: nobody waits for it in the next %.0f s", self._patience.quiet_s)
+            self._quiet_until = time.monotonic() + self._patience.quiet_s
         return outcome
