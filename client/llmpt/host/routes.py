@@ -16,9 +16,11 @@ from llmpt.core.networks import Address, CidrSet, Network, parse_address
 class HostNetwork:
     """What this host knows of the networks it is on.
 
-    `gateways`: the default gateways; `on_link`: the networks reached without one; `in_container`: whether we run inside
-    a container engine's network, where a gateway may stand for every client (D10). On systems without Linux's /proc all
-    are empty.
+    `gateways`: the default gateways.
+    `on_link`: the networks reached without one.
+    `in_container`: whether we run inside a container engine's network, where a gateway may stand for every client
+    (docs/decisions/10-the-sockets-address.md).
+    On systems without Linux's /proc all are empty.
     """
 
     gateways: frozenset[Address] = frozenset()

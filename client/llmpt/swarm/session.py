@@ -135,7 +135,7 @@ def _pack(settings: EngineSettings, user_agent: str) -> dict[str, Any]:
 
 
 def _filter(cidrs: CidrSet) -> lt.ip_filter:
-    """Block every address outside `cidrs` (D9)."""
+    """Block every address outside `cidrs`."""
     blocked = 1
     rules = lt.ip_filter()
     rules.add_rule("0.0.0.0", "255.255.255.255", blocked)  # noqa: S104 - a rule over all addresses, not a socket
