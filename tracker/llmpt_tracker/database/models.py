@@ -11,7 +11,20 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, TypeDecorator, true
+from sqlalchemy import (
+    BigInteger,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    false,
+    true,
+)
 from sqlalchemy import DateTime as SqlDateTime
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -57,7 +70,8 @@ class Instance(Base):
 
 
 class PublisherToken(Base):
-    """A bearer token; only its SHA-256 is kept. `scope`: `publish` may publish all, `share` single blobs."""
+    """A bearer token; only its SHA-256 is kept. `scope`: `publish` may publish all, `share` single blobs; `appliance`: it is the
+    seeder's beside this tracker."""
 
     __tablename__ = "publisher_tokens"
 
@@ -65,6 +79,7 @@ class PublisherToken(Base):
     name: Mapped[str] = mapped_column(String(80))
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     scope: Mapped[str] = mapped_column(String(16), default="publish", server_default="publish")
+    appliance: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime] = mapped_column(Utc)
     revoked_at: Mapped[datetime | None] = mapped_column(Utc)
 

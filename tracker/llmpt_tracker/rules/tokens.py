@@ -23,7 +23,7 @@ SHARE = "share"
 PREFIX = "llmpt_pub_"
 SHARE_PREFIX = "llmpt_share_"
 MAX_NAME = 80
-APPLIANCE = "seeder of this server"  # the token of the first start
+APPLIANCE = "seeder of this server"  # how the token of the first start is listed
 
 
 def new_secret(scope: str = PUBLISH) -> str:
@@ -36,11 +36,16 @@ def digest(secret: str) -> str:
     return sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def add(session: Session, secret: str, *, name: str, now: datetime, scope: str = PUBLISH) -> PublisherToken:
-    """Let the holder of `secret` write from now on. Raises `Refused` for a name that cannot be shown in a list."""
+def add(
+    session: Session, secret: str, *, name: str, now: datetime, scope: str = PUBLISH, appliance: bool = False
+) -> PublisherToken:
+    """Let the holder of `secret` write from now on; `appliance`: it is the seeder beside this tracker.
+
+    Raises `Refused` for a name that cannot be shown in a list.
+    """
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
         raise Refused(422, "bad_name", f"a token's name has 1 to {MAX_NAME} printable characters")
-    token = PublisherToken(name=name, sha256=digest(secret), scope=scope, created_at=now)
+    token = PublisherToken(name=name, sha256=digest(secret), scope=scope, appliance=appliance, created_at=now)
     session.add(token)
     session.flush()
     return token
@@ -68,11 +73,6 @@ def authenticate(session: Session, header: str | None, scopes: Collection[str] =
             403, "scope", f"a token of scope {token.scope!r} may not do this; it takes one of scope {' or '.join(scopes)}"
         )
     return token
-
-
-def is_appliance(token: PublisherToken) -> bool:
-    """Say whether `token` is that of the seeder beside this tracker."""
-    return token.scope == PUBLISH and token.name == APPLIANCE
 
 
 def listed(session: Session) -> list[PublisherToken]:

@@ -34,7 +34,7 @@ def ensure_token(file: Path, database: Database, *, now: datetime) -> None:
     with database.writing() as session:
         known = tokens.find(session, secret)
         if known is None:
-            tokens.add(session, secret, name=tokens.APPLIANCE, now=now)
+            tokens.add(session, secret, name=tokens.APPLIANCE, now=now, appliance=True)
         elif known.revoked_at is not None:
             log.warning("the token in %s was revoked; remove the file and start again to have a new one", file)
 

@@ -31,7 +31,7 @@ def holder(pace: Pace, *scopes: str) -> PublisherToken:
         token = tokens.authenticate(session, request.headers.get("Authorization"), scopes)
     if token.scope == tokens.SHARE:
         refuse_when_off()
-    if not tokens.is_appliance(token):
+    if not token.appliance:
         keep_pace(pace, str(token.id))
     return token
 

@@ -18,7 +18,7 @@ from llmpt.core.errors import SettingError
 from llmpt_tracker.database import schema
 from llmpt_tracker.database.models import Base
 from llmpt_tracker.database.sessions import Database
-from llmpt_tracker.rules import catalogue
+from llmpt_tracker.rules import catalogue, tokens
 from tests.unit.tracker.conftest import NOW
 
 
@@ -46,7 +46,7 @@ def test_models_and_migrations_agree(file: Path) -> None:
 
 
 def test_an_empty_database_is_made_without_a_copy(file: Path) -> None:
-    assert migrate(file) == "0004"
+    assert migrate(file) == "0005"
     assert migrate(file) is None
     assert not (file.parent / "backups").exists()
 
@@ -74,6 +74,19 @@ def test_a_database_of_a_newer_version_is_not_touched(file: Path) -> None:
     connection.close()
     with pytest.raises(SettingError, match="newer llmpt"):
         migrate(file)
+
+
+def test_the_seeders_token_of_an_older_database_is_told_by_its_name_for_the_last_time(file: Path) -> None:
+    columns = "id, name, scope, sha256, created_at"
+    sql = text(f"insert into publisher_tokens ({columns}) values (:key, :name, :scope, :sha256, :now)")
+    rows = [(tokens.APPLIANCE, "publish"), (tokens.APPLIANCE, "share"), ("ann", "publish")]
+    with Database(f"sqlite:///{file}") as database, database.engine.begin() as connection:
+        command.upgrade(schema._config(connection), "0004")
+        for key, (name, scope) in enumerate(rows):
+            connection.execute(sql, {"key": key, "name": name, "scope": scope, "sha256": str(key), "now": NOW})
+    migrate(file)
+    with Database(f"sqlite:///{file}") as database, database.reading() as session:
+        assert [(one.name, one.scope) for one in tokens.listed(session) if one.appliance] == [(tokens.APPLIANCE, "publish")]
 
 
 def test_two_databases_are_two_instances(tmp_path: Path) -> None:
