@@ -23,7 +23,7 @@ from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker, base_url, host_as_asked
 from llmpt_tracker.views.arguments import arguments
 
-blueprint = Blueprint("catalog", __name__, url_prefix="/api/v1")
+blueprint = Blueprint("catalogue", __name__, url_prefix="/api/v1")
 
 PEERS_IN_LIST = 50
 PEERS_OF_ONE = 100

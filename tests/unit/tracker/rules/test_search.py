@@ -22,7 +22,7 @@ A, B, C = torrent("a"), torrent("b", size=9 * MIB), torrent("c", size=2 * MIB)
 
 
 @pytest.fixture
-def catalog(api: Api) -> Api:
+def published(api: Api) -> Api:
     api.publish({"torrents": packed(A, B, C)})
     api.publish(manifest(big("all-MiniLM-L6-v2.Q4_K_M.gguf", A), small("README.md"), repo_id="acme/MiniLM-GGUF"))
     api.publish(manifest(big("onnx/model.onnx", B), small("config.json"), repo_id="sentence-transformers/all-MiniLM-L6-v2"))
@@ -55,8 +55,8 @@ def catalog(api: Api) -> Api:
         ("ä", set()),
     ],
 )
-def test_a_file_is_found_by_the_beginnings_of_words_of_its_repo_and_path(catalog: Api, question: str, found: set[object]) -> None:
-    assert {one["etag"] for one in catalog.torrents(q=question)} == {meta.etag.value for meta in (A, B, C) if meta in found}
+def test_a_file_is_found_by_beginnings_of_words_of_its_repo_and_path(published: Api, question: str, found: set[object]) -> None:
+    assert {one["etag"] for one in published.torrents(q=question)} == {meta.etag.value for meta in (A, B, C) if meta in found}
 
 
 @pytest.mark.parametrize(
@@ -69,21 +69,21 @@ def test_a_file_is_found_by_the_beginnings_of_words_of_its_repo_and_path(catalog
         ("nothing", []),
     ],
 )
-def test_a_repo_is_found_by_its_name_and_by_its_files(catalog: Api, question: str, repos: list[str]) -> None:
-    answer = catalog.get("/api/v1/repos", query_string={"q": question}).get_json()
+def test_a_repo_is_found_by_its_name_and_by_its_files(published: Api, question: str, repos: list[str]) -> None:
+    answer = published.get("/api/v1/repos", query_string={"q": question}).get_json()
     assert [one["repo_id"] for one in answer["repos"]] == repos
 
 
-def test_words_and_filters_hold_together_and_only_such_places_are_shown(catalog: Api) -> None:
-    catalog.publish(manifest(big("copy of a.bin", A), repo_id="other/copy"))
-    assert [one["etag"] for one in catalog.torrents(q="minilm", repo_id="other/copy")] == []
-    (found,) = catalog.torrents(q="gguf")
+def test_words_and_filters_hold_together_and_only_such_places_are_shown(published: Api) -> None:
+    published.publish(manifest(big("copy of a.bin", A), repo_id="other/copy"))
+    assert [one["etag"] for one in published.torrents(q="minilm", repo_id="other/copy")] == []
+    (found,) = published.torrents(q="gguf")
     assert [at["path"] for at in found["appears_in"]] == ["all-MiniLM-L6-v2.Q4_K_M.gguf"]
 
 
-def test_what_is_found_comes_in_pages(catalog: Api) -> None:
-    first = catalog.get("/api/v1/torrents?q=minilm&limit=1").get_json()
-    second = catalog.get(f"/api/v1/torrents?q=minilm&limit=1&cursor={first['next']}").get_json()
+def test_what_is_found_comes_in_pages(published: Api) -> None:
+    first = published.get("/api/v1/torrents?q=minilm&limit=1").get_json()
+    second = published.get(f"/api/v1/torrents?q=minilm&limit=1&cursor={first['next']}").get_json()
     assert [page["torrents"][0]["etag"] for page in (first, second)] == [B.etag.value, A.etag.value]
     assert second["next"] is None
 
@@ -95,16 +95,16 @@ def test_a_path_of_many_revisions_is_kept_once(api: Api, database: Database) -> 
         assert sorted(session.scalars(select(Path.path))) == ["config.json", "vocab.txt"]
 
 
-def test_what_is_deleted_is_not_found(catalog: Api, database: Database) -> None:
+def test_what_is_deleted_is_not_found(published: Api, database: Database) -> None:
     with database.writing() as session:
         session.delete(session.scalars(select(Repo).where(Repo.name == "squad")).one())
-    assert catalog.torrents(q="squad") == []
+    assert published.torrents(q="squad") == []
     with database.reading() as session:  # raises when index and table have come apart
         session.connection().exec_driver_sql("insert into search (search, rank) values ('integrity-check', 1)")
 
 
 @pytest.mark.parametrize("question", ["mini", "minilm gguf", "00000", "squ", "k m", "nothing"])
-def test_a_database_without_an_index_of_ours_finds_the_same(catalog: Api, database: Database, question: str) -> None:
+def test_a_database_without_an_index_of_ours_finds_the_same(published: Api, database: Database, question: str) -> None:
     terms = search.terms(question)
     with database.reading() as session:
         found, expected = (
