@@ -21,9 +21,8 @@ from llmpt.core.repo import RepoRef, check_ref
 from llmpt_tracker.clock import Clock
 from llmpt_tracker.database.models import Mirror
 from llmpt_tracker.database.sessions import Database
-from llmpt_tracker.errors import Refused
+from llmpt_tracker.errors import Refused, UpstreamRefused
 from llmpt_tracker.rules import catalogue, mirrors
-from llmpt_tracker.rules.hub.upstream import UpstreamRefused
 
 log = logging.getLogger(__name__)
 

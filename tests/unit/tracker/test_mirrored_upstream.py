@@ -12,9 +12,9 @@ import pytest
 
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.errors import UpstreamRefused
 from llmpt_tracker.mirrored_upstream import MirroredUpstream, Patience
 from llmpt_tracker.rules import mirrors, publication, publish, tokens
-from llmpt_tracker.rules.hub.upstream import UpstreamRefused
 from tests.support.waiting import eventually
 from tests.unit.tracker.bodies import COMMIT, manifest, small
 from tests.unit.tracker.conftest import NOW

@@ -15,6 +15,7 @@ from llmpt_tracker.announcer.peers.prober import Prober
 from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.store import SwarmStore
 from llmpt_tracker.announcer.peers.visibility import Asker, Visibility
+from llmpt_tracker.errors import ClientError
 
 SWEPT_PER_SECOND = 1000  # swarms; a slice takes about a millisecond
 
@@ -55,7 +56,7 @@ class Tracker:
                 return self._scrape(head, asker)
             if path.startswith(b"/announce/"):
                 return self._announce(head, asker, path[len(b"/announce/") :])
-        except wire.ClientError as error:
+        except ClientError as error:
             return wire.encode_failure(str(error))
         raise BadRequest(404, "here are /announce and /scrape")
 

@@ -17,17 +17,18 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
 from llmpt.core.errors import SettingError
-from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.database.sessions import Database, translated
 
 BACKUPS_KEPT = 3
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+@translated()
 def migrate(database: Database, *, backups: Path, now: datetime) -> str | None:
     """Bring the schema up to date. Returns the revision it came to, or None when there was nothing to do.
 
     A SQLite file is copied into `backups` before; the last few copies are kept. Raises `SettingError` when the database was
-    made by a newer llmpt.
+    made by a newer llmpt, `DatabaseUnavailable` when it cannot be used.
     """
     scripts = ScriptDirectory(str(MIGRATIONS))
     head = scripts.get_current_head()

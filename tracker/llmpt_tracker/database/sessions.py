@@ -3,26 +3,47 @@
 SQLite is the embedded default: WAL, foreign keys on, a busy time-out, `synchronous` NORMAL. pysqlite's own idea of when a
 transaction begins is switched off: a session that will write takes the write lock at its first statement, so that two
 publishers wait for each other instead of failing half-way. Any other database comes by URL and keeps its own habits.
+
+What a database says no with is translated here and nowhere else: outside, it is `DatabaseUnavailable`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
+
+from llmpt_tracker.errors import DatabaseUnavailable
 
 BUSY_TIMEOUT_MS = 10_000
 _WRITES = "llmpt_writes"
 
+# What SQLite and PostgreSQL say, the code of the answer, and the sentence that helps.
+_WORDS = (
+    ("database is locked", "database_busy", "the database is busy with another writer; try again in a moment"),
+    ("disk is full", "disk_full", "the disk of the tracker's database is full: make room there (LLMPT_DATA), then try again"),
+    ("No space left on device", "disk_full", "the disk of the tracker's database is full: make room there, then try again"),
+    (
+        "readonly database",
+        "database_unavailable",
+        "the database cannot be written: see who owns the files in LLMPT_DATA",
+    ),
+)
+
 
 class Database:
-    """Owner of the engine. A context manager: leaving it closes all connections."""
+    """Owner of the engine. A context manager: leaving it closes all connections.
 
-    def __init__(self, url: str) -> None:
-        self.engine = _engine(url)
+    `busy_timeout_ms`: how long a writer of SQLite waits for another one.
+    """
+
+    def __init__(self, url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
+        self.engine = _engine(url, busy_timeout_ms)
 
     def __enter__(self) -> Database:
         return self
@@ -33,25 +54,39 @@ class Database:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
         """Yield a session whose statements all see one state; nothing is kept of it."""
-        with Session(self.engine) as session:
+        with translated(), Session(self.engine) as session:
             yield session
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Session]:
         """Yield a session that is committed as a whole when the block ends well, and undone when it raises."""
-        with Session(self.engine.execution_options(**{_WRITES: True})) as session, session.begin():
+        engine = self.engine.execution_options(**{_WRITES: True})
+        with translated(), Session(engine) as session, session.begin():
             yield session
 
     def ping(self) -> None:
-        """Ask the database for something; raises SQLAlchemy's error when it does not answer."""
-        with self.engine.connect() as connection:
+        """Ask the database for something; raises `DatabaseUnavailable` when it does not answer."""
+        with translated(), self.engine.connect() as connection:
             connection.execute(text("select 1 from instance"))
 
 
-def _engine(url: str) -> Engine:
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raise `DatabaseUnavailable`, with the database's own error as its cause, for whatever a database says no with."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        said = str(error)
+        for words, code, message in _WORDS:
+            if words in said:
+                raise DatabaseUnavailable(message, code=code) from error
+        raise DatabaseUnavailable("the database does not answer; try again in a moment") from error
+
+
+def _engine(url: str, busy_timeout_ms: int) -> Engine:
     if not url.startswith("sqlite"):
         return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    engine = create_engine(url, connect_args={"timeout": busy_timeout_ms / 1000})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -59,7 +94,7 @@ def _engine(url: str) -> Engine:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

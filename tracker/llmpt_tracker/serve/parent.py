@@ -12,15 +12,12 @@ import contextlib
 import errno
 import http.client
 import logging
-import os
 import socket
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-
-from sqlalchemy.exc import SQLAlchemyError
 
 from llmpt.core.errors import LlmptError, SettingError
 from llmpt.host.supervisor import Supervisor
@@ -29,7 +26,7 @@ from llmpt_tracker.announcer_client import AnnouncerClient
 from llmpt_tracker.clock import utc_now
 from llmpt_tracker.database import schema
 from llmpt_tracker.database.sessions import Database
-from llmpt_tracker.errors import AnnouncerUnavailable
+from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, StartEnded
 from llmpt_tracker.rules import catalogue, completions
 from llmpt_tracker.serve import gunicorn_conf
 from llmpt_tracker.serve.token_file import ensure_token
@@ -67,7 +64,7 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
             database.engine.dispose()
             host, http_port = sockets[0].getsockname()[:2]
             _await_application(family, host, http_port)
-        except _Over:
+        except StartEnded:
             return family.wait()
         for one in sockets:
             one.close()  # gunicorn alone listens: when it is gone, nobody is left hanging
@@ -77,17 +74,13 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
         return family.wait(meanwhile=lambda: _keep_counts(counts, database), every_s=KEPT_EVERY_S)
 
 
-class _Over(Exception):
-    """A child has ended, or we were asked to end, before all was ready."""
-
-
 def _keep_counts(client: AnnouncerClient, database: Database) -> None:
     """Take over how often blobs were downloaded since the last time; what cannot be kept is lost with the announcer."""
     try:
         if counts := client.newly_completed():
             with database.writing() as session:
                 completions.keep(session, counts)
-    except (AnnouncerUnavailable, SQLAlchemyError) as error:
+    except (AnnouncerUnavailable, DatabaseUnavailable) as error:
         log.warning("the counts of downloads were not kept: %s", error)
 
 
@@ -104,8 +97,12 @@ def make_data_folder(folder: Path) -> None:
 def open_database(settings: TrackerSettings) -> Database:
     """Return the database, migrated."""
     database = Database(settings.database_location)
-    if came_to := schema.migrate(database, backups=settings.data / "backups", now=utc_now()):
-        log.info("the database is at schema %s", came_to)
+    try:
+        if came_to := schema.migrate(database, backups=settings.data / "backups", now=utc_now()):
+            log.info("the database is at schema %s", came_to)
+    except DatabaseUnavailable as error:
+        log.error("%s", error.__cause__)
+        raise
     if not settings.database_url:
         settings.sqlite_file.chmod(0o600)
     return database
@@ -211,12 +208,7 @@ def _polls(family: Supervisor, what: str) -> Iterator[None]:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if family.stopping or family.ended is not None:
-            raise _Over
+            raise StartEnded
         yield
         time.sleep(0.05)
     raise LlmptError(f"{what} did not start within {START_TIMEOUT_S:g} s")
-
-
-def environment() -> dict[str, str]:
-    """Return this process's environment, for its children."""
-    return dict(os.environ)

@@ -10,11 +10,9 @@ from __future__ import annotations
 import logging
 
 from flask import Flask, Response, jsonify, request
-from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from llmpt_tracker.errors import AnnouncerUnavailable, Refused
-from llmpt_tracker.rules.hub.errors import HubRefused
+from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, Refused, RefusedAsHub
 from llmpt_tracker.views.hub.request import target
 
 log = logging.getLogger(__name__)
@@ -31,7 +29,7 @@ def register(app: Flask) -> None:
     """Install the handlers and the headers."""
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(AnnouncerUnavailable, _announcer)
-    app.register_error_handler(SQLAlchemyError, _database)
+    app.register_error_handler(DatabaseUnavailable, _database)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _bug)
     app.after_request(_safe)
@@ -56,7 +54,7 @@ def _refused(error: Refused) -> Response:
     response = answer(error.status, error.code, str(error))
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="llmpt"'
-    if isinstance(error, HubRefused) and error.commit is not None:
+    if isinstance(error, RefusedAsHub) and error.commit is not None:
         response.headers["X-Repo-Commit"] = error.commit
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
@@ -68,9 +66,9 @@ def _announcer(error: AnnouncerUnavailable) -> Response:
     return _later("announcer_unavailable", "the announcer does not answer; try again in a moment")
 
 
-def _database(error: SQLAlchemyError) -> Response:
-    log.exception("the database failed", exc_info=error)
-    return _later("database_unavailable", "the database does not answer; try again in a moment")
+def _database(error: DatabaseUnavailable) -> Response:
+    log.error("%s %s: %s", request.method, request.path, error, exc_info=error.__cause__)
+    return _later(error.code, str(error))
 
 
 def _later(code: str, message: str) -> Response:

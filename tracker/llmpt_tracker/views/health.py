@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
-from sqlalchemy.exc import SQLAlchemyError
 
-from llmpt_tracker.errors import AnnouncerUnavailable
+from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable
 from llmpt_tracker.state import state
 from llmpt_tracker.version import VERSION
 
@@ -20,8 +19,8 @@ def healthz() -> ResponseReturnValue:
     boot_id = ""
     try:
         state().database.ping()
-    except SQLAlchemyError as error:
-        failing.append(f"the database does not answer ({type(error).__name__})")
+    except DatabaseUnavailable as error:
+        failing.append(str(error))
     try:
         status = state().announcer.status()
         boot_id = status.boot_id

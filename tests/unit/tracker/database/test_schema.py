@@ -11,13 +11,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from llmpt.core.errors import SettingError
 from llmpt_tracker.database import schema
 from llmpt_tracker.database.models import Base
 from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.errors import DatabaseUnavailable
 from llmpt_tracker.rules import catalogue, tokens
 from tests.unit.tracker.conftest import NOW
 
@@ -122,9 +122,24 @@ def test_a_writing_session_that_fails_leaves_nothing(file: Path) -> None:
     migrate(file)
     with Database(f"sqlite:///{file}") as database:
         before = _instance(database)
-        with pytest.raises(IntegrityError), database.writing() as session:
+        with pytest.raises(DatabaseUnavailable), database.writing() as session:
             _change_and_fail(session)
         assert _instance(database) == before
+
+
+def test_a_writer_that_waits_too_long_for_another_is_told_that_the_database_is_busy(file: Path) -> None:
+    migrate(file)
+    with Database(f"sqlite:///{file}", busy_timeout_ms=20) as database, database.writing() as first:
+        first.execute(text("select 1"))
+        with pytest.raises(DatabaseUnavailable, match="busy") as refusal, database.writing() as second:
+            second.execute(text("select 1"))
+        assert refusal.value.code == "database_busy"
+
+
+def test_a_file_that_is_no_database_is_an_error_in_a_sentence(file: Path) -> None:
+    file.write_bytes(b"not a database" * 1000)
+    with pytest.raises(DatabaseUnavailable, match="does not answer"):
+        migrate(file)
 
 
 def _change_and_fail(session: Session) -> None:

@@ -9,9 +9,9 @@ from flask import Flask
 
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.app import create_app
+from llmpt_tracker.errors import UpstreamRefused
 from llmpt_tracker.rules.hub.learning import Learning
 from llmpt_tracker.rules.hub.revisions import HubRevision
-from llmpt_tracker.rules.hub.upstream import UpstreamRefused
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.views.hub import content as hub_bytes
 from tests.unit.tracker.bodies import COMMIT, OTHER_COMMIT, manifest, small

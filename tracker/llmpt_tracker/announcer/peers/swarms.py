@@ -22,12 +22,12 @@ from llmpt_tracker.announcer.peers.wire import (
     V4_BYTES,
     AnnounceReply,
     AnnounceRequest,
-    ClientError,
     Endpoint,
     Event,
     ScrapeEntry,
     split,
 )
+from llmpt_tracker.errors import ClientError
 
 _SEEDER, _LEECHER, _PAUSED = Role.SEEDER, Role.LEECHER, Role.PAUSED
 _FOR_SEEDERS = (_LEECHER,)

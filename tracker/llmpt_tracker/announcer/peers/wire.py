@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from llmpt.core import bencode
-from llmpt.core.errors import LlmptError
+from llmpt_tracker.errors import ClientError
 
 INTERVAL_S = 900
 MIN_INTERVAL_S = 60
@@ -29,10 +29,6 @@ V4_BYTES = 6  # an endpoint in compact form: address and port, big-endian
 V6_BYTES = 18
 
 Endpoint = bytes
-
-
-class ClientError(LlmptError):
-    """What the client asked for cannot be: the text is told to it as `failure reason`."""
 
 
 class Event(Enum):

@@ -7,39 +7,29 @@ has said that it does not hold the file. What is merely not here is the same 404
 from __future__ import annotations
 
 from llmpt.core.repo import RepoRef
-from llmpt_tracker.errors import Refused
+from llmpt_tracker.errors import RefusedAsHub
 
 
-class HubRefused(Refused):
-    """The answer is no, in the Hub's words. `commit`: that commit is known not to hold the file."""
-
-    def __init__(
-        self, status: int, code: str, message: str, *, commit: str | None = None, retry_after_s: int | None = None
-    ) -> None:
-        super().__init__(status, code, message, retry_after_s=retry_after_s)
-        self.commit = commit
-
-
-def not_found() -> HubRefused:
+def not_found() -> RefusedAsHub:
     """No such route."""
-    return HubRefused(404, "", "Not Found: llmpt serves what a download needs of the Hub, and no more")
+    return RefusedAsHub(404, "", "Not Found: llmpt serves what a download needs of the Hub, and no more")
 
 
-def repo_not_found(repo: object) -> HubRefused:
+def repo_not_found(repo: object) -> RefusedAsHub:
     """Nothing of that repo is in the catalogue, or it cannot be a repo's name."""
-    return HubRefused(404, "RepoNotFound", f"Repository Not Found: nothing of {repo!s:.200} is published on this LAN")
+    return RefusedAsHub(404, "RepoNotFound", f"Repository Not Found: nothing of {repo!s:.200} is published on this LAN")
 
 
-def revision_not_found(repo: RepoRef, revision: str) -> HubRefused:
+def revision_not_found(repo: RepoRef, revision: str) -> RefusedAsHub:
     """The repo is in the catalogue, that revision of it is not."""
-    return HubRefused(
+    return RefusedAsHub(
         404, "RevisionNotFound", f"Invalid rev id: {revision:.200}: {repo} is published on this LAN, but not that revision of it"
     )
 
 
-def listing_unknown(repo: RepoRef, commit: str) -> HubRefused:
+def listing_unknown(repo: RepoRef, commit: str) -> RefusedAsHub:
     """To clients that would keep a partial listing forever."""
-    return HubRefused(
+    return RefusedAsHub(
         404,
         "RevisionNotFound",
         f"{repo}@{commit[:12]} is known in part on this LAN, and this version of huggingface_hub (1.22 to 1.25) would take what "
@@ -47,12 +37,14 @@ def listing_unknown(repo: RepoRef, commit: str) -> HubRefused:
     )
 
 
-def entry_not_found(path: str, *, commit: str | None) -> HubRefused:
+def entry_not_found(path: str, *, commit: str | None) -> RefusedAsHub:
     """There is no such file. `commit`: the Hub itself has said so of that commit; None: nobody here can tell."""
     known = f"{commit[:12]} does not hold it" if commit else "not known on this LAN"
-    return HubRefused(404, "EntryNotFound", f"Entry not found: {path:.300} ({known})", commit=commit)
+    return RefusedAsHub(404, "EntryNotFound", f"Entry not found: {path:.300} ({known})", commit=commit)
 
 
-def bytes_not_here(path: str) -> HubRefused:
+def bytes_not_here(path: str) -> RefusedAsHub:
     """The file is known of; no machine of the LAN that is on now gives its bytes (over HTTP, to whom asked for them)."""
-    return HubRefused(404, "EntryNotFound", f"Entry not found: {path:.300} is listed, but nobody on this LAN gives its bytes now")
+    return RefusedAsHub(
+        404, "EntryNotFound", f"Entry not found: {path:.300} is listed, but no machine on this LAN gives its bytes now"
+    )

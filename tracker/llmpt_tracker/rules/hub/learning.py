@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from llmpt.core.repo import RepoRef
-from llmpt_tracker.rules.hub.errors import HubRefused
+from llmpt_tracker.errors import RefusedAsHub, UpstreamRefused
 from llmpt_tracker.rules.hub.revisions import HubRevision
-from llmpt_tracker.rules.hub.upstream import Upstream, UpstreamRefused
+from llmpt_tracker.rules.hub.upstream import Upstream
 
 T = TypeVar("T")
 
@@ -45,13 +45,13 @@ class Learning:
     ) -> T:
         """Return what `look` finds. `revision_of` says in which revision that is; None: no matter.
 
-        Raises what `look` raises, or upstream's own no as `HubRefused`.
+        Raises what `look` raises, or upstream's own no as `RefusedAsHub`.
         """
         if upstream is None:
             return look()
         try:
             found = look()
-        except HubRefused as no:
+        except RefusedAsHub as no:
             if no.code not in ("RepoNotFound", "RevisionNotFound"):
                 raise
             self._learn(upstream, repo, revision)
@@ -61,7 +61,7 @@ class Learning:
             return found
         try:
             self._learn(upstream, repo, revision)
-        except HubRefused:
+        except RefusedAsHub:
             return found  # what is here is here
         return look()
 
@@ -69,7 +69,7 @@ class Learning:
         try:
             upstream.learn(repo, revision)
         except UpstreamRefused as no:
-            raise HubRefused(no.status, no.code, str(no), retry_after_s=no.retry_after_s) from None
+            raise RefusedAsHub(no.status, no.code, str(no), retry_after_s=no.retry_after_s) from None
 
     def _due(self, repo: RepoRef, revision: str | None) -> bool:
         now = self._monotonic()

@@ -51,7 +51,7 @@ class FoundFile:
 
 
 def repo_ref(repo_type: str, repo_id: str) -> RepoRef:
-    """Return the repo of that name. Raises `HubRefused` (RepoNotFound) when nothing can have it."""
+    """Return the repo of that name. Raises `RefusedAsHub` (RepoNotFound) when nothing can have it."""
     try:
         return RepoRef(repo_type, repo_id)
     except InvalidInput:
@@ -59,7 +59,7 @@ def repo_ref(repo_type: str, repo_id: str) -> RepoRef:
 
 
 def find_file(session: Session, repo: RepoRef, revision: str, path: str) -> FoundFile:
-    """Look up a file of a revision. Raises `HubRefused`: RepoNotFound, RevisionNotFound, EntryNotFound for what is no path."""
+    """Look up a file of a revision. Raises `RefusedAsHub`: RepoNotFound, RevisionNotFound, EntryNotFound for what is no path."""
     try:
         check_path(path)
     except InvalidInput:
@@ -72,7 +72,7 @@ def find_file(session: Session, repo: RepoRef, revision: str, path: str) -> Foun
 
 
 def find_revision(session: Session, repo: RepoRef, revision: str | None) -> HubRevision:
-    """Look up a revision; None is `main`, or the newest commit where there is no `main`. Raises `HubRefused`."""
+    """Look up a revision; None is `main`, or the newest commit where there is no `main`. Raises `RefusedAsHub`."""
     return _revision(session, repo, revision or HEAD)[0]
 
 
@@ -104,14 +104,14 @@ def is_folder(session: Session, revision: HubRevision, path: str) -> bool:
 
 
 def refs(session: Session, repo: RepoRef) -> list[tuple[str, str]]:
-    """Return (name, commit) of the repo's refs, by name. Raises `HubRefused`."""
+    """Return (name, commit) of the repo's refs, by name. Raises `RefusedAsHub`."""
     key = _repo_key(session, repo)
     statement = select(Ref.name, Revision.commit).join(Revision, Revision.id == Ref.revision_id).where(Ref.repo_id == key)
     return [(name, commit) for name, commit in session.execute(statement.order_by(Ref.name))]
 
 
 def check_repo(session: Session, repo: RepoRef) -> None:
-    """Raise `HubRefused` unless something of the repo is in the catalogue."""
+    """Raise `RefusedAsHub` unless something of the repo is in the catalogue."""
     _repo_key(session, repo)
 
 

@@ -7,19 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from llmpt.core.errors import LlmptError
 from llmpt.core.repo import RepoRef
-
-
-class UpstreamRefused(LlmptError):
-    """Upstream said no, in its own words: `status` of HTTP, `code` of X-Error-Code, `retry_after_s` for a 429."""
-
-    def __init__(self, status: int, code: str, message: str, retry_after_s: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.retry_after_s = retry_after_s
 
 
 class Upstream(Protocol):

@@ -18,13 +18,13 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import RepoRef, check_path
-from llmpt_tracker.errors import Refused
+from llmpt_tracker.errors import Refused, RefusedAsHub
 from llmpt_tracker.rules import paging
 from llmpt_tracker.rules.hub import files as hub_files
 from llmpt_tracker.rules.hub import lists as hub_list
 from llmpt_tracker.rules.hub import revisions as hub
 from llmpt_tracker.rules.hub.cards import info
-from llmpt_tracker.rules.hub.errors import HubRefused, entry_not_found, listing_unknown, not_found
+from llmpt_tracker.rules.hub.errors import entry_not_found, listing_unknown, not_found
 from llmpt_tracker.rules.hub.target import Target
 from llmpt_tracker.rules.publication import parse_json
 from llmpt_tracker.state import state
@@ -164,7 +164,7 @@ def _list(asked: Target) -> Response:
 
 
 def _whoami(_: Target) -> Response:
-    raise HubRefused(401, "", "Invalid username or password.")
+    raise RefusedAsHub(401, "", "Invalid username or password.")
 
 
 def _harnesses(_: Target) -> Response:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmpt_tracker.announcer.peers.wire import ClientError, Event, ScrapeEntry
+from llmpt_tracker.announcer.peers.wire import Event, ScrapeEntry
+from llmpt_tracker.errors import ClientError
 from tests.unit.tracker.announcer.world import CONTAINER, GATEWAY, HASH, KEY, World
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from llmpt.core import bencode
 from llmpt_tracker.announcer.peers import wire
-from llmpt_tracker.announcer.peers.wire import AnnounceReply, ClientError, Event, ScrapeEntry
+from llmpt_tracker.announcer.peers.wire import AnnounceReply, Event, ScrapeEntry
+from llmpt_tracker.errors import ClientError
 
 HASH = bytes(range(0, 200, 10))
 ESCAPED = "".join(f"%{byte:02X}" for byte in HASH).encode()
