@@ -16,8 +16,8 @@ from llmpt_seeder.blobs import BlobServer as SeedersServer
 from llmpt_seeder.blobs import FileSource
 from llmpt_seeder.cache.scanner import BlobFile
 from llmpt_tracker import blob_servers
-from llmpt_tracker.announcer_client import BlobServer
 from llmpt_tracker.blob_servers import BlobServers
+from llmpt_tracker.control.messages import BlobServer
 from tests.support.cache_builder import lfs_sha256
 from tests.unit.tracker.fakes import FakeAnnouncer
 

@@ -53,7 +53,7 @@ print(json.dumps({"url": answer.url, "sha256": hashlib.sha256(answer.read()).hex
 SEEDERS = """
 import glob, json
 from pathlib import Path
-from llmpt_tracker.announcer_client import AnnouncerClient
+from llmpt_tracker.control.client import AnnouncerClient
 client = AnnouncerClient(Path(glob.glob("/tmp/llmpt-tracker-*/announcer.sock")[0]))
 print(json.dumps([{"age_s": one.age_s, **one.report} for one in client.seeders()]))
 client.close()

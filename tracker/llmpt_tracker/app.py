@@ -11,9 +11,9 @@ from flask import Flask
 
 from llmpt.core.errors import SettingError
 from llmpt.host.routes import HostNetwork
-from llmpt_tracker.announcer_client import Announcer, AnnouncerClient
 from llmpt_tracker.blob_servers import BlobServers
 from llmpt_tracker.clock import Clock, utc_now
+from llmpt_tracker.control.client import Announcer, AnnouncerClient
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.mirrored_upstream import MirroredUpstream
 from llmpt_tracker.rules.hub.upstream import Upstream

@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from llmpt_tracker.announcer_client import Announcer, BlobServer
+from llmpt_tracker.control.client import Announcer
+from llmpt_tracker.control.messages import BlobServer
 from llmpt_tracker.errors import AnnouncerUnavailable
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from typing import Protocol
 from flask import Flask, current_app
 
 from llmpt.host.routes import HostNetwork
-from llmpt_tracker.announcer_client import Announcer
 from llmpt_tracker.clock import Clock
+from llmpt_tracker.control.client import Announcer
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.rules.hub.learning import Learning
 from llmpt_tracker.rules.hub.upstream import Upstream

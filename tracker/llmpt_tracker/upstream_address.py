@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from llmpt_tracker.announcer_client import Announcer, SeederReport
+from llmpt_tracker.control.client import Announcer
+from llmpt_tracker.control.messages import SeederReport
 from llmpt_tracker.errors import AnnouncerUnavailable
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llmpt_tracker.announcer_client import AnnouncerStatus, BlobServer, Fetch, LeaseReply, SeederReport, Swarm
+from llmpt_tracker.control.messages import AnnouncerStatus, BlobServer, HeldLease, LeaseReply, SeederReport, Swarm
 from llmpt_tracker.errors import AnnouncerUnavailable
 
 
@@ -27,7 +27,7 @@ class FakeAnnouncer:
         self.askers: list[str] = []
         self.reachable: dict[tuple[str, int], bool] = {}
         self.polls: list[tuple[Mapping[str, Any], Mapping[str, str]]] = []
-        self.under_way: list[Fetch] = []
+        self.under_way: list[HeldLease] = []
         self.taken: list[tuple[str, float, float]] = []
         self.wait_s = 0.0
 
@@ -70,7 +70,7 @@ class FakeAnnouncer:
         told = {"fetcher": poll["name"], "bytes": 0, "rate_bytes_s": 0}
         return LeaseReply([{"etag": want["etag"], "role": "fetch", **told} for want in poll["wants"]], 0.5, "boot-1")
 
-    def fetches(self, limit: int) -> list[Fetch]:
+    def fetches(self, limit: int) -> list[HeldLease]:
         self._answer()
         return self.under_way[:limit]
 

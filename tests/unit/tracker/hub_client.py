@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from llmpt_tracker.announcer_client import Swarm
+from llmpt_tracker.control.messages import Swarm
 from llmpt_tracker.database.models import Absent, Revision
 from tests.unit.tracker.bodies import COMMIT, OTHER_COMMIT, big, manifest, packed, small, torrent
 from tests.unit.tracker.conftest import Api, state_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from llmpt_tracker.announcer_client import SeederReport
 from llmpt_tracker.app import create_app
+from llmpt_tracker.control.messages import SeederReport
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.upstream_address import BELIEVED_S, UpstreamAddress, told_by
 from tests.unit.tracker.bodies import report

@@ -22,8 +22,8 @@ from pathlib import Path
 from llmpt.core.errors import LlmptError, SettingError
 from llmpt.host.supervisor import Supervisor
 from llmpt_tracker import mirrored_upstream
-from llmpt_tracker.announcer_client import AnnouncerClient
 from llmpt_tracker.clock import utc_now
+from llmpt_tracker.control.client import AnnouncerClient
 from llmpt_tracker.database import schema
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, StartEnded

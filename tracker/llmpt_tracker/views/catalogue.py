@@ -15,7 +15,7 @@ from llmpt.core import bencode
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import RepoRef, check_path, check_ref
-from llmpt_tracker.announcer_client import Swarm
+from llmpt_tracker.control.messages import Swarm
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.openapi.document import document
 from llmpt_tracker.rules import catalogue, paging, search

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import RepoRef
-from llmpt_tracker.announcer_client import Fetch, Swarm
+from llmpt_tracker.control.messages import HeldLease, Swarm
 from llmpt_tracker.errors import AnnouncerUnavailable, Refused
 from llmpt_tracker.rules import catalogue, dist, mirrors, paging, reports, tokens
 from llmpt_tracker.state import state
@@ -79,7 +79,7 @@ def repo(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
     return render_template("repo.html", repo=ref, revision=found, lines=shown, hidden=len(lines) - len(shown), live=live)
 
 
-def _fetches() -> list[tuple[Fetch, str | None]]:
+def _fetches() -> list[tuple[HeldLease, str | None]]:
     """Return what machines fetch from the Hub now, each with a path where the catalogue knows one."""
     try:
         found = state().announcer.fetches(FETCHES_SHOWN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from llmpt.core.networks import DEFAULT_PEER_CIDRS, Address, CidrSet
+from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
 from llmpt.host.routes import HostNetwork
 from llmpt_tracker.announcer.peers import swarms
 from llmpt_tracker.announcer.peers.memory_store import MemoryStore
@@ -80,14 +80,14 @@ class World:
     def scrape(self) -> ScrapeEntry:
         return swarms.scrape(self.store, [HASH], visibility=self.visibility, now=self.now)[HASH]
 
-    def peers(self, asker: str, *, limit: int = 50) -> list[tuple[Address | None, int]]:
+    def peers(self, asker: str, *, limit: int = 50) -> list[tuple[str | None, int]]:
         found = swarms.peers(
             self.store, HASH, limit, asker=self.visibility.asker(asker), visibility=self.visibility, now=self.now
         )
         return [(peer.address, peer.port) for peer in found]
 
     def addresses(self, asker: str) -> list[str | None]:
-        return [None if address is None else str(address) for address, _ in self.peers(asker)]
+        return [address for address, _ in self.peers(asker)]
 
 
 def texts(reply: AnnounceReply) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from llmpt_tracker.announcer_client import Swarm
+from llmpt_tracker.control.messages import Swarm
 from llmpt_tracker.database.models import File, Ref, Repo, Revision
 from tests.unit.tracker.bodies import COMMIT, manifest, small
 from tests.unit.tracker.conftest import Api, state_of

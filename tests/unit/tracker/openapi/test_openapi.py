@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from llmpt_tracker.announcer_client import Swarm, SwarmPeer
+from llmpt_tracker.control.messages import Swarm, SwarmPeer
 from llmpt_tracker.openapi.document import document
 from tests.unit.tracker.bodies import big, elsewhere, manifest, packed, report, small, torrent
 from tests.unit.tracker.conftest import Api

@@ -9,7 +9,7 @@ import pytest
 
 from llmpt.core import bencode
 from llmpt.core.metainfo import Metainfo
-from llmpt_tracker.announcer_client import Swarm, SwarmPeer
+from llmpt_tracker.control.messages import Swarm, SwarmPeer
 from tests.unit.tracker.bodies import COMMIT, MIB, OTHER_COMMIT, big, manifest, packed, small, torrent
 from tests.unit.tracker.conftest import Api
 from tests.unit.tracker.fakes import FakeAnnouncer

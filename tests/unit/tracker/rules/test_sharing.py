@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from llmpt_tracker.announcer_client import Swarm
+from llmpt_tracker.control.messages import Swarm
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import invitations, tokens

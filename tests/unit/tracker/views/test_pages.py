@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from llmpt_tracker.announcer_client import Fetch, Swarm
+from llmpt_tracker.control.messages import HeldLease, Swarm
 from llmpt_tracker.views.pages import human_ago, human_bytes
 from tests.unit.tracker.bodies import big, manifest, packed, report, small, torrent
 from tests.unit.tracker.conftest import Api
@@ -52,8 +52,8 @@ def test_who_fetches_what_from_the_hub_is_shown(api: Api, announcer: FakeAnnounc
     api.publish(manifest({**big("model.safetensors", A), "here": False}))
     api.post("tokens", {"name": "desk-7"})
     announcer.under_way = [
-        Fetch(A.etag.value, 4_000_000, "model/org/name", "desk-7", 1_000_000, 250_000, 9),
-        Fetch("e" * 64, 5, "dataset/org/other", "<desk-8>", 0, 0, 0),
+        HeldLease(A.etag.value, 4_000_000, "model/org/name", "desk-7", 1_000_000, 250_000, 9),
+        HeldLease("e" * 64, 5, "dataset/org/other", "<desk-8>", 0, 0, 0),
     ]
     text = page(api)
     assert '<progress max="4000000" value="1000000">' in text

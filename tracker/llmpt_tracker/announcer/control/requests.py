@@ -19,6 +19,7 @@ from llmpt_tracker.announcer.control import sharing
 from llmpt_tracker.announcer.peers import swarms
 from llmpt_tracker.announcer.peers.visibility import HERE
 from llmpt_tracker.announcer.tracker import Tracker
+from llmpt_tracker.control.messages import AnnouncerStatus, BlobServer, SeederReport, Swarm
 
 MAX_LINE_BYTES = 16 << 20  # 300,000 hashes
 
@@ -70,19 +71,22 @@ class ControlServer:
             if request.get("op") == "open":
                 port = self._open_port()
                 return {"ok": True, "announce_port": port, "boot_id": self._tracker.boot_id}
+            if request.get("op") == "status":
+                return {"ok": True, **self._status().as_json()}
             if request.get("op") == "reach":
                 return {"ok": True, "reachable": await self._tracker.reach(request["address"], _port(request["port"]))}
             operation = _OPERATIONS.get(str(request.get("op")))
             if operation is None:
                 raise InvalidInput(f"unknown op: {request.get('op')!r:.80}")
-            return {"ok": True} | operation(self._tracker, request) | self._status(request)
+            return {"ok": True} | operation(self._tracker, request)
         except (LlmptError, ValueError) as error:
             return {"ok": False, "error": str(error)}
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             return {"ok": False, "error": f"malformed request: {error!r:.200}"}
 
-    def _status(self, request: Reply) -> Reply:
-        return {"open": self._port() is not None, "announce_port": self._port()} if request["op"] == "status" else {}
+    def _status(self) -> AnnouncerStatus:
+        tracker, port = self._tracker, self._port()
+        return AnnouncerStatus(tracker.boot_id, port is not None, port or 0, len(tracker.store), tracker.store.peer_count)
 
 
 def _port(number: object) -> int:
@@ -106,10 +110,6 @@ def _unregister(tracker: Tracker, request: Reply) -> Reply:
     return {}
 
 
-def _status(tracker: Tracker, _request: Reply) -> Reply:
-    return {"boot_id": tracker.boot_id, "swarms": len(tracker.store), "peers": tracker.store.peer_count}
-
-
 def _swarms(tracker: Tracker, request: Reply) -> Reply:
     limit = int(request.get("peers", 0))
     asker = tracker.asker(request["asker"]) if limit > 0 else None
@@ -118,17 +118,10 @@ def _swarms(tracker: Tracker, request: Reply) -> Reply:
     for text in request["hashes"]:
         info_hash = truncated_hex(text)
         counts = swarms.count(tracker.store, info_hash, visibility=tracker.visibility, now=now)
-        entry: Reply = {
-            "seeders": counts.seeders,
-            "leechers": counts.leechers + counts.paused,
-            "completed": counts.completed,
-        }
+        found = []
         if asker is not None:
             found = swarms.peers(tracker.store, info_hash, limit, asker=asker, visibility=tracker.visibility, now=now)
-            entry["peers"] = [
-                {"address": None if peer.address is None else str(peer.address), "port": peer.port} for peer in found
-            ]
-        answer[text] = entry
+        answer[text] = Swarm(counts.seeders, counts.leechers + counts.paused, counts.completed, tuple(found)).as_json()
     return {"swarms": answer, "boot_id": tracker.boot_id}
 
 
@@ -143,11 +136,8 @@ def _heartbeat(tracker: Tracker, request: Reply) -> Reply:
 
 def _seeders(tracker: Tracker, _request: Reply) -> Reply:
     now = tracker.clock()
-    return {
-        "seeders": [
-            {"id": beat.seeder, "age_s": round(now - beat.at_s, 3), "report": dict(beat.report)} for beat in tracker.seeders.all()
-        ]
-    }
+    reports = [SeederReport(beat.seeder, round(now - beat.at_s, 3), beat.report) for beat in tracker.seeders.all()]
+    return {"seeders": [report.as_json() for report in reports]}
 
 
 def _blob_servers(tracker: Tracker, request: Reply) -> Reply:
@@ -158,8 +148,8 @@ def _blob_servers(tracker: Tracker, request: Reply) -> Reply:
         port = beat.report.get("blob_port")
         if beat.address is not None and isinstance(port, int):
             shown = tracker.visibility.shown_server(beat.address, asker)
-            at = {"address": str(beat.address), "port": port, "shown": None if shown is HERE else str(shown)}
-            servers.append({"id": beat.seeder, **at})
+            server = BlobServer(str(beat.address), port, None if shown is HERE else str(shown))
+            servers.append({"id": beat.seeder, **server.as_json()})
     return {"servers": servers}
 
 
@@ -167,7 +157,6 @@ _OPERATIONS: dict[str, Callable[[Tracker, Reply], Reply]] = {
     "register": _register,
     "unregister": _unregister,
     "completed": _completed,
-    "status": _status,
     "swarms": _swarms,
     "heartbeat": _heartbeat,
     "seeders": _seeders,

@@ -37,7 +37,7 @@ def poll(tracker: Tracker, request: Reply) -> Reply:
 def fetches(tracker: Tracker, request: Reply) -> Reply:
     """List what is being fetched from the Hub, the oldest first."""
     found = tracker.leases.fetches(int(request["limit"]), now=tracker.clock())
-    return {"fetches": [dataclasses.asdict(fetch) for fetch in found]}
+    return {"fetches": [one.as_json() for one in found]}
 
 
 def take(tracker: Tracker, request: Reply) -> Reply:

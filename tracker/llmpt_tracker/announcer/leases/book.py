@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 
 from llmpt_tracker.announcer.leases import terms
 from llmpt_tracker.announcer.leases.state import Lease, Machine, Repo
-from llmpt_tracker.announcer.leases.terms import Answer, Fetch, Poll, Progress, Want
+from llmpt_tracker.announcer.leases.terms import Answer, Poll, Progress, Want
+from llmpt_tracker.control.messages import HeldLease
 
 T = TypeVar("T")
 
@@ -69,15 +70,15 @@ class Leases:
         machine.pause_s = terms.pause_s(len(self._machines))
         return answers, max(min(machine.pause_s, again_at - now), terms.SOONEST_S)
 
-    def fetches(self, limit: int, *, now: float) -> list[Fetch]:
+    def fetches(self, limit: int, *, now: float) -> list[HeldLease]:
         """Return up to `limit` leases that are held, the oldest first, with how many machines wait for each."""
         waiting = Counter(etag for machine in self._machines.values() if machine.is_present(now) for etag in machine.wants)
-        found: list[Fetch] = []
+        found: list[HeldLease] = []
         for lease in self._leases.values():
             if len(found) < limit and not lease.is_over(now):
                 others = waiting[lease.etag] - (lease.etag in lease.holder.wants)
                 found.append(
-                    Fetch(lease.etag, lease.size, lease.repo, lease.holder.name, lease.bytes, lease.rate_bytes_s, others)
+                    HeldLease(lease.etag, lease.size, lease.repo, lease.holder.name, lease.bytes, lease.rate_bytes_s, others)
                 )
         return found
 

@@ -79,19 +79,6 @@ class Answer:
     rate_bytes_s: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """A fetch that is under way, and how many other machines wait for it."""
-
-    etag: str
-    size: int
-    repo: str
-    fetcher: str
-    bytes: int
-    rate_bytes_s: int
-    waiting: int
-
-
 def share(machines: int) -> int:
     """Return how many leases of one repo each of so many machines may hold."""
     return max(1, LEASES_PER_REPO // max(machines, 1))

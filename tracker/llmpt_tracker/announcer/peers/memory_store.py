@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from llmpt_tracker.announcer.peers.slots import ROLES, AddressPeers, Entry, Swarm, count
+from llmpt_tracker.announcer.peers.slots import ROLES, AddressPeers, Entry, SwarmSlots, count
 from llmpt_tracker.announcer.peers.store import Counts, Limits, Peer, Role, Verdict
 from llmpt_tracker.announcer.peers.wire import V6_BYTES, Endpoint
 
@@ -26,7 +26,7 @@ class MemoryStore:
         self._uniform = uniform
         self._completed: dict[bytes, int] = {}  # the closed list
         self._newly_completed: set[bytes] = set()
-        self._swarms: dict[bytes, Swarm] = {}  # those of it that have peers
+        self._swarms: dict[bytes, SwarmSlots] = {}  # those of it that have peers
         self._addresses: dict[bytes, AddressPeers] = {}
         self._to_sweep: list[bytes] = []
         self._peers = 0
@@ -82,7 +82,7 @@ class MemoryStore:
             raise KeyError(info_hash.hex())
         swarm = self._swarms.get(info_hash)
         if swarm is None:
-            swarm = self._swarms[info_hash] = Swarm()
+            swarm = self._swarms[info_hash] = SwarmSlots()
         address = self._addresses.get(endpoint[:-2])
         if address is None:
             address = self._addresses[endpoint[:-2]] = AddressPeers()

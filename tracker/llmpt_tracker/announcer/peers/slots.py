@@ -34,7 +34,7 @@ class Entry:
         return Peer(endpoint, self.role, self.tag, self.peer_id, not self.is_aside)
 
 
-class Swarm:
+class SwarmSlots:
     """The peers of one torrent."""
 
     __slots__ = ("arrays", "aside", "entries", "tagged")

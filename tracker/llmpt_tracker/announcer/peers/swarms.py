@@ -12,7 +12,6 @@ import ipaddress
 import random
 from collections.abc import Callable, Iterable
 from itertools import product
-from typing import NamedTuple
 
 from llmpt.core.networks import Address, parse_address
 from llmpt_tracker.announcer.peers.store import FAMILIES, LOOPBACK_TAG, Counts, Role, SwarmStore
@@ -27,6 +26,7 @@ from llmpt_tracker.announcer.peers.wire import (
     ScrapeEntry,
     split,
 )
+from llmpt_tracker.control.messages import SwarmPeer
 from llmpt_tracker.errors import ClientError
 
 _SEEDER, _LEECHER, _PAUSED = Role.SEEDER, Role.LEECHER, Role.PAUSED
@@ -36,13 +36,6 @@ TRIED_AGAIN_S = 60.0  # an unreachable endpoint that is new to a swarm: somebody
 
 _REACHABLE_ONLY, _ALL = (True,), (True, False)
 _STOPPED, _COMPLETED = Event.STOPPED, Event.COMPLETED
-
-
-class SwarmPeer(NamedTuple):
-    """A peer as the application is told; `address` None means: where the asker reaches the tracker."""
-
-    address: Address | None
-    port: int
 
 
 def announce(
@@ -141,10 +134,10 @@ def peers(
             is_next = peer.role is role and peer.is_reachable == is_reachable
             shown = visibility.shown(peer, asker, now=now) if is_next else None
             if shown is not None:
-                found.append(SwarmPeer(None if shown is HERE else shown, _port(peer.endpoint)))
+                found.append(SwarmPeer(None if shown is HERE else str(shown), _port(peer.endpoint)))
         for family in FAMILIES:
             for endpoint in split(store.plain(info_hash, role, family, limit - len(found), is_reachable=is_reachable), family):
-                found.append(SwarmPeer(_address(endpoint), _port(endpoint)))
+                found.append(SwarmPeer(str(_address(endpoint)), _port(endpoint)))
     return found[:limit]
 
 
