@@ -11,8 +11,8 @@ from pathlib import Path
 from llmpt.core.errors import LlmptError
 
 _REASONS = {
-    errno.ENOSPC: "the disk is full; make room and say it again, what is there is kept",
-    errno.EDQUOT: "the quota is used up; make room and say it again, what is there is kept",
+    errno.ENOSPC: "the disk is full; make room and run this again: what is there is kept",
+    errno.EDQUOT: "the quota is used up; make room and run this again: what is there is kept",
     errno.EROFS: "it is read-only",
     errno.EFBIG: "this file system cannot hold a file as large as that (FAT ends at 4 GB)",
     errno.EACCES: "this user may not write there",

@@ -1,7 +1,7 @@
 """Write a revision of the LAN into a folder: from the user's own Hub cache what lies there, the rest over HTTP.
 
 Every byte is verified on its way. A blob gets its name in the folder when it is whole, right and on the disk, so what has
-its name is kept when the export is said again, and `<etag>.part` goes on where it stopped.
+its name is kept when the export is run again, and `<etag>.part` goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,14 @@ log = logging.getLogger("llmpt")
 
 @dataclass
 class Exported:
-    """What came of one revision. `kept`, `from_cache` and `from_lan` count bytes; `missing` are paths, each with the reason."""
+    """What came of one revision.
+
+    `manifest`: the revision's files.
+    `kept`: bytes that lay in the folder already.
+    `from_cache`: bytes copied out of the user's Hub cache.
+    `from_lan`: bytes fetched over HTTP.
+    `missing`: paths, each with the reason.
+    """
 
     manifest: Manifest
     kept: int = 0

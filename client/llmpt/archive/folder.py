@@ -5,7 +5,7 @@
     blobs/<etag>                           content; a file has this name only after it was verified and is on the disk
     torrents/<etag>.torrent                the metainfo of what has a swarm
 
-Who reads it believes nothing: every name is checked, and every blob against its etag.
+The reader believes nothing: every name is checked, and every blob against its etag.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def bytes_here(manifest: Manifest) -> int:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest that somebody brought; raise `InvalidInput` for whatever in it cannot be."""
+    """Read a manifest that was brought here; raise `InvalidInput` for anything in it that is invalid."""
     try:
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise InvalidInput("too large for a manifest")

@@ -1,7 +1,7 @@
 """Put what an export folder holds into a Hub cache: every name checked, every blob held against its etag.
 
 What is wrong is named and left out, and all else is imported. What is there already and right is kept, so an import that
-was interrupted is simply said again.
+was interrupted is simply run again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ from llmpt.tracker.catalogue import File, Manifest
 
 @dataclass
 class Imported:
-    """What came of one revision: files in the snapshot, bytes copied, and the refs that named another commit before."""
+    """What came of one revision.
+
+    `manifest`: the revision's files.
+    `files`: how many are in the snapshot now.
+    `copied_bytes`: bytes that were not there before.
+    `moved_refs`: refs that named another commit before, each with that commit.
+    """
 
     manifest: Manifest
     files: int = 0
@@ -34,7 +40,7 @@ class Imported:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that was not imported, and why."""
+    """What was not imported (`what`: a path, a ref or a manifest), and the `reason`."""
 
     what: str
     reason: str

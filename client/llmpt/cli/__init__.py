@@ -1,6 +1,6 @@
 """The command `llmpt`: what people type, on a workstation and, with `serve`, on a server without Docker.
 
-Exit codes: 0 done; 1 an error that we foresaw, one sentence on stderr; 2 a command line that cannot be; 130 Ctrl-C.
+Exit codes: 0 done; 1 a foreseen error, told in one sentence on stderr; 2 a wrong command line; 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ for command in (status, download, ls, seed, unseed, join, leave, mirror, export,
 
 
 def main() -> None:
-    """Be the command; what goes wrong is told in a sentence, never in a traceback (a program under `run` has its own)."""
+    """Be the command. An error is told in a sentence, never in a traceback (a program under `run` has its own)."""
     try:
         code = group(standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -52,7 +52,7 @@ def main() -> None:
     except LlmptError as error:
         click.echo(f"llmpt: {error}", err=True)
         code = 1
-    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except OSError as error:

@@ -18,7 +18,7 @@ repo_type_option: Callable[[Any], Any] = click.option(
 
 
 def repo(text: str, repo_type: str | None = None) -> RepoRef:
-    """Read `owner/name`, `datasets/owner/name`, …; raise `InvalidName` when it can be none."""
+    """Read `owner/name`, `datasets/owner/name`, …; raise `InvalidName` when it is not the name of a repo."""
     kind, _, rest = text.partition("/")
     if repo_type is None and kind.endswith("s") and kind[:-1] in REPO_TYPES and rest:
         return RepoRef(kind[:-1], rest)

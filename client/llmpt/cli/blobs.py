@@ -15,7 +15,12 @@ from llmpt.tracker.client import Torrent
 
 @dataclass(frozen=True, slots=True)
 class LocalBlob:
-    """A file here: `name` for people, the `path` of its bytes, and the etags it may have, the likeliest first."""
+    """A file of this machine.
+
+    `name`: the file as people know it.
+    `path`: where its bytes lie.
+    `etags`: the etags it may have, the likeliest first.
+    """
 
     name: str
     path: Path

@@ -44,7 +44,7 @@ def _as_json(one: Origin) -> dict[str, Any]:
 
 
 def shown(one: Origin) -> str:
-    """The value; of a secret only that there is one, and of a URL not its password."""
+    """The value; of a secret only that there is one; of a URL all but its password."""
     if SECRET.search(one.name) and one.text:
         return "********"
     return re.sub(r"(://[^/:@\s]*):[^/@\s]*@", r"\1:********@", one.text)

@@ -43,7 +43,7 @@ def export(
 ) -> None:
     """Write REPO... from the LAN into a folder: content, file lists and torrents, verified; `llmpt import` reads it.
 
-    Said again it goes on where it stopped. Exit code 1 when files of the LAN could not be had.
+    Run again, it goes on where it stopped. Exit code 1 when files of the LAN did not come.
     """
     settings = ClientSettings.read()
     client = tracker(settings)

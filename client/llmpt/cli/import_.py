@@ -25,7 +25,7 @@ from llmpt.core.settings import path as expanded
 def import_(folder: Path, cache: Path | None, as_json: bool) -> None:
     """Put the export in DIR into the Hub cache, every file checked against its etag.
 
-    Said again it goes on where it stopped. Exit code 1 when something of it was wrong, and left out.
+    Run again, it goes on where it stopped. Exit code 1 when a file of it was wrong, and left out.
     """
     target = cache if cache is not None else expanded(hub_cache(os.environ))
     work = Import(ExportFolder.open(folder), target)

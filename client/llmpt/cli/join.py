@@ -30,7 +30,12 @@ CONNECT_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A tracker that answered: its URL, its version, the host and port it takes announces at."""
+    """A tracker that answered.
+
+    `url`: its address.
+    `version`: its version of llmpt.
+    `announce`: the host and port at which it takes announces.
+    """
 
     url: str
     version: str
@@ -137,9 +142,9 @@ def _found(settings: ClientSettings, *, yes: bool) -> Checked:
     if not sys.stdin.isatty():
         raise LlmptError("whose tracker it is only you can know: give its address, `llmpt join URL`")
     if len(found) == 1:
-        click.confirm("Use it? Anybody on the LAN can announce one", abort=True, err=True)
+        click.confirm("Use it? Any machine of the LAN can announce one", abort=True, err=True)
         return found[0][1]
-    chosen: int = click.prompt("Which one? Anybody on the LAN can announce one", type=click.IntRange(1, len(found)), err=True)
+    chosen: int = click.prompt("Which one? Any machine of the LAN can announce one", type=click.IntRange(1, len(found)), err=True)
     return found[chosen - 1][1]
 
 

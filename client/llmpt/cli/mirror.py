@@ -1,4 +1,4 @@
-"""`llmpt mirror`: have the server fetch a repo from the Hub, so that it is there before anybody wants it."""
+"""`llmpt mirror`: have the server fetch a repo from the Hub, so that it is there before a machine wants it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def mirror(
         _list(client, as_json)
         return
     if name is None:
-        raise click.UsageError("name a REPO, or say --list")
+        raise click.UsageError("name a REPO, or give --list")
     ref = repo(name, repo_type)
     row = _ask(settings, client, ref, revision, include or ("*",))
     if not no_wait:
@@ -64,7 +64,7 @@ def mirror(
 def _ask(
     settings: ClientSettings, client: TrackerClient, ref: RepoRef, revision: str, include: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Put it into the queue, with the token that is set, else with this machine's own."""
+    """Put the repo into the queue, with the token that is set, else with this machine's own."""
 
     def ask(known: TrackerClient) -> dict[str, Any]:
         return known.ask_mirror(ref, revision=revision, include=include)
@@ -80,7 +80,7 @@ def _ask(
 
 
 def _wait(client: TrackerClient, ref: RepoRef, row: dict[str, Any]) -> dict[str, Any]:
-    """Show how far it is until it has ended; return the row as it is then."""
+    """Show the progress until the fetch has ended; return the row as it is then."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     answered_at = time.monotonic()
     with Progress(*columns, console=console()) as progress:
@@ -101,7 +101,7 @@ def _wait(client: TrackerClient, ref: RepoRef, row: dict[str, Any]) -> dict[str,
 
 
 def _told(ref: RepoRef, row: dict[str, Any]) -> str:
-    """Say in a line how it is."""
+    """Say in a line how the row is."""
     if row["state"] == "done":
         commit = (row["commit"] or row["revision"])[:12]
         return f"{ref} at {commit} is here: {count(row['files_total'], 'file')}, {decimal(row['bytes_total'])}"

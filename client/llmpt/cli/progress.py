@@ -1,4 +1,4 @@
-"""The bar of a command that moves bytes; on stderr, and only where somebody looks."""
+"""The bar of a command that moves bytes; on stderr, and only on a terminal."""
 
 from __future__ import annotations
 

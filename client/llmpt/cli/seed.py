@@ -65,7 +65,7 @@ def seed(what: str, repo_type: str | None, as_json: bool) -> None:
 def unseed(what: str | None, everything: bool, repo_type: str | None, as_json: bool) -> None:
     """Share a file, folder or repo no longer, also after a restart. The files stay where they are."""
     if (what is None) != everything:
-        raise click.UsageError("name a path or a repo, or say --all")
+        raise click.UsageError("name a path or a repo, or give --all")
     link = Link(ClientSettings.read(), environ=os.environ)
     seeding = link.ask({"op": protocol.STATUS})["seeding"]
     rows = seeding if what is None else [row for row in seeding if _belongs(Path(row["path"]), row["etag"], what, repo_type)]

@@ -53,7 +53,7 @@ def serve(cache: Path | None, data: Path | None, repos: str | None) -> None:
 
 @contextmanager
 def _announced(environ: Mapping[str, str]) -> Iterator[None]:
-    """Let the LAN find the tracker by mDNS, unless LLMPT_DISCOVERY=0; that it cannot be is no reason not to serve."""
+    """Let the LAN find the tracker by mDNS, unless LLMPT_DISCOVERY=0. A failure to announce does not stop the server."""
     settings = ClientSettings.read(environ)
     text = sources(environ).get("LLMPT_HTTP_PORT", "8000")
     port = int(text) if text.isdecimal() else 0  # the tracker says what is wrong with it

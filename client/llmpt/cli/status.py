@@ -58,7 +58,7 @@ def show_no_agent(error: AgentUnavailable, *, as_json: bool, tracker: str | None
 
 
 def show_agent(out: Console, found: Mapping[str, Any]) -> None:
-    """Two lines: who it is, and what it moves."""
+    """Two lines: what the agent is, and what it moves."""
     answers = "answers" if found["tracker_answers"] else "[red]does not answer[/red]"
     reachable = ""
     if found.get("reachable") is not None:
@@ -122,7 +122,7 @@ def show_downloads(out: Console, downloads: list[Mapping[str, Any]]) -> None:
 
 
 def show_seeding(out: Console, seeding: list[Mapping[str, Any]], known: Mapping[str, str]) -> None:
-    """The blobs that somebody takes at this moment come first; `known` maps etags to names."""
+    """The blobs that another machine takes at this moment come first; `known` maps etags to names."""
     if not seeding:
         return
     made = table("seeding", "size", "uploaded", "to", "path")

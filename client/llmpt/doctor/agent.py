@@ -58,12 +58,12 @@ def sharing(context: Context) -> Finding:
 def peer_port(context: Context) -> Finding:
     """Can others connect to this machine's agent? The tracker tries."""
     if context.agent is None:
-        return skip("no agent runs, so nobody listens yet")
+        return skip("no agent runs, so nothing listens yet")
     if context.whoami is None:
         return skip("the tracker cannot be asked, or is too old to tell")
     address, port, reachable = context.whoami.address, context.agent.get("port"), context.whoami.reachable
     if reachable is None:
-        return skip(f"nobody can say from outside whether {address} port {port} is reachable")
+        return skip(f"the tracker cannot say whether {address} port {port} is reachable")
     if not reachable:
         return warn(
             f"others cannot connect to {address} port {port}: this machine serves only those that it connects to itself",

@@ -19,14 +19,18 @@ from llmpt.settings.sources import origins
 from llmpt.tracker.catalogue import Catalogue, WhoAmI
 from llmpt.tracker.client import TrackerClient
 
-NOBODY = "no agent is running"
+NO_AGENT = "no agent is running"
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """The agent's `status`, or the `reason` why there is none.
+    """The agent, or why there is none.
 
-    `started`: by us, just now; `died`: an earlier one left its socket; `failed`: there should be one that answers.
+    `status`: what the agent says of itself; None when no agent answers.
+    `reason`: why no agent answers.
+    `started`: the doctor has started it just now.
+    `died`: an earlier agent left its socket.
+    `failed`: there should be an agent that answers.
     """
 
     status: Message | None
@@ -92,12 +96,12 @@ class Context:
         except AgentUnavailable as error:
             found = str(error)
         try:
-            died = found == NOBODY and paths.socket_path(self.environ).exists()
-            if found == NOBODY and self.probe is not None and self.probe.well:
+            died = found == NO_AGENT and paths.socket_path(self.environ).exists()
+            if found == NO_AGENT and self.probe is not None and self.probe.well:
                 return Life(self.link.ask({"op": protocol.STATUS}, start=True), started=True, died=died)
         except AgentUnavailable as error:
             return Life(None, str(error), failed=True)
-        return Life(None, found, died=died, failed=found != NOBODY)
+        return Life(None, found, died=died, failed=found != NO_AGENT)
 
     @property
     def agent(self) -> Message | None:

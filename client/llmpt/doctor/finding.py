@@ -9,9 +9,11 @@ OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`outcome`: ok; warn (works, less well than it could); fail; skip (could not be looked at, and `message` says why).
+    """What a check found.
 
-    `remedy` says what to do about a warning or a failure.
+    `outcome`: ok; warn (works, less well than it could); fail; skip (could not be looked at).
+    `message`: what was seen; of a skip, why it was not looked at.
+    `remedy`: what to do about a warning or a failure.
     """
 
     outcome: str

@@ -16,9 +16,13 @@ NAME, CONNECTION, ANSWER, KIND, HEALTH, WELL = "name", "connection", "answer", "
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How far it got (`step`: the one that failed, or `well`), and what was learned on the way.
+    """How far the look got, and what was learned on the way.
 
-    `ahead_s`: by how many seconds the tracker's clock is ahead of ours; None when it did not say.
+    `step`: the step that failed, or `well`.
+    `reason`: why it failed.
+    `address`: the tracker's address.
+    `version`: the tracker's version of llmpt.
+    `ahead_s`: by how many seconds the tracker's clock is ahead of ours; None when the tracker did not say.
     """
 
     step: str

@@ -20,7 +20,7 @@ MAX_BYTES = 256 << 20
 
 
 def test_transfer(context: Context) -> Finding:
-    """Fetch the smallest blob that somebody else seeds; nothing of it stays."""
+    """Fetch the smallest blob that another machine seeds; nothing of it stays."""
     if context.client is None or context.probe is None or not context.probe.well:
         return skip("the tracker does not answer")
     if context.agent is None:
@@ -34,7 +34,7 @@ def test_transfer(context: Context) -> Finding:
         return skip("the catalogue is empty")
     seeded = [one for one in listed if one.seeders > (one.etag in here)]
     if not seeded:
-        return skip("nobody else seeds anything now")
+        return skip("no other machine seeds anything now")
     seeded = [one for one in seeded if one.etag not in here]
     if not seeded:
         return skip("this machine seeds itself all that others do: nothing is left to fetch")

@@ -69,7 +69,7 @@ def _parse(file: Path, text: str) -> dict[str, object]:
 
 
 def _replace(file: Path, text: str) -> None:
-    target = Path(os.path.realpath(file))  # a link into somebody's dotfiles stays one
+    target = Path(os.path.realpath(file))  # a link into the user's dotfiles stays one
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".config-", suffix=".toml")

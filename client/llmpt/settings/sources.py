@@ -40,7 +40,14 @@ def sources(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Origin:
-    """A setting for people: its text, the place that text comes from, and why it cannot be used (empty: it can)."""
+    """A setting as people see it.
+
+    `name`: the environment variable.
+    `text`: its value as text.
+    `place`: where that text comes from.
+    `doc`: what the setting means.
+    `problem`: why the value cannot be used; empty when it can.
+    """
 
     name: str
     text: str
