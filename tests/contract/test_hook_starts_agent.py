@@ -21,11 +21,11 @@ from tests.support.workstation import Workstation
 # A tiny agent: notes that it was started, answers every fetch with a refusal, ends when told to, or after a minute.
 STUB = """
 import os, socket, sys, threading
-from llmpt.agent import messages
+from llmpt.link import paths
 from llmpt.link.protocol import LineReader, encode
 with open(sys.argv[1], "a") as starts:
     starts.write(f"{os.getpid()}\\n")
-path = messages.socket_path(os.environ)
+path = paths.socket_path(os.environ)
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(str(path))
 listener.listen(64)

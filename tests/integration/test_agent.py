@@ -188,8 +188,8 @@ def test_an_older_agent_is_left_alone_while_it_downloads(lan: Lan, newer: str, a
 
 
 def test_an_agent_of_another_protocol_is_replaced_or_refuses_saying_what_to_update(ann: Machine, newer: str) -> None:
-    messages = Path(newer) / "llmpt" / "agent" / "messages.py"
-    messages.write_text(messages.read_text().replace("PROTOCOL_VERSION = 1", "PROTOCOL_VERSION = 2"))
+    protocol = Path(newer) / "llmpt" / "link" / "protocol.py"
+    protocol.write_text(protocol.read_text().replace("PROTOCOL_VERSION = 1", "PROTOCOL_VERSION = 2"))
     fetch(ann, "0.bin")
     fetch(ann, "1.bin", PYTHONPATH=newer)  # the newer one has replaced it
     assert agents(ann) == 2
@@ -207,7 +207,7 @@ DOWNLOAD_KILL_DOWNLOAD = f"""
 import json, os, signal, subprocess, sys
 from huggingface_hub import hf_hub_download
 from llmpt.link.client import Link
-from llmpt.link.protocol import own_version
+from llmpt.link.versions import own_version
 from llmpt.settings import ClientSettings
 hf_hub_download({REPO!r}, "0.bin", local_dir="one")
 link = Link(ClientSettings.read(), environ=os.environ)
@@ -328,7 +328,7 @@ FORK_MIDWAY = f"""
 import json, os, sys, threading, time
 from huggingface_hub import hf_hub_download
 from llmpt.link.client import Link
-from llmpt.link.protocol import own_version
+from llmpt.link.versions import own_version
 from llmpt.settings import ClientSettings
 link = Link(ClientSettings.read(), environ=os.environ)
 
@@ -369,7 +369,7 @@ def fork():
     if os.fork() == 0:
         signal.pause()
     os.kill(os.getpid(), signal.SIGINT)
-from llmpt.agent import link
+from llmpt.link import client as link
 original, once = link.Progress, []
 def progress(*args):
     if not once:
