@@ -24,6 +24,8 @@ from llmpt.agent.server import Server
 from llmpt.agent.sharing import share_token
 from llmpt.core.errors import AgentUnavailable, SettingError
 from llmpt.disk.inventory import Inventory
+from llmpt.host import loops
+from llmpt.host.loops import Health, Rhythm
 from llmpt.link import lock, paths
 from llmpt.settings import ClientSettings
 from llmpt.tracker.client import TrackerClient
@@ -36,8 +38,10 @@ if TYPE_CHECKING:  # they load libtorrent, or the like
 
 log = logging.getLogger("llmpt.agent")
 
-TICK_S = 1.0
-SWEEP_INTERVAL_S = 10.0
+LOOKING = Rhythm(interval_s=1.0)
+SWEEPING = Rhythm(interval_s=10.0)
+WATCHING = Rhythm(interval_s=15.0)
+LEAVE_S = 5.0
 
 
 def run(
@@ -65,7 +69,7 @@ def run(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     memory.share_one_arena()
-    stopping = threading.Event()
+    stopping, health = threading.Event(), Health()
     client = TrackerClient(settings.tracker)
     listening = Listening(settings, tracker=(client.host, client.port))
     job = Job(os.getppid() if starter is None else starter) if settings.agent == JOB else None
@@ -108,7 +112,7 @@ def run(
             landed=seeds.landed,
             fetches=misses.fetches if misses is not None else None,
             offers=Offers(directory, seeds),
-            status=Report(engine, directory, seeds, transfers, listening, sharing, misses, settings.agent).as_json,
+            status=Report(engine, directory, seeds, transfers, listening, sharing, misses, settings.agent, health).as_json,
             used_by=job.join if job is not None else lambda _pid: None,
             stop=stopping.set,
         )
@@ -117,21 +121,24 @@ def run(
             signal.signal(number, lambda *_: stopping.set())
         log.info("agent %d ready at %s, peers on port %d", os.getpid(), paths.socket_path(environ), engine.port)
         ready()
-        threading.Thread(target=directory.watch, args=(stopping,), name="tracker-watch", daemon=True).start()
+        loops.start("tracker-watch", directory.contact, WATCHING, stop=stopping, health=health)
         if sharing is not None:
             threading.Thread(target=sharing.prepare, name="share-token", daemon=True).start()
-        ticks = 0
-        while not stopping.wait(TICK_S):
-            ticks += 1
+
+        def sweep() -> None:
+            seeds.sweep()
+            partials.sweep()
+            if listening.changed():
+                engine.listen_on(listening.hosts, listening.announced)
+
+        def look_for_the_end() -> None:
             if reason := _over(server, package, job):
                 log.info("%s; ending", reason)
-                break
-            if ticks * TICK_S % SWEEP_INTERVAL_S == 0:
-                seeds.sweep()
-                partials.sweep()
-                if listening.changed():
-                    engine.listen_on(listening.hosts, listening.announced)
-        stopping.set()
+                stopping.set()
+
+        sweeping = loops.start("sweep", sweep, SWEEPING, stop=stopping, health=health)
+        loops.loop("lifetime", look_for_the_end, LOOKING, stop=stopping, health=health)
+        sweeping.join(LEAVE_S)
 
 
 def _misses(sharing: Sharing, directory: Directory, inventory: Inventory, seeds: Seeds, settings: ClientSettings) -> Misses:

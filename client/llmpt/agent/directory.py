@@ -1,19 +1,22 @@
 """What the tracker says, asked with patience limited for the whole machine, not per file.
 
-After a failure nobody asks for `QUIET_S`: a tracker that accepts and never answers costs one time-out, however many files
-are wanted. One that has answered before, and takes the questions, may have too much to do: it is asked on for `SLOW_S`. A new
-boot id means that the announcer lost its peers: whoever seeds announces again.
+After a failure it is left alone by all (`Breaker`): a tracker that accepts and never answers costs one time-out, however many
+files are wanted. One that has answered before, and takes the questions, may have too much to do: it is asked on for `slow_s`.
+A new boot id means that the announcer lost its peers: what is seeded is announced again.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from llmpt.core.blob import Etag
+from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.tracker.blobs import BlobHttp
 from llmpt.tracker.catalogue import Catalogue
@@ -21,13 +24,23 @@ from llmpt.tracker.client import Lookup, TrackerClient
 
 log = logging.getLogger("llmpt.agent")
 
-QUIET_S = 30.0
-SLOW_S = 10.0
-WATCH_INTERVAL_S = 15.0
-REACH_INTERVAL_S = 300.0
-DEAD_PEER_S = 30.0
-
 Peer = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How often the tracker and peers are asked again.
+
+    quiet: after a failure of the tracker
+    slow_s: for how long one that has answered before may be silent until that is a failure
+    reach_interval_s: between two questions how it sees us
+    dead_peer_s: for how long a peer that gave nothing is not tried again
+    """
+
+    quiet: Pauses = Pauses(first_s=5.0, longest_s=30.0)
+    slow_s: float = 10.0
+    reach_interval_s: float = 300.0
+    dead_peer_s: float = 30.0
 
 
 class Directory:
@@ -37,18 +50,27 @@ class Directory:
     `tracker_version` its own version; None where it did not say.
     """
 
-    def __init__(self, client: TrackerClient, *, peer_port: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        client: TrackerClient,
+        *,
+        peer_port: int,
+        timings: Timings = Timings(),
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`clock` and `chance` as in `Breaker`."""
         self.client = client
         self.address: str | None = None
         self.reachable: bool | None = None
         self.tracker_version: str | None = None
-        self._blobs = BlobHttp(client.url, stall_timeout_s=QUIET_S)
-        self._peer_port = peer_port
+        self._blobs = BlobHttp(client.url, stall_timeout_s=timings.quiet.longest_s)
+        self._breaker = Breaker(timings.quiet, clock=clock, chance=chance)
+        self._timings, self._peer_port = timings, peer_port
         self._reach_asked_at = -math.inf
         self.on_boot: Callable[[str], None] = lambda _url: None
         self._clock = clock
         self._lock = threading.Lock()
-        self._quiet_until = 0.0
         self._slow_since: float | None = -math.inf  # since when it has not answered in time; None: it does
         self._boot_id = ""
         self._dead: dict[Peer, float] = {}
@@ -56,13 +78,11 @@ class Directory:
     @property
     def answers(self) -> bool:
         """Whether the last question was answered."""
-        return self._boot_id != "" and self._clock() >= self._quiet_until
+        return self._boot_id != "" and self._breaker.allows()
 
     def lookup(self, etag: Etag) -> Lookup:
         """Ask for one blob. Raises `TrackerUnavailable` at once while the tracker is known to be out of action."""
-        with self._lock:
-            left_s = self._quiet_until - self._clock()
-        if left_s > 0:
+        if (left_s := self._breaker.left_s) > 0:
             raise TrackerUnavailable(f"the tracker at {self.client.url} did not answer; asked again in {left_s:.0f} s")
         try:
             found = self.client.lookup(etag)
@@ -73,7 +93,7 @@ class Directory:
         return found
 
     def heard(self) -> None:
-        """Note that the tracker has answered somebody of this machine now."""
+        """Note that the tracker has answered another question of this machine now."""
         self._slow_since = None
 
     def blob_url(self, etag: Etag) -> str | None:
@@ -86,19 +106,13 @@ class Directory:
 
     def contact(self) -> None:
         """Ask how the tracker is, unless it is to be left alone; never raises for what a network does."""
-        if self._clock() < self._quiet_until:
+        if not self._breaker.allows():
             return
         try:
-            if self._seen(*self.client.contact()) or self._clock() - self._reach_asked_at > REACH_INTERVAL_S:
+            if self._seen(*self.client.contact()) or self._clock() - self._reach_asked_at > self._timings.reach_interval_s:
                 self._ask_who_we_are()
         except TrackerError as error:
             self._failed(error)
-
-    def watch(self, stopping: threading.Event) -> None:
-        """Look at the tracker now and then: it may have been restarted, and then it knows nothing of us."""
-        self.contact()
-        while not stopping.wait(WATCH_INTERVAL_S):
-            self.contact()
 
     def _ask_who_we_are(self) -> None:
         self._reach_asked_at = self._clock()
@@ -112,8 +126,8 @@ class Directory:
                         "can take from it", self._peer_port, self.address)  # fmt: skip
 
     def bury(self, peers: tuple[Peer, ...]) -> None:
-        """Remember peers that gave nothing: they are not tried again for `DEAD_PEER_S`."""
-        until = self._clock() + DEAD_PEER_S
+        """Remember peers that gave nothing: they are not tried again for `dead_peer_s`."""
+        until = self._clock() + self._timings.dead_peer_s
         with self._lock:
             self._dead.update(dict.fromkeys(peers, until))
 
@@ -127,19 +141,18 @@ class Directory:
     def _failed(self, error: TrackerError) -> None:
         if isinstance(error, TrackerSlow):
             self._slow_since = self._clock() if self._slow_since is None else self._slow_since
-            if self._clock() - self._slow_since < SLOW_S:
+            if self._clock() - self._slow_since < self._timings.slow_s:
                 log.info("%s; it has before", error)
                 return
-        if isinstance(error, TrackerRefused):
-            log.warning("the tracker refused: %s", error)
-        else:
-            log.warning("%s; it is left alone for %.0f s", error, QUIET_S)
-        with self._lock:
-            self._quiet_until = self._clock() + QUIET_S
+        asked_s = error.retry_after_s if isinstance(error, TrackerRefused) else None
+        pause_s = self._breaker.failed(error, retry_after_s=asked_s)
+        refused = "the tracker refused: " if isinstance(error, TrackerRefused) else ""
+        log.warning("%s%s; it is left alone for %.0f s", refused, error, pause_s)
 
     def _seen(self, boot_id: str, announce_url: str) -> bool:
         """Note the tracker's answer; True when it is another life of it."""
         self.heard()
+        self._breaker.succeeded()
         with self._lock:
             fresh, self._boot_id = boot_id != self._boot_id, boot_id
         if fresh:

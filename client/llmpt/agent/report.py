@@ -14,6 +14,7 @@ from llmpt.agent.seeding.seeds import Seeds
 from llmpt.agent.sharing.right import Sharing
 from llmpt.agent.transfer.misses import Misses
 from llmpt.agent.transfer.transfers import Transfers
+from llmpt.host.loops import Health
 from llmpt.swarm import Engine
 
 
@@ -29,6 +30,7 @@ class Report:
     sharing: Sharing | None
     misses: Misses | None
     mode: str
+    health: Health
     started: float = field(default_factory=time.monotonic)
 
     def as_json(self) -> dict[str, Any]:
@@ -51,6 +53,7 @@ class Report:
             "peers": totals.peers,
             "seeding": self._seeding(),
             "not_seeded": [{"path": str(path), "reason": reason} for path, reason in self._not_seeded()],
+            "troubles": [trouble.as_json() for trouble in self.health.troubles()],
             "sharing": {"why_not": "LLMPT_SHARE=off" if self.sharing is None else self.sharing.why_not},
             "fetching": self._fetching(),
             "downloads": [record.as_json() for record in list(self.transfers.records)],

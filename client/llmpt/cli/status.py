@@ -44,6 +44,7 @@ def status(as_json: bool) -> None:
     show_seeding(out, found["seeding"], names(found["downloads"]))
     if why_not := found.get("sharing", {}).get("why_not"):
         out.print(Text(f"what this machine fetches from the Hub is not shared: {why_not}"))
+    show_troubles(out, found.get("troubles", ()))
     for row in found.get("not_seeded", ()):
         out.print(Text(f"not seeded: {row['path']}: {row['reason']}"))
 
@@ -69,6 +70,13 @@ def show_agent(out: Console, found: Mapping[str, Any]) -> None:
         f"down {decimal(found['downloaded_bytes'])} ({decimal(found['download_rate_bytes_s'])}/s) · "
         f"up {decimal(found['uploaded_bytes'])} ({decimal(found['upload_rate_bytes_s'])}/s) · {count(found['peers'], 'peer')}"
     )
+
+
+def show_troubles(out: Console, troubles: Iterable[Mapping[str, Any]]) -> None:
+    """One line for each of the agent's loops that goes on failing."""
+    for trouble in troubles:
+        since = datetime.datetime.fromtimestamp(trouble["since"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        out.print(Text(f"does not work since {since}: {trouble['name']}: {trouble['error']}", style="red"))
 
 
 def today(downloads: Iterable[Mapping[str, Any]], *, midnight: float) -> dict[str, Any]:

@@ -22,6 +22,8 @@ def running(context: Context) -> Finding:
     theirs, ours = str(status.get("version", "")), versions.own_version()
     if theirs != ours:
         return warn(f"it is of llmpt {theirs or 'an earlier version'}, this is {ours}", _ANEW)
+    if troubles := status.get("troubles"):
+        return warn("; ".join(f"{one['name']} does not work: {one['error']}" for one in troubles), f"its log: {_log(context)}")
     who = f"process {status.get('pid')}, peers on port {status.get('port')}, {len(status.get('seeding', ()))} blobs seeded"
     if life.died:
         return warn(

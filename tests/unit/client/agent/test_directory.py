@@ -7,10 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from llmpt.agent import directory as module
-from llmpt.agent.directory import Directory
+from llmpt.agent.directory import Directory, Timings
+from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.tracker.client import TrackerClient
+
+TIMINGS = Timings()
 
 
 class FakeTracker:
@@ -23,8 +25,10 @@ class FakeTracker:
         self.whoami: dict[str, Any] | TrackerError = {"address": "10.0.0.7", "reachable": True, "version": "0.9"}
         self.asked: list[dict[str, str]] = []
         self.silence: TrackerError | None = None
+        self.questions = 0
 
     def contact(self) -> tuple[str, str]:
+        self.questions += 1
         if self.silence is not None:
             raise self.silence
         return self.boot_id, "http://tracker:6969/announce"
@@ -50,7 +54,7 @@ class Clock:
 
 
 def directory(tracker: FakeTracker, clock: Clock | None = None) -> Directory:
-    return Directory(cast(TrackerClient, tracker), peer_port=6882, clock=clock or Clock())
+    return Directory(cast(TrackerClient, tracker), peer_port=6882, timings=TIMINGS, clock=clock or Clock(), chance=lambda: 0.0)
 
 
 def test_the_machine_knows_how_the_tracker_sees_it(tracker: FakeTracker) -> None:
@@ -70,7 +74,7 @@ def test_it_asks_again_after_a_while_and_when_the_tracker_has_another_life(track
     tracker.boot_id = "two"
     seen.contact()
     assert len(tracker.asked) == 2
-    clock.now += module.REACH_INTERVAL_S + 1
+    clock.now += TIMINGS.reach_interval_s + 1
     seen.contact()
     assert len(tracker.asked) == 3
 
@@ -82,7 +86,7 @@ def test_a_machine_that_nobody_can_reach_is_told_once(tracker: FakeTracker, capl
     seen = directory(tracker, clock)
     for _ in range(3):
         seen.contact()
-        clock.now += module.REACH_INTERVAL_S + 1
+        clock.now += TIMINGS.reach_interval_s + 1
     assert seen.reachable is False
     assert [record.getMessage() for record in caplog.records if "6882 at 10.0.0.7" in record.getMessage()] != []
     assert len(caplog.records) == 1
@@ -114,16 +118,61 @@ def test_one_that_has_answered_before_has_too_much_to_do_and_is_asked_again(trac
     tracker.silence = TrackerSlow("the answer took too long")
     clock.now += 1000
     seen.contact()
-    clock.now += module.SLOW_S - 1
+    clock.now += TIMINGS.slow_s - 1
     seen.contact()
     assert seen.answers
     clock.now += 2
     seen.contact()
     assert not seen.answers
-    clock.now += module.QUIET_S + 1
+    clock.now += TIMINGS.quiet.first_s + 1
     tracker.silence = None
     seen.contact()
     seen.heard()  # another question was answered
     tracker.silence = TrackerUnavailable("connection refused")
     seen.contact()
     assert not seen.answers, "it is not there"
+
+
+def test_a_tracker_that_stays_away_is_asked_ever_less_often_and_at_least_each_half_minute(tracker: FakeTracker) -> None:
+    clock = Clock()
+    seen = directory(tracker, clock)
+    tracker.silence = TrackerUnavailable("connection refused")
+    asked_at = []
+    while clock.now < 1120:
+        before = tracker.questions
+        seen.contact()
+        if tracker.questions > before:
+            asked_at.append(clock.now - 1000)
+        clock.now += 1
+    assert asked_at == [0, 5, 15, 35, 65, 95]
+    tracker.silence = None
+    clock.now += 5
+    seen.contact()
+    assert seen.answers
+    tracker.silence = TrackerUnavailable("connection refused")
+    seen.contact()
+    clock.now += 5
+    tracker.silence = None
+    seen.contact()
+    assert seen.answers, "after an answer the first pause is short again"
+
+
+def test_a_tracker_that_says_when_to_come_back_is_left_alone_until_then(tracker: FakeTracker) -> None:
+    clock = Clock()
+    seen = directory(tracker, clock)
+    tracker.silence = TrackerRefused("too often", status=429, code="slow_down", retry_after_s=50)
+    seen.contact()
+    clock.now += 49
+    seen.contact()
+    assert tracker.questions == 1
+    clock.now += 1
+    seen.contact()
+    assert tracker.questions == 2
+
+
+def test_while_it_is_left_alone_a_look_up_says_so_at_once(tracker: FakeTracker) -> None:
+    seen = directory(tracker)
+    tracker.silence = TrackerUnavailable("connection refused")
+    seen.contact()
+    with pytest.raises(TrackerUnavailable, match=r"did not answer; asked again in 5 s"):
+        seen.lookup(Etag("a" * 64))

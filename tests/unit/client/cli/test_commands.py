@@ -17,7 +17,8 @@ from llmpt import cli
 from llmpt.cli.arguments import repo
 from llmpt.cli.config import shown
 from llmpt.cli.join import address
-from llmpt.cli.status import today
+from llmpt.cli.output import console
+from llmpt.cli.status import show_troubles, today
 from llmpt.core.errors import InvalidName, LlmptError, SettingError
 from llmpt.core.repo import RepoRef
 from llmpt.settings.sources import Origin
@@ -154,3 +155,10 @@ def test_help_lists_every_command_with_a_sentence() -> None:
     text = cli.group.get_help(click.Context(cli.group))
     for name in cli.group.commands:
         assert re.search(rf"^  {name}\s+[A-Z]", text, re.MULTILINE), name
+
+
+def test_status_says_what_does_not_work_in_the_agent(capsys: pytest.CaptureFixture[str]) -> None:
+    show_troubles(console(), [{"name": "sweep", "error": "[red]the disk is full[/red]", "since": 0.0}])
+    said = capsys.readouterr().out
+    assert said.startswith("does not work since 19")
+    assert said.endswith(": sweep: [red]the disk is full[/red]\n")
