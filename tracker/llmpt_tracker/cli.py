@@ -51,7 +51,7 @@ def serve() -> None:
 
 @cli.group()
 def token() -> None:
-    """Tokens of those who may publish, and of the machines that share."""
+    """Tokens of publishers, and of the machines that share."""
 
 
 @token.command("create")

@@ -75,7 +75,7 @@ def _schemas() -> Schema:
             address=text("as this tracker sees you"),
             reachable={
                 "type": ["boolean", "null"],
-                "description": "whether others can connect to that port of yours; null: no port, or nobody can say",
+                "description": "whether others can connect to that port of yours; null: no port, or not known",
             },
             version=text("of this tracker"),
             protocol=count("of this API"),

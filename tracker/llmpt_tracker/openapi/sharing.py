@@ -27,7 +27,7 @@ def schemas() -> Schema:
     lease = record(
         etag=ETAG,
         role=text("fetch it; wait for the fetcher; it is here, look it up", enum=["fetch", "wait", "here"]),
-        fetcher={"type": ["string", "null"], "description": "who fetches it; null: nobody yet, ask again"},
+        fetcher={"type": ["string", "null"], "description": "the machine that fetches it; null: none yet, ask again"},
         bytes=count("that the fetcher has"),
         rate_bytes_s=_RATE,
     )

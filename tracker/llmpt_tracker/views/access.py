@@ -1,7 +1,7 @@
-"""Who is asking, and under which name: the two questions that every answer depends on.
+"""The address that asks, and our own name as it knows it: every answer depends on both.
 
 The address is the socket's. `X-Forwarded-For` counts only as far as the hops are trusted proxies, walked from the right:
-what stands left of the first stranger is the stranger's own claim.
+what stands left of the first untrusted hop is that hop's own claim.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def client_address(remote: str, forwarded_for: str | None, trusted: CidrSet) -> 
 
 
 def asker() -> Address:
-    """Return the address of whoever sent the current request. Raises `Refused` (403) when there is none."""
+    """Return the address that sent the current request. Raises `Refused` (403) when there is none."""
     forwarded = ",".join(request.headers.getlist("X-Forwarded-For")) or None
     try:
         return client_address(request.remote_addr or "", forwarded, state().settings.trusted_proxies)
@@ -42,7 +42,7 @@ def asker() -> Address:
 
 
 def guard() -> None:
-    """Refuse whoever asks from outside `LLMPT_PEER_CIDRS` (403).
+    """Refuse addresses outside `LLMPT_PEER_CIDRS` (403).
 
     But the health check may always come from this host, and a publisher (its token is checked next) from the container
     beside ours: an operator who names the LAN need not know the addresses that the engine gave to the appliance.

@@ -1,4 +1,4 @@
-"""Routes of whoever wants to download: torrents by filters and words, .torrent files, peers, repos, manifests. No token."""
+"""Routes for downloads: torrents by filters and words, .torrent files, peers, repos, manifests. No token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who holds the token of the current request, and whether it does so too often."""
+"""The token of the current request: its holder, and the holder's pace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmpt_tracker.state import state
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often somebody may do something: `per_s` times a second in the long run, `burst` times at once."""
+    """How often a holder may do something: `per_s` times a second in the long run, `burst` times at once."""
 
     name: str
     per_s: float
@@ -23,9 +23,9 @@ class Pace:
 
 
 def holder(pace: Pace, *scopes: str) -> PublisherToken:
-    """Return the token of whoever asks. Raises `Refused`: 401 or 403 when it may not do this, 429 when it does it too often.
+    """Return the token that came with the request. Raises `Refused`: 401 or 403 when it may not do this, 429 when too often.
 
-    The seeder beside this tracker is in nobody's way, and has no pace.
+    The seeder beside this tracker has no pace.
     """
     with state().database.reading() as session:
         token = tokens.authenticate(session, request.headers.get("Authorization"), scopes)
@@ -39,7 +39,7 @@ def holder(pace: Pace, *scopes: str) -> PublisherToken:
 def refuse_when_off() -> None:
     """Raise `Refused` (403) when machines of this LAN are not to share what they fetch."""
     if state().settings.sharing == "off":
-        raise Refused(403, "sharing_off", "this tracker lets nobody share what was fetched from the Hub (LLMPT_SHARING=off)")
+        raise Refused(403, "sharing_off", "this tracker lets no machine share what was fetched from the Hub (LLMPT_SHARING=off)")
 
 
 def keep_pace(pace: Pace, who: str) -> None:

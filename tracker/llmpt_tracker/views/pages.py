@@ -1,4 +1,4 @@
-"""The pages for people: what is published, who seeds it, and what to paste on a workstation."""
+"""The pages for people: what is published, which machines seed it, and what to paste on a workstation."""
 
 from __future__ import annotations
 

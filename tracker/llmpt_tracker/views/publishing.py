@@ -29,7 +29,12 @@ _SEEDER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Hashing(BaseModel):
-    """How far a seeder is with reading new blobs."""
+    """How far a seeder is with reading new blobs.
+
+    `blobs_done`, `blobs_total`: how many were read, of how many.
+    `bytes_done`, `bytes_total`: the same in bytes.
+    `current`: the file in hand.
+    """
 
     model_config = publication.STRICT
 
@@ -50,8 +55,18 @@ class Problem(BaseModel):
 
 
 class Report(BaseModel):
-    """What a seeder says of itself; `port` is where its peers reach it, `blob_port` where its files are had over HTTP,
-    `upstream` the Hub from which it fetches what nobody here has."""
+    """What a seeder says of itself.
+
+    `port`: where its peers reach it.
+    `version`: its version of llmpt.
+    `blobs`, `bytes`: how much it seeds.
+    `uploaded_bytes`, `upload_rate_bytes_s`: how much it has sent by BitTorrent, and sends now.
+    `blob_port`: where it serves files over HTTP.
+    `http_bytes`: how much it has sent there since its start.
+    `upstream`: the Hub from which it fetches what the LAN does not have.
+    `hashing`: how far it is with reading new blobs; None when there is nothing to read.
+    `problems`: what it could not share.
+    """
 
     model_config = publication.STRICT
 

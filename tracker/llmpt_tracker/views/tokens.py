@@ -24,7 +24,11 @@ PACE = Pace("tokens", 20 / 3600, 20)
 
 
 class TokenBody(BaseModel):
-    """Who asks, as people know it, and the code of an invitation if it has one."""
+    """A machine that asks for a token.
+
+    `name`: the machine, as people know it.
+    `code`: the code of an invitation, if it has one.
+    """
 
     model_config = publication.STRICT
 
@@ -41,7 +45,7 @@ def make() -> ResponseReturnValue:
     if invited and not asked.code:
         raise Refused(403, "code_needed", "this tracker lets a machine share by invitation: llmpt join URL --code CODE")
     address = asker()
-    if not address.is_loopback:  # who is on the server itself has other ways to be a nuisance
+    if not address.is_loopback:  # a program on the server itself has other ways to be a nuisance
         keep_pace(PACE, _neighbourhood(address))
     secret = tokens.new_secret(tokens.SHARE)
     with state().database.writing() as session:
@@ -53,5 +57,5 @@ def make() -> ResponseReturnValue:
 
 
 def _neighbourhood(address: Address) -> str:
-    """Return whose pace it is: a machine has one IPv4 address, but as many of IPv6 as it likes, below one prefix."""
+    """Return the key of a pace: a machine has one IPv4 address, but as many of IPv6 as it likes, below one prefix."""
     return str(address) if address.version == 4 else address.packed[:8].hex()

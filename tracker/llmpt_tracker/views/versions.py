@@ -33,14 +33,14 @@ def guard() -> None:
 
 
 def label(response: Response) -> Response:
-    """Write our version on every answer: also where we answer as the Hub would, nobody shall take us for it."""
+    """Write our version on every answer: also where we answer as the Hub would: a reader must see that it was not the Hub."""
     response.headers["X-Llmpt-Version"] = VERSION
     return response
 
 
 @blueprint.get("/whoami")
 def whoami() -> ResponseReturnValue:
-    """Tell a client how it is seen: its address, and whether others can connect to its `port` (null: nobody can say)."""
+    """Tell a client how it is seen: its address, and whether others can connect to its `port` (null: that is not known)."""
     args = arguments("port")
     address = str(asker())
     reachable = state().announcer.reach(address, _port(args["port"])) if "port" in args else None

@@ -1,6 +1,6 @@
 """`resolve` and `raw`: what a file is (HEAD), and where its bytes are (GET: a redirect to a seeder that has them).
 
-A file whose bytes nobody of the LAN has now is a 404 without the commit, which no client believes for longer than a moment;
+A file whose bytes no machine of the LAN has now is a 404 without the commit, which no client believes for longer than a moment;
 with an upstream it is fetched, and a client that asks for the bytes waits a little, or is sent there.
 """
 

@@ -1,7 +1,7 @@
-"""The Hub's own API, for whoever has `HF_ENDPOINT` set to this tracker: metadata from the catalogue.
+"""The Hub's own API, for clients with `HF_ENDPOINT` set to this tracker: metadata from the catalogue.
 
 These routes are told from ours by the raw target, before Flask's own rules, which see a path whose `%2F` are gone. Never here:
-Xet's headers, compressed bodies, an error of the 500s for what is merely not known. Nobody looks at Authorization.
+Xet's headers, compressed bodies, an error of the 500s for what is merely not known. Authorization is not looked at.
 """
 
 from __future__ import annotations
