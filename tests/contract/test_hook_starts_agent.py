@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from llmpt.core.errors import AgentUnavailable
+from llmpt.link.answers import Stopping
 from llmpt.link.client import Link
+from llmpt.link.requests import Stop
 from llmpt.settings import ClientSettings
 from tests.support.environments import environment
 from tests.support.hub import FakeHub
@@ -48,11 +50,17 @@ while True:
 """
 EIGHT_AT_ONCE = """
 import json, os, sys, threading
+from pathlib import Path
 from llmpt.link.client import Link
-from llmpt.link.protocol import FetchRequest
+from llmpt.core.blob import Etag
+from llmpt.core.files import FileId
+from llmpt.core.repo import RepoPath, RepoRef
+from llmpt.link.requests import FetchRequest
 from llmpt.settings import ClientSettings
 link = Link(ClientSettings.read(), environ=os.environ, start_command=json.loads(sys.argv[1]))
-request = FetchRequest("http://t", "a" * 64, 5, "model", "org/m", "main", "f", "/p", 1, 2, "/d", False)
+request = FetchRequest(
+    "http://t", Etag("a" * 64), 5, RepoRef("model", "org/m"), "main", RepoPath("f"), Path("/p"), FileId(1, 2), Path("/d"), False,
+)
 outcomes = []
 def ask():
     outcomes.append(link.fetch(request, on_progress=print).reason)
@@ -93,7 +101,7 @@ def test_concurrent_first_calls_start_one_agent(machine: Workstation) -> None:
         assert starts(machine) == 1
     finally:
         link = Link(ClientSettings.read(machine.environ), environ=machine.environ)
-        assert link.ask({"op": "stop"})["event"] == "stopping"
+        assert link.ask(Stop()) == Stopping()
         eventually(lambda: not (machine.runtime / "llmpt" / "agent.sock").exists(), what="the stub's end")
 
 

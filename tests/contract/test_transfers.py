@@ -19,12 +19,16 @@ from llmpt.agent.transfer import transfer
 from llmpt.agent.transfer.partials import Partials
 from llmpt.agent.transfer.transfers import Transfers
 from llmpt.core.blob import Etag
+from llmpt.core.files import FileId
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.networks import CidrSet
 from llmpt.core.rates import RateLimit
+from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.disk.inventory import Inventory
 from llmpt.disk.torrents import create_torrent
-from llmpt.link.protocol import FetchRequest, Message
+from llmpt.link.answers import Done, Failed, Progress, Refused
+from llmpt.link.fields import Message
+from llmpt.link.requests import FetchRequest
 from llmpt.swarm import Engine, EngineSettings, SeededBlob, free_port
 from tests.support.blob_server import BlobServer
 from tests.support.waiting import eventually
@@ -88,13 +92,12 @@ class Call:
     def __init__(self, transfers: Transfers, blob: Blob, path: Path, *, replace: bool = False) -> None:
         self.path, self.destination = path, path.with_name(f"final-{path.name}")
         path.touch()
-        found = path.stat()
         self.request = FetchRequest(
-            "http://t", str(blob.metainfo.etag), blob.metainfo.size, "model", "org/m", "main", "f", str(path), found.st_dev,
-            found.st_ino, str(self.destination), replace,
+            "http://t", blob.metainfo.etag, blob.metainfo.size, RepoRef("model", "org/m"), "main", RepoPath("f"), path,
+            FileId.of(path.stat()), self.destination, replace,
         )  # fmt: skip
-        self.answer: Message = {}
-        self.heard: list[Message] = []
+        self.answer: Done | Refused | Failed | None = None
+        self.heard: list[Progress] = []
         self._hung_up = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(transfers,), daemon=True)
         self._thread.start()
@@ -106,12 +109,13 @@ class Call:
         self._hung_up.set()
 
     def bytes_shown(self) -> int:
-        return max((message["bytes"] for message in list(self.heard)), default=0)
+        return max((report.done_bytes for report in list(self.heard)), default=0)
 
     def end(self) -> Message:
         self._thread.join(60)
         assert not self._thread.is_alive(), self.heard[-1:]
-        return self.answer
+        assert self.answer is not None
+        return self.answer.as_json()
 
 
 @pytest.fixture
@@ -247,7 +251,7 @@ def test_another_agent_and_another_seeder_go_on_where_the_first_were_killed(blob
         again = Call(second, blob, call.path)
         assert again.end()["event"] == "done"
         assert again.destination.read_bytes() == blob.content
-        assert again.destination.stat().st_ino == call.request.ino
+        assert again.destination.stat().st_ino == call.request.file.ino
         (record,) = second.records
         assert record.as_json()["resumed_bytes"] >= had
         assert record.bytes_from_lan <= len(blob.content) - had

@@ -63,11 +63,11 @@ def fetch(machine: Machine, file: str, **environ: str) -> None:
     assert (machine.root / folder / file).read_bytes() == FILES[file]
 
 
-def ask(machine: Machine, op: str = "status") -> dict[str, Any]:
+def ask(machine: Machine) -> dict[str, Any]:
     """Ask the machine's agent without a process; an agent that is not there answers nothing."""
     environ = {"XDG_RUNTIME_DIR": str(machine.root / "run"), "XDG_CONFIG_HOME": str(machine.root)}
     try:
-        return Link(ClientSettings.read(environ), environ=environ).ask({"op": op})
+        return Link(ClientSettings.read(environ), environ=environ).status()
     except AgentUnavailable:
         return {}
 
@@ -211,11 +211,11 @@ from llmpt.link.versions import own_version
 from llmpt.settings import ClientSettings
 hf_hub_download({REPO!r}, "0.bin", local_dir="one")
 link = Link(ClientSettings.read(), environ=os.environ)
-pid = link.ask({{"op": "status"}})["pid"]
+pid = link.status()["pid"]
 os.kill(pid, signal.SIGKILL)
 hf_hub_download({REPO!r}, "1.bin", local_dir="two")
 children = open(f"/proc/self/task/{{os.getpid()}}/children").read().split()
-print(json.dumps([pid, link.ask({{"op": "status"}})["pid"], children]))
+print(json.dumps([pid, link.status()["pid"], children]))
 """
 
 
@@ -334,7 +334,7 @@ link = Link(ClientSettings.read(), environ=os.environ)
 
 def flowing():
     try:
-        rows = link.ask({{"op": "status"}})["downloads"]
+        rows = link.status()["downloads"]
     except Exception:
         return False
     return any(row["outcome"] == "running" and row["bytes_from_lan"] for row in rows)

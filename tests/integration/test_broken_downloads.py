@@ -61,7 +61,7 @@ def last_row(machine: Machine) -> dict[str, Any]:
     """The agent's record of the last request; nothing while there is no agent."""
     link = Link(ClientSettings.read(machine.environ), environ=machine.environ)
     try:
-        rows = link.ask({"op": "status"})["downloads"]
+        rows = link.status()["downloads"]
     except AgentUnavailable:
         return {}
     return dict(rows[-1]) if rows else {}
@@ -84,7 +84,7 @@ def result_of(process: subprocess.Popen[str]) -> bytes:
 
 def kill_agent(machine: Machine) -> None:
     link = Link(ClientSettings.read(machine.environ), environ=machine.environ)
-    pid = link.ask({"op": "status"})["pid"]
+    pid = link.status()["pid"]
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not Path(f"/proc/{pid}").exists(), what="the agent's end")
 

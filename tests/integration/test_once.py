@@ -37,7 +37,7 @@ def machines(shared_lan: Lan) -> Iterator[list[Machine]]:
 
 def agent(machine: Machine) -> dict[str, Any]:
     try:
-        return dict(Link(ClientSettings.read(machine.environ), environ=machine.environ).ask({"op": "status"}))
+        return Link(ClientSettings.read(machine.environ), environ=machine.environ).status()
     except AgentUnavailable:
         return {}
 

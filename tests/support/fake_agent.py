@@ -75,20 +75,20 @@ class FakeAgent:
                 message = LineReader(connection).read(timeout_s=5)
                 if message is None:
                     return
-                if message["op"] == protocol.FETCH:
+                if message["op"] == "fetch":
                     self.fetches.append(message)
                     self._fetch(message, say, connection)
-                elif message["op"] == protocol.FETCHING:
+                elif message["op"] == "fetching":
                     self.fetching.append(message)
                     self._watching += 1
                     self._watch(message, say, connection)
                     self._watching -= 1
-                elif message["op"] == protocol.LANDED:
+                elif message["op"] == "landed":
                     self.landed.append(message)
                     self.watched_at_landing.append(self._watching)
-                    say(protocol.OK)
+                    say("ok")
                 else:
-                    say(protocol.STATUS, fetches=len(self.fetches))
+                    say("status", fetches=len(self.fetches))
             except (BrokenPipeError, ConnectionResetError):
                 self.cancelled += 1
 
@@ -97,7 +97,7 @@ class FakeAgent:
         own = frozenset(Path(fetch["path"]).name for fetch in self.fetches)
         goes_on = next(iter(own)) if self.behaviour == "give_up_for_all" else ""
         growth = Growth(Path(message["stem"]), len(self.contents[message["etag"]]), not_these=own, goes_on=goes_on)
-        say(protocol.OK)
+        say("ok")
         while not select.select([connection], [], [], 0.02)[0]:
             growth.look()
             self.seen.add(growth.done_bytes)
@@ -111,21 +111,21 @@ class FakeAgent:
             for start, stop in have:
                 file.seek(start)
                 file.write(content[start:stop] if right else b"?" * (stop - start))
-                say(protocol.PROGRESS, bytes=stop, rate_bytes_s=1000, peers=2)
-        say(protocol.FAILED, reason="every peer has gone", have=have, fetch=fetch)
+                say("progress", bytes=stop, rate_bytes_s=1000, peers=2)
+        say("failed", reason="every peer has gone", have=have, fetch=fetch)
 
     def _fetch(self, message: dict[str, Any], say: Say, connection: socket.socket) -> None:
         behaviour = self.behaviour
         content = self.contents.get(message["etag"])
         if content is None or behaviour == "refuse":
-            return say(protocol.REFUSED, reason="nobody has it")
+            return say("refused", reason="nobody has it")
         if behaviour == "nonsense":
             return connection.sendall(b"\x00 not a line of ours\n")
         if behaviour.startswith("wait"):  # for another machine, which has half of it at last
             for waited in (len(content) // 8, len(content) // 4):
-                say(protocol.PROGRESS, bytes=waited, rate_bytes_s=1000, peers=0, waiting=True)
+                say("progress", bytes=waited, rate_bytes_s=1000, peers=0, waiting=True)
         if behaviour == "wait_then_fetch":
-            return say(protocol.REFUSED, reason="this machine fetches it for all", fetch=True)
+            return say("refused", reason="this machine fetches it for all", fetch=True)
         path = Path(message["path"])
         found = path.stat()
         assert (found.st_dev, found.st_ino) == (message["dev"], message["ino"])
@@ -137,11 +137,11 @@ class FakeAgent:
             for start, stop in [(0, half)] if broken else [(0, half), (half, len(content))]:
                 file.seek(start)
                 file.write(content[start:stop])
-                say(protocol.PROGRESS, bytes=stop, rate_bytes_s=1000, peers=2)
+                say("progress", bytes=stop, rate_bytes_s=1000, peers=2)
             if not behaviour.startswith("wait"):
-                say(protocol.PROGRESS, bytes=half // 2, rate_bytes_s=1000, peers=2)  # a piece failed its hash
+                say("progress", bytes=half // 2, rate_bytes_s=1000, peers=2)  # a piece failed its hash
         if behaviour == "fail_midway":
-            return say(protocol.FAILED, reason="every peer has gone")
+            return say("failed", reason="every peer has gone")
         if behaviour == "hang":
             self._closing.wait(60)
         if behaviour in ("hang", "hang_up"):
@@ -153,7 +153,7 @@ class FakeAgent:
         if behaviour == "lie_about_content":
             os.truncate(path, len(content) - 1)
         return say(
-            protocol.DONE,
+            "done",
             moved=moved or behaviour == "lie_about_moved",
             bytes_from_lan=len(content),
             peers=2,

@@ -20,7 +20,7 @@ from llmpt.agent.host import memory, places
 from llmpt.agent.host.lifetime import JOB, Job, Package
 from llmpt.agent.host.listening import Listening
 from llmpt.agent.seeding.offers import Offers
-from llmpt.agent.server import Server
+from llmpt.agent.server import Server, Services
 from llmpt.agent.sharing import share_token
 from llmpt.core.errors import AgentUnavailable, SettingError
 from llmpt.disk.inventory import Inventory
@@ -105,9 +105,7 @@ def run(
         threading.excepthook = _noting_bugs(stopping)
         seeds.restore()
         partials.sweep()
-        server = Server(
-            paths.socket_path(environ),
-            tracker=settings.tracker,
+        services = Services(
             fetch=transfers.fetch,
             landed=seeds.landed,
             fetches=misses.fetches if misses is not None else None,
@@ -116,6 +114,7 @@ def run(
             used_by=job.join if job is not None else lambda _pid: None,
             stop=stopping.set,
         )
+        server = Server(paths.socket_path(environ), services, tracker=settings.tracker)
         stack.enter_context(server)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())

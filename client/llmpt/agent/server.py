@@ -1,4 +1,8 @@
-"""The agent's socket: reads one request per connection, answers it, and notices when the other side goes away."""
+"""The agent's socket: reads one request per connection, answers it, and notices when the other side goes away.
+
+Every request gets an answer: also one that makes no sense, one that meets a bug of ours, and one that comes while the agent
+is ending.
+"""
 
 from __future__ import annotations
 
@@ -8,61 +12,120 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from llmpt.agent.seeding.offers import Offers
 from llmpt.agent.sharing.fetches import Fetches
 from llmpt.core.blob import Etag
-from llmpt.core.errors import InvalidInput, LlmptError
-from llmpt.link import protocol
-from llmpt.link.protocol import FetchRequest, LineReader, Message
+from llmpt.core.errors import AgentEnding, InvalidInput, LlmptError
+from llmpt.link import protocol, requests
+from llmpt.link.answers import Answer, Done, Ending, Failed, Greeting, Ok, Progress, Refused, Retiring, StatusReport, Stopping
+from llmpt.link.protocol import LineReader
+from llmpt.link.requests import Fetching, FetchRequest, Hello, Landed, Request, Retire, Seed, Status, Stop, Unseed
 
 log = logging.getLogger("llmpt.agent")
 
-REQUEST_TIMEOUT_S = 5.0
 MAX_CONNECTIONS = 256
 
-Fetch = Callable[[FetchRequest, Callable[[Message], None], Callable[[], bool]], Message]
+Emit: TypeAlias = Callable[[Progress], None]
+Cancelled: TypeAlias = Callable[[], bool]
 
 
-class _Retired(Exception):
-    """This agent takes no more work."""
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the agent does for those that ask.
+
+    `fetch`: serves a download; is told how to report progress, and how to see that its hook has gone.
+    `landed`: is told where a blob came to lie.
+    `fetches`: what this machine fetches for all; None: nothing.
+    `offers`: takes what people want seeded.
+    `status`: returns what `llmpt status` shows.
+    `used_by`: is told which processes have something fetched.
+    `stop`: ends the agent.
+    """
+
+    fetch: Callable[[FetchRequest, Emit, Cancelled], Done | Refused | Failed]
+    landed: Callable[[Etag, Path], None]
+    fetches: Fetches | None
+    offers: Offers
+    status: Callable[[], Mapping[str, Any]]
+    used_by: Callable[[int], None]
+    stop: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SocketTimings:
+    """How long the socket's owner waits, in seconds.
+
+    `request_s`: for the other side to say what it wants, and to take what it is told.
+    `full_s`: before a connection is accepted again when the process has no more descriptors.
+    """
+
+    request_s: float = 5.0
+    full_s: float = 0.5
+
+
+TIMINGS = SocketTimings()
+
+
+class Conversation:
+    """One connection, from the agent's side: who asks, whether it is still there, and what it is told meanwhile."""
+
+    def __init__(self, connection: socket.socket, *, timeout_s: float) -> None:
+        self._connection, self._timeout_s = connection, timeout_s
+        self._broken = False
+        self._poll = select.poll()  # not select: a busy agent has descriptors above 1024
+        self._poll.register(connection, select.POLLIN)
+
+    def tell(self, answer: Answer) -> None:
+        """Say something; once the other side has gone nothing happens but that `gone` says so."""
+        try:
+            self._connection.settimeout(self._timeout_s)
+            self._connection.sendall(protocol.encode(answer.as_json()))
+        except OSError as error:
+            log.debug("a connection broke: %s", error)
+            self._broken = True
+
+    def gone(self) -> bool:
+        """Whether the other side has hung up. After its request it says nothing more: all that can come is the end."""
+        return self._broken or bool(self._poll.poll(0))
+
+    def asked_by(self) -> int:
+        """Return the process at the other end; 0 when it cannot be told or seen from here."""
+        if sys.platform.startswith("linux"):
+            credentials = self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            return int(struct.unpack("3i", credentials)[0])
+        return self._connection.getsockopt(0, 2)  # macOS: SOL_LOCAL, LOCAL_PEERPID
 
 
 class Server:
-    """Listens at `path`; a context manager. Each connection has a thread of its own.
+    """Listens at `path`; a context manager. Each connection has a thread of its own."""
 
-    `fetch` serves a download, `landed` is told where a blob came to lie, `fetches` of what this machine fetches for all
-    (None: nothing), `offers` takes what people want seeded, `status` returns what `llmpt status` shows, `used_by` is told
-    which processes have something fetched, `stop` ends the agent.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        tracker: str | None,
-        fetch: Fetch,
-        landed: Callable[[Etag, Path], None],
-        fetches: Fetches | None = None,
-        offers: Offers,
-        status: Callable[[], dict[str, Any]],
-        used_by: Callable[[int], None],
-        stop: Callable[[], None],
-    ) -> None:
-        self._path = path
-        self._tracker = tracker
-        self._fetch, self._landed, self._status, self._stop = fetch, landed, status, stop
-        self._fetches, self._offers, self._used_by = fetches, offers, used_by
+    def __init__(self, path: Path, services: Services, *, tracker: str | None, timings: SocketTimings = TIMINGS) -> None:
+        """`tracker` is the agent's; requests that name another one are refused."""
+        self._path, self._services, self._tracker, self._timings = path, services, tracker, timings
         self._lock = threading.Lock()
         self._working = 0
-        self._retired = False
+        self._retired = self._closed = False
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._handlers: dict[type[Request], Callable[[Any, Conversation], Answer | None]] = {
+            FetchRequest: self._fetch,
+            Fetching: self._watch,
+            Landed: self._landed,
+            Seed: self._seed,
+            Unseed: self._unseed,
+            Hello: lambda _request, _asker: Greeting(),
+            Status: lambda _request, _asker: StatusReport(self._services.status()),
+            Retire: self._retire,
+            Stop: self._stop,
+        }
 
     def __enter__(self) -> Server:
         self._path.unlink(missing_ok=True)  # whoever comes here holds the agent's lock: what lies there is stale
@@ -76,6 +139,7 @@ class Server:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.in_place():
             self._path.unlink(missing_ok=True)
+        self._closed = True
         self._socket.close()
 
     def in_place(self) -> bool:
@@ -99,7 +163,7 @@ class Server:
     def _work(self) -> Iterator[None]:
         with self._lock:
             if self._retired:
-                raise _Retired
+                raise AgentEnding("the agent is ending")
             self._working += 1
         try:
             yield
@@ -112,117 +176,95 @@ class Server:
             self._slots.acquire()
             try:
                 connection, _ = self._socket.accept()
-            except OSError:
-                return  # closed: the agent is ending
-            threading.Thread(target=self._serve, args=(connection,), name="agent-request", daemon=True).start()
+                threading.Thread(target=self._serve, args=(connection,), name="agent-request", daemon=True).start()
+            except (OSError, RuntimeError) as error:  # no more descriptors, or threads
+                self._slots.release()
+                if self._closed:
+                    return
+                log.warning("the agent's socket takes nothing for a moment: %s", error)
+                time.sleep(self._timings.full_s)
 
     def _serve(self, connection: socket.socket) -> None:
         try:
             with connection:
-                self._answer(connection)
-        except (OSError, TimeoutError) as error:
-            log.debug("a connection broke: %s", error)
+                asker = Conversation(connection, timeout_s=self._timings.request_s)
+                if (answer := self._answer(LineReader(connection), asker)) is not None:
+                    asker.tell(answer)
         finally:
             self._slots.release()
 
-    def _answer(self, connection: socket.socket) -> None:
+    def _answer(self, reader: LineReader, asker: Conversation) -> Answer | None:
+        """Read one request and return the last word of its answer; None when all is said, or nothing was asked."""
+        request: Request | None = None
         try:
-            request = LineReader(connection).read(timeout_s=REQUEST_TIMEOUT_S, any_version=True)
-            if request is None:
-                return
-            if request.get("op") in protocol.OF_EVERY_VERSION:
-                reply = self._govern(request["op"])
-            else:
-                protocol.check_version(request)
-                reply = self._dispatch(request, connection)
-        except _Retired:
-            return  # without an answer: whoever asked turns to the agent that comes after us
+            message = reader.read(timeout_s=self._timings.request_s, any_version=True)
+            if message is None:
+                return None
+            if not requests.is_of_every_version(message):
+                protocol.check_version(message)
+            request = requests.parse(message)
+            self._check_tracker(request)
+            return self._handlers[type(request)](request, asker)
+        except AgentEnding:
+            return Ending()
         except InvalidInput as error:
-            reply = {"event": protocol.REFUSED, "reason": str(error)}
-        if reply:
-            connection.settimeout(REQUEST_TIMEOUT_S)
-            connection.sendall(protocol.encode(reply))
+            return Refused(str(error))
+        except Exception as error:  # a bug of ours must leave no hook waiting
+            if request is None and isinstance(error, OSError):
+                log.debug("a connection broke before anything was asked: %s", error)
+                return None
+            log.exception("a bug of llmpt, met by %r", request)
+            reason = "a bug of llmpt in the agent; its log says more"
+            return Failed(reason) if isinstance(request, FetchRequest) else Refused(reason)
 
-    def _govern(self, op: str) -> Message:
-        """Answer what concerns the agent itself; every version of it does."""
-        if op == protocol.HELLO:
-            return {"event": protocol.HELLO}
-        if op == protocol.STATUS:
-            return {"event": protocol.STATUS, **self._status()}
-        if op == protocol.RETIRE and not self.retire():
-            return {"event": protocol.REFUSED, "reason": "something is under way"}
-        self._stop()
-        return {"event": protocol.RETIRING if op == protocol.RETIRE else protocol.STOPPING}
+    def _check_tracker(self, request: Request) -> None:
+        """Raise `InvalidInput` for a request that another tracker's agent should get."""
+        if isinstance(request, FetchRequest | Fetching | Landed | Seed) and request.tracker != self._tracker:
+            raise InvalidInput(f"this machine's agent uses {self._tracker or 'no tracker'}, not {request.tracker}")
 
-    def _dispatch(self, request: Message, connection: socket.socket) -> Message:
-        """Return the last word of the answer, nothing when all is said."""
-        op = request.get("op")
-        if op in (protocol.FETCH, protocol.FETCHING, protocol.LANDED, protocol.SEED) and request.get("tracker") != self._tracker:
-            mine = self._tracker or "no tracker"
-            return {"event": protocol.REFUSED, "reason": f"this machine's agent uses {mine}, not {request.get('tracker')}"}
-        if op == protocol.FETCH:
-            wanted = FetchRequest.parse(request)
-            with self._work():
-                self._used_by(_pid_behind(connection))
-                return self._fetch(wanted, *_line_to(connection))
-        if op == protocol.FETCHING:
-            with self._work():
-                return self._watch(Etag(str(request.get("etag"))), Path(str(request.get("stem"))), *_line_to(connection))
-        if op == protocol.LANDED:
-            etag, path = Etag(str(request.get("etag"))), Path(str(request.get("path")))
-            fetched = request.get("fetched") is True and self._fetches is not None and self._fetches.landed(etag)
-            threading.Thread(target=self._land, args=(etag, path, fetched), name="agent-landed", daemon=True).start()
-            return {"event": protocol.OK}
-        if op == protocol.SEED:
-            etag, path = Etag(str(request.get("etag"))), Path(str(request.get("path")))
-            with self._work():
-                return self._offers.seed(etag, path, *_line_to(connection))
-        if op == protocol.UNSEED:
-            etags = request.get("etags")
-            return self._offers.unseed(map(Etag, etags if isinstance(etags, list) else ()))
-        raise InvalidInput(f"not something this agent can do: {op!r:.40}")
+    def _fetch(self, request: FetchRequest, asker: Conversation) -> Answer:
+        with self._work():
+            self._services.used_by(asker.asked_by())
+            return self._services.fetch(request, asker.tell, asker.gone)
 
-    def _watch(self, etag: Etag, stem: Path, emit: Callable[[Message], None], gone: Callable[[], bool]) -> Message:
-        if self._fetches is None:
-            return {"event": protocol.OK}
-        self._fetches.watch(etag, stem, gone, ready=lambda: emit({"event": protocol.OK}))
-        return {}
+    def _watch(self, request: Fetching, asker: Conversation) -> Answer | None:
+        with self._work():
+            if self._services.fetches is None:
+                return Ok()
+            self._services.fetches.watch(request.etag, request.stem, asker.gone, ready=lambda: asker.tell(Ok()))
+            return None  # it was said when the watch began
 
-    def _land(self, etag: Etag, path: Path, fetched: bool) -> None:
+    def _landed(self, request: Landed, _asker: Conversation) -> Answer:
+        fetches = self._services.fetches
+        fetched = request.fetched and fetches is not None and fetches.landed(request.etag)
+        threading.Thread(target=self._land, args=(request, fetched), name="agent-landed", daemon=True).start()
+        return Ok()
+
+    def _land(self, request: Landed, fetched: bool) -> None:
         try:
             with self._work():
-                if fetched and self._fetches is not None:
-                    self._fetches.finish(etag, path)
+                if fetched and self._services.fetches is not None:
+                    self._services.fetches.finish(request.etag, request.path)
                 else:
-                    self._landed(etag, path)
-        except _Retired:
-            log.info("%s is not seeded: the agent is ending", path)
+                    self._services.landed(request.etag, request.path)
+        except AgentEnding as error:
+            log.info("%s is not seeded: %s", request.path, error)
         except (LlmptError, OSError) as error:
-            log.warning("%s is not seeded: %s", path, error)
+            log.warning("%s is not seeded: %s", request.path, error)
 
+    def _seed(self, request: Seed, asker: Conversation) -> Answer:
+        with self._work():
+            return self._services.offers.seed(request.etag, request.path, asker.tell, asker.gone)
 
-def _pid_behind(connection: socket.socket) -> int:
-    """Return the process at the other end of a Unix socket; 0 when it cannot be told or seen from here."""
-    if sys.platform.startswith("linux"):
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        return int(struct.unpack("3i", credentials)[0])
-    return connection.getsockopt(0, 2)  # macOS: SOL_LOCAL, LOCAL_PEERPID
+    def _unseed(self, request: Unseed, _asker: Conversation) -> Answer:
+        return self._services.offers.unseed(request.etags)
 
+    def _retire(self, _request: Retire, _asker: Conversation) -> Answer:
+        if not self.retire():
+            return Refused("something is under way")
+        self._services.stop()
+        return Retiring()
 
-def _line_to(connection: socket.socket) -> tuple[Callable[[Message], None], Callable[[], bool]]:
-    """Make the two ends a download needs: one that sends progress, one that says whether the hook has gone."""
-    gone = False
-
-    def emit(message: Message) -> None:
-        nonlocal gone
-        try:
-            connection.settimeout(REQUEST_TIMEOUT_S)
-            connection.sendall(protocol.encode(message))
-        except OSError:
-            gone = True
-
-    def cancelled() -> bool:
-        # After its request the hook says nothing more: anything to read is the end of the connection.
-        return gone or bool(select.select([connection], [], [], 0)[0])
-
-    return emit, cancelled
+    def _stop(self, _request: Stop, _asker: Conversation) -> Answer:
+        self._services.stop()
+        return Stopping()

@@ -10,8 +10,9 @@ import click
 
 from llmpt.cli.status import status
 from llmpt.core.errors import AgentUnavailable, LlmptError
-from llmpt.link import lock, protocol
+from llmpt.link import lock
 from llmpt.link.client import Link
+from llmpt.link.requests import Stop
 from llmpt.settings import ClientSettings
 
 STOP_TIMEOUT_S = 15.0
@@ -61,8 +62,8 @@ def _stop() -> bool:
     """Return when no agent runs any more: True when one did. Raises `LlmptError` when it does not end."""
     link = _link()
     try:
-        pid = link.ask({"op": protocol.STATUS})["pid"]
-        link.ask({"op": protocol.STOP})
+        pid = link.status()["pid"]
+        link.ask(Stop())
     except AgentUnavailable:
         return False
     deadline = time.monotonic() + STOP_TIMEOUT_S

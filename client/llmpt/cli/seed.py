@@ -19,8 +19,9 @@ from llmpt.core.errors import InvalidName, LlmptError, SettingError
 from llmpt.core.repo import RepoRef
 from llmpt.core.settings import hub_cache
 from llmpt.core.settings import path as expanded
-from llmpt.link import protocol
+from llmpt.link.answers import Answer, Failed, Ok, Refused
 from llmpt.link.client import Link
+from llmpt.link.requests import Seed, Unseed
 from llmpt.settings import ClientSettings
 from llmpt.tracker.client import TrackerClient
 
@@ -67,13 +68,13 @@ def unseed(what: str | None, everything: bool, repo_type: str | None, as_json: b
     if (what is None) != everything:
         raise click.UsageError("name a path or a repo, or give --all")
     link = Link(ClientSettings.read(), environ=os.environ)
-    seeding = link.ask({"op": protocol.STATUS})["seeding"]
+    seeding = link.status()["seeding"]
     rows = seeding if what is None else [row for row in seeding if _belongs(Path(row["path"]), row["etag"], what, repo_type)]
     if not rows:
         raise LlmptError(f"nothing is seeded of {what}; `llmpt status` shows what is" if what else "nothing is seeded")
-    reply = link.ask({"op": protocol.UNSEED, "etags": [row["etag"] for row in rows]})
-    if reply.get("event") != protocol.OK:
-        raise LlmptError(f"the agent says no: {reply.get('reason', 'no reason given')}")
+    answer = link.ask(Unseed(tuple(Etag(row["etag"]) for row in rows)))
+    if not isinstance(answer, Ok):
+        raise LlmptError(f"the agent says no: {_reason(answer)}")
     if as_json:
         show_json({"unseeded": [row["path"] for row in rows]})
     else:
@@ -103,10 +104,13 @@ def _offer(link: Link, client: TrackerClient, blob: LocalBlob) -> dict[str, Any]
     listed = next((etag for etag in blob.etags if any(client.torrents({"etag": etag.value}))), None)
     if listed is None:
         return row
-    message = {"op": protocol.SEED, "tracker": client.url, "etag": listed.value, "path": str(blob.path)}
-    reply = link.ask(message, timeout_s=SILENCE_S, start=True)
-    seeded = reply.get("event") == protocol.OK
-    return row | {"etag": listed.value, "seeded": seeded, "reason": "" if seeded else str(reply.get("reason", "no reason given"))}
+    answer = link.ask(Seed(client.url, listed, blob.path), timeout_s=SILENCE_S, start=True)
+    seeded = isinstance(answer, Ok)
+    return row | {"etag": listed.value, "seeded": seeded, "reason": "" if seeded else _reason(answer)}
+
+
+def _reason(answer: Answer) -> str:
+    return answer.reason if isinstance(answer, Refused | Failed) else "no reason given"
 
 
 def _belongs(path: Path, etag: str, what: str, repo_type: str | None) -> bool:

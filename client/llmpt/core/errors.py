@@ -14,6 +14,7 @@
     │   │   └── TrackerSlow    it is there, and has not answered in time
     │   └── TrackerRefused     an answer, and it is no (status, code, message)
     ├── AgentUnavailable       no agent on this machine, and none could be started
+    │   └── AgentEnding        there is one, and it is ending: its successor is to be asked
     └── SwarmError             libtorrent is missing, or said no
 """
 
@@ -72,6 +73,10 @@ class TrackerRefused(TrackerError):
 
 class AgentUnavailable(LlmptError):
     """No agent runs on this machine, and none could be started."""
+
+
+class AgentEnding(AgentUnavailable):
+    """The agent that was asked is ending, and has done nothing: its successor is to be asked."""
 
 
 class SwarmError(LlmptError):

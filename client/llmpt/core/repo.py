@@ -79,16 +79,28 @@ def check_ref(text: str) -> str:
     return text
 
 
-def check_path(text: str) -> str:
-    """Return `text` when it is a path that stays inside a repo; raise `InvalidName` otherwise.
+@dataclass(frozen=True, slots=True, order=True)
+class RepoPath:
+    """A path that stays inside a repo, with `/` between its names. Raises `InvalidName` otherwise.
 
     Refused: empty names, `.`, `..`, backslashes, NUL, control and bidirectional characters, absolute paths and drive
     letters, names over 255 bytes, more than 64 levels.
     """
-    parts = text.split("/") if isinstance(text, str) else []
-    if not parts or len(parts) > MAX_PATH_PARTS or not all(map(_is_path_part, parts)) or parts[0][1:2] == ":":
-        raise InvalidName(f"not a path inside a repo: {text!r:.200}")
-    return text
+
+    value: str
+
+    def __post_init__(self) -> None:
+        parts = self.value.split("/") if isinstance(self.value, str) else []
+        if not parts or len(parts) > MAX_PATH_PARTS or not all(map(_is_path_part, parts)) or parts[0][1:2] == ":":
+            raise InvalidName(f"not a path inside a repo: {self.value!r:.200}")
+
+    def __str__(self) -> str:
+        return self.value
+
+
+def check_path(text: str) -> str:
+    """Return `text` when it is a `RepoPath`; raise `InvalidName` otherwise."""
+    return RepoPath(text).value
 
 
 def _is_path_part(part: str) -> bool:

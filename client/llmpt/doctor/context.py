@@ -11,9 +11,9 @@ from llmpt.core.errors import AgentUnavailable, SettingError, TrackerError
 from llmpt.core.settings import hub_cache, load
 from llmpt.core.settings import path as expanded
 from llmpt.doctor.probe import Probe
-from llmpt.link import paths, protocol
+from llmpt.link import paths
 from llmpt.link.client import Link
-from llmpt.link.protocol import Message
+from llmpt.link.fields import Message
 from llmpt.settings import ClientSettings
 from llmpt.settings.sources import origins
 from llmpt.tracker.catalogue import Catalogue, WhoAmI
@@ -92,13 +92,13 @@ class Context:
     def life(self) -> Life:
         """The agent; when none runs and the tracker is well one is started, as the first download would."""
         try:
-            return Life(self.link.ask({"op": protocol.STATUS}))
+            return Life(self.link.status())
         except AgentUnavailable as error:
             found = str(error)
         try:
             died = found == NO_AGENT and paths.socket_path(self.environ).exists()
             if found == NO_AGENT and self.probe is not None and self.probe.well:
-                return Life(self.link.ask({"op": protocol.STATUS}, start=True), started=True, died=died)
+                return Life(self.link.status(start=True), started=True, died=died)
         except AgentUnavailable as error:
             return Life(None, str(error), failed=True)
         return Life(None, found, died=died, failed=found != NO_AGENT)

@@ -9,10 +9,13 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
+from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
+from llmpt.core.files import FileId
+from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.doctor.context import Context
 from llmpt.doctor.finding import Finding, fail, ok, skip
-from llmpt.link.protocol import FetchRequest
+from llmpt.link.requests import FetchRequest
 from llmpt.tracker.client import Torrent
 
 LOOKED_AT = 400  # torrents of the catalogue, among which the smallest is taken
@@ -51,24 +54,22 @@ def test_transfer(context: Context) -> Finding:
 def _fetch(context: Context, torrent: Torrent, folder: Path) -> Finding:
     file = folder / "blob"
     file.touch()
-    found = file.stat()
     place = torrent.appears_in[0] if torrent.appears_in else None
+    repo = RepoRef(place.repo_type, place.repo_id) if place else RepoRef("model", "llmpt/doctor")
     request = FetchRequest(
         tracker=str(context.settings.tracker),
-        etag=torrent.etag,
+        etag=Etag(torrent.etag),
         size=torrent.size,
-        repo_type=place.repo_type if place else "model",
-        repo_id=place.repo_id if place else "llmpt/doctor",
+        repo=repo,
         revision=place.commit if place else "",
-        filename=place.path if place else torrent.etag,
-        path=str(file),
-        dev=found.st_dev,
-        ino=found.st_ino,
-        destination=str(file),
+        filename=RepoPath(place.path if place else torrent.etag),
+        path=file,
+        file=FileId.of(file.stat()),
+        destination=file,
         replace=True,  # so that the agent leaves the file where it is, and seeds nothing that is about to go
     )
     outcome = context.link.fetch(request, on_progress=lambda _progress: None)
-    what = f"{decimal(torrent.size)} of {request.repo_id}"
+    what = f"{decimal(torrent.size)} of {repo.id}"
     if not outcome.verified:
         return fail(
             f"{what} did not come: {outcome.reason}",

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llmpt.core.blob import Etag
 from llmpt.link.client import Link
 
 
@@ -37,7 +38,7 @@ class Served:
 
     link: Link
     tracker: str
-    etag: str
+    etag: Etag
     known_at: Path | None
     fetched: bool = False
 
@@ -45,4 +46,4 @@ class Served:
         """Tell the agent where the file lies, now that the library has returned its path, unless it knows."""
         final = Path(os.path.realpath(returned))
         if self.known_at is None or final != Path(os.path.realpath(self.known_at.parent)) / self.known_at.name:
-            self.link.landed(etag=self.etag, path=str(final), tracker=self.tracker, fetched=self.fetched)
+            self.link.landed(etag=self.etag, path=final, tracker=self.tracker, fetched=self.fetched)

@@ -19,15 +19,16 @@ from typing import Any
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
+from llmpt.core.files import FileId
 from llmpt.disk.verification import verify_file
 from llmpt.hook import fallback
 from llmpt.hook.call import Call, Served
 from llmpt.hook.library import writes_as_it_comes
 from llmpt.hook.progress import Bar
 from llmpt.hook.summary import Summary
+from llmpt.link.answers import Progress
 from llmpt.link.client import Link
-from llmpt.link.client import Progress as Transfer
-from llmpt.link.protocol import FetchRequest
+from llmpt.link.requests import FetchRequest, path_named, repo_named
 from llmpt.tracker.blobs import BlobHttp, NotOverHttp
 
 log = logging.getLogger("llmpt")
@@ -61,7 +62,7 @@ class Download:
         suffix = hashlib.sha256(f"{call.etag}:{os.getuid()}".encode()).hexdigest()[:8]
         self._temporary = Path(os.path.abspath(incomplete.with_name(f"{incomplete.stem}.{suffix}.incomplete")))  # noqa: PTH100
         stem = Path(os.path.abspath(incomplete.with_name(incomplete.stem)))  # noqa: PTH100
-        self._stem = str(stem) if writes_as_it_comes(library) else ""
+        self._stem = stem if writes_as_it_comes(library) else None
         self._bar = Bar(library, filename=call.filename, total=call.size, tqdm_class=asked.get("tqdm_class"))
         self._descriptor: int | None = None
         self._pid = os.getpid()
@@ -170,8 +171,8 @@ class Download:
 
     def _begin_for_all(self) -> None:
         """Tell the agent, once, that this machine fetches the file for all, if it does."""
-        if self._for_all and not self._watched:
-            etag, stem = self._call.etag, self._stem
+        if self._for_all and self._stem is not None and not self._watched:
+            etag, stem = Etag(self._call.etag), self._stem
             self._for_all = self._link.fetching(self._call.fetching, etag=etag, stem=stem, tracker=self._tracker)
             self._watched = self._for_all
 
@@ -179,7 +180,7 @@ class Download:
         """The library has downloaded the file: remove what we have of it."""
         self._remove()
         if self._for_all:
-            self._call.served = Served(self._link, self._tracker, self._call.etag, None, fetched=True)
+            self._call.served = Served(self._link, self._tracker, Etag(self._call.etag), None, fetched=True)
 
     def close(self) -> None:
         """Let go of the bar and the temporary file. What it holds stays for the next try."""
@@ -219,19 +220,16 @@ class Download:
         return True
 
     def _request(self) -> FetchRequest:
-        found = os.lstat(self._temporary)
         return FetchRequest(
             tracker=self._tracker,
-            etag=self._call.etag,
+            etag=Etag(self._call.etag),
             size=self._call.size,
-            repo_type=self._call.repo_type,
-            repo_id=self._call.repo_id,
+            repo=repo_named(self._call.repo_type, self._call.repo_id),
             revision=self._call.revision,
-            filename=self._call.filename,
-            path=str(self._temporary),
-            dev=found.st_dev,
-            ino=found.st_ino,
-            destination=str(self._destination),
+            filename=path_named(self._call.filename),
+            path=self._temporary,
+            file=FileId.of(os.lstat(self._temporary)),
+            destination=self._destination,
             replace=os.path.lexists(self._destination),
             ordinary_rate_bytes_s=self._ordinary_rate_bytes_s,
             endpoint=self._call.endpoint,
@@ -239,7 +237,7 @@ class Download:
             stem=self._stem,
         )
 
-    def _on_progress(self, transfer: Transfer) -> None:
+    def _on_progress(self, transfer: Progress) -> None:
         if transfer.done_bytes > 0:
             self._show(transfer.done_bytes, waiting=transfer.waiting)
 
@@ -258,7 +256,7 @@ class Download:
             self._library._chmod_and_move(self._temporary, self._destination)
         if seeds:
             destination = self._destination if moved else None
-            self._call.served = Served(self._link, self._tracker, self._call.etag, destination, fetched=self._for_all)
+            self._call.served = Served(self._link, self._tracker, Etag(self._call.etag), destination, fetched=self._for_all)
         return True
 
     def _size(self) -> int:
@@ -268,12 +266,10 @@ class Download:
         """Whether `path` names the very file that we hold open."""
         if self._descriptor is None:
             return False
-        mine = os.fstat(self._descriptor)
         try:
-            named = os.lstat(path)
+            return FileId.of(os.lstat(path)) == FileId.of(os.fstat(self._descriptor))
         except OSError:
             return False
-        return (mine.st_dev, mine.st_ino) == (named.st_dev, named.st_ino)
 
     def _in_the_way(self) -> bool:
         """Whether what we have leaves the library too little room for the whole file."""

@@ -9,10 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from llmpt.core.errors import AgentUnavailable, InvalidInput
-from llmpt.link import lock, paths, protocol
-from llmpt.link.protocol import FetchRequest, LineReader, Message
+from llmpt.core.blob import Etag
+from llmpt.core.errors import AgentEnding, AgentUnavailable, InvalidInput
+from llmpt.link import answers, lock, paths, protocol
+from llmpt.link.answers import Answer, Done, Ending, Failed, Ok, Progress, Refused, StatusReport
+from llmpt.link.fields import Message
+from llmpt.link.protocol import LineReader
+from llmpt.link.requests import Fetching, FetchRequest, Landed, Request, Status
 from llmpt.link.starter import Starter
 from llmpt.settings import ClientSettings
 
@@ -22,19 +27,6 @@ CONNECT_TIMEOUT_S = 2.0
 ENDING_TIMEOUT_S = 2.0
 # The agent reports at least every half second once bytes flow; before, it may be waiting for the tracker and for peers.
 SILENCE_MARGIN_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a transfer is. `done_bytes` may go down: a piece that fails its hash is fetched again.
-
-    `waiting`: nothing has come; this is how far another machine is, that fetches it for all.
-    """
-
-    done_bytes: int
-    rate_bytes_s: int
-    peers: int
-    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,29 +100,28 @@ class Link:
         """As `fetch`; None when the agent ended in the middle."""
         try:
             with self._connected(start=True) as connection:
-                connection.sendall(protocol.encode(request.message()))
+                connection.sendall(protocol.encode(request.as_json()))
                 reader = LineReader(connection)
                 while True:
                     event = reader.read(timeout_s=self._settings.stall_timeout_s + SILENCE_MARGIN_S)
-                    if event is None:
+                    said = None if event is None else answers.parse(event)
+                    if event is None or isinstance(said, Ending):
                         return None
-                    kind = event.get("event")
-                    if kind == protocol.PROGRESS:
-                        bytes_done, waiting = _count(event, "bytes"), event.get("waiting") is True
-                        on_progress(Progress(bytes_done, _count(event, "rate_bytes_s"), _count(event, "peers"), waiting))
-                    elif kind == protocol.DONE:
+                    if isinstance(said, Progress):
+                        on_progress(said)
+                    elif isinstance(said, Done):
                         return Outcome(
                             True,
-                            moved=event.get("moved") is True,
+                            moved=said.moved,
                             begun=True,
-                            bytes_from_lan=_count(event, "bytes_from_lan"),
-                            bytes_by_http=_count(event, "bytes_by_http"),
-                            peers=_count(event, "peers"),
+                            bytes_from_lan=said.bytes_from_lan,
+                            bytes_by_http=said.bytes_by_http,
+                            peers=said.peers,
                         )
-                    elif kind in protocol.TERMINAL:
-                        reason = str(event.get("reason", ""))[:500] or "no reason given"
-                        have, fetch = _ranges(event.get("have"), request.size), event.get("fetch") is True
-                        return Outcome(False, reason=reason, have=have, fetch=fetch)
+                    elif isinstance(said, Failed):
+                        return Outcome(False, reason=said.reason, have=said.have_of(request.size), fetch=said.fetch)
+                    elif isinstance(said, Refused):
+                        return Outcome(False, reason=said.reason, fetch=said.fetch)
         except TimeoutError:
             return Outcome(False, reason="the agent is silent", in_use=True)
         except AgentUnavailable as error:
@@ -142,47 +133,55 @@ class Link:
         except OSError as error:
             return Outcome(False, reason=f"the agent's socket broke: {error.strerror or error}", in_use=True)
 
-    def fetching(self, until: ExitStack, *, etag: str, stem: str, tracker: str) -> bool:
+    def fetching(self, until: ExitStack, *, etag: Etag, stem: Path, tracker: str) -> bool:
         """Tell the agent that `etag` is being downloaded for all, into a file whose path begins with `stem`; True if it knows.
 
         It watches until `until` is closed.
         """
         try:
             connection = until.enter_context(self._connected(start=False))
-            connection.sendall(protocol.encode({"op": protocol.FETCHING, "etag": etag, "stem": stem, "tracker": tracker}))
+            connection.sendall(protocol.encode(Fetching(tracker, etag, stem).as_json()))
             answer = LineReader(connection).read(timeout_s=CONNECT_TIMEOUT_S)
         except (OSError, InvalidInput, AgentUnavailable) as error:
             log.debug("the agent was not told that %s is being fetched: %s", etag, error)
             return False
-        return answer is not None and answer.get("event") == protocol.OK
+        return answer is not None and isinstance(answers.parse(answer), Ok)
 
-    def landed(self, *, etag: str, path: str, tracker: str, fetched: bool = False) -> None:
+    def landed(self, *, etag: Etag, path: Path, tracker: str, fetched: bool = False) -> None:
         """Tell the agent where the file of `etag` lies at last, so that it can seed it. An agent that is gone need not know.
 
         `fetched`: it was downloaded for all.
         """
         try:
-            self.ask({"op": protocol.LANDED, "etag": etag, "path": path, "tracker": tracker, "fetched": fetched})
+            self.ask(Landed(tracker, etag, path, fetched))
         except AgentUnavailable as error:
             log.debug("the agent was not told where %s lies: %s", etag, error)
 
-    def ask(self, message: Mapping[str, object], *, timeout_s: float = CONNECT_TIMEOUT_S, start: bool = False) -> Message:
-        """Send one request to the agent and return its final reply; with `start`, start one if none runs.
+    def status(self, *, start: bool = False) -> Message:
+        """Return what the agent says of itself; with `start`, start one if none runs. Raises `AgentUnavailable`."""
+        answer = self.ask(Status(), start=start)
+        if not isinstance(answer, StatusReport):
+            raise AgentUnavailable("the agent does not say what it does")
+        return dict(answer.report)
+
+    def ask(self, request: Request, *, timeout_s: float = CONNECT_TIMEOUT_S, start: bool = False) -> Answer:
+        """Send one request to the agent and return what ends its answer; with `start`, start one if none runs.
 
         Raises `AgentUnavailable`. `timeout_s` bounds the silence: what takes longer is accompanied by reports of progress.
         """
         try:
             with self._connected(start=start) as connection:
-                connection.sendall(protocol.encode(message))
+                connection.sendall(protocol.encode(request.as_json()))
                 reader = LineReader(connection)
-                reply = reader.read(timeout_s=timeout_s)
-                while reply is not None and reply.get("event") == protocol.PROGRESS:
-                    reply = reader.read(timeout_s=timeout_s)
+                while (event := reader.read(timeout_s=timeout_s)) is not None:
+                    answer = answers.parse(event)
+                    if isinstance(answer, Ending):
+                        raise AgentEnding("the agent is ending")
+                    if answer is not None and not isinstance(answer, Progress):
+                        return answer
         except (OSError, InvalidInput) as error:
             raise AgentUnavailable(f"the agent gave no answer: {error}") from None
-        if reply is None:
-            raise AgentUnavailable("the agent closed the connection without an answer")
-        return reply
+        raise AgentUnavailable("the agent closed the connection without an answer")
 
     @contextmanager
     def _connected(self, *, start: bool) -> Iterator[socket.socket]:
@@ -212,23 +211,3 @@ def _hang_up(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass  # the other side was quicker
-
-
-def _count(event: Message, name: str) -> int:
-    value = event.get(name)
-    return int(value) if isinstance(value, int | float) and 0 <= value < 1 << 60 else 0
-
-
-def _ranges(value: object, size: int) -> tuple[tuple[int, int], ...]:
-    """Read byte ranges of a file of `size` bytes; nothing where they make no sense."""
-    found: list[tuple[int, int]] = []
-    end = -1
-    for part in value if isinstance(value, list) else ():
-        if not (isinstance(part, list) and len(part) == 2 and all(type(at) is int for at in part)):
-            return ()
-        start, stop = part
-        if not end < start < stop <= size:
-            return ()
-        found.append((start, stop))
-        end = stop
-    return tuple(found)

@@ -19,7 +19,8 @@ all, so that the hook says `fetching`, and `landed` with `fetched` when it has i
 the byte ranges `[start, stop)` of it that are at `path` and verified, so that the hook need only fetch the rest, with `fetch`
 for all. Either way it takes the ordinary path. `done` with `moved`: the agent has renamed the file to its destination; without:
 its verified bytes lie at `path`, and the hook moves it. `bytes_by_http` of its `bytes_from_lan` came from a seeder's HTTP, the
-others by BitTorrent.
+others by BitTorrent. `ending`, to any of these: the agent was ending when it was asked and has done nothing; whoever asked
+turns to its successor, as when an older agent closes the connection without a word.
 
 Programs of several environments, with several versions of llmpt, share one agent. `hello`, `retire`, `status` and `stop`
 are the same in every version of the protocol, so that a newer hook can have an older agent make room for its own.
@@ -28,28 +29,17 @@ are the same in every version of the protocol, so that a newer hook can have an 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
-from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput
 from llmpt.link import versions
+from llmpt.link.fields import Message
 
 PROTOCOL_VERSION = 1
 MAX_LINE_BYTES = 1 << 20
-
-Message = dict[str, Any]
-
-FETCH, FETCHING, LANDED, STATUS, STOP = "fetch", "fetching", "landed", "status", "stop"
-SEED, UNSEED = "seed", "unseed"
-HELLO, RETIRE, RETIRING = "hello", "retire", "retiring"
-REFUSED, PROGRESS, DONE, FAILED, OK, STOPPING = "refused", "progress", "done", "failed", "ok", "stopping"
-TERMINAL = frozenset({REFUSED, DONE, FAILED})
-OF_EVERY_VERSION = frozenset({HELLO, RETIRE, STATUS, STOP})
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
@@ -115,52 +105,3 @@ class LineReader:
         if not any_version:
             check_version(message)
         return message
-
-
-@dataclass(frozen=True, slots=True)
-class FetchRequest:
-    """Asks the agent for the content of `etag` (`size` bytes), written into the file at `path`, which is (`dev`, `ino`).
-
-    `destination`: where the agent renames it to once verified, unless `replace` says that something is to be replaced
-    there. `tracker` must be the agent's own. `revision` is the commit; the repo's name is for display and statistics.
-    `ordinary_rate_bytes_s` is what the asking process has measured of the ordinary path; 0 for nothing yet. `endpoint` is
-    the Hub's URL; `anonymous`: it showed the file to a question without a token; `stem` is how the path of the library's
-    own temporary file begins, empty when that cannot be watched.
-    """
-
-    tracker: str
-    etag: str
-    size: int
-    repo_type: str
-    repo_id: str
-    revision: str
-    filename: str
-    path: str
-    dev: int
-    ino: int
-    destination: str
-    replace: bool
-    ordinary_rate_bytes_s: int = 0
-    endpoint: str = ""
-    anonymous: bool = False
-    stem: str = ""
-
-    def message(self) -> Message:
-        return {"op": FETCH, **asdict(self)}
-
-    @classmethod
-    def parse(cls, message: Mapping[str, Any]) -> FetchRequest:
-        """Read a request; raise `InvalidInput` when a field is missing, of another type, or cannot be."""
-        values: dict[str, Any] = {}
-        for field in fields(cls):
-            value = values[field.name] = message.get(field.name, None if field.default is MISSING else field.default)
-            if type(value).__name__ != field.type:
-                raise InvalidInput(f"a fetch needs {field.name}, of type {field.type}")
-        request = cls(**values)
-        Etag(request.etag)
-        if request.size <= 0:
-            raise InvalidInput("a fetch needs a size above 0")
-        paths = (request.path, request.destination, request.stem or "/")
-        if not all(map(os.path.isabs, paths)):
-            raise InvalidInput("a fetch needs absolute paths")
-        return request

@@ -20,8 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llmpt.core.errors import AgentUnavailable, InvalidInput
-from llmpt.link import lock, paths, protocol, versions
-from llmpt.link.protocol import LineReader, Message
+from llmpt.link import answers, lock, paths, protocol, versions
+from llmpt.link.fields import Message
+from llmpt.link.protocol import LineReader
+from llmpt.link.requests import Hello, Request, Retire
 
 log = logging.getLogger("llmpt")
 
@@ -64,7 +66,7 @@ class Starter:
 
     def _greet(self, path: Path) -> str | None:
         """Return the version of the agent that answers at `path`; None when there is none."""
-        reply = _ask(path, protocol.HELLO)
+        reply = _ask(path, Hello())
         return None if reply is None else str(reply.get("version", ""))
 
     def _should_replace(self, version: str) -> bool:
@@ -104,8 +106,8 @@ class Starter:
 
     def _retire(self, path: Path, version: str) -> bool:
         """Ask an older agent to make room; False when it goes on (something is under way)."""
-        reply = _ask(path, protocol.RETIRE)
-        if reply is not None and reply.get("event") != protocol.RETIRING:
+        reply = _ask(path, Retire())
+        if reply is not None and not isinstance(answers.parse(reply), answers.Retiring):
             log.debug("the agent of llmpt %s goes on for now: %s", version or "?", reply.get("reason"))
             return False
         deadline = time.monotonic() + RETIRE_TIMEOUT_S
@@ -157,14 +159,14 @@ def _agent_at(path: Path) -> Agent | None:
     return found.st_ino, found.st_ctime_ns
 
 
-def _ask(path: Path, op: str) -> Message | None:
+def _ask(path: Path, request: Request) -> Message | None:
     """Have an agent of whatever version answer; None when there is none. Raises `AgentUnavailable` when it is silent."""
     try:
         connection = paths.connect(path, timeout_s=ANSWER_TIMEOUT_S)
         if connection is None:
             return None
         with connection:
-            connection.sendall(protocol.encode({"op": op}))
+            connection.sendall(protocol.encode(request.as_json()))
             return LineReader(connection).read(timeout_s=ANSWER_TIMEOUT_S, any_version=True)
     except TimeoutError:
         raise AgentUnavailable("the agent is silent") from None

@@ -16,8 +16,7 @@ from llmpt.agent.directory import Directory
 from llmpt.core.blob import Etag
 from llmpt.core.errors import LlmptError
 from llmpt.disk.verification import verify_file
-from llmpt.link import protocol
-from llmpt.link.protocol import Message
+from llmpt.link.answers import Ok, Progress, Refused
 
 if TYPE_CHECKING:
     from llmpt.agent.seeding.seeds import Seeds  # loads libtorrent
@@ -37,35 +36,31 @@ class Offers:
     def __init__(self, directory: Directory, seeds: Seeds) -> None:
         self._directory, self._seeds = directory, seeds
 
-    def seed(self, etag: Etag, path: Path, emit: Callable[[Message], None], cancelled: Callable[[], bool]) -> Message:
+    def seed(self, etag: Etag, path: Path, emit: Callable[[Progress], None], cancelled: Callable[[], bool]) -> Ok | Refused:
         """Verify the file at `path` and seed it; return the terminal message. `emit` is told that the check goes on."""
         try:
             found = self._directory.lookup(etag)
             if found.metainfo is None:
-                return _refused("not in the tracker's catalogue")
+                return Refused("not in the tracker's catalogue")
             if self._seeds.find(etag) is None:
                 verify_file(path, etag, found.metainfo.size, on_read=_ticker(emit, cancelled))
                 self._seeds.add(found.metainfo, path)
         except OSError as error:
-            return _refused(f"{path}: {error.strerror or error}")
+            return Refused(f"{path}: {error.strerror or error}")
         except LlmptError as error:
-            return _refused(str(error))
+            return Refused(str(error))
         seeded = self._seeds.find(etag)
         if seeded is None:
-            return _refused(dict(self._seeds.withheld()).get(path, "the agent does not seed it; its log says why"))
+            return Refused(dict(self._seeds.withheld()).get(path, "the agent does not seed it; its log says why"))
         log.info("%s is seeded from %s, as asked", etag, seeded.path)
-        return {"event": protocol.OK, "path": str(seeded.path)}
+        return Ok(path=seeded.path)
 
-    def unseed(self, etags: Iterable[Etag]) -> Message:
+    def unseed(self, etags: Iterable[Etag]) -> Ok:
         """Seed these no longer, also after a restart; the files stay."""
-        return {"event": protocol.OK, "count": sum(self._seeds.withdraw(etag) for etag in etags)}
+        return Ok(count=sum(self._seeds.withdraw(etag) for etag in etags))
 
 
-def _refused(reason: str) -> Message:
-    return {"event": protocol.REFUSED, "reason": reason}
-
-
-def _ticker(emit: Callable[[Message], None], cancelled: Callable[[], bool]) -> Callable[[], None]:
+def _ticker(emit: Callable[[Progress], None], cancelled: Callable[[], bool]) -> Callable[[], None]:
     last = time.monotonic()
 
     def tick() -> None:
@@ -74,6 +69,6 @@ def _ticker(emit: Callable[[Message], None], cancelled: Callable[[], bool]) -> C
             last = time.monotonic()
             if cancelled():
                 raise Cancelled("cancelled")
-            emit({"event": protocol.PROGRESS, "bytes": 0, "rate_bytes_s": 0, "peers": 0})
+            emit(Progress())
 
     return tick

@@ -20,7 +20,7 @@ from llmpt.agent.sharing.publishing import Publishing
 from llmpt.core.blob import Etag
 from llmpt.core.errors import LlmptError
 from llmpt.disk.torrents import create_torrent
-from llmpt.link.protocol import FetchRequest
+from llmpt.link.requests import FetchRequest
 
 if TYPE_CHECKING:
     from llmpt.agent.seeding.seeds import Seeds  # loads libtorrent
@@ -38,8 +38,8 @@ class Fetch:
     """
 
     def __init__(self, request: FetchRequest, *, rest: bool = False) -> None:
-        self.etag, self.size = Etag(request.etag), request.size
-        self.own, self.rest = Path(request.path).name, rest
+        self.etag, self.size = request.etag, request.size
+        self.own, self.rest = request.path.name, rest
         self.done_bytes = 0
         self.begun = self.landed = False
         self.ended = threading.Event()

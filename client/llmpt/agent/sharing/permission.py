@@ -10,16 +10,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from llmpt.agent.sharing.right import Sharing
-from llmpt.core.errors import InvalidName
 from llmpt.core.repo import HubAnswer, RepoRef
 from llmpt.disk.inventory import Inventory
 from llmpt.host.mounts import Mounts
 from llmpt.hub.visibility import ASK_AGAIN_S, BACK_OFF_S, HubUnreachable, ask_hub
-from llmpt.link.protocol import FetchRequest
+from llmpt.link.requests import FetchRequest
 
 log = logging.getLogger("llmpt.agent")
 
@@ -99,23 +97,21 @@ class Permission:
 
     def why_not(self, request: FetchRequest) -> str:
         """Say why what `request` wants is not fetched for everybody; nothing when it may be."""
-        if not request.stem:
+        if request.stem is None:
             return "this download cannot be watched"
         if request.size < self._min_blob_bytes:
             return "it is too small"
         if self._sharing.why_not:
             return self._sharing.why_not
-        if (kind := self._mounts().network_kind(Path(request.destination))) is not None:
+        if (kind := self._mounts().network_kind(request.destination)) is not None:
             return f"it will lie on a network's file system ({kind})"
-        try:
-            repo = RepoRef(request.repo_type, request.repo_id)
-        except InvalidName as error:
-            return str(error)
+        if request.repo is None:
+            return "its repo has no name that the Hub could have given"
         if request.anonymous or (request.endpoint and _place(request.endpoint) == self._tracker):
             return ""
         if urlsplit(request.endpoint).scheme not in ("http", "https"):
             return "its Hub is not known"
-        return self._publicity.why_not(request.endpoint.rstrip("/"), repo)
+        return self._publicity.why_not(request.endpoint.rstrip("/"), request.repo)
 
 
 def _place(url: str) -> tuple[str | None, int | None]:

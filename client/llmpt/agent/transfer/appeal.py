@@ -11,10 +11,8 @@ from contextlib import ExitStack
 
 from llmpt.agent.sharing.leases import FETCH, Want
 from llmpt.agent.transfer.misses import Misses, Turn
-from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
-from llmpt.core.repo import RepoRef
-from llmpt.link.protocol import FetchRequest
+from llmpt.link.requests import FetchRequest
 
 log = logging.getLogger("llmpt.agent")
 
@@ -58,11 +56,10 @@ class Appeal:
 
     def _ask(self) -> bool:
         request = self._request
-        if self._misses is None or self._misses.why_not(request):
+        if self._misses is None or request.repo is None or self._misses.why_not(request):
             return False
         try:
-            repo = RepoRef(request.repo_type, request.repo_id)
-            self._want = self._until.enter_context(self._misses.leases.want(Etag(request.etag), request.size, repo))
+            self._want = self._until.enter_context(self._misses.leases.want(request.etag, request.size, request.repo))
         except TrackerError as error:
             log.debug("%s: %s", request.etag, error)
             return False

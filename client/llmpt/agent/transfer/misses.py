@@ -19,11 +19,10 @@ from llmpt.agent.sharing.permission import Permission
 from llmpt.agent.transfer.meter import Meter
 from llmpt.agent.transfer.pace import Pace
 from llmpt.agent.transfer.refusals import Refused, TryAgain, Yours
-from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
 from llmpt.core.repo import RepoRef
-from llmpt.link import protocol
-from llmpt.link.protocol import FetchRequest, Message
+from llmpt.link.answers import Progress
+from llmpt.link.requests import FetchRequest
 
 log = logging.getLogger("llmpt.agent")
 T = TypeVar("T")
@@ -41,12 +40,12 @@ class Misses:
     def __init__(self, leases: Leases, fetches: Fetches, permission: Permission, *, stall_timeout_s: float) -> None:
         self.leases, self.fetches = leases, fetches
         self._permission = permission
-        self._lately: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._lately: OrderedDict[RepoRef | None, float] = OrderedDict()
         self._stall_timeout_s = stall_timeout_s
 
     def likely(self, request: FetchRequest) -> bool:
         """Whether the LAN did not have another file of this repo a moment ago: then `wait` asks all there is to ask."""
-        return time.monotonic() - self._lately.get((request.repo_type, request.repo_id), -LATELY_S) < LATELY_S
+        return time.monotonic() - self._lately.get(request.repo, -LATELY_S) < LATELY_S
 
     def why_not(self, request: FetchRequest) -> str:
         """Say why what `request` wants is not fetched for everybody; nothing when it may be."""
@@ -57,7 +56,7 @@ class Misses:
         request: FetchRequest,
         meter: Meter,
         look: Callable[[], T | None],
-        emit: Callable[[Message], None],
+        emit: Callable[[Progress], None],
         cancelled: Callable[[], bool],
     ) -> T:
         """Return what `look` finds when the tracker says that the LAN has it; `emit` is told of the way there.
@@ -65,11 +64,11 @@ class Misses:
         Raises `Yours` when this machine is to fetch it, `Refused` when it is better to take the ordinary path, `TryAgain`
         when `cancelled`.
         """
-        if reason := self.why_not(request):
+        if (reason := self.why_not(request)) or request.repo is None:
             self._note(request, lacking=False)
             raise Refused(f"nobody of the LAN has it; not waited for: {reason}")
         try:
-            with self.leases.want(Etag(request.etag), request.size, RepoRef(request.repo_type, request.repo_id)) as want:
+            with self.leases.want(request.etag, request.size, request.repo) as want:
                 return self._wait(want, Turn(request, self._stall_timeout_s), meter, look, emit, cancelled)
         except TrackerError as error:
             self._note(request, lacking=False)
@@ -77,9 +76,9 @@ class Misses:
 
     def _note(self, request: FetchRequest, *, lacking: bool) -> None:
         """Remember whether the LAN lacks files of this repo."""
-        self._lately.pop((request.repo_type, request.repo_id), None)
+        self._lately.pop(request.repo, None)
         if lacking:
-            self._lately[request.repo_type, request.repo_id] = time.monotonic()
+            self._lately[request.repo] = time.monotonic()
             while len(self._lately) > MAX_LATELY:
                 self._lately.popitem(last=False)
 
@@ -89,7 +88,7 @@ class Misses:
         turn: Turn,
         meter: Meter,
         look: Callable[[], T | None],
-        emit: Callable[[Message], None],
+        emit: Callable[[Progress], None],
         cancelled: Callable[[], bool],
     ) -> T:
         seen, last_sent = 0, time.monotonic()
@@ -115,7 +114,7 @@ class Misses:
                 last_sent = now
                 emit(waiting(meter, lease.fetched_bytes if lease else 0, lease.rate_bytes_s if lease else 0))
 
-    def follow(self, fetch: Fetch, meter: Meter, emit: Callable[[Message], None], cancelled: Callable[[], bool]) -> None:
+    def follow(self, fetch: Fetch, meter: Meter, emit: Callable[[Progress], None], cancelled: Callable[[], bool]) -> None:
         """Wait for what another program of this machine fetches; `fetch` says how it ended. Raises `Refused` when `cancelled`."""
         while not fetch.ended.wait(PROGRESS_INTERVAL_S):
             if cancelled():
@@ -151,7 +150,6 @@ class Turn:
         return ""
 
 
-def waiting(meter: Meter, fetched_bytes: int, rate_bytes_s: int) -> Message:
+def waiting(meter: Meter, fetched_bytes: int, rate_bytes_s: int) -> Progress:
     """Make the report for a hook that waits for another machine, or another program of this one."""
-    shown = meter.waiting(fetched_bytes)
-    return {"event": protocol.PROGRESS, "bytes": shown, "rate_bytes_s": rate_bytes_s, "peers": 0, "waiting": True}
+    return Progress(meter.waiting(fetched_bytes), rate_bytes_s, waiting=True)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmpt.link.protocol import FetchRequest
+from llmpt.link.requests import FetchRequest
 from llmpt.swarm import HTTP, Download
 
 
@@ -60,15 +60,12 @@ class Record:
 
     def as_json(self) -> dict[str, Any]:
         request = self.request
+        named = request.as_json()
         return {
-            "repo_type": request.repo_type,
-            "repo_id": request.repo_id,
-            "revision": request.revision,
-            "filename": request.filename,
-            "etag": request.etag,
+            **{name: named[name] for name in ("repo_type", "repo_id", "revision", "filename", "etag")},
             "size": request.size,
-            "destination": request.destination,
-            "ino": request.ino,
+            "destination": str(request.destination),
+            "ino": request.file.ino,
             "outcome": self.outcome,
             "waits": self.waits,
             "reason": self.reason,

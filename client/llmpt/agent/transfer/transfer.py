@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import NamedTuple
 
 from llmpt.agent.directory import Directory, Peer
@@ -27,12 +26,11 @@ from llmpt.agent.transfer.patience import Patience
 from llmpt.agent.transfer.record import Record
 from llmpt.agent.transfer.refusals import Failed, Missing, Refused, Yours
 from llmpt.agent.transfer.web_seed import WebSeed
-from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, LlmptError, SwarmError, TrackerError, TrackerSlow
 from llmpt.core.metainfo import Metainfo
 from llmpt.disk.prefix import PrefixHasher
-from llmpt.link import protocol
-from llmpt.link.protocol import FetchRequest, Message
+from llmpt.link.answers import Progress
+from llmpt.link.requests import FetchRequest
 from llmpt.swarm import Download, Engine
 
 log = logging.getLogger("llmpt.agent")
@@ -43,7 +41,7 @@ PROGRESS_INTERVAL_S = 0.1
 KEEP_ALIVE_S = 1.0
 WORTH_HTTP_BYTES = 16 << 20  # a smaller one is there before one has asked
 
-Emit = Callable[[Message], None]
+Emit = Callable[[Progress], None]
 Cancelled = Callable[[], bool]
 
 
@@ -73,14 +71,14 @@ class Transfer:
         *,
         stall_timeout_s: float,
     ) -> None:
-        self.path = Path(request.path)
+        self.path = request.path
         self.ended = threading.Event()
         self.error: LlmptError | None = None
         self.moved = False
         self.wrong: Metainfo | None = None
-        self.progress: Message | None = None
+        self.progress: Progress | None = None
         self.followers = 0
-        self._request, self._etag = request, Etag(request.etag)
+        self._request, self._etag = request, request.etag
         self._engine, self._directory, self._seeds, self._misses = engine, directory, seeds, misses
         self._meter = Meter(request.size)
         self._stall_timeout_s = stall_timeout_s
@@ -147,7 +145,7 @@ class Transfer:
             return None
 
     def _noting(self, emit: Emit) -> Emit:
-        def emit_and_note(message: Message) -> None:
+        def emit_and_note(message: Progress) -> None:
             self.progress = message
             emit(message)
 
@@ -255,7 +253,7 @@ class Transfer:
 
     def _hand_over(self, metainfo: Metainfo) -> bool:
         """Move the verified blob to its destination and go on seeding it there; False leaves the move to the hook."""
-        destination = Path(self._request.destination)
+        destination = self._request.destination
         if not self._request.replace and not destination.exists():
             try:
                 self._engine.move(metainfo.etag, destination)
@@ -268,9 +266,9 @@ class Transfer:
         self._seeds.expect(metainfo, self.path)
         return False
 
-    def _progress(self, download: Download) -> Message:
+    def _progress(self, download: Download) -> Progress:
         shown = self._meter.arriving(0 if download.checking else download.bytes_done)
-        return {"event": protocol.PROGRESS, "bytes": shown, "rate_bytes_s": download.rate_bytes_s, "peers": download.peers}
+        return Progress(shown, download.rate_bytes_s, download.peers)
 
 
 def reporter(emit: Emit, cancelled: Cancelled, meter: Meter) -> Callable[[int], None]:
@@ -284,6 +282,6 @@ def reporter(emit: Emit, cancelled: Cancelled, meter: Meter) -> Callable[[int], 
         last = time.monotonic()
         if cancelled():
             raise Failed("cancelled")
-        emit({"event": protocol.PROGRESS, "bytes": meter.arriving(bytes_done), "rate_bytes_s": 0, "peers": 0})
+        emit(Progress(meter.arriving(bytes_done)))
 
     return report

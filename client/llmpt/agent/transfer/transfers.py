@@ -26,10 +26,11 @@ from llmpt.agent.transfer.refusals import Failed, Refused, TryAgain, Yours
 from llmpt.agent.transfer.transfer import PROGRESS_INTERVAL_S, Cancelled, Emit, Transfer, reporter
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, LlmptError
+from llmpt.core.files import FileId
 from llmpt.core.metainfo import Metainfo
 from llmpt.disk.copying import copy_blob
-from llmpt.link import protocol
-from llmpt.link.protocol import FetchRequest, Message
+from llmpt.link import answers
+from llmpt.link.requests import FetchRequest
 from llmpt.swarm import Engine
 
 log = logging.getLogger("llmpt.agent")
@@ -61,7 +62,7 @@ class Transfers:
         self._bad: dict[Etag, float] = {}
         self.records: deque[Record] = deque(maxlen=1000)
 
-    def fetch(self, request: FetchRequest, emit: Emit, cancelled: Cancelled) -> Message:
+    def fetch(self, request: FetchRequest, emit: Emit, cancelled: Cancelled) -> answers.Done | answers.Refused | answers.Failed:
         """Serve one request; return the terminal message. `emit` is called with progress until then."""
         record = Record.begin(request)
         self.records.append(record)
@@ -70,31 +71,30 @@ class Transfers:
         except Refused as error:
             record.end("refused", str(error))
             in_vain = record.seconds > WORTH_A_LINE_S and not isinstance(error, Yours)
-            log.log(logging.INFO if in_vain else logging.DEBUG, "%s %s: %s", request.repo_id, request.filename, error)
-            return {"event": protocol.REFUSED, "reason": str(error), "fetch": isinstance(error, Yours)}
+            log.log(logging.INFO if in_vain else logging.DEBUG, "%s: %s", request.title, error)
+            return answers.Refused(str(error), fetch=isinstance(error, Yours))
         except (LlmptError, OSError) as error:
             record.end("failed", str(error))
-            log.warning("%s %s: %s", request.repo_id, request.filename, error)
+            log.warning("%s: %s", request.title, error)
             have, fetch = (error.have, error.fetch) if isinstance(error, Failed) else ((), False)
-            return {"event": protocol.FAILED, "reason": str(error), "have": [list(part) for part in have], "fetch": fetch}
-        self._partials.done(Path(request.path))
+            return answers.Failed(str(error), have, fetch)
+        self._partials.done(request.path)
         record.end("done", "", moved=moved)
-        log.info("%s %s: %d bytes from %d peers in %.2f s", request.repo_id, request.filename, record.bytes_from_lan,
-                 record.machines, record.seconds)  # fmt: skip
-        return {
-            "event": protocol.DONE,
-            "moved": moved,
-            "bytes_from_lan": record.bytes_from_lan,
-            "bytes_by_http": record.bytes_by_http,
-            "peers": record.machines,
-            "seconds": record.seconds,
-        }
+        log.info("%s: %d bytes from %d peers in %.2f s", request.title, record.bytes_from_lan, record.machines,
+                 record.seconds)  # fmt: skip
+        return answers.Done(
+            moved,
+            bytes_from_lan=record.bytes_from_lan,
+            bytes_by_http=record.bytes_by_http,
+            peers=record.machines,
+            seconds=record.seconds,
+        )
 
     def _fetch(self, request: FetchRequest, record: Record, emit: Emit, cancelled: Cancelled) -> bool:
-        etag = Etag(request.etag)
-        path = Path(request.path)
+        etag = request.etag
+        path = request.path
         _check_same_file(request, path)
-        self._partials.asked(path, request.ino)
+        self._partials.asked(path, request.file.ino)
         meter = Meter(request.size)
         while True:
             here = self._seeds.find(etag)
@@ -114,7 +114,7 @@ class Transfers:
                 log.debug("%s: %s; once more", etag, again)
 
     def _lead_or_follow(self, request: FetchRequest, record: Record, emit: Emit, cancelled: Cancelled) -> bool:
-        etag = Etag(request.etag)
+        etag = request.etag
         with self._lock:
             transfer = self._running.get(etag)
             if transfer is not None:
@@ -151,7 +151,7 @@ class Transfers:
             with transfer.path.open("rb", buffering=0) as source:
                 leaders = os.fstat(source.fileno())
                 # The leader may have been killed, and be here again with the file that it left.
-                same_file = (leaders.st_dev, leaders.st_ino) == (request.dev, request.ino)
+                same_file = FileId.of(leaders) == request.file
                 while not transfer.ended.wait(PROGRESS_INTERVAL_S):
                     if cancelled():
                         raise Failed("cancelled")
@@ -165,7 +165,7 @@ class Transfers:
                 if same_file:
                     return transfer.moved
                 report = reporter(emit, cancelled, Meter(request.size))
-                copy_blob(source, Path(request.path), Etag(request.etag), request.size, on_copied=report)
+                copy_blob(source, request.path, request.etag, request.size, on_copied=report)
                 return False
         finally:
             with self._lock:
@@ -180,7 +180,7 @@ class Transfers:
     def _copy(self, source: Path, request: FetchRequest, report: Callable[[int], None]) -> bool:
         """Fill the hook's file with what lies on this machine; False, since nothing was moved."""
         with source.open("rb", buffering=0) as opened:
-            copy_blob(opened, Path(request.path), Etag(request.etag), request.size, on_copied=report)
+            copy_blob(opened, request.path, request.etag, request.size, on_copied=report)
         return False
 
 
@@ -190,5 +190,5 @@ def _check_same_file(request: FetchRequest, path: Path) -> None:
         found = path.stat()
     except OSError as error:
         raise Refused(f"the agent cannot see {path}: {error.strerror}") from None
-    if (found.st_dev, found.st_ino) != (request.dev, request.ino):
+    if FileId.of(found) != request.file:
         raise Refused(f"{path} is another file where the agent runs; is this process in a container?")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import socket
 import tempfile
@@ -16,30 +17,37 @@ from typing import Any, cast
 import pytest
 
 from llmpt.agent.seeding.offers import Offers
-from llmpt.agent.server import Server
+from llmpt.agent.server import TIMINGS, Cancelled, Emit, Server, Services, SocketTimings
 from llmpt.agent.sharing.fetches import Fetches
 from llmpt.core.blob import Etag
-from llmpt.link import protocol, versions
-from llmpt.link.protocol import FetchRequest, LineReader, Message
+from llmpt.core.files import FileId
+from llmpt.core.repo import RepoPath, RepoRef
+from llmpt.link import answers, protocol, versions
+from llmpt.link.answers import Done, Failed, Refused
+from llmpt.link.fields import Message
+from llmpt.link.protocol import LineReader
+from llmpt.link.requests import FetchRequest
 from tests.support.waiting import eventually
 
-REQUEST = FetchRequest("http://t:1", "a" * 64, 5, "model", "org/m", "main", "f", "/p", 1, 2, "/d", False)
+REQUEST = FetchRequest(
+    "http://t:1", Etag("a" * 64), 5, RepoRef("model", "org/m"), "main", RepoPath("f"), Path("/p"), FileId(1, 2), Path("/d"), False
+)
 
 
 class World:
     """A server whose downloads last until they are let go."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timings: SocketTimings = TIMINGS) -> None:
         self.path = path
         self.begun, self.go_on, self.stopped = threading.Event(), threading.Event(), threading.Event()
         self.users: list[int] = []
         self.landed: list[tuple[str, Path]] = []
         self.ours = True
+        self.bug: Exception | None = None
+        self.cancelled: Cancelled = lambda: False
         self.watched: list[Path] = []
         self.watch_over = threading.Event()
-        self.server = Server(
-            path,
-            tracker="http://t:1",
+        services = Services(
             fetch=self._fetch,
             landed=lambda etag, path: self.landed.append(("landed", path)),
             fetches=cast(Fetches, SimpleNamespace(watch=self.watch, landed=lambda _etag: self.ours, finish=self.finish)),
@@ -48,11 +56,15 @@ class World:
             used_by=self.users.append,
             stop=self.stopped.set,
         )
+        self.server = Server(path, services, tracker="http://t:1", timings=timings)
 
-    def _fetch(self, request: FetchRequest, emit: Callable[[Message], None], cancelled: Callable[[], bool]) -> Message:
+    def _fetch(self, request: FetchRequest, emit: Emit, cancelled: Cancelled) -> Done | Refused | Failed:
         self.begun.set()
+        self.cancelled = cancelled
+        if self.bug is not None:
+            raise self.bug
         self.go_on.wait(10)
-        return {"event": protocol.REFUSED, "reason": "let go"}
+        return Refused("let go")
 
     def watch(self, _etag: Etag, stem: Path, gone: Callable[[], bool], *, ready: Callable[[], None]) -> None:
         self.watched.append(stem)
@@ -95,14 +107,14 @@ def test_what_concerns_the_agent_itself_is_answered_in_every_version(world: Worl
 
 
 def test_a_request_of_another_version_is_refused_saying_what_to_update(world: World) -> None:
-    reply = world.answer({**REQUEST.message(), "v": 0, "version": "0.0.1"})
+    reply = world.answer({**REQUEST.as_json(), "v": 0, "version": "0.0.1"})
     assert reply is not None
     assert reply["event"] == "refused"
     assert "update llmpt 0.0.1" in reply["reason"]
 
 
 def test_an_agent_does_not_make_room_while_something_is_under_way(world: World) -> None:
-    with world.asked(REQUEST.message()) as reader:
+    with world.asked(REQUEST.as_json()) as reader:
         assert world.begun.wait(10)
         reply = world.answer({"op": "retire"})
         assert reply is not None
@@ -123,8 +135,12 @@ def test_an_idle_agent_makes_room_at_once(world: World) -> None:
         assert reply["event"] == "retiring"
         assert world.stopped.is_set()
         assert not world.path.exists()
-        late.sendall(protocol.encode(REQUEST.message()))
-        assert LineReader(late).read(timeout_s=10) is None  # not a refusal: its successor is asked
+        late.sendall(protocol.encode(REQUEST.as_json()))
+        reader = LineReader(late)
+        said = reader.read(timeout_s=10)
+        assert said is not None
+        assert answers.parse(said) == answers.Ending()  # not a refusal: its successor is asked
+        assert reader.read(timeout_s=10) is None  # which is what older hooks understand
 
 
 def test_a_download_for_all_is_watched_as_long_as_the_connection_is_open(world: World) -> None:
@@ -148,9 +164,70 @@ def test_what_landed_is_finished_by_whom_it_was_fetched_for(world: World, fetche
     assert eventually(lambda: world.landed, what="the file to be taken") == [(whose, Path("/x"))]
 
 
+@pytest.mark.parametrize("bug", [RuntimeError("ours"), OSError("a disk"), TimeoutError("a lock"), RecursionError()])
+def test_a_request_that_meets_a_bug_is_answered_and_logged(
+    world: World, bug: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.bug = bug
+    reply = world.answer(REQUEST.as_json())
+    assert reply is not None
+    assert (reply["event"], reply["have"]) == ("failed", [])
+    assert "a bug of llmpt" in reply["reason"]
+    assert type(bug).__name__ in caplog.text
+    status = world.answer({"op": "status"})
+    assert status is not None, "the next request is served"
+
+
+@pytest.mark.parametrize(
+    "line", [b"nonsense\n", b"[1]\n", b'{"v":1,"op":["fetch"]}\n', b'{"v":1,"op":"dance"}\n', b'{"v":1,"op":"fetch"}\n']
+)
+def test_what_makes_no_sense_is_refused(world: World, line: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(world.path))
+        connection.sendall(line)
+        reply = LineReader(connection).read(timeout_s=10)
+    assert reply is not None
+    assert reply["event"] == "refused"
+    assert reply["reason"]
+
+
+def test_a_hook_that_hangs_up_is_noticed_with_more_than_a_thousand_descriptors(world: World) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = min(hard, 4096) if hard != resource.RLIM_INFINITY else 4096
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        while (taken := os.dup(0)) < 1100:
+            stack.callback(os.close, taken)
+        stack.callback(os.close, taken)
+        with world.asked(REQUEST.as_json()):
+            assert world.begun.wait(10)
+            assert not world.cancelled()
+        eventually(world.cancelled, what="the agent to see that the hook has gone")
+
+
+def test_without_a_descriptor_left_it_waits_and_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="llmpt-"))
+    world = World(folder / "agent.sock", SocketTimings(full_s=0.01))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with world.server, socket.socket(socket.AF_UNIX) as connection:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (connection.fileno() + 1, before[1]))
+            connection.connect(str(world.path))
+            eventually(lambda: "takes nothing for a moment" in caplog.text, what="the agent to be out of descriptors")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        connection.sendall(protocol.encode({"op": "hello"}))
+        reply = LineReader(connection).read(timeout_s=10)
+        assert reply is not None
+        assert reply["event"] == "hello"
+    shutil.rmtree(folder)
+
+
 def test_who_has_something_fetched_is_noted_by_process(world: World) -> None:
     world.go_on.set()
-    world.answer(REQUEST.message())
+    world.answer(REQUEST.as_json())
     world.answer({"op": "status"})
     assert world.users == [os.getpid()]
 

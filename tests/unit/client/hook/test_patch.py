@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 
+from llmpt.core.blob import Etag
+from llmpt.core.repo import RepoPath
 from llmpt.hook import patch
 from llmpt.hook.call import Call
 from llmpt.hook.summary import Summary
-from llmpt.link.client import Outcome, Progress
-from llmpt.link.protocol import FetchRequest
+from llmpt.link.answers import Progress
+from llmpt.link.client import Outcome
+from llmpt.link.requests import FetchRequest
 from llmpt.settings import ClientSettings
 
 ETAG = "a" * 64
@@ -84,9 +87,9 @@ class Agent:
 
     def __init__(self) -> None:
         self.fetches: list[FetchRequest] = []
-        self.told: list[tuple[str, str, str]] = []
-        self.fetched: list[tuple[str, str, list[str]]] = []
-        self.watching: list[str] = []
+        self.told: list[tuple[Etag, Path, str]] = []
+        self.fetched: list[tuple[Etag, Path, list[Path]]] = []
+        self.watching: list[Path] = []
         self.watches = True
         self.answer: Callable[[FetchRequest, Callable[[Progress], None]], Outcome] = self.serve
 
@@ -94,26 +97,26 @@ class Agent:
         self.fetches.append(request)
         return self.answer(request, on_progress)
 
-    def fetching(self, until: ExitStack, *, etag: str, stem: str, tracker: str) -> bool:
+    def fetching(self, until: ExitStack, *, etag: Etag, stem: Path, tracker: str) -> bool:
         self.watching.append(stem)
         until.callback(self.watching.remove, stem)
         return self.watches
 
-    def landed(self, *, etag: str, path: str, tracker: str, fetched: bool = False) -> None:
+    def landed(self, *, etag: Etag, path: Path, tracker: str, fetched: bool = False) -> None:
         self.told.append((etag, path, tracker))
         if fetched:
             self.fetched.append((etag, path, list(self.watching)))
 
     def serve(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
         os.truncate(request.path, request.size)
-        Path(request.path).replace(request.destination)
+        request.path.replace(request.destination)
         return Outcome(True, moved=True, begun=True, bytes_from_lan=request.size, peers=1)
 
     def refuse(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
         return Outcome(False, reason="nobody has it")
 
     def break_off(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
-        Path(request.path).write_bytes(b"some")
+        request.path.write_bytes(b"some")
         on_progress(Progress(4, 1, 1))
         return Outcome(False, begun=True, reason="gone")
 
@@ -157,7 +160,7 @@ Download = Callable[..., Path]
 def test_a_file_of_the_lan_is_not_fetched(download: Download, library: Any, agent: Agent) -> None:
     path = download()
     assert path.stat().st_size == SIZE
-    assert [(asked.etag, asked.revision, asked.filename) for asked in agent.fetches] == [(ETAG, "main", "w.bin")]
+    assert [(asked.etag, asked.revision, asked.filename) for asked in agent.fetches] == [(Etag(ETAG), "main", RepoPath("w.bin"))]
     assert not library.fetched
     assert not agent.told, "the agent put it there itself"
     assert list(path.parent.iterdir()) == [path]
@@ -213,9 +216,9 @@ def test_what_is_fetched_for_all_is_watched_from_before_the_library_begins_until
     library.fetched = Noting(lambda: seen.append(list(agent.watching)))
     path = download()
     (request,) = agent.fetches
-    assert request.stem == str(path)
-    assert seen == [[request.stem]]
-    assert agent.fetched == [(ETAG, str(path), [request.stem])]
+    assert request.stem == path
+    assert seen == [[path]]
+    assert agent.fetched == [(Etag(ETAG), path, [path])]
     assert agent.watching == []
 
 
@@ -293,7 +296,7 @@ def test_what_arrived_stays_until_the_library_has_the_file(download: Download, l
     with pytest.raises(OSError, match="the Hub is down"):
         download()
     (left,) = library.fetched[0]
-    assert left == Path(agent.fetches[0].path).name
+    assert left == agent.fetches[0].path.name
     library.answer = None
     path = download()
     assert agent.fetches[0].path == agent.fetches[1].path
@@ -330,13 +333,13 @@ def test_what_the_server_gave_in_the_hubs_place_is_not_said_to_be_from_the_hub(
 
 def test_an_interrupted_download_keeps_what_arrived(download: Download, library: Any, agent: Agent) -> None:
     def interrupt(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
-        Path(request.path).write_bytes(b"some")
+        request.path.write_bytes(b"some")
         raise KeyboardInterrupt
 
     agent.answer = interrupt
     with pytest.raises(KeyboardInterrupt):
         download()
-    assert Path(agent.fetches[0].path).read_bytes() == b"some"
+    assert agent.fetches[0].path.read_bytes() == b"some"
     assert not library.fetched
     agent.answer = agent.serve
     assert download().stat().st_size == SIZE
@@ -348,12 +351,12 @@ def test_a_temporary_file_in_use_is_left_alone(download: Download, library: Any,
     with pytest.raises(OSError, match="down"):
         download()
     library.answer = None
-    with Path(agent.fetches[0].path).open("rb+") as held:
+    with agent.fetches[0].path.open("rb+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         download()
         assert len(agent.fetches) == 1
         assert held.read() == b"some"
-    assert Path(agent.fetches[0].path).exists()
+    assert agent.fetches[0].path.exists()
 
 
 def test_without_locks_nothing_is_risked_and_nothing_left(
@@ -374,7 +377,7 @@ def test_nothing_is_written_through_what_is_no_file(
 ) -> None:
     agent.answer = agent.refuse
     download(force_download=True)
-    name = Path(agent.fetches[0].path)
+    name = agent.fetches[0].path
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
     if trap == "symlink":
@@ -395,7 +398,7 @@ def test_a_leftover_that_is_too_long_is_cut(download: Download, library: Any, ag
     os.truncate(agent.fetches[0].path, SIZE + 5)
 
     def look(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
-        assert Path(request.path).stat().st_size == SIZE
+        assert request.path.stat().st_size == SIZE
         return agent.serve(request, on_progress)
 
     agent.answer = look
@@ -419,7 +422,7 @@ def test_an_existing_file_is_replaced_by_the_hook_and_never_by_the_agent(downloa
     path = download()
     agent.answer = serve_in_place
     assert download(force_download=True) == path
-    assert agent.told == [(ETAG, str(path), "http://server:8000")]
+    assert agent.told == [(Etag(ETAG), path, "http://server:8000")]
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -435,7 +438,7 @@ def test_a_file_that_the_library_moves_on_is_reported_where_it_lies(
 
     library._download_to_tmp_and_move = into_shared_store
     assert download().is_symlink()
-    assert agent.told == [(ETAG, str(tmp_path / "shared"), "http://server:8000")]
+    assert agent.told == [(Etag(ETAG), tmp_path / "shared", "http://server:8000")]
 
 
 @pytest.mark.parametrize("lie", ["moved", "whole"])

@@ -14,14 +14,22 @@ from pathlib import Path
 
 import pytest
 
+from llmpt.core.blob import Etag
 from llmpt.core.errors import AgentUnavailable
+from llmpt.core.files import FileId
+from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.link import client as module
 from llmpt.link import paths, protocol, starter, versions
-from llmpt.link.client import Link, Outcome, Progress
-from llmpt.link.protocol import FetchRequest, LineReader
+from llmpt.link.answers import Progress
+from llmpt.link.client import Link, Outcome
+from llmpt.link.fields import Message
+from llmpt.link.protocol import LineReader
+from llmpt.link.requests import FetchRequest, Stop
 from llmpt.settings import ClientSettings
 
-REQUEST = FetchRequest("http://t:1", "a" * 64, 5, "model", "org/m", "main", "f", "/p", 1, 2, "/d", False)
+REQUEST = FetchRequest(
+    "http://t:1", Etag("a" * 64), 5, RepoRef("model", "org/m"), "main", RepoPath("f"), Path("/p"), FileId(1, 2), Path("/d"), False
+)
 Answer = Callable[[socket.socket], None]
 
 
@@ -33,9 +41,9 @@ def environ() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def agent(environ: dict[str, str], answer: Answer) -> Iterator[list[protocol.Message | None]]:
+def agent(environ: dict[str, str], answer: Answer) -> Iterator[list[Message | None]]:
     """Say hello to whoever does, and answer all else with `answer`; yields what was asked, without the versions."""
-    asked: list[protocol.Message | None] = []
+    asked: list[Message | None] = []
     closing = threading.Event()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(paths.socket_path(environ)))
@@ -103,7 +111,7 @@ def test_each_answer_has_its_outcome(environ: dict[str, str], lines: list[dict[s
     seen: list[Progress] = []
     with agent(environ, saying(*lines)) as asked:
         assert make_link(environ).fetch(REQUEST, on_progress=seen.append) == outcome
-    assert asked == [REQUEST.message()] * (2 if "gone away" in outcome.reason else 1)  # its successor, if there is one
+    assert asked == [REQUEST.as_json()] * (2 if "gone away" in outcome.reason else 1)  # its successor, if there is one
     assert seen == [Progress(3, 2, 1)] * lines.count(PROGRESS) * len(asked)
 
 
@@ -159,21 +167,37 @@ def test_an_interrupted_fetch_closes_the_connection(environ: dict[str, str]) -> 
     assert closed == [b""]
 
 
+def test_an_agent_that_says_it_is_ending_has_a_successor_that_is_asked(environ: dict[str, str]) -> None:
+    lines = iter([{"event": "ending", "reason": "the agent is ending"}, {"event": "refused", "reason": "said by the successor"}])
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(protocol.encode(next(lines)))
+
+    with agent(environ, answer) as asked:
+        assert make_link(environ).fetch(REQUEST, on_progress=print).reason == "said by the successor"
+    assert asked == [REQUEST.as_json()] * 2
+
+
+def test_a_request_that_an_ending_agent_gets_is_not_taken_for_done(environ: dict[str, str]) -> None:
+    with agent(environ, saying({"event": "ending"})), pytest.raises(AgentUnavailable, match="ending"):
+        make_link(environ).ask(Stop())
+
+
 def test_a_request_has_one_reply(environ: dict[str, str]) -> None:
     with agent(environ, saying({"event": "status", "pid": 7})) as asked:
-        assert make_link(environ).ask({"op": "status"})["pid"] == 7
+        assert make_link(environ).status()["pid"] == 7
     assert asked == [{"op": "status"}]
 
 
 def test_asking_starts_no_agent(environ: dict[str, str]) -> None:
     with pytest.raises(AgentUnavailable, match="no agent is running"):
-        make_link(environ, start=["/nowhere/to/be/found"]).ask({"op": "status"})
+        make_link(environ, start=["/nowhere/to/be/found"]).status()
 
 
 def test_telling_where_a_file_lies_raises_for_nobody(environ: dict[str, str]) -> None:
-    make_link(environ).landed(etag="a" * 64, path="/x", tracker="http://t:1")
+    make_link(environ).landed(etag=Etag("a" * 64), path=Path("/x"), tracker="http://t:1")
     with agent(environ, saying({"event": "ok"})) as asked:
-        make_link(environ).landed(etag="a" * 64, path="/x", tracker="http://t:1")
+        make_link(environ).landed(etag=Etag("a" * 64), path=Path("/x"), tracker="http://t:1")
     assert asked == [{"op": "landed", "etag": "a" * 64, "path": "/x", "tracker": "http://t:1", "fetched": False}]
 
 

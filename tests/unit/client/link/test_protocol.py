@@ -11,22 +11,24 @@ from pathlib import Path
 
 import pytest
 
+from llmpt.core.blob import Etag
 from llmpt.core.errors import AgentUnavailable, InvalidInput
+from llmpt.core.files import FileId
+from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.link import paths, protocol, versions
-from llmpt.link.protocol import FetchRequest, LineReader
+from llmpt.link.protocol import LineReader
+from llmpt.link.requests import FetchRequest
 
 REQUEST = FetchRequest(
     tracker="http://server:8000",
-    etag="a" * 64,
+    etag=Etag("a" * 64),
     size=5,
-    repo_type="model",
-    repo_id="org/model",
+    repo=RepoRef("model", "org/model"),
     revision="main",
-    filename="wéights\udcff.bin",
-    path="/cache/tmp\udcff",
-    dev=1,
-    ino=2,
-    destination="/cache/blob",
+    filename=RepoPath("wéights.bin"),
+    path=Path("/cache/tmp\udcff"),
+    file=FileId(1, 2),
+    destination=Path("/cache/blob"),
     replace=False,
 )
 
@@ -39,7 +41,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def test_a_request_survives_the_wire_with_paths_that_are_no_text() -> None:
-    assert FetchRequest.parse(protocol.decode(protocol.encode(REQUEST.message()))) == REQUEST
+    assert FetchRequest.parse(protocol.decode(protocol.encode(REQUEST.as_json()))) == REQUEST
 
 
 @pytest.mark.parametrize(
@@ -48,12 +50,12 @@ def test_a_request_survives_the_wire_with_paths_that_are_no_text() -> None:
 )
 def test_a_request_that_cannot_be_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):
-        FetchRequest.parse({**REQUEST.message(), **change})
+        FetchRequest.parse({**REQUEST.as_json(), **change})
 
 
 @pytest.mark.parametrize("name", ["tracker", "ino", "replace"])
 def test_a_request_without_a_field_is_refused_by_name(name: str) -> None:
-    message = REQUEST.message()
+    message = REQUEST.as_json()
     del message[name]
     with pytest.raises(InvalidInput, match=name):
         FetchRequest.parse(message)
@@ -158,4 +160,4 @@ def test_all_of_it_lies_in_one_folder(tmp_path: Path) -> None:
 
 
 def test_changing_a_request_makes_another_message() -> None:
-    assert replace(REQUEST, size=6).message()["size"] == 6
+    assert replace(REQUEST, size=6).as_json()["size"] == 6

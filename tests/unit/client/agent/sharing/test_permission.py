@@ -13,15 +13,28 @@ import pytest
 
 from llmpt.agent.sharing import permission as module
 from llmpt.agent.sharing.permission import Permission, Publicity
-from llmpt.core.repo import RepoRef
+from llmpt.core.blob import Etag
+from llmpt.core.files import FileId
+from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.disk.inventory import Inventory
 from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable
-from llmpt.link.protocol import FetchRequest
+from llmpt.link.requests import FetchRequest
 
 HUB = "https://hub.example"
 REPO = RepoRef("model", "org/name")
 REQUEST = FetchRequest(
-    "http://t:8000", "a" * 64, 5 << 20, "model", "org/name", "c" * 40, "f", "/p", 1, 2, "/d", False, endpoint=HUB, stem="/s"
+    "http://t:8000",
+    Etag("a" * 64),
+    5 << 20,
+    REPO,
+    "c" * 40,
+    RepoPath("f"),
+    Path("/p"),
+    FileId(1, 2),
+    Path("/d"),
+    False,
+    endpoint=HUB,
+    stem=Path("/s"),
 )
 
 
@@ -116,10 +129,10 @@ def test_what_the_trackers_own_endpoint_shows_is_on_the_lan_already(publicity: P
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"stem": ""}, "cannot be watched"),
+        ({"stem": None}, "cannot be watched"),
         ({"size": 1000}, "too small"),
-        ({"destination": "/net/home/blob"}, "nfs4"),
-        ({"repo_id": "a/b/c"}, "not a repo id"),
+        ({"destination": Path("/net/home/blob")}, "nfs4"),
+        ({"repo": None}, "no name that the Hub could have given"),
         ({"endpoint": "", "anonymous": False}, "its Hub is not known"),
         ({"endpoint": "file:///etc/passwd", "anonymous": False}, "its Hub is not known"),
     ],

@@ -21,8 +21,11 @@ from llmpt.agent.transfer.misses import Misses
 from llmpt.agent.transfer.refusals import Refused, TryAgain, Yours
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerUnavailable
+from llmpt.core.files import FileId
 from llmpt.core.metainfo import Metainfo
-from llmpt.link.protocol import FetchRequest, Message
+from llmpt.core.repo import RepoPath, RepoRef
+from llmpt.link.answers import Progress
+from llmpt.link.requests import FetchRequest
 from tests.support.waiting import eventually
 
 CONTENT = b"0123456789" * 20_000
@@ -42,7 +45,7 @@ class World:
         self.why_not = ""
         self.refusal: Exception | None = None
         self.gone = threading.Event()
-        self.heard: list[Message] = []
+        self.heard: list[Progress] = []
         world: Any = self
         self.leases = Leases(self._ask, stall_timeout_s=0.4)
         self.leases.start()
@@ -52,9 +55,10 @@ class World:
         self.request = self.asking()
 
     def asking(self, *, ordinary_rate_bytes_s: int = 0) -> FetchRequest:
-        final = str(self.folder / str(ETAG))
-        return FetchRequest("http://t", str(ETAG), len(CONTENT), "model", "org/m", "main", "f", f"{final}.01234567.incomplete",
-                            1, 2, final, False, ordinary_rate_bytes_s, stem=final)  # fmt: skip
+        final = self.folder / str(ETAG)
+        return FetchRequest("http://t", ETAG, len(CONTENT), RepoRef("model", "org/m"), "main", RepoPath("f"),
+                            final.with_name(f"{final.name}.01234567.incomplete"), FileId(1, 2), final, False,
+                            ordinary_rate_bytes_s, stem=final)  # fmt: skip
 
     def _ask(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         self.ended += [(one["etag"], one["outcome"]) for one in body["ended"]]
@@ -97,7 +101,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 def shown(world: World) -> list[int]:
-    return [message["bytes"] for message in world.heard if message.get("waiting")]
+    return [report.done_bytes for report in world.heard if report.waiting]
 
 
 def test_who_waits_sees_half_of_what_the_fetcher_has_and_leeches_when_it_is_there(world: World) -> None:

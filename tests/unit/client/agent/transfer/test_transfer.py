@@ -20,9 +20,11 @@ from llmpt.agent.transfer.refusals import Failed, Refused, Yours
 from llmpt.agent.transfer.transfer import Transfer
 from llmpt.agent.transfer.web_seed import WebSeed
 from llmpt.core.blob import Etag
+from llmpt.core.files import FileId
 from llmpt.core.metainfo import Metainfo
-from llmpt.core.repo import RepoRef
-from llmpt.link.protocol import FetchRequest, Message
+from llmpt.core.repo import RepoPath, RepoRef
+from llmpt.link.answers import Progress
+from llmpt.link.requests import FetchRequest
 from llmpt.swarm import Download, Totals
 from tests.support.waiting import eventually
 
@@ -102,19 +104,18 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make(
     tmp_path: Path, plot: Callable[[Download], None], *, ordinary_rate_bytes_s: int = 0, misses: Any = None
-) -> tuple[World, Callable[[], bool], list[Message]]:
+) -> tuple[World, Callable[[], bool], list[Progress]]:
     path = tmp_path / f"{'a' * 64}.01234567.incomplete"
     path.write_bytes(CONTENT)
-    found = path.stat()
     etag = Etag(hashlib.sha256(CONTENT).hexdigest())
     metainfo = Metainfo(etag, len(CONTENT), bytes(32), bytes(32 * 4))
     world: Any = World(path, metainfo, plot)
     request = FetchRequest(
-        "http://t", etag.value, len(CONTENT), "model", "org/m", "main", "f", str(path), found.st_dev, found.st_ino,
-        str(tmp_path / "final"), False, ordinary_rate_bytes_s,
+        "http://t", etag, len(CONTENT), RepoRef("model", "org/m"), "main", RepoPath("f"), path, FileId.of(path.stat()),
+        tmp_path / "final", False, ordinary_rate_bytes_s,
     )  # fmt: skip
     transfer = Transfer(request, world, world, world, misses, stall_timeout_s=0.2)
-    heard: list[Message] = []
+    heard: list[Progress] = []
     return world, lambda: transfer.run(Record.begin(request), heard.append, lambda: False), heard
 
 
@@ -128,7 +129,7 @@ def test_a_check_of_what_is_there_takes_its_time_and_the_hook_hears_of_it(tmp_pa
     _, run, heard = make(tmp_path, plot)
     assert run() is True
     assert (tmp_path / "final").read_bytes() == CONTENT
-    assert len([message for message in heard if message["bytes"] == 0]) >= 5, "at work, and nothing to show yet"
+    assert len([report for report in heard if report.done_bytes == 0]) >= 5, "at work, and nothing to show yet"
 
 
 def test_peers_that_do_not_answer_are_refused_soon_and_left_alone(tmp_path: Path) -> None:

@@ -1,0 +1,165 @@
+"""The messages of the agent's socket: what stands on the wire, pinned, since programs of other versions read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import InvalidInput
+from llmpt.core.files import FileId
+from llmpt.core.repo import RepoPath, RepoRef
+from llmpt.link import answers, protocol, requests
+from llmpt.link.answers import Answer, Done, Ending, Failed, Greeting, Ok, Progress, Refused, Retiring, StatusReport, Stopping
+from llmpt.link.requests import Fetching, FetchRequest, Hello, Landed, Request, Retire, Seed, Status, Stop, Unseed
+
+ETAG = "a" * 64
+FETCH = FetchRequest(
+    tracker="http://server:8000",
+    etag=Etag(ETAG),
+    size=5,
+    repo=RepoRef("model", "org/model"),
+    revision="main",
+    filename=RepoPath("onnx/w.bin"),
+    path=Path("/cache/tmp"),
+    file=FileId(1, 2),
+    destination=Path("/cache/blob"),
+    replace=False,
+    ordinary_rate_bytes_s=7,
+    endpoint="https://huggingface.co",
+    anonymous=True,
+    stem=Path("/cache/stem"),
+)
+FETCH_LINE = {
+    "op": "fetch", "tracker": "http://server:8000", "etag": ETAG, "size": 5, "repo_type": "model", "repo_id": "org/model",
+    "revision": "main", "filename": "onnx/w.bin", "path": "/cache/tmp", "dev": 1, "ino": 2, "destination": "/cache/blob",
+    "replace": False, "ordinary_rate_bytes_s": 7, "endpoint": "https://huggingface.co", "anonymous": True, "stem": "/cache/stem",
+}  # fmt: skip
+TRACKER = "http://server:8000"
+
+REQUESTS: list[tuple[Request, dict[str, Any]]] = [
+    (FETCH, FETCH_LINE),
+    (Fetching(TRACKER, Etag(ETAG), Path("/s")), {"op": "fetching", "etag": ETAG, "stem": "/s", "tracker": TRACKER}),
+    (Landed(TRACKER, Etag(ETAG), Path("/f"), True),
+     {"op": "landed", "etag": ETAG, "path": "/f", "tracker": TRACKER, "fetched": True}),
+    (Seed(TRACKER, Etag(ETAG), Path("/f")), {"op": "seed", "tracker": TRACKER, "etag": ETAG, "path": "/f"}),
+    (Unseed((Etag(ETAG),)), {"op": "unseed", "etags": [ETAG]}),
+    (Hello(), {"op": "hello"}),
+    (Retire(), {"op": "retire"}),
+    (Status(), {"op": "status"}),
+    (Stop(), {"op": "stop"}),
+]  # fmt: skip
+ANSWERS: list[tuple[Answer, dict[str, Any]]] = [
+    (Progress(3, 2, 1), {"event": "progress", "bytes": 3, "rate_bytes_s": 2, "peers": 1}),
+    (Progress(3, 2, waiting=True), {"event": "progress", "bytes": 3, "rate_bytes_s": 2, "peers": 0, "waiting": True}),
+    (Done(True, 5, 4, 2, 0.5),
+     {"event": "done", "moved": True, "bytes_from_lan": 5, "bytes_by_http": 4, "peers": 2, "seconds": 0.5}),
+    (Refused("no"), {"event": "refused", "reason": "no", "fetch": False}),
+    (Refused("yours", fetch=True), {"event": "refused", "reason": "yours", "fetch": True}),
+    (Failed("gone", ((0, 4), (6, 10)), fetch=True),
+     {"event": "failed", "reason": "gone", "have": [[0, 4], [6, 10]], "fetch": True}),
+    (Ok(), {"event": "ok"}),
+    (Ok(path=Path("/f")), {"event": "ok", "path": "/f"}),
+    (Ok(count=0), {"event": "ok", "count": 0}),
+    (Greeting(), {"event": "hello"}),
+    (Retiring(), {"event": "retiring"}),
+    (Stopping(), {"event": "stopping"}),
+    (Ending(), {"event": "ending", "reason": "the agent is ending"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("request_", "line"), REQUESTS)
+def test_a_request_is_written_as_ever_and_read_back(request_: Request, line: Mapping[str, Any]) -> None:
+    assert request_.as_json() == line
+    assert requests.parse(protocol.decode(protocol.encode(line))) == request_
+
+
+@pytest.mark.parametrize(("answer", "line"), ANSWERS)
+def test_an_answer_is_written_as_ever_and_read_back(answer: Answer, line: Mapping[str, Any]) -> None:
+    assert answer.as_json() == line
+    assert answers.parse(protocol.decode(protocol.encode(line))) == answer
+
+
+def test_every_message_is_pinned() -> None:
+    assert {type(request) for request, _ in REQUESTS} == set(requests.REQUESTS.values())
+    assert {type(answer) for answer, _ in ANSWERS} | {StatusReport} == set(answers.ANSWERS.values())
+
+
+def test_the_bytes_of_a_line() -> None:
+    line = protocol.encode(Hello().as_json())
+    assert line.startswith(b'{"v":1,"version":"')
+    assert line.endswith(b'","op":"hello"}\n')
+
+
+def test_a_status_says_which_version_the_agent_is() -> None:
+    line = protocol.decode(protocol.encode(StatusReport({"pid": 7}).as_json()))
+    assert {name: line[name] for name in ("event", "pid")} == {"event": "status", "pid": 7}
+    report = answers.parse(line)
+    assert isinstance(report, StatusReport)
+    assert (report.report["pid"], report.report["version"]) == (7, line["version"])
+
+
+def test_an_older_hooks_request_lacks_what_came_later() -> None:
+    line = {
+        name: FETCH_LINE[name] for name in FETCH_LINE if name not in ("ordinary_rate_bytes_s", "endpoint", "anonymous", "stem")
+    }
+    parsed = requests.parse(line)
+    assert isinstance(parsed, FetchRequest)
+    assert (parsed.ordinary_rate_bytes_s, parsed.endpoint, parsed.anonymous, parsed.stem) == (0, "", False, None)
+
+
+@pytest.mark.parametrize(
+    "change", [{"repo_id": "a/b/c"}, {"repo_type": "bucket"}, {"repo_id": ""}, {"repo_id": "../x"}, {"repo_type": ""}]
+)
+def test_a_file_of_a_repo_that_the_hub_could_not_have_is_fetched_all_the_same(change: dict[str, str]) -> None:
+    parsed = FetchRequest.parse({**FETCH_LINE, **change})
+    assert parsed.repo is None
+    assert parsed.title == ETAG
+    assert FetchRequest.parse(parsed.as_json()) == parsed
+
+
+@pytest.mark.parametrize("name", ["", "./w.bin", "../w.bin", "/w.bin", "a\\b", "w\0.bin", "a" * 256])
+def test_so_is_one_whose_path_is_none_of_the_hub(name: str) -> None:
+    parsed = FetchRequest.parse({**FETCH_LINE, "filename": name})
+    assert parsed.filename is None
+    assert parsed.title == ETAG
+
+
+@pytest.mark.parametrize(
+    ("op", "change"),
+    [
+        ("fetching", {"etag": "x"}), ("fetching", {"stem": "s"}), ("fetching", {"tracker": None}),
+        ("landed", {"path": "f"}), ("landed", {"path": "/f\0"}), ("landed", {"etag": None}),
+        ("seed", {"path": ""}), ("seed", {"etag": ETAG.upper()}), ("seed", {"tracker": 7}),
+        ("unseed", {"etags": ["x"]}), ("unseed", {"etags": [7]}),
+        ("dance", {}), (None, {}), (["fetch"], {}),
+    ],
+)  # fmt: skip
+def test_a_request_that_cannot_be_is_refused(op: Any, change: dict[str, object]) -> None:
+    line = next((line for request, line in REQUESTS if request.op == op), {})
+    with pytest.raises(InvalidInput):
+        requests.parse({**line, "op": op, **change})
+
+
+@pytest.mark.parametrize("event", ["of a later version", None, 7, ["done"]])
+def test_an_event_of_a_later_version_is_passed_over(event: object) -> None:
+    assert answers.parse({"event": event}) is None
+
+
+@pytest.mark.parametrize(
+    ("op", "is_so"), [("hello", True), ("stop", True), ("fetch", False), ("dance", False), (["stop"], False)]
+)
+def test_only_what_concerns_the_agent_itself_is_of_every_version(op: object, is_so: bool) -> None:
+    assert requests.is_of_every_version({"op": op}) is is_so
+
+
+def test_a_files_identity_is_its_device_and_inode(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.touch()
+    other.hardlink_to(one)
+    assert FileId.of(one.stat()) == FileId.of(other.stat())
+    (tmp_path / "third").touch()
+    assert FileId.of((tmp_path / "third").stat()) != FileId.of(one.stat())
