@@ -17,23 +17,38 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from urllib.parse import urljoin, urlsplit
+from dataclasses import dataclass
+from urllib.parse import urljoin
 
 from llmpt.core.blob import READ_BYTES, Etag, EtagHasher
+from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import ContentMismatch, LlmptError, TrackerError, TrackerUnavailable
-from llmpt.tracker.wire import CONNECT_TIMEOUT_S, Wire, reason_of, user_agent
+from llmpt.tracker.url import HttpUrl
+from llmpt.tracker.wire import CONNECT_TIMEOUT_S, NETWORK_ERRORS, Wire, reason_of, user_agent
 
 log = logging.getLogger("llmpt")
 
-ANSWER_TIMEOUT_S = 2.0
-QUIET_S = 30.0
-PAUSE_S = 0.5
 CHUNK_BYTES = 1 << 20
 WORTHWHILE_BYTES = 1 << 20
 POOR_TRIES = 10  # that brought less than that
 MAX_HOPS = 4
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+
+
+@dataclass(frozen=True, slots=True)
+class BlobTimings:
+    """How long things may take, in seconds.
+
+    answer_s: the tracker, to say where a blob is
+    pause_s: before the tracker is asked again when a seeder broke off at once
+    quiet: for how long a tracker that does not answer is left alone
+    """
+
+    answer_s: float = 2.0
+    pause_s: float = 0.5
+    quiet: Pauses = Pauses(first_s=30.0, longest_s=30.0)
 
 
 class NotOverHttp(LlmptError):
@@ -52,23 +67,31 @@ class _Broke(LlmptError):
 class BlobHttp:
     """The blobs that the seeders of one tracker have. Safe to share among threads.
 
-    A tracker that does not answer is left alone for `QUIET_S`. No byte for `stall_timeout_s`: the blob is given up.
+    A tracker that does not answer is left alone for a while. No byte for `stall_timeout_s`: the blob is given up.
     """
 
-    def __init__(self, tracker: str, *, stall_timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        tracker: str,
+        *,
+        stall_timeout_s: float,
+        timings: BlobTimings = BlobTimings(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._base = Wire(tracker).url
-        self._stall_timeout_s, self._clock = stall_timeout_s, clock
-        self._quiet_until = 0.0
+        self._stall_timeout_s, self._timings, self._clock = stall_timeout_s, timings, clock
+        self._breaker = Breaker(timings.quiet, clock=clock)
 
     def locate(self, etag: Etag) -> str | None:
         """Return the URL at which a seeder has the blob now; None when none has. Raises `TrackerUnavailable`."""
         self._check_quiet()
-        url = f"{self._base}/blobs/{etag}"
+        url = HttpUrl.parse(f"{self._base}/blobs/{etag}")
         try:
-            with _asked("HEAD", url, None, ANSWER_TIMEOUT_S) as response:
-                return _next_hop(url, response) or (url if response.status == 200 else None)
-        except (OSError, http.client.HTTPException) as error:
+            with _asked("HEAD", url, None, self._timings.answer_s) as response:
+                target = _next_hop(url, response) or (url if response.status == 200 else None)
+        except NETWORK_ERRORS as error:
             raise self._leave_alone(reason_of(error)) from None
+        return None if target is None else target.text
 
     def fetch(self, etag: Etag, size: int, descriptor: int, *, on_progress: Callable[[int], None]) -> int:
         """Fill the file that is open as `descriptor` with the blob, verify it, and return how many bytes came for that.
@@ -113,11 +136,11 @@ class BlobHttp:
             except _Broke as error:
                 poor += hasher.seen - before < WORTHWHILE_BYTES
                 silent_s = self._clock() - last_byte
-                if silent_s + PAUSE_S > self._stall_timeout_s or poor >= POOR_TRIES:
+                if silent_s + self._timings.pause_s > self._stall_timeout_s or poor >= POOR_TRIES:
                     raise NotOverHttp(str(error), hasher.seen if hasher.seen > start else 0) from None
                 log.debug("%s: %s after %d bytes; the tracker is asked again", etag, error, hasher.seen)
                 if hasher.seen == before:
-                    time.sleep(PAUSE_S)  # the tracker believes in a seeder that has just died for a moment
+                    time.sleep(self._timings.pause_s)  # the tracker believes in a seeder that has just died for a moment
         if not hasher.matches():
             raise ContentMismatch(f"what came over HTTP is not the content of etag {etag}")
         return size - start
@@ -125,11 +148,11 @@ class BlobHttp:
     def _stream(self, etag: Etag, size: int, at: int) -> Iterator[bytes]:
         """Yield the blob from byte `at` to its end; raise `_Broke` where it breaks off."""
         self._check_quiet()
-        url, silence_s = f"{self._base}/blobs/{etag}", max(self._stall_timeout_s / 2, 0.05)
+        url, silence_s = HttpUrl.parse(f"{self._base}/blobs/{etag}"), max(self._stall_timeout_s / 2, 0.05)
         for hop in range(MAX_HOPS):
             at_tracker = hop == 0
             try:
-                with _asked("GET", url, at, ANSWER_TIMEOUT_S if at_tracker else silence_s) as response:
+                with _asked("GET", url, at, self._timings.answer_s if at_tracker else silence_s) as response:
                     target = _next_hop(url, response)
                     if target is not None:
                         url = target
@@ -145,52 +168,47 @@ class BlobHttp:
                         at += len(data)
                         yield data
                     return
-            except (OSError, http.client.HTTPException) as error:
+            except NETWORK_ERRORS as error:
                 if at_tracker:
                     raise self._leave_alone(reason_of(error)) from None
-                raise _Broke(f"{urlsplit(url).netloc}: {reason_of(error)}") from None
+                raise _Broke(f"{url.place}: {reason_of(error)}") from None
         raise NotOverHttp("redirected without end")
 
     def _check_quiet(self) -> None:
-        left_s = self._quiet_until - self._clock()
-        if left_s > 0:
+        if (left_s := self._breaker.left_s) > 0:
             raise TrackerUnavailable(f"the tracker at {self._base} did not answer; asked again in {left_s:.0f} s")
 
     def _leave_alone(self, reason: str) -> TrackerUnavailable:
-        self._quiet_until = self._clock() + QUIET_S
-        return TrackerUnavailable(f"no answer from the tracker at {self._base}: {reason}")
+        error = TrackerUnavailable(f"no answer from the tracker at {self._base}: {reason}")
+        self._breaker.failed(error)
+        return error
 
 
 @contextmanager
-def _asked(method: str, url: str, at: int | None, silence_s: float) -> Iterator[http.client.HTTPResponse]:
+def _asked(method: str, url: HttpUrl, at: int | None, silence_s: float) -> Iterator[http.client.HTTPResponse]:
     """Make one request, for the bytes from `at` on; what is read of the answer may be silent for `silence_s`."""
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=CONNECT_TIMEOUT_S)
+    kind = http.client.HTTPSConnection if url.tls else http.client.HTTPConnection
+    connection = kind(url.host, url.port, timeout=CONNECT_TIMEOUT_S)
     headers = {"User-Agent": user_agent(), "Connection": "close"}
     if at:
         headers["Range"] = f"bytes={at}-"
     try:
         connection.connect()
         connection.sock.settimeout(silence_s)
-        connection.request(method, parts.path + (f"?{parts.query}" if parts.query else ""), headers=headers)
+        connection.request(method, url.target, headers=headers)
         yield connection.getresponse()
     finally:
         connection.close()
 
 
-def _next_hop(url: str, response: http.client.HTTPResponse) -> str | None:
+def _next_hop(url: HttpUrl, response: http.client.HTTPResponse) -> HttpUrl | None:
     location = response.headers.get("Location")
     if response.status not in _REDIRECTS or not location:
         return None
-    target = urljoin(url, location)
     try:
-        parts = urlsplit(target)
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-            return target
-    except ValueError:
-        pass  # a port that is none
-    raise http.client.HTTPException(f"redirected to {target!r:.200}")
+        return HttpUrl.parse(urljoin(url.text, location))
+    except ValueError as error:
+        raise http.client.HTTPException(f"redirected to nowhere: {error}") from None
 
 
 def _check(response: http.client.HTTPResponse, size: int, at: int, *, from_tracker: bool) -> None:
@@ -211,7 +229,7 @@ def _check(response: http.client.HTTPResponse, size: int, at: int, *, from_track
         part = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         begins, has = (int(part[1]), int(part[3])) if part else (-1, -1)
     else:
-        begins, has = 0, int(told) if told is not None and told.isdigit() else size
+        begins, has = 0, int(told) if told is not None and _LENGTH.fullmatch(told) else size
     if (begins, has) != (at, size):
         raise NotOverHttp(f"asked for a blob of {size} bytes from byte {at} on, got one of {has} from {begins} on")
 

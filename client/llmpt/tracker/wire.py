@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-from llmpt.core.errors import SettingError, TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
+from llmpt.core.errors import InvalidInput, SettingError, TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
+from llmpt.tracker.url import HttpUrl
 
 CONNECT_TIMEOUT_S = 1.0
 MAX_ANSWER_BYTES = 32 << 20
+MAX_MESSAGE = 500
 _FINE = (200, 201, 202, 204)
+
+# What asking over a network raises, whatever is at the other end: a head that http.client cannot read may be any of these.
+NETWORK_ERRORS = (OSError, http.client.HTTPException, ValueError)
 
 
 class Wire:
@@ -30,18 +37,14 @@ class Wire:
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 2.0) -> None:
-        parts = urlsplit(url.rstrip("/"))
         try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.query or parts.fragment:
-            raise SettingError(f"not the address of a tracker: {url!r}; write it as http://server:8000")
-        self.url = url.rstrip("/")
-        self.host = parts.hostname
-        self.port = port or (443 if parts.scheme == "https" else 80)
-        self._tls = parts.scheme == "https"
-        self._base = parts.path
+            parts = HttpUrl.parse(url.rstrip("/"))
+            if "?" in url or "#" in url:
+                raise InvalidInput("it has a query")
+        except InvalidInput:
+            raise SettingError(f"not the address of a tracker: {url!r:.200}; write it as http://server:8000") from None
+        self.url, self.host, self.port = parts.text, parts.host, parts.port
+        self._tls, self._base = parts.tls, parts.target
         self._token = token
         self._timeout_s = timeout_s
 
@@ -80,7 +83,7 @@ class Wire:
             connection.request(method, target, data, headers)
             with connection.getresponse() as response:  # it has the socket, and lets go of it only when it is closed
                 text = _read_all(response, connection.sock, deadline)
-        except (OSError, http.client.HTTPException) as error:
+        except NETWORK_ERRORS as error:
             kind_of_silence = unanswered if isinstance(error, TimeoutError) else TrackerUnavailable
             raise kind_of_silence(f"no answer from the tracker at {self.url}: {reason_of(error)}") from None
         finally:
@@ -89,7 +92,7 @@ class Wire:
             answer = json.loads(text) if response.status != http.HTTPStatus.NO_CONTENT else {}
             if not isinstance(answer, dict):
                 raise TypeError("not a JSON object")
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             if response.status in _FINE:
                 raise TrackerUnavailable(f"{self.url} did not answer with JSON; is it an llmpt tracker?") from None
             answer = {}
@@ -121,11 +124,11 @@ def _refusal(url: str, response: http.client.HTTPResponse, answer: Mapping[str, 
     status, wait = response.status, response.headers.get("Retry-After", "")
     error = answer.get("error")
     error = error if isinstance(error, dict) else {}
-    message = str(error.get("message") or f"status {status}")
+    message = plain(error.get("message") or f"status {status}")
     if status >= 500:
         return TrackerUnavailable(f"{url}: {message}")
-    return TrackerRefused(f"{url}: {message}", status=status, code=str(error.get("code", "")),
-                          retry_after_s=int(wait) if wait.isdecimal() and len(wait) < 9 else None)  # fmt: skip
+    return TrackerRefused(f"{url}: {message}", status=status, code=plain(error.get("code", "")),
+                          retry_after_s=int(wait) if re.fullmatch("[0-9]{1,8}", wait) else None)  # fmt: skip
 
 
 @cache
@@ -135,6 +138,20 @@ def user_agent() -> str:
         return f"llmpt/{version('llmpt')}"
     except PackageNotFoundError:  # removed while we run
         return "llmpt/unknown"
+
+
+@contextmanager
+def sense(url: str) -> Iterator[None]:
+    """Raise `TrackerUnavailable` for what of an answer of the tracker at `url` cannot be."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise TrackerUnavailable(f"{url} gave an answer that makes no sense: {plain(error)}") from None
+
+
+def plain(text: object) -> str:
+    """Return a stranger's words as they may stand in a log and on a terminal: one line, printable, of bounded length."""
+    return "".join(char if char.isprintable() else "?" for char in str(text)[:MAX_MESSAGE])
 
 
 def reason_of(error: BaseException) -> str:

@@ -167,7 +167,7 @@ def test_a_tracker_that_does_not_answer_is_left_alone(tracker: BlobServer, file:
         with pytest.raises(NotOverHttp, match=r"did not answer|no answer"):
             blobs.fetch(ETAG, SIZE, file, on_progress=lambda _: None)
     assert len(tracker.requests) == 1
-    tracker.status, now = None, blob_http.QUIET_S + 1
+    tracker.status, now = None, blob_http.BlobTimings().quiet.longest_s + 1
     assert blobs.fetch(ETAG, SIZE, file, on_progress=lambda _: None) == SIZE
 
 
