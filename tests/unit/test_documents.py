@@ -137,6 +137,12 @@ def test_every_make_target_that_is_named_exists(document: str) -> None:
             assert named <= targets, f"make {' '.join(named - targets)}"
 
 
+def test_a_developer_is_told_of_every_target() -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):.*##", text_of("Makefile"), re.MULTILINE))
+    named = {word for words in command_lines("CONTRIBUTING.md") if words[0] == "make" for word in words[1:]}
+    assert targets - named == set()
+
+
 @documents
 def test_every_command_of_ours_that_is_named_exists_with_its_options(document: str) -> None:
     for words in command_lines(document):
