@@ -3,8 +3,8 @@
     python compose/dist.py pyproject.toml dist/
 
 The wheels of everything that the client depends on, for every Python and platform that libtorrent has wheels for and that a
-workstation is likely to be. Only huggingface_hub is left out: an environment that downloads with it has it, in the version that its
-project pinned, with a dozen dependencies of its own.
+workstation is likely to be. Only huggingface_hub is left out: an environment that downloads with it has it, in the version
+that its project pinned, with a dozen dependencies of its own.
 
 `uv` resolves (pip would judge the markers by the Python that it runs in), `pip` downloads: both are modules of the Python that
 runs this.
