@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 import click
 
-from llmpt.core.errors import LlmptError
+from llmpt.core.errors import LlmptError, StateUnavailable
 from llmpt_seeder.settings import SeederSettings
 
 EXTRAS = ("tenacity", "yaml")
@@ -26,10 +25,10 @@ def _told() -> Iterator[None]:
     """Turn what can go wrong for the operator into one line and exit code 1."""
     try:
         yield
+    except (OSError, StateUnavailable) as error:
+        raise click.ClickException(f"the seeder's own state (LLMPT_DATA): {error}") from None
     except LlmptError as error:
         raise click.ClickException(str(error)) from None
-    except (OSError, sqlite3.Error) as error:
-        raise click.ClickException(f"the seeder's own state (LLMPT_DATA) cannot be used: {error}") from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,7 +12,6 @@ all this; another (`TrackerLink`) sends the heartbeats, also while terabytes are
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from queue import Empty, SimpleQueue
 from rich.filesize import decimal
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import TrackerError
+from llmpt.core.errors import StateUnavailable, TrackerError
 from llmpt.swarm.types import SeededBlob
 from llmpt_seeder.cache.caches import Caches
 from llmpt_seeder.cache.scanner import BlobFile, Problem
@@ -99,8 +98,8 @@ class Service:
                 self.look_where_asked()
             try:
                 self.reconcile()
-            except sqlite3.OperationalError as error:  # a full disk: what is seeded is seeded on
-                log.error("the seeder's state cannot be written (%s); trying again", error)
+            except StateUnavailable as error:  # a full disk: what is seeded is seeded on
+                log.error("%s; trying again", error)
             now = time.monotonic()
             # A step looks at everything: with very many blobs it leaves the machine alone for as long as it took.
             if not self._stop.wait(min(now - started, 1.0)):

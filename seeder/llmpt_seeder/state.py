@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS hub_listings (
 
 
 class SeederState(Inventory):
-    """The seeder's whole memory; a context manager. Raises `sqlite3.Error` when the file cannot be used."""
+    """The seeder's whole memory; a context manager. Raises `StateUnavailable` when the file cannot be used."""
 
     def __init__(self, database: Path) -> None:
         super().__init__(database)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from llmpt.agent.host.listening import Listening
 from llmpt.agent.seeding.offers import Offers
 from llmpt.agent.server import Server, Services
 from llmpt.agent.sharing import share_token
-from llmpt.core.errors import AgentUnavailable, SettingError
+from llmpt.core.errors import SettingError
 from llmpt.disk.inventory import Inventory
 from llmpt.host import loops
 from llmpt.host.loops import Health, Rhythm
@@ -54,8 +53,8 @@ def run(
     """Be the agent until SIGTERM, Ctrl-C, `llmpt agent stop`, or what `llmpt.agent.host.lifetime` tells of.
 
     `starter` is the process that an agent of LLMPT_AGENT=job belongs to (default: our parent); `ready` is called once the
-    socket answers. Raises `SettingError` without a tracker, `AgentUnavailable` when another agent runs already, `SwarmError`
-    when libtorrent is missing or cannot listen.
+    socket answers. Raises `SettingError` without a tracker, `AgentUnavailable` when another agent runs already,
+    `StateUnavailable` when its state cannot be used, `SwarmError` when libtorrent is missing or cannot listen.
     """
     if settings.tracker is None:
         raise SettingError("no tracker: set LLMPT_TRACKER to the server's address, e.g. http://server:8000")
@@ -76,7 +75,7 @@ def run(
     package = Package()
     with ExitStack() as stack:
         stack.enter_context(lock.held(environ))
-        inventory = stack.enter_context(_inventory())
+        inventory = stack.enter_context(Inventory(places.database_path()))
         engine_settings = EngineSettings(
             listen=listening.hosts,
             port=free_port(settings.peer_port),
@@ -189,11 +188,3 @@ def _noting_bugs(stopping: threading.Event) -> Callable[[threading.ExceptHookArg
             stopping.set()
 
     return crashed
-
-
-def _inventory() -> Inventory:
-    path = places.database_path()
-    try:
-        return Inventory(path)
-    except (sqlite3.Error, OSError) as error:
-        raise AgentUnavailable(f"the agent's state at {path} cannot be used: {error}") from None

@@ -15,6 +15,7 @@
     │   └── TrackerRefused     an answer, and it is no (status, code, message)
     ├── AgentUnavailable       no agent on this machine, and none could be started
     │   └── AgentEnding        there is one, and it is ending: its successor is to be asked
+    ├── StateUnavailable       what llmpt remembers on this disk cannot be read or written
     └── SwarmError             libtorrent is missing, or said no
 """
 
@@ -77,6 +78,10 @@ class AgentUnavailable(LlmptError):
 
 class AgentEnding(AgentUnavailable):
     """The agent that was asked is ending, and has done nothing: its successor is to be asked."""
+
+
+class StateUnavailable(LlmptError):
+    """The file in which llmpt remembers what it did cannot be read or written: a full disk, a broken file."""
 
 
 class SwarmError(LlmptError):

@@ -6,7 +6,8 @@ either the root of its Merkle tree, or the reason why it must never be served; t
 rest, lie in a table of their own and are read one at a time. An agent also notes here which files it was writing into,
 and both it and the seeder what the Hub said about repos.
 
-One SQLite file, safe to use from several threads and processes.
+One SQLite file, safe to use from several threads and processes. What SQLite and the disk say against it is translated here,
+once, into `StateUnavailable`: every method raises it.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmpt.core.blob import Etag
+from llmpt.core.errors import StateUnavailable
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import HubAnswer, RepoRef
 
 Self = TypeVar("Self", bound="Inventory")
+
+BUSY_TIMEOUT_S = 10.0  # while another process writes
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS known_blobs (
@@ -65,23 +69,25 @@ class KnownBlob:
 
 
 class Inventory:
-    """Owns the database file at `database`; a context manager. Raises `sqlite3.Error` when the file cannot be used."""
+    """Owns the database file at `database`; a context manager. Raises `StateUnavailable` when the file cannot be used."""
 
     def __init__(self, database: Path) -> None:
-        database.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
+        self._database = database
         try:
+            database.parent.mkdir(parents=True, exist_ok=True)
             database.touch(mode=0o600)  # it names repos and paths; SQLite gives its own files the same mode
         except OSError as error:
-            raise sqlite3.OperationalError(f"{database}: {error.strerror}") from None
-        self._connection = sqlite3.connect(database, timeout=10, check_same_thread=False, isolation_level=None)
-        try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.executescript(_SCHEMA)
-        except sqlite3.Error:
-            self._connection.close()
-            raise
+            raise StateUnavailable(f"the state at {database} cannot be used: {error.strerror or error}") from error
+        with self._translated():
+            self._connection = sqlite3.connect(database, timeout=BUSY_TIMEOUT_S, check_same_thread=False, isolation_level=None)
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._connection.executescript(_SCHEMA)
+            except sqlite3.Error:
+                self._connection.close()
+                raise
 
     def __enter__(self: Self) -> Self:
         return self
@@ -90,7 +96,7 @@ class Inventory:
         self.close()
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, self._translated():
             self._connection.close()
 
     def remember(self, path: Path, stamp: FileStamp, metainfo: Metainfo) -> None:
@@ -128,10 +134,7 @@ class Inventory:
 
     def blobs(self) -> Iterator[KnownBlob]:
         """Yield everything that is known, good and bad, in the order of etags."""
-        with self._lock:
-            rows = self._connection.execute(
-                "SELECT etag, path, size, mtime_ns, inode, root, problem FROM known_blobs ORDER BY etag, path"
-            ).fetchall()
+        rows = self._all("SELECT etag, path, size, mtime_ns, inode, root, problem FROM known_blobs ORDER BY etag, path")
         for etag, path, size, mtime_ns, inode, root, problem in rows:
             yield KnownBlob(Etag(etag), Path(os.fsdecode(path)), FileStamp(size, mtime_ns, inode), root, problem)
 
@@ -153,13 +156,12 @@ class Inventory:
 
     def partials(self, *, asked_before: float = math.inf) -> list[Path]:
         """Return the unfinished files that lie where they lay and were not asked for since `asked_before` (Unix time)."""
-        with self._lock:
-            rows = self._connection.execute("SELECT path, inode FROM partials WHERE asked_at < ?", (asked_before,)).fetchall()
+        rows = self._all("SELECT path, inode FROM partials WHERE asked_at < ?", (asked_before,))
         found = ((Path(os.fsdecode(path)), inode) for path, inode in rows)
         return sorted(path for path, inode in found if _inode(path) == inode)
 
     def hub_answer(self, repo: RepoRef, *, endpoint: str = "") -> HubAnswer | None:
-        """Return what the Hub at `endpoint` last said about a repo; `endpoint` is left out by whoever knows only one."""
+        """Return what the Hub at `endpoint` last said about a repo; without `endpoint` it is the only one."""
         row = self._one("SELECT public, reason, asked_at FROM hub_answers WHERE repo = ?", (_key(repo, endpoint),))
         return HubAnswer(bool(row[0]), row[1], row[2]) if row else None
 
@@ -174,18 +176,30 @@ class Inventory:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the database for one thread: all of what happens inside is kept, or nothing when it raises."""
-        with self._lock:
+        with self._lock, self._translated():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # SQLite itself may have ended it, on a full disk
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def _one(self, query: str, values: tuple[object, ...]) -> Any:
-        with self._lock:
+        with self._lock, self._translated():
             return self._connection.execute(query, values).fetchone()
+
+    def _all(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
+        with self._lock, self._translated():
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StateUnavailable(f"the state at {self._database} cannot be used: {error}") from error
 
     @staticmethod
     def _put(sql: sqlite3.Connection, etag: Etag, path: Path, stamp: FileStamp, root: bytes | None, problem: str | None) -> None:

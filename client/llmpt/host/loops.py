@@ -4,7 +4,7 @@
     start("tracker-watch", directory.contact, Rhythm(interval_s=15), stop=stopping, health=health)
     health.troubles()  # what does not work now, since when, and why
 
-A step that raises never ends its loop. What networks, disks and databases do is one line in the log; anything else is our
+A step that raises never ends its loop. What networks and disks do is one line in the log; anything else is our
 bug, and comes with its traceback. A step that goes on failing is a trouble of `Health`, which `llmpt status`, the doctor and
 health checks show, until it succeeds again.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import random
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from llmpt.core.errors import LlmptError
 
 log = logging.getLogger("llmpt.loops")
 
-EXPECTED = (LlmptError, OSError, sqlite3.Error)
+EXPECTED = (LlmptError, OSError)
 
 Step = Callable[[], "float | None"]
 

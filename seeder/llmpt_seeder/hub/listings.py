@@ -8,12 +8,12 @@ this happens on a thread of its own, so that a Hub that cannot be reached holds 
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from llmpt.core.errors import StateUnavailable
 from llmpt.core.repo import RepoRef
 from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable
 from llmpt_seeder.back_off import BackOff
@@ -110,7 +110,7 @@ class HubListings:
             try:
                 while self.ask():
                     pass
-            except sqlite3.Error as error:  # a full disk
+            except StateUnavailable as error:  # a full disk
                 log.error("what the Hub said cannot be kept (%s); trying again", error)
             self._due.wait(LOOK_EVERY_S)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
 from llmpt.agent.host import places
+from llmpt.core.errors import StateUnavailable
 from llmpt.disk.inventory import Inventory
 from llmpt.link import lock, paths
 
@@ -35,5 +35,5 @@ def _partials(database: Path) -> list[Path]:
     try:
         with Inventory(database) as inventory:
             return inventory.partials()
-    except sqlite3.Error:
+    except StateUnavailable:
         return []  # it goes, whatever it is

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmpt.core.blob import Etag
+from llmpt.core.errors import StateUnavailable
 from llmpt.disk.inventory import FileStamp, Inventory
 from llmpt.disk.torrents import create_torrent
 from tests.support.cache_builder import lfs_sha256
@@ -110,6 +111,47 @@ def test_a_transaction_that_fails_changes_nothing(inventory: Inventory) -> None:
 
     pytest.raises(RuntimeError, fail)
     assert list(inventory.blobs()) == []
+
+
+def fill(inventory: Inventory) -> None:
+    """Let the database have no more room, as on a full disk."""
+    with inventory.transaction() as sql:
+        (pages,) = sql.execute("PRAGMA page_count").fetchone()
+    inventory._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def test_a_full_disk_is_said_in_a_sentence_that_names_the_file_and_harms_nothing_else(
+    inventory: Inventory, tmp_path: Path
+) -> None:
+    def remember_many() -> None:
+        for number in range(10_000):
+            inventory.remember_partial(tmp_path / f"{number:0200}", 1, 1.0)
+
+    fill(inventory)
+    with pytest.raises(StateUnavailable, match=r"the state at .*cannot be used: database or disk is full"):
+        remember_many()
+    inventory._connection.execute("PRAGMA max_page_count = 100000")
+    inventory.remember_partial(tmp_path / "later", 1, 1.0)
+
+
+def test_a_file_that_is_no_database_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_bytes(b"something else" * 1000)
+    with pytest.raises(StateUnavailable, match=r"x\.db cannot be used: file is not a database"):
+        Inventory(tmp_path / "x.db")
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StateUnavailable, match=r"x\.db cannot be used: (Not a directory|File exists)"):
+        Inventory(tmp_path / "file" / "x.db")
+
+
+def test_an_inventory_that_is_closed_is_unavailable_to_threads_that_come_late(tmp_path: Path) -> None:
+    with Inventory(tmp_path / "x.db") as inventory:
+        pass
+    for late in (lambda: inventory.partials(), lambda: list(inventory.blobs()), lambda: inventory.forget_partial(tmp_path)):
+        with pytest.raises(StateUnavailable, match="closed"):
+            late()
 
 
 def test_unfinished_files_are_found_while_they_lie_where_they_lay(inventory: Inventory, tmp_path: Path) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from llmpt.core.breaker import Pauses
-from llmpt.core.errors import TrackerUnavailable
+from llmpt.core.errors import StateUnavailable, TrackerUnavailable
 from llmpt.host.loops import Boundary, Health, Rhythm, Trouble, loop, start
 from tests.support.waiting import eventually
 
@@ -71,7 +70,7 @@ def test_nothing_is_done_after_the_stop(stop: threading.Event) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [GONE, OSError("disk"), sqlite3.OperationalError("full"), KeyError("bug"), RecursionError(), MemoryError()]
+    "error", [GONE, OSError("disk"), StateUnavailable("full"), KeyError("bug"), RecursionError(), MemoryError()]
 )
 def test_whatever_a_step_raises_the_loop_goes_on(stop: threading.Event, error: Exception) -> None:
     steps = Steps(stop, error, None, error, None)
@@ -165,8 +164,8 @@ def test_the_troubles_of_several_loops_stand_side_by_side() -> None:
     assert [trouble.name for trouble in health.troubles()] == ["a", "b"]
 
 
-@pytest.mark.parametrize("error", [GONE, OSError("no answer"), sqlite3.OperationalError("no answer")])
-def test_what_networks_disks_and_databases_do_is_one_line(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [GONE, OSError("no answer"), StateUnavailable("no answer")])
+def test_what_networks_and_disks_do_is_one_line(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     Failing(Rhythm()).fails(error)
     (said,) = caplog.records
     assert (said.levelno, said.getMessage(), said.exc_info) == (logging.WARNING, "watch: no answer; it is tried again", None)
