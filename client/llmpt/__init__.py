@@ -44,7 +44,7 @@ def is_enabled() -> bool:
     return _boot.waiting() or (patch is not None and bool(patch.is_enabled()))
 
 
-if not TYPE_CHECKING:  # a type checker shall go on noticing names that don't exist
+if not TYPE_CHECKING:  # a type checker must go on noticing names that don't exist
 
     def __getattr__(name):
         if name in ("Torrent", "TrackerClient"):

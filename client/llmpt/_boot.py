@@ -66,7 +66,7 @@ def _install(module: "ModuleType") -> None:
         from llmpt.hook import patch
 
         patch.install(module)
-    except Exception:  # somebody's program is starting: it must not end because of us
+    except Exception:  # a user's program is starting: it must not end because of us
         import logging
 
         logging.getLogger("llmpt").exception("the hook could not be installed; downloads take the ordinary path")

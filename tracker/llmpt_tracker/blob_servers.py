@@ -1,7 +1,7 @@
 """Where the bytes of a blob can be had over HTTP: at which of our seeders, and under which address of it.
 
-A seeder is known by its heartbeat, which needs a token: nobody else can make us connect anywhere. Each is asked (HEAD), so
-that whoever is sent there finds the blob; one that does not answer is left alone for a moment, and the next one is asked.
+A seeder is known by its heartbeat, which needs a token: no other machine can make us connect anywhere. Each is asked (HEAD), so
+that a client that is sent there finds the blob; one that does not answer is left alone for a moment, and the next one is asked.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class BlobServers:
         self._idle: dict[Place, deque[http.client.HTTPConnection]] = {}
 
     def locate(self, etag: str, *, asker: str, host_as_asked: str) -> str | None:
-        """Return a URL at which this asker gets the blob, at a seeder that has just said so; None: nobody has it.
+        """Return a URL at which this asker gets the blob, at a seeder that has just said so; None: no seeder has it.
 
         `asker` is an address; `host_as_asked` the host under which it reached us, IPv6 in brackets.
         """

@@ -22,7 +22,7 @@ class BlobLocations(Protocol):
     """Where the bytes of a blob can be had over HTTP."""
 
     def locate(self, etag: str, *, asker: str, host_as_asked: str) -> str | None:
-        """Return a URL at which this asker gets them, at a server that has just said so; None: nobody has."""
+        """Return a URL at which this asker gets them, at a server that has just said so; None: no server has them."""
 
     def has(self, etag: str) -> bool:
         """Say whether anybody has."""

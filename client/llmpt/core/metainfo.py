@@ -123,7 +123,7 @@ class Metainfo:
 
     @classmethod
     def parse(cls, data: bytes) -> Metainfo:
-        """Read a .torrent that somebody sent; raise `BencodeError` or `MetainfoError` unless it is exactly policy 1.
+        """Read a .torrent that was sent to us; raise `BencodeError` or `MetainfoError` unless it is exactly policy 1.
 
         The piece layer must hash up to the pieces root. Outer keys other than `info` and `piece layers` (announce,
         creation date, …) are accepted and dropped.

@@ -12,7 +12,7 @@ from types import TracebackType
 from llmpt.core.blob import READ_BYTES, Etag, EtagHasher
 from llmpt.core.errors import ContentMismatch
 
-SLICE_BYTES = 16 << 20  # a hundredth of a second: whoever waits for the transfer is not kept waiting
+SLICE_BYTES = 16 << 20  # a hundredth of a second: a program that waits for the transfer is not kept waiting
 
 
 class PrefixHasher:

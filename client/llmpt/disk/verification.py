@@ -12,7 +12,7 @@ from llmpt.core.errors import ContentMismatch
 def verify_file(path: Path, etag: Etag, size: int, *, on_read: Callable[[], None] | None = None) -> None:
     """Read `path` once; raise `ContentMismatch` unless its content is what `etag` and `size` (bytes) say.
 
-    `on_read` is called after every few megabytes, so that whoever waits can be told.
+    `on_read` is called after every few megabytes, so that a waiting caller can be told.
     """
     hasher = EtagHasher(etag, size)
     buffer = bytearray(READ_BYTES)

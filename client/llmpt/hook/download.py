@@ -91,7 +91,7 @@ class Download:
         return self._broken_off(outcome.reason or "the agent's word and the disk disagree", outcome.have)
 
     def _over_http(self, no_agent: str) -> bool:
-        """Have a seeder send the file to us; nobody seeds it here afterwards."""
+        """Have a seeder send the file to us; this machine does not seed it afterwards."""
         size, descriptor = self._call.size, self._descriptor
         log.debug("%s: over HTTP, since %s", self._call.filename, no_agent)
         if descriptor is None:
@@ -194,7 +194,7 @@ class Download:
         self._bar.close()
 
     def _open(self) -> bool:
-        """Create or find the temporary file and lock it; False when it cannot be had, or somebody else uses it."""
+        """Create or find the temporary file and lock it; False when it cannot be had, or another program uses it."""
         import fcntl  # not at the top: Windows has none
 
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -284,4 +284,4 @@ class Download:
             return
         if self._descriptor is not None and self._held and self._is_mine(self._temporary):
             self._temporary.unlink(missing_ok=True)
-            os.ftruncate(self._descriptor, 0)  # it is open until `close`, and shall take no room until then
+            os.ftruncate(self._descriptor, 0)  # it is open until `close`, and must take no room until then

@@ -76,7 +76,7 @@ def asked_as_nobody(asked: Mapping[str, Any], answer: tuple[Any, ...], environ: 
 class Chunks:
     """How much of a download the library reads before it writes: 10 MB, so that a slow one seems to stand still.
 
-    Whoever waits for this machine's download has to see it grow, so the step is smaller while the hook is in place. Where
+    Machines that wait for this machine's download have to see it grow, so the step is smaller while the hook is in place. Where
     hf_transfer downloads, the same constant says how it cuts a file into parts; there it stays.
     """
 
@@ -90,7 +90,7 @@ class Chunks:
             setattr(self._holder, CHUNK, self._ours)
 
     def take_back(self) -> None:
-        """Put the library's own object back, unless somebody has set another."""
+        """Put the library's own object back, unless the program has set another."""
         if self._original is not None and vars(self._holder).get(CHUNK) is self._ours:
             setattr(self._holder, CHUNK, self._original)
 

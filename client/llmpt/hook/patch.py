@@ -93,7 +93,7 @@ def is_enabled() -> bool:
 
 
 class Hook:
-    """The four wrappers, and what they share. Wrappers that somebody kept pass straight through after `take_back`."""
+    """The four wrappers, and what they share. Wrappers that a program kept pass straight through after `take_back`."""
 
     def __init__(self, file_download: ModuleType) -> None:
         self._library = file_download
@@ -134,7 +134,7 @@ class Hook:
     def take_back(self) -> None:
         self._active = False
         for name, wrapper in self._wrappers.items():
-            if getattr(self._library, name) is wrapper:  # else somebody has wrapped ours, and passes through it
+            if getattr(self._library, name) is wrapper:  # else another library has wrapped ours, and passes through it
                 setattr(self._library, name, self._originals[name])
         self._chunks.take_back()
         self._guarded(self._summary.close)
@@ -225,7 +225,7 @@ class Hook:
         if settings is None or link is None or blobs is None or settings.tracker is None:
             return None
         if asked["destination_path"].exists() and not asked["force_download"]:
-            call.size = 0  # there already: nobody will download anything
+            call.size = 0  # there already: nothing will be downloaded
             return None
         if call.size < max(1, settings.min_blob_bytes) or asked["expected_size"] not in (None, call.size):
             return None

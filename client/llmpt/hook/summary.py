@@ -171,4 +171,4 @@ def write_to_stderr(line: str) -> None:
         elif sys.stderr is not None:
             print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is what the module is for
     except (OSError, ValueError):
-        pass  # stderr is closed: nobody would read it
+        pass  # stderr is closed: no one would read it

@@ -32,7 +32,7 @@ class HostNetwork:
         gateways: set[Address] = set()
         on_link: list[Network] = []
         for destination, mask, gateway in _ipv4_routes(proc / "route"):
-            if int(gateway) == 0 and int(mask):  # a default route into a tunnel puts nobody on our link
+            if int(gateway) == 0 and int(mask):  # a default route into a tunnel puts no machine on our link
                 on_link.append(ipaddress.ip_network(f"{destination}/{mask}", strict=False))
             elif int(gateway) and int(destination) == 0:
                 gateways.add(gateway)

@@ -22,7 +22,7 @@ class HubUnreachable(Exception):
 
 
 def ask_hub(endpoint: str, repo: RepoRef) -> tuple[bool, str]:
-    """Ask the Hub at `endpoint`, as nobody, whether it shows `repo`; return (public, reason).
+    """Ask the Hub at `endpoint`, without a token, whether it shows `repo`; return (public, reason).
 
     Route: `GET /api/{type}s/{id}`. A gated repo is shown to everybody, its files are not: not public. This is Internet
     traffic, so that the proxies of the environment count. Raises `HubUnreachable`.

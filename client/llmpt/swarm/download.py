@@ -13,7 +13,7 @@ HTTP = "http"
 
 
 class Download:
-    """The state of one download, written by the engine's thread and read by whoever waits for it.
+    """The state of one download, written by the engine's thread and read by the one that waits for it.
 
     `bytes_done` counts verified pieces and arrived blocks and goes down when a piece turns out wrong; `prefix_bytes` are
     verified, on disk and without a gap from the start of the file; `resumed_bytes` is what lay on disk before; `checking`:

@@ -10,7 +10,7 @@ import libtorrent as lt
 from llmpt.swarm.download import HTTP, Download
 from llmpt.swarm.types import Receiver, Totals
 
-# Without other leechers there is nobody to trade with, and pieces may as well come in order: what has arrived can be hashed
+# Without other leechers there is no peer to trade with, and pieces may as well come in order: what has arrived can be hashed
 # while the rest comes, and what is missing when a peer dies is one stretch. The moment is for machines that start together.
 ALONE_S = 0.5
 

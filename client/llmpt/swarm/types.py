@@ -66,7 +66,7 @@ class Receiver:
 
 
 def free_port(wanted: int) -> int:
-    """Return `wanted` when nobody listens on it, else any free TCP port."""
+    """Return `wanted` when nothing listens on it, else any free TCP port."""
     for port in (wanted, 0):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

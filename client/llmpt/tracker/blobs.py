@@ -5,7 +5,7 @@
 
 `GET <tracker>/blobs/<etag>` is redirected to a seeder's blob server. LAN traffic, as in `tracker_wire`: proxies in the
 environment are ignored and every wait has a bound. When a seeder breaks off, the tracker is asked for the next one. What
-came stays in the file, for the next try or for whoever fetches the rest; what is whole is verified against the etag.
+came stays in the file, for the next try or for the hook, which fetches the rest; what is whole is verified against the etag.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A LAN's tracker announces itself by mDNS (`_llmpt._tcp.local.`), so that `llmpt join` can list it.
 
-Anybody on the LAN can announce anything: what is found is shown and used only after somebody has said yes. mDNS does not
+Any machine of the LAN can announce anything: what is found is shown, and used only after the user has said yes. mDNS does not
 pass routers or the bridge networks of container engines. Needs the extra `lan` (the library zeroconf).
 """
 
@@ -62,7 +62,7 @@ def find(peer_cidrs: CidrSet, *, look_s: float = LOOK_S, interfaces: Sequence[st
         zeroconf.ServiceBrowser(zc, SERVICE, Listener())
         deadline = time.monotonic() + look_s
         while (left_s := deadline - time.monotonic()) > 0:
-            time.sleep(min(left_s, 0.1))  # there is no end to wait for: whoever is there answers in this time
+            time.sleep(min(left_s, 0.1))  # there is no end to wait for: every tracker that is there answers in this time
     return sorted(found.values(), key=lambda one: (one.name, one.urls))
 
 
@@ -119,7 +119,7 @@ def _useful(address: Address, peer_cidrs: CidrSet) -> bool:
 
 
 def _read(info: ServiceInfo, peer_cidrs: CidrSet) -> Announced | None:
-    """Read what somebody announced; None when it has no address inside `peer_cidrs`."""
+    """Read an announcement; None when it has no address inside `peer_cidrs`."""
     addresses = [one for one in map(parse_address, info.parsed_addresses()) if _useful(one, peer_cidrs)]
     if not addresses or not info.port:
         return None

@@ -1,7 +1,7 @@
 """One client: its requests, answered in order, by one thread that does nothing else.
 
 Bytes are sent by sendfile(2) on a blocking socket, many megabytes in one call: the kernel moves them while the interpreter
-does something else, and a disk or a client that is slow holds up nobody but itself.
+does something else, and a disk or a client that is slow holds up nothing but itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from llmpt_seeder.blobs.sources import BlobSource, OpenBlob
 log = logging.getLogger("llmpt.seeder")
 
 METHODS = (b"GET", b"HEAD", b"POST")
-WITHHELD_BYTES = 64 << 10  # of a blob that grows: nobody has the whole before it is known to be right
+WITHHELD_BYTES = 64 << 10  # of a blob that grows: no client has the whole before it is known to be right
 LOOK_AGAIN_MS = 50
 _BLOBS, _KNOCK = b"/blobs/", b"/knock"
 _MORE = getattr(socket, "MSG_MORE", 0)  # the head leaves in one segment with the first bytes

@@ -17,7 +17,7 @@ BURST_S = 0.05
 
 
 class Pace:
-    """A token bucket for all clients: whoever takes a portion waits until it is due, in the order of asking."""
+    """A token bucket for all clients: a client that takes a portion waits until it is due, in the order of asking."""
 
     def __init__(
         self,

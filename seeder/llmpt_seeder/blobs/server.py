@@ -31,7 +31,7 @@ END_TIMEOUT_S = 2.0
 class BlobServer:
     """Serves the blobs of `sources`, asked in this order, while the `with` block runs; a method may be called by any thread.
 
-    `on_knock` is called when somebody knocks, a few times a second at most. Raises `SettingError` when the port is taken.
+    `on_knock` is called when a client knocks, a few times a second at most. Raises `SettingError` when the port is taken.
     """
 
     def __init__(

@@ -77,7 +77,7 @@ class _WholeFile:
 
     @property
     def state(self) -> State:
-        """A file that somebody writes into while it is sent is no blob any more."""
+        """A file that is written into while it is sent is no blob any more."""
         return "whole" if FileStamp.of(os.fstat(self._descriptor)) == self._stamp else "failed"
 
     def available(self) -> int:

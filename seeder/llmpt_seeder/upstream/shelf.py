@@ -1,4 +1,4 @@
-"""The cache that is fetched into, and its quota: what nobody has wanted for longest goes first.
+"""The cache that is fetched into, and its quota: what was not wanted for longest goes first.
 
 Wanted is what a client asked for, over HTTP or from the swarm, and what was fetched. Only blobs of this cache are ever removed,
 and with each the links of its repo's snapshots that lead to it.

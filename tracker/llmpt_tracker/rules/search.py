@@ -30,7 +30,7 @@ def words(repo: str, path: str) -> str:
 
 
 def terms(question: str) -> tuple[str, ...]:
-    """Read what somebody looks for. Raises `Refused` (400) when there is nothing in it to look for, or too much."""
+    """Read the words of a search. Raises `Refused` (400) when there is nothing in it to look for, or too much."""
     found = tuple(dict.fromkeys(_WORD.findall(question.lower())))
     if not found:
         raise Refused(400, "bad_request", "q: words to look for, such as `llama gguf`")

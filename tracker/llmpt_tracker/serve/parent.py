@@ -67,7 +67,7 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
         except StartEnded:
             return family.wait()
         for one in sockets:
-            one.close()  # gunicorn alone listens: when it is gone, nobody is left hanging
+            one.close()  # gunicorn alone listens: when it is gone, no client is left hanging
         shown = f"[{host}]" if ":" in host else host
         print(f"llmpt-tracker: ready, http://{shown}:{http_port}, announce port {announce_port}", flush=True)  # noqa: T201
         counts = stack.enter_context(contextlib.closing(AnnouncerClient(control)))

@@ -15,7 +15,7 @@ from llmpt_tracker.announcer.peers.slots import ROLES, AddressPeers, Entry, Swar
 from llmpt_tracker.announcer.peers.store import Counts, Limits, Peer, Role, Verdict
 from llmpt_tracker.announcer.peers.wire import V6_BYTES, Endpoint
 
-_DROPPED_AT_ONCE = 5000  # takes 10 ms, in which nobody is answered
+_DROPPED_AT_ONCE = 5000  # takes 10 ms, in which no client is answered
 
 
 class MemoryStore:
@@ -96,7 +96,7 @@ class MemoryStore:
         self._peers += 1
 
     def _make_room(self, info_hash: bytes, endpoint: Endpoint, tag: str | None) -> None:
-        """Drop whoever was silent longest where one more would be over a limit."""
+        """Drop the peers that were silent longest where one more would be over a limit."""
         address = self._addresses.get(endpoint[:-2])
         if address is not None:
             here = address.swarms.get(info_hash)

@@ -1,6 +1,6 @@
 """Can others connect to a peer? The announcer tries its port: one TCP connection, closed at once.
 
-Only the address that announced itself is ever tried, and only inside LLMPT_PEER_CIDRS, so that nobody can have us knock at a
+Only the address that announced itself is ever tried, and only inside LLMPT_PEER_CIDRS, so that no client can have us knock at a
 third one's door. Endpoints wait in a queue, are taken from it at a slow pace, and a few at a time; where the queue is full
 they are tried at a later announce. What comes out is kept with the peer, in the store.
 """
@@ -19,7 +19,7 @@ from llmpt_tracker.announcer.peers.store import SwarmStore
 from llmpt_tracker.announcer.peers.wire import V4_BYTES, Endpoint
 
 TIMEOUT_S = 3.0
-PROMPT_TIMEOUT_S = 1.0  # for somebody who waits for the answer
+PROMPT_TIMEOUT_S = 1.0  # for a client that waits for the answer
 AT_ONCE = 64
 PACE_S = 0.01  # at most a hundred connections a second
 MAX_QUEUED = 10_000

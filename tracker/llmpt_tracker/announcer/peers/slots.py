@@ -43,7 +43,7 @@ class SwarmSlots:
         self.entries: OrderedDict[Endpoint, Entry] = OrderedDict()
         self.tagged: OrderedDict[Endpoint, Entry] = OrderedDict()
         self.arrays = _arrays()
-        self.aside: Arrays | None = None  # most swarms have nobody there
+        self.aside: Arrays | None = None  # most swarms have no peer there
 
     def array(self, role: Role, family: int, *, is_aside: bool) -> bytearray:
         """Return the array of a role and family."""

@@ -2,7 +2,7 @@
 
 `started` of a known peer is an update; `completed` of an unknown one is a start as seeder, and is counted only when the peer
 was no seeder before; `left=0` makes a seeder without being counted; `stopped` of an unknown one succeeds. A peer is its
-address and port, so that nobody stops or moves another's. An endpoint that is new is tried once: who cannot be reached is told
+address and port, so that no peer stops or moves another's. An endpoint that is new is tried once: who cannot be reached is told
 so, and told of last.
 """
 
@@ -32,7 +32,7 @@ from llmpt_tracker.errors import ClientError
 _SEEDER, _LEECHER, _PAUSED = Role.SEEDER, Role.LEECHER, Role.PAUSED
 _FOR_SEEDERS = (_LEECHER,)
 _FOR_LEECHERS = (_SEEDER, _PAUSED, _LEECHER)
-TRIED_AGAIN_S = 60.0  # an unreachable endpoint that is new to a swarm: somebody may have opened the port
+TRIED_AGAIN_S = 60.0  # an unreachable endpoint that is new to a swarm: its user may have opened the port
 
 _REACHABLE_ONLY, _ALL = (True,), (True, False)
 _STOPPED, _COMPLETED = Event.STOPPED, Event.COMPLETED

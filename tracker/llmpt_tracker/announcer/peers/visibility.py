@@ -86,7 +86,7 @@ class Visibility:
         return bool(key) and self.is_known_key(key) and self._host.is_neighbour(asker.address)
 
     def is_out(self, peer: Peer, now: float) -> bool:
-        """Say whether a tagged peer is one of our seeders that has gone silent: nobody is told of it."""
+        """Say whether a tagged peer is one of our seeders that has gone silent: no client is told of it."""
         return bool(peer.tag) and not self._seeders.is_alive(peer.tag or "", now)
 
     def shown(self, peer: Peer, asker: Asker, *, now: float) -> Shown:

@@ -2,7 +2,7 @@
 
 BEP 3 and 23 (compact unless `compact=0`), 7 (`peers6`), 21 (`event=paused`, `downloaders`), 24 (`external ip`), 31
 (`retry in`), 48 (scrape), 52 (an info-hash is the first 20 bytes of the SHA-256). The query is split and percent-decoded as
-bytes, never as UTF-8, which would destroy the hashes; behind this module nobody sees it again. An answer is always status 200:
+bytes, never as UTF-8, which would destroy the hashes; behind this module no code sees it again. An answer is always status 200:
 clients throw away the body of any other.
 """
 
@@ -62,7 +62,7 @@ class AnnounceRequest(NamedTuple):
 
 class AnnounceReply(NamedTuple):
     """The answer to an announce. `peers4` and `peers6` are compact; `peer_ids` is set when the client wants dictionaries.
-    `reachable`: whether others can connect to the asker; None when nobody has tried. It goes out under a key of ours."""
+    `reachable`: whether others can connect to the asker; None when that was not tried. It goes out under a key of ours."""
 
     complete: int
     incomplete: int

@@ -38,7 +38,7 @@ def listing_unknown(repo: RepoRef, commit: str) -> RefusedAsHub:
 
 
 def entry_not_found(path: str, *, commit: str | None) -> RefusedAsHub:
-    """There is no such file. `commit`: the Hub itself has said so of that commit; None: nobody here can tell."""
+    """There is no such file. `commit`: the Hub itself has said so of that commit; None: that is not known here."""
     known = f"{commit[:12]} does not hold it" if commit else "not known on this LAN"
     return RefusedAsHub(404, "EntryNotFound", f"Entry not found: {path:.300} ({known})", commit=commit)
 
