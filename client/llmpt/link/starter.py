@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import AgentUnavailable, InvalidInput
 from llmpt.link import answers, lock, paths, protocol, versions
 from llmpt.link.fields import Message
@@ -31,7 +32,7 @@ ANSWER_TIMEOUT_S = 5.0
 START_TIMEOUT_S = 10.0
 RETIRE_TIMEOUT_S = 4.0
 START_LOCK_TIMEOUT_S = START_TIMEOUT_S + RETIRE_TIMEOUT_S + 3
-RETRY_START_AFTER_S = 30.0
+RETRY_START = Pauses(first_s=5.0, longest_s=30.0)
 
 Agent = tuple[int, int]  # one life of an agent: its socket's inode and change time
 
@@ -39,12 +40,19 @@ Agent = tuple[int, int]  # one life of an agent: its socket's inode and change t
 class Starter:
     """Finds the agent, starts it, replaces it. Holds nothing open; safe in threads and after a fork."""
 
-    def __init__(self, tracker: str, *, environ: Mapping[str, str], command: Sequence[str] | None = None) -> None:
-        """`command` stands in for the command that starts an agent."""
+    def __init__(
+        self,
+        tracker: str,
+        *,
+        environ: Mapping[str, str],
+        command: Sequence[str] | None = None,
+        breaker: Breaker | None = None,
+    ) -> None:
+        """`command` stands in for the command that starts an agent. `breaker` says when one is tried again after a failure."""
         self._tracker = tracker
         self._environ = environ
         self._given_command = command
-        self._gave_up_at: float | None = None
+        self._breaker = breaker or Breaker(RETRY_START)
         self._met: Agent | None = None
 
     def ensure(self, *, anew: bool = False) -> None:
@@ -70,19 +78,16 @@ class Starter:
         return None if reply is None else str(reply.get("version", ""))
 
     def _should_replace(self, version: str) -> bool:
-        return versions.is_newer(versions.own_version(), version) and not self._failed_lately() and self._starts_its_own()
+        return versions.is_newer(versions.own_version(), version) and self._breaker.allows() and self._starts_its_own()
 
     def _starts_its_own(self) -> bool:
         """Whether what we start is of our own version: not the agent of another environment."""
         return self._given_command is not None or importlib.util.find_spec("libtorrent") is not None
 
-    def _failed_lately(self) -> bool:
-        return self._gave_up_at is not None and time.monotonic() - self._gave_up_at < RETRY_START_AFTER_S
-
     def _start(self, path: Path) -> None:
         """Start an agent unless somebody else does; an older one is asked to leave first. Raises `AgentUnavailable`."""
         asked_at = time.monotonic()
-        if self._failed_lately():
+        if not self._breaker.allows():
             raise AgentUnavailable("no agent is running, and the last try to start one failed")
         try:
             with _locked(paths.start_lock_path(self._environ)) as held:
@@ -99,9 +104,10 @@ class Starter:
                         "llmpt has no agent: %s; files come over HTTP where the LAN has them, else the ordinary way", error
                     )
                     raise
+                self._breaker.succeeded()
                 log.info("started an agent")
-        except AgentUnavailable:
-            self._gave_up_at = time.monotonic()
+        except AgentUnavailable as error:
+            self._breaker.failed(error)
             raise
 
     def _retire(self, path: Path, version: str) -> bool:

@@ -19,7 +19,7 @@ from llmpt.core.errors import AgentUnavailable
 from llmpt.core.files import FileId
 from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.link import client as module
-from llmpt.link import paths, protocol, starter, versions
+from llmpt.link import paths, protocol, versions
 from llmpt.link.answers import Progress
 from llmpt.link.client import Link, Outcome
 from llmpt.link.fields import Message
@@ -201,16 +201,12 @@ def test_telling_where_a_file_lies_raises_for_nobody(environ: dict[str, str]) ->
     assert asked == [{"op": "landed", "etag": "a" * 64, "path": "/x", "tracker": "http://t:1", "fetched": False}]
 
 
-def test_after_a_failed_start_there_is_no_other_for_a_while(
-    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_after_a_failed_start_there_is_no_other_for_a_while(environ: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
     link = make_link(environ, start=["/nowhere/to/be/found"])
     reasons = [link.fetch(REQUEST, on_progress=print).reason for _ in range(3)]
     assert reasons[0] == "/nowhere/to/be/found cannot be run: No such file or directory"
     assert set(reasons[1:]) == {"no agent is running, and the last try to start one failed"}
     assert len(caplog.records) == 1
-    monkeypatch.setattr(starter, "RETRY_START_AFTER_S", 0)
-    assert link.fetch(REQUEST, on_progress=print).reason == reasons[0]
 
 
 def test_a_failure_noted_before_the_last_reboot_holds_nobody_back(environ: dict[str, str]) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from llmpt.core.breaker import Breaker
 from llmpt.core.errors import AgentUnavailable
 from llmpt.link import lock, paths, protocol, starter, versions
 from llmpt.link.protocol import LineReader
-from llmpt.link.starter import Starter
+from llmpt.link.starter import RETRY_START, Starter
 
 OWN = versions.own_version()
 
@@ -155,3 +156,17 @@ def test_one_that_is_ending_is_waited_for(environ: dict[str, str]) -> None:
         assert let_go.is_set()
     ending.join(timeout=10)
     assert not lock.is_held(environ)
+
+
+def test_after_a_failed_start_another_is_tried_in_a_moment_and_then_ever_later(environ: dict[str, str]) -> None:
+    now = [0.0]
+    breaker = Breaker(RETRY_START, clock=lambda: now[0], chance=lambda: 0.0)
+    starting = Starter("http://t:1", environ=environ, command=["/nowhere/to/be/found"], breaker=breaker)
+    tried_at = []
+    while now[0] < 100:
+        with pytest.raises(AgentUnavailable) as raised:
+            starting.ensure()
+        if "cannot be run" in str(raised.value):
+            tried_at.append(now[0])
+        now[0] += 1
+    assert tried_at == [0, 5, 15, 35, 65, 95]
