@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import base64
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
 
 from llmpt.agent.sharing.right import Sharing
+from llmpt.core.breaker import Pauses
 from llmpt.core.errors import TrackerError, TrackerRefused
 from llmpt.core.metainfo import Metainfo
 
 log = logging.getLogger("llmpt.agent")
 
 TRIES = 4
-LONGEST_PAUSE_S = 10.0
+PAUSES = Pauses(first_s=1.0, longest_s=10.0)
 BATCH_BYTES = 4 << 20  # the tracker takes bodies of up to 8 MiB
 
 
@@ -29,8 +31,11 @@ class _Ticket:
 class Publishing:
     """Publishes for any number of threads at once."""
 
-    def __init__(self, sharing: Sharing, *, pause: Callable[[float], None] = time.sleep) -> None:
-        self._sharing, self._pause = sharing, pause
+    def __init__(
+        self, sharing: Sharing, *, pause: Callable[[float], None] = time.sleep, chance: Callable[[], float] = random.random
+    ) -> None:
+        """`pause` waits for so many seconds; `chance` as in `Breaker`."""
+        self._sharing, self._pause, self._chance = sharing, pause, chance
         self._lock = threading.Lock()
         self._one_at_a_time = threading.Lock()
         self._waiting: list[_Ticket] = []
@@ -41,7 +46,7 @@ class Publishing:
         with self._lock:
             self._waiting.append(ticket)
         while not ticket.done:
-            with self._one_at_a_time:  # whoever has waited here may find its own published with another's
+            with self._one_at_a_time:  # what has waited here may have been published with another
                 if not ticket.done:
                     self._post(self._batch())
         if ticket.error is not None:
@@ -68,7 +73,7 @@ class Publishing:
             try:
                 self._sharing.call(lambda client: client.publish(body))
             except TrackerError as error:
-                wait_s = float(2 ** (tried - 1))
+                wait_s = PAUSES.after(tried, self._chance())
                 if isinstance(error, TrackerRefused):
                     if error.status != 429:
                         return error
@@ -76,7 +81,7 @@ class Publishing:
                 if tried == TRIES:
                     return error
                 log.debug("published in a moment: %s", error)
-                self._pause(min(wait_s, LONGEST_PAUSE_S))
+                self._pause(min(wait_s, PAUSES.longest_s))
             else:
                 return None
         return None

@@ -1,6 +1,7 @@
 """May this machine share what it fetches? The tracker says so by giving it a token, at first contact.
 
-A refusal holds for `QUIET_S`, and is said once in the log and, as long as it holds, in `llmpt status` and `llmpt doctor`.
+A refusal holds for a while (`Breaker`). It is said once in the log and, as long as it holds, in `llmpt status` and
+`llmpt doctor`.
 """
 
 from __future__ import annotations
@@ -8,20 +9,20 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from llmpt.agent.sharing import share_token
+from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
 from llmpt.tracker.client import TrackerClient
 
 log = logging.getLogger("llmpt.agent")
 T = TypeVar("T")
 
-QUIET_S = 600.0
+QUIET = Pauses(first_s=60.0, longest_s=600.0)
 
 _WORDS = {
     "sharing_off": "the tracker lets no machine share (LLMPT_SHARING=off)",
@@ -32,9 +33,8 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """It holds `until` then; `token` is the one that lay there when it was refused."""
+    """Why the tracker refused, in our words; `token` is the one that lay there when it did."""
 
-    until: float
     error: TrackerRefused
     words: str
     token: str | None
@@ -49,10 +49,11 @@ class Sharing:
         file: Path,
         *,
         client: Callable[[str | None], TrackerClient] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        breaker: Breaker | None = None,
     ) -> None:
-        """`client` makes a client of the tracker with a token."""
-        self._file, self._clock = file, clock
+        """`client` makes a client of the tracker with a token; `breaker` (default: `QUIET`) keeps from asking it in vain."""
+        self._file = file
+        self._breaker = breaker or Breaker(QUIET)
         self._client = client or (lambda token: TrackerClient(tracker, token=token))
         self._lock = threading.Lock()
         self._with_token: TrackerClient | None = None
@@ -65,6 +66,10 @@ class Sharing:
         refusal = self._refusal
         return refusal.words if refusal is not None and self._holds(refusal) else ""
 
+    def _holds(self, refusal: _Refusal) -> bool:
+        """Whether it is too early to ask again; a token that `llmpt join --code` has put there meanwhile changes that."""
+        return not self._breaker.allows() and share_token.read(self._file) in (None, refusal.token)
+
     def call(self, ask: Callable[[TrackerClient], T]) -> T:
         """Have `ask` ask the tracker with this machine's token; a token that is no longer known is replaced, once.
 
@@ -72,21 +77,21 @@ class Sharing:
         """
         client = self._authorized()
         try:
-            return ask(client)
+            return self._allowed(ask(client))
         except TrackerRefused as error:
             if error.status == 403:
                 self._refused(error)
             if error.status != 401:
                 raise
         try:
-            return ask(self._authorized(instead_of=client))
+            return self._allowed(ask(self._authorized(instead_of=client)))
         except TrackerRefused as error:
             if error.status == 401:
                 self._refused(error)
             raise
 
     def prepare(self) -> None:
-        """Get the token now, so that nobody waits for it later; never raises for what a network does."""
+        """Get the token now, so that no download waits for it later; never raises for what a network does."""
         try:
             self._authorized()
         except TrackerError as error:
@@ -100,12 +105,14 @@ class Sharing:
                 raise self._refusal.error
             token = None if instead_of is not None else share_token.read(self._file)
             self._with_token = self._client(token or self._new_token())
-            self._refusal, self._said = None, ""
             return self._with_token
 
-    def _holds(self, refusal: _Refusal) -> bool:
-        """Whether it is too early to ask again; a token that `llmpt join --code` has put there meanwhile changes that."""
-        return self._clock() < refusal.until and share_token.read(self._file) in (None, refusal.token)
+    def _allowed(self, answer: T) -> T:
+        if self._refusal is not None:
+            with self._lock:
+                self._breaker.succeeded()
+                self._refusal, self._said = None, ""
+        return answer
 
     def _new_token(self) -> str:
         self._with_token = None
@@ -130,10 +137,10 @@ class Sharing:
 
     def _note(self, error: TrackerRefused) -> None:
         """Let a refusal hold for a while, and say it when it is news."""
-        wait_s = error.retry_after_s if error.status == 429 and error.retry_after_s is not None else QUIET_S
+        self._breaker.failed(error, retry_after_s=error.retry_after_s if error.status == 429 else None)
         missing = error.status in (404, 405)
         words = "the tracker is too old for it" if missing else _WORDS.get(error.code, str(error))
-        self._refusal = _Refusal(self._clock() + wait_s, error, words, share_token.read(self._file))
+        self._refusal = _Refusal(error, words, share_token.read(self._file))
         if words != self._said:
             log.info("this machine does not share what it fetches: %s", words)
         self._said = words

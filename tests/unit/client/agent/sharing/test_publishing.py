@@ -44,7 +44,7 @@ class Tracker:
 
     def publishing(self) -> Publishing:
         sharing: Any = self
-        return Publishing(sharing, pause=self.pauses.append)
+        return Publishing(sharing, pause=self.pauses.append, chance=lambda: 0.0)
 
 
 def publish_all_while_one_is_under_way(tracker: Tracker) -> list[TrackerError | None]:

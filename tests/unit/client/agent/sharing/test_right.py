@@ -12,8 +12,9 @@ import pytest
 
 from llmpt.agent.sharing import share_token
 from llmpt.agent.sharing.complaints import Complaints
-from llmpt.agent.sharing.right import QUIET_S, Sharing
+from llmpt.agent.sharing.right import QUIET, Sharing
 from llmpt.core.blob import Etag
+from llmpt.core.breaker import Breaker
 from llmpt.core.errors import TrackerRefused, TrackerUnavailable
 from llmpt.core.metainfo import Metainfo
 from tests.support.waiting import eventually
@@ -28,7 +29,8 @@ class Tracker:
         self.refusal: TrackerRefused | None = None
         self.asked: list[str | None] = []
         self.now = 0.0
-        self.sharing = Sharing("http://t:1", file, client=self._client, clock=lambda: self.now)
+        breaker = Breaker(QUIET, clock=lambda: self.now, chance=lambda: 0.0)
+        self.sharing = Sharing("http://t:1", file, client=self._client, breaker=breaker)
 
     def _client(self, token: str | None) -> Any:
         tracker = self
@@ -117,15 +119,27 @@ def test_a_refusal_is_said_once_and_holds_for_a_while(
             with pytest.raises(TrackerRefused):
                 tracker.publish()
         assert words in tracker.sharing.why_not
-        tracker.now += QUIET_S + 1
+        tracker.now += QUIET.first_s + 1
         assert tracker.sharing.why_not == "", "it may have changed: ask again"
         with pytest.raises(TrackerRefused):
             tracker.publish()
     assert sum(words in record.message for record in caplog.records) == 1
     tracker.refusal = None
-    tracker.now += QUIET_S + 1
+    tracker.now += QUIET.longest_s + 1
     tracker.publish()
     assert tracker.sharing.why_not == ""
+
+
+def test_a_refusal_that_goes_on_holds_ever_longer_up_to_ten_minutes(tracker: Tracker) -> None:
+    tracker.refusal = TrackerRefused("off", status=403, code="sharing_off")
+    holds = []
+    for _ in range(6):
+        tracker.sharing.prepare()
+        begun = tracker.now
+        while tracker.sharing.why_not:
+            tracker.now += 1
+        holds.append(tracker.now - begun)
+    assert holds == [60, 120, 240, 480, 600, 600]
 
 
 def test_sharing_that_was_switched_off_is_noticed_with_a_token_in_hand(tracker: Tracker) -> None:
