@@ -1,6 +1,6 @@
-"""May a blob that nobody of the LAN has be fetched here for everybody?
+"""May a blob that no machine of the LAN has be fetched here for all?
 
-Only what the Hub shows to anybody: the library's own question went out without a token, or the Hub is asked as nobody, once
+Only what the Hub shows to anybody: the library's own question went out without a token, or the Hub is asked without one, once
 per repo, and the answer remembered for a day. No question about any other repo goes to the tracker, but for the look-up.
 """
 
@@ -10,18 +10,41 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from llmpt.agent.sharing.right import Sharing
+from llmpt.core.breaker import Breaker, Pauses
+from llmpt.core.errors import StateUnavailable
 from llmpt.core.repo import HubAnswer, RepoRef
 from llmpt.disk.inventory import Inventory
 from llmpt.host.mounts import Mounts
-from llmpt.hub.visibility import ASK_AGAIN_S, BACK_OFF_S, HubUnreachable, ask_hub
+from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable, ask_hub
 from llmpt.link.requests import FetchRequest
 
 log = logging.getLogger("llmpt.agent")
 
-PATIENCE_S = 2.0
+QUIET = Pauses(first_s=5.0, longest_s=30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How long the Hub is waited for.
+
+    patience_s: by one download
+    limit_s: in all, until the question counts as not answered
+    """
+
+    patience_s: float = 2.0
+    limit_s: float = 15.0
+
+
+class _Question:
+    """One that is under way: `answered` is set when the Hub has answered, or will not."""
+
+    def __init__(self) -> None:
+        self.asked_at = time.monotonic()
+        self.answered = threading.Event()
 
 
 class Publicity:
@@ -32,51 +55,72 @@ class Publicity:
         inventory: Inventory,
         *,
         ask: Callable[[str, RepoRef], tuple[bool, str]] = ask_hub,
+        timings: Timings = Timings(),
         clock: Callable[[], float] = time.time,
+        breaker: Callable[[], Breaker] = lambda: Breaker(QUIET),
     ) -> None:
-        self._inventory, self._ask, self._clock = inventory, ask, clock
+        """`breaker` makes one, for each Hub."""
+        self._inventory, self._ask, self._timings = inventory, ask, timings
+        self._clock, self._breaker = clock, breaker
         self._lock = threading.Lock()
-        self._asking: dict[tuple[str, RepoRef], threading.Event] = {}
-        self._quiet_until: dict[str, float] = {}
+        self._asking: dict[tuple[str, RepoRef], _Question] = {}
+        self._hubs: dict[str, Breaker] = {}
 
     def why_not(self, endpoint: str, repo: RepoRef) -> str:
         """Say why `repo` is not public on the Hub at `endpoint`; nothing when it is.
 
-        Waits `PATIENCE_S` for the Hub at most; an answer that comes later is there for the next file.
+        Waits `patience_s` for the Hub at most; an answer that comes later is there for the next file.
         """
         known = self._known(endpoint, repo)
-        if known is None and self._clock() >= self._quiet_until.get(endpoint, 0.0):
-            self._asked(endpoint, repo).wait(PATIENCE_S)
+        if known is None and self._hub(endpoint).allows():
+            question = self._asked(endpoint, repo)
+            left_s = question.asked_at + self._timings.limit_s - time.monotonic()
+            if not question.answered.wait(min(self._timings.patience_s, max(left_s, 0))) and left_s <= 0:
+                self._hub(endpoint).failed(HubUnreachable("no answer in time"))
+                self._over(endpoint, repo, question)
             known = self._known(endpoint, repo)
         if known is None:
             return "the Hub has not said whether it is public"
         return "" if known.public else known.reason
 
+    def _hub(self, endpoint: str) -> Breaker:
+        with self._lock:
+            if endpoint not in self._hubs:
+                self._hubs[endpoint] = self._breaker()
+            return self._hubs[endpoint]
+
     def _known(self, endpoint: str, repo: RepoRef) -> HubAnswer | None:
         answer = self._inventory.hub_answer(repo, endpoint=endpoint)
         return answer if answer is not None and 0 <= self._clock() - answer.asked_at < ASK_AGAIN_S else None
 
-    def _asked(self, endpoint: str, repo: RepoRef) -> threading.Event:
-        """Have the Hub asked, if nobody does already; return what is set when it has answered or will not."""
+    def _asked(self, endpoint: str, repo: RepoRef) -> _Question:
+        """Have the Hub asked, on a thread of its own, unless that is under way already; return the question."""
         with self._lock:
-            answered = self._asking.get((endpoint, repo))
-            if answered is None:
-                answered = self._asking[endpoint, repo] = threading.Event()
-                threading.Thread(target=self._ask_now, args=(endpoint, repo, answered), name="ask-hub", daemon=True).start()
-        return answered
+            question = self._asking.get((endpoint, repo))
+            if question is None:
+                question = self._asking[endpoint, repo] = _Question()
+                threading.Thread(target=self._ask_now, args=(endpoint, repo, question), name="ask-hub", daemon=True).start()
+        return question
 
-    def _ask_now(self, endpoint: str, repo: RepoRef, answered: threading.Event) -> None:
+    def _ask_now(self, endpoint: str, repo: RepoRef, question: _Question) -> None:
         try:
             public, reason = self._ask(endpoint, repo)
+            self._hub(endpoint).succeeded()
             self._inventory.keep_hub_answer(repo, HubAnswer(public, reason, self._clock()), endpoint=endpoint)
             log.info("%s: %s", repo, reason)
         except HubUnreachable as error:
+            self._hub(endpoint).failed(error)
             log.info("%s is not shared: %s", repo, error)
-            self._quiet_until[endpoint] = self._clock() + BACK_OFF_S[0]
+        except StateUnavailable as error:
+            log.warning("%s is not shared: what the Hub said is not kept: %s", repo, error)
         finally:
-            with self._lock:
+            self._over(endpoint, repo, question)
+            question.answered.set()
+
+    def _over(self, endpoint: str, repo: RepoRef, question: _Question) -> None:
+        with self._lock:
+            if self._asking.get((endpoint, repo)) is question:
                 del self._asking[endpoint, repo]
-            answered.set()
 
 
 class Permission:
@@ -96,7 +140,7 @@ class Permission:
         self._min_blob_bytes = min_blob_bytes
 
     def why_not(self, request: FetchRequest) -> str:
-        """Say why what `request` wants is not fetched for everybody; nothing when it may be."""
+        """Say why what `request` wants is not fetched for all; nothing when it may be."""
         if request.stem is None:
             return "this download cannot be watched"
         if request.size < self._min_blob_bytes:

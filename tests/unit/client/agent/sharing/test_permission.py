@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent.sharing import permission as module
-from llmpt.agent.sharing.permission import Permission, Publicity
+from llmpt.agent.sharing.permission import QUIET, Permission, Publicity, Timings
 from llmpt.core.blob import Etag
+from llmpt.core.breaker import Breaker
 from llmpt.core.files import FileId
 from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.disk.inventory import Inventory
 from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable
 from llmpt.link.requests import FetchRequest
+from tests.support.waiting import eventually
 
 HUB = "https://hub.example"
 REPO = RepoRef("model", "org/name")
@@ -46,6 +47,12 @@ class Hub:
         self.go_on = threading.Event()
         self.go_on.set()
 
+    def publicity(self, inventory: Inventory, timings: Timings = Timings(patience_s=10)) -> Publicity:
+        def breaker() -> Breaker:
+            return Breaker(QUIET, clock=lambda: self.now, chance=lambda: 0.0)
+
+        return Publicity(inventory, ask=self.ask, timings=timings, clock=lambda: self.now, breaker=breaker)
+
     def ask(self, endpoint: str, repo: RepoRef) -> tuple[bool, str]:
         self.asked.append((endpoint, repo))
         self.go_on.wait(10)
@@ -60,9 +67,14 @@ def hub() -> Hub:
 
 
 @pytest.fixture
-def publicity(hub: Hub, tmp_path: Path) -> Iterator[Publicity]:
+def inventory(tmp_path: Path) -> Iterator[Inventory]:
     with Inventory(tmp_path / "agent.db") as inventory:
-        yield Publicity(inventory, ask=hub.ask, clock=lambda: hub.now)
+        yield inventory
+
+
+@pytest.fixture
+def publicity(hub: Hub, inventory: Inventory) -> Publicity:
+    return hub.publicity(inventory)
 
 
 class Mounts:
@@ -96,16 +108,35 @@ def test_a_hub_that_cannot_be_asked_makes_nothing_public_and_is_left_alone_for_a
     assert publicity.why_not(HUB, REPO) == ""
 
 
-def test_a_slow_hub_is_not_waited_for_and_asked_only_once_meanwhile(
-    publicity: Publicity, hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+def test_a_slow_hub_is_not_waited_for_and_asked_only_once_meanwhile(inventory: Inventory, hub: Hub) -> None:
+    publicity = hub.publicity(inventory, Timings(patience_s=0.05))
     hub.go_on.clear()
     assert publicity.why_not(HUB, REPO)
     assert publicity.why_not(HUB, REPO)
     assert len(hub.asked) == 1
-    monkeypatch.setattr(module, "PATIENCE_S", 10)
     hub.go_on.set()
+    eventually(lambda: publicity.why_not(HUB, REPO) == "", what="the answer")
+    assert len(hub.asked) == 1
+
+
+def test_a_hub_whose_answer_never_ends_is_left_alone_and_then_asked_anew(inventory: Inventory, hub: Hub) -> None:
+    publicity = hub.publicity(inventory, Timings(patience_s=0, limit_s=0))
+    hub.go_on.clear()
+    assert publicity.why_not(HUB, REPO)
+    assert publicity.why_not(HUB, REPO)
+    eventually(lambda: len(hub.asked) == 1, what="the question")
+    hub.now += 5
+    assert publicity.why_not(HUB, REPO)
+    eventually(lambda: len(hub.asked) == 2, what="another question")
+
+
+def test_an_answer_that_cannot_be_kept_makes_nothing_public_and_holds_nobody_up(inventory: Inventory, hub: Hub) -> None:
+    publicity = hub.publicity(inventory)
+    with inventory.transaction() as sql:
+        sql.execute("CREATE TRIGGER full BEFORE INSERT ON hub_answers BEGIN SELECT raise(ABORT, 'disk is full'); END")
+    assert publicity.why_not(HUB, REPO) == "the Hub has not said whether it is public"
+    with inventory.transaction() as sql:
+        sql.execute("DROP TRIGGER full")
     assert publicity.why_not(HUB, REPO) == ""
 
 
