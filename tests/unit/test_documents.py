@@ -219,6 +219,30 @@ def test_the_first_documents_are_short_enough_to_be_read(document: str) -> None:
     assert len(text_of(document).splitlines()) <= LONGEST[document]
 
 
+def test_the_map_has_a_row_for_every_folder_of_the_code() -> None:
+    named = {span for line in text_of("ARCHITECTURE.md").splitlines() if line.startswith("| `") for span in SPAN.findall(line)}
+    folders = {
+        path.parent.relative_to(ROOT).as_posix()
+        for package, side in PACKAGES.items()
+        for path in (ROOT / side / package).glob("*/__init__.py")
+    }
+    assert folders - named == set()
+
+
+def test_a_flow_of_the_map_is_short_enough_to_be_remembered() -> None:
+    flows = text_of("ARCHITECTURE.md").partition("## The flows\n\n")[2].partition("\n\n## ")[0].split("\n\n")
+    assert {flow.splitlines()[0]: len(flow.splitlines()) for flow in flows if len(flow.splitlines()) > 6} == {}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if re.match(r"docs/decisions/\d", page)])
+def test_a_decision_says_what_and_why_under_its_number(page: str) -> None:
+    number, title = re.findall(r"^# (\d+)\. (.+)$", text_of(page), re.MULTILINE)[0]
+    assert Path(page).name.startswith(f"{int(number):02}-")
+    assert f"| {number} | [{title}]({Path(page).name}) |" in text_of("docs/decisions/README.md")
+    assert "**What.**" in text_of(page)
+    assert "**Why.**" in text_of(page)
+
+
 # What the user reads
 
 
