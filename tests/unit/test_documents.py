@@ -81,6 +81,16 @@ def command_lines(document: str) -> Iterator[list[str]]:
                 yield [words[0].rpartition("/")[2], *words[1:]]
 
 
+# English
+
+
+@documents
+def test_a_sentence_has_a_noun_as_its_subject(document: str) -> None:
+    """Not "whoever has it" but "a machine that has it"; and what must be, must, not shall."""
+    vague = r"\b(?:whoever|whomever|somebody|anybody|nobody|shall)\b"
+    assert re.findall(vague, SPAN.sub("", prose(document)), re.IGNORECASE) == []
+
+
 # Settings
 
 
