@@ -80,7 +80,7 @@ def test_a_file_that_a_silent_agent_may_still_give_to_others_is_left_as_it_is(
     workstation: Workstation, hub: FakeHub, agent: FakeAgent
 ) -> None:
     agent.behaviour = "hang"
-    impatient = "import llmpt.link.client\nllmpt.link.client.SILENCE_MARGIN_S = 0.1\n"
+    impatient = "from llmpt.link.timings import TIMINGS\nobject.__setattr__(TIMINGS, 'silence_margin_s', 0.1)\n"
     path = Path(workstation.run(impatient + DOWNLOAD.format(more=""), LLMPT_STALL_TIMEOUT="0.3").result)
     assert path.read_bytes() == WEIGHTS
     (left,) = workstation.leftovers()

@@ -12,8 +12,9 @@ import pytest
 
 from llmpt.core.errors import AgentUnavailable
 from llmpt.link.answers import Stopping
-from llmpt.link.client import Link
+from llmpt.link.client import AgentClient
 from llmpt.link.requests import Stop
+from llmpt.link.timings import LinkTimings
 from llmpt.settings import ClientSettings
 from tests.support.environments import environment
 from tests.support.hub import FakeHub
@@ -51,13 +52,13 @@ while True:
 EIGHT_AT_ONCE = """
 import json, os, sys, threading
 from pathlib import Path
-from llmpt.link.client import Link
+from llmpt.link.client import AgentClient
 from llmpt.core.blob import Etag
 from llmpt.core.files import FileId
 from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.link.requests import FetchRequest
 from llmpt.settings import ClientSettings
-link = Link(ClientSettings.read(), environ=os.environ, start_command=json.loads(sys.argv[1]))
+link = AgentClient(ClientSettings.read(), environ=os.environ, start_command=json.loads(sys.argv[1]))
 request = FetchRequest(
     "http://t", Etag("a" * 64), 5, RepoRef("model", "org/m"), "main", RepoPath("f"), Path("/p"), FileId(1, 2), Path("/d"), False,
 )
@@ -100,7 +101,7 @@ def test_concurrent_first_calls_start_one_agent(machine: Workstation) -> None:
             assert json.loads(out) == ["http://chosen:8000"] * 8, err
         assert starts(machine) == 1
     finally:
-        link = Link(ClientSettings.read(machine.environ), environ=machine.environ)
+        link = AgentClient(ClientSettings.read(machine.environ), environ=machine.environ)
         assert link.ask(Stop()) == Stopping()
         eventually(lambda: not (machine.runtime / "llmpt" / "agent.sock").exists(), what="the stub's end")
 
@@ -117,13 +118,13 @@ def test_a_start_that_fails_is_tried_once_for_all_who_ask_together(machine: Work
     assert err.count("llmpt has no agent: no port is free; files come over HTTP") == 1
 
 
-def test_an_agent_that_hangs_at_its_start_is_ended(machine: Workstation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmpt.link.starter.START_TIMEOUT_S", 0.5)
+def test_an_agent_that_hangs_at_its_start_is_ended(machine: Workstation) -> None:
     stub = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
     settings = ClientSettings.read(machine.environ)
-    link = Link(settings, environ=machine.environ, start_command=[sys.executable, "-c", stub, str(machine.home / "starts")])
-    with pytest.raises(AgentUnavailable, match=r"not ready within 0\.5 s"), link._connected(start=True):
-        pass
+    command = [sys.executable, "-c", stub, str(machine.home / "starts")]
+    client = AgentClient(settings, environ=machine.environ, start_command=command, timings=LinkTimings(start_s=0.5))
+    with pytest.raises(AgentUnavailable, match=r"not ready within 0\.5 s"):
+        client.status(start=True)
     pid = int(Path(machine.home / "starts").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

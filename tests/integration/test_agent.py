@@ -17,7 +17,7 @@ import pytest
 
 from llmpt.core.errors import AgentUnavailable
 from llmpt.link import lock
-from llmpt.link.client import Link
+from llmpt.link.client import AgentClient
 from llmpt.link.versions import own_version
 from llmpt.settings import ClientSettings
 from tests.bench.agent import IdleAgent
@@ -67,7 +67,7 @@ def ask(machine: Machine) -> dict[str, Any]:
     """Ask the machine's agent without a process; an agent that is not there answers nothing."""
     environ = {"XDG_RUNTIME_DIR": str(machine.root / "run"), "XDG_CONFIG_HOME": str(machine.root)}
     try:
-        return Link(ClientSettings.read(environ), environ=environ).status()
+        return AgentClient(ClientSettings.read(environ), environ=environ).status()
     except AgentUnavailable:
         return {}
 
@@ -206,11 +206,11 @@ def test_an_agent_of_another_protocol_is_replaced_or_refuses_saying_what_to_upda
 DOWNLOAD_KILL_DOWNLOAD = f"""
 import json, os, signal, subprocess, sys
 from huggingface_hub import hf_hub_download
-from llmpt.link.client import Link
+from llmpt.link.client import AgentClient
 from llmpt.link.versions import own_version
 from llmpt.settings import ClientSettings
 hf_hub_download({REPO!r}, "0.bin", local_dir="one")
-link = Link(ClientSettings.read(), environ=os.environ)
+link = AgentClient(ClientSettings.read(), environ=os.environ)
 pid = link.status()["pid"]
 os.kill(pid, signal.SIGKILL)
 hf_hub_download({REPO!r}, "1.bin", local_dir="two")
@@ -327,10 +327,10 @@ def test_a_job_whose_starter_was_killed_is_over_when_its_downloads_are(lan: Lan)
 FORK_MIDWAY = f"""
 import json, os, sys, threading, time
 from huggingface_hub import hf_hub_download
-from llmpt.link.client import Link
+from llmpt.link.client import AgentClient
 from llmpt.link.versions import own_version
 from llmpt.settings import ClientSettings
-link = Link(ClientSettings.read(), environ=os.environ)
+link = AgentClient(ClientSettings.read(), environ=os.environ)
 
 def flowing():
     try:

@@ -16,7 +16,7 @@ import pytest
 
 from llmpt.core.errors import AgentUnavailable
 from llmpt.core.metainfo import piece_length_for
-from llmpt.link.client import Link
+from llmpt.link.client import AgentClient
 from llmpt.settings import ClientSettings
 from tests.support.lan import Lan
 from tests.support.machine import Machine
@@ -59,7 +59,7 @@ def ann(lan: Lan) -> Iterator[Machine]:
 
 def last_row(machine: Machine) -> dict[str, Any]:
     """The agent's record of the last request; nothing while there is no agent."""
-    link = Link(ClientSettings.read(machine.environ), environ=machine.environ)
+    link = AgentClient(ClientSettings.read(machine.environ), environ=machine.environ)
     try:
         rows = link.status()["downloads"]
     except AgentUnavailable:
@@ -83,7 +83,7 @@ def result_of(process: subprocess.Popen[str]) -> bytes:
 
 
 def kill_agent(machine: Machine) -> None:
-    link = Link(ClientSettings.read(machine.environ), environ=machine.environ)
+    link = AgentClient(ClientSettings.read(machine.environ), environ=machine.environ)
     pid = link.status()["pid"]
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not Path(f"/proc/{pid}").exists(), what="the agent's end")

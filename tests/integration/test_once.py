@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from llmpt.core.errors import AgentUnavailable
-from llmpt.link.client import Link
+from llmpt.link.client import AgentClient
 from llmpt.settings import ClientSettings
 from llmpt.tracker.client import TrackerClient
 from tests.support.hub import FakeHub
@@ -37,7 +37,7 @@ def machines(shared_lan: Lan) -> Iterator[list[Machine]]:
 
 def agent(machine: Machine) -> dict[str, Any]:
     try:
-        return Link(ClientSettings.read(machine.environ), environ=machine.environ).status()
+        return AgentClient(ClientSettings.read(machine.environ), environ=machine.environ).status()
     except AgentUnavailable:
         return {}
 

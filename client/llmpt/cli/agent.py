@@ -11,7 +11,7 @@ import click
 from llmpt.cli.status import status
 from llmpt.core.errors import AgentUnavailable, LlmptError
 from llmpt.link import lock
-from llmpt.link.client import Link
+from llmpt.link.client import AgentClient
 from llmpt.link.requests import Stop
 from llmpt.settings import ClientSettings
 
@@ -60,10 +60,10 @@ def purge_agent() -> None:
 
 def _stop() -> bool:
     """Return when no agent runs any more: True when one did. Raises `LlmptError` when it does not end."""
-    link = _link()
+    client = _client()
     try:
-        pid = link.status()["pid"]
-        link.ask(Stop())
+        pid = client.status()["pid"]
+        client.ask(Stop())
     except AgentUnavailable:
         return False
     deadline = time.monotonic() + STOP_TIMEOUT_S
@@ -77,5 +77,5 @@ def _stop() -> bool:
 agent.add_command(status)
 
 
-def _link() -> Link:
-    return Link(ClientSettings.read(), environ=os.environ)
+def _client() -> AgentClient:
+    return AgentClient(ClientSettings.read(), environ=os.environ)

@@ -16,7 +16,7 @@ from llmpt.agent.sharing import share_token
 from llmpt.cli.output import json_option, show_json
 from llmpt.core.errors import AgentUnavailable, LlmptError, SettingError, TrackerError, TrackerUnavailable
 from llmpt.core.settings import url as read_url
-from llmpt.link.client import Link
+from llmpt.link.client import AgentClient
 from llmpt.settings import ClientSettings, config_file
 from llmpt.settings.sources import user_config_file
 from llmpt.tracker import discovery
@@ -162,7 +162,7 @@ def _notes(checked: Checked, environ: Mapping[str, str]) -> list[str]:
     if environ.get(NAME, "").strip() not in ("", checked.url):
         notes.append(f"{NAME}={environ[NAME]} in the environment wins over the file; unset it")
     try:
-        running = Link(ClientSettings.read(), environ=environ).status()
+        running = AgentClient(ClientSettings.read(), environ=environ).status()
     except AgentUnavailable:
         return notes
     if running.get("tracker") != checked.url:

@@ -20,7 +20,7 @@ from llmpt.core.repo import RepoRef
 from llmpt.core.settings import hub_cache
 from llmpt.core.settings import path as expanded
 from llmpt.link.answers import Answer, Failed, Ok, Refused
-from llmpt.link.client import Link
+from llmpt.link.client import AgentClient
 from llmpt.link.requests import Seed, Unseed
 from llmpt.settings import ClientSettings
 from llmpt.tracker.client import TrackerClient
@@ -45,8 +45,8 @@ def seed(what: str, repo_type: str | None, as_json: bool) -> None:
     found = list(_local(what, repo_type, client, settings))
     if not found:
         raise LlmptError(f"{what} has no file of {settings.min_blob_bytes} bytes or more; smaller ones have no swarm")
-    link = Link(settings, environ=os.environ)
-    rows = [_offer(link, client, blob) for blob in found]
+    agent = AgentClient(settings, environ=os.environ)
+    rows = [_offer(agent, client, blob) for blob in found]
     seeded = [row for row in rows if row["seeded"]]
     if as_json:
         show_json({"files": rows})
@@ -67,12 +67,12 @@ def unseed(what: str | None, everything: bool, repo_type: str | None, as_json: b
     """Share a file, folder or repo no longer, also after a restart. The files stay where they are."""
     if (what is None) != everything:
         raise click.UsageError("name a path or a repo, or give --all")
-    link = Link(ClientSettings.read(), environ=os.environ)
-    seeding = link.status()["seeding"]
+    agent = AgentClient(ClientSettings.read(), environ=os.environ)
+    seeding = agent.status()["seeding"]
     rows = seeding if what is None else [row for row in seeding if _belongs(Path(row["path"]), row["etag"], what, repo_type)]
     if not rows:
         raise LlmptError(f"nothing is seeded of {what}; `llmpt status` shows what is" if what else "nothing is seeded")
-    answer = link.ask(Unseed(tuple(Etag(row["etag"]) for row in rows)))
+    answer = agent.ask(Unseed(tuple(Etag(row["etag"]) for row in rows)))
     if not isinstance(answer, Ok):
         raise LlmptError(f"the agent says no: {_reason(answer)}")
     if as_json:
@@ -98,13 +98,13 @@ def _repo(what: str, repo_type: str | None) -> RepoRef:
         raise LlmptError(f"{what} is neither a file here nor the name of a repo") from None
 
 
-def _offer(link: Link, client: TrackerClient, blob: LocalBlob) -> dict[str, Any]:
+def _offer(agent: AgentClient, client: TrackerClient, blob: LocalBlob) -> dict[str, Any]:
     """Ask the agent to seed one blob under the first of its etags that the catalogue lists; return the row to show."""
     row: dict[str, Any] = {"name": blob.name, "path": str(blob.path), "etag": None, "seeded": False, "reason": NOT_LISTED}
     listed = next((etag for etag in blob.etags if any(client.torrents({"etag": etag.value}))), None)
     if listed is None:
         return row
-    answer = link.ask(Seed(client.url, listed, blob.path), timeout_s=SILENCE_S, start=True)
+    answer = agent.ask(Seed(client.url, listed, blob.path), timeout_s=SILENCE_S, start=True)
     seeded = isinstance(answer, Ok)
     return row | {"etag": listed.value, "seeded": seeded, "reason": "" if seeded else _reason(answer)}
 

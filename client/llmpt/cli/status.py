@@ -15,7 +15,7 @@ from rich.text import Text
 
 from llmpt.cli.output import add_row, console, count, json_option, show_json, table
 from llmpt.core.errors import AgentUnavailable
-from llmpt.link.client import Link
+from llmpt.link.client import AgentClient
 from llmpt.settings import ClientSettings
 
 DOWNLOADS_SHOWN = 20
@@ -28,7 +28,7 @@ def status(as_json: bool) -> None:
     """Show what is seeded, to whom, how fast, and what came from where today. Exit code 1 when no agent runs."""
     settings = ClientSettings.read()
     try:
-        found = Link(settings, environ=os.environ).status()
+        found = AgentClient(settings, environ=os.environ).status()
     except AgentUnavailable as error:
         show_no_agent(error, as_json=as_json, tracker=settings.tracker)
         sys.exit(1)

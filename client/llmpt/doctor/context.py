@@ -12,7 +12,7 @@ from llmpt.core.settings import hub_cache, load
 from llmpt.core.settings import path as expanded
 from llmpt.doctor.probe import Probe
 from llmpt.link import paths
-from llmpt.link.client import Link
+from llmpt.link.client import AgentClient
 from llmpt.link.fields import Message
 from llmpt.settings import ClientSettings
 from llmpt.settings.sources import origins
@@ -85,8 +85,8 @@ class Context:
             return None
 
     @cached_property
-    def link(self) -> Link:
-        return Link(self.settings, environ=self.environ)
+    def link(self) -> AgentClient:
+        return AgentClient(self.settings, environ=self.environ)
 
     @cached_property
     def life(self) -> Life:

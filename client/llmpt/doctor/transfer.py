@@ -15,6 +15,7 @@ from llmpt.core.files import FileId
 from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.doctor.context import Context
 from llmpt.doctor.finding import Finding, fail, ok, skip
+from llmpt.link.answers import Done
 from llmpt.link.requests import FetchRequest
 from llmpt.tracker.client import Torrent
 
@@ -68,12 +69,12 @@ def _fetch(context: Context, torrent: Torrent, folder: Path) -> Finding:
         destination=file,
         replace=True,  # so that the agent leaves the file where it is, and seeds nothing that is about to go
     )
-    outcome = context.link.fetch(request, on_progress=lambda _progress: None)
+    result = context.link.fetch(request, on_progress=lambda _progress: None)
     what = f"{decimal(torrent.size)} of {repo.id}"
-    if not outcome.verified:
+    if not isinstance(result, Done):
         return fail(
-            f"{what} did not come: {outcome.reason}",
+            f"{what} did not come: {result.reason}",
             "look for this reason in docs/troubleshooting.md; the agent's log says more",
         )
-    whence = f"{outcome.peers} machine{'s' * (outcome.peers > 1)}" if outcome.peers else "the LAN"
+    whence = f"{result.peers} machine{'s' * (result.peers > 1)}" if result.peers else "the LAN"
     return ok(f"{what} came from {whence}, verified and removed again")

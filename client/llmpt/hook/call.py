@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmpt.core.blob import Etag
-from llmpt.link.client import Link
+from llmpt.link.client import AgentClient
+from llmpt.link.requests import Landed
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Served:
     The agent seeds it already if it has put it at `known_at` itself.
     """
 
-    link: Link
+    agent: AgentClient
     tracker: str
     etag: Etag
     known_at: Path | None
@@ -46,4 +47,4 @@ class Served:
         """Tell the agent where the file lies, now that the library has returned its path, unless it knows."""
         final = Path(os.path.realpath(returned))
         if self.known_at is None or final != Path(os.path.realpath(self.known_at.parent)) / self.known_at.name:
-            self.link.landed(etag=self.etag, path=final, tracker=self.tracker, fetched=self.fetched)
+            self.agent.landed(Landed(self.tracker, self.etag, final, self.fetched))

@@ -26,9 +26,9 @@ from llmpt.hook.call import Call, Served
 from llmpt.hook.library import writes_as_it_comes
 from llmpt.hook.progress import Bar
 from llmpt.hook.summary import Summary
-from llmpt.link.answers import Progress
-from llmpt.link.client import Link
-from llmpt.link.requests import FetchRequest, path_named, repo_named
+from llmpt.link.answers import Done, Failed, Progress, Refused
+from llmpt.link.client import AgentClient, NoAgent, Silent
+from llmpt.link.requests import Fetching, FetchRequest, path_named, repo_named
 from llmpt.tracker.blobs import BlobHttp, NotOverHttp
 
 log = logging.getLogger("llmpt")
@@ -46,7 +46,7 @@ class Download:
         *,
         library: ModuleType,
         asked: Mapping[str, Any],
-        link: Link,
+        link: AgentClient,
         blobs: BlobHttp,
         summary: Summary,
         tracker: str,
@@ -79,16 +79,19 @@ class Download:
             log.debug("%s: its temporary file cannot be used; ordinary path", self._call.filename)
             return False
         with self._summary.lan_transfer():
-            outcome = self._link.fetch(self._request(), on_progress=self._on_progress)
-        self._for_all, self._in_use = outcome.fetch, outcome.in_use
-        if outcome.no_agent:
-            return self._over_http(outcome.reason)
-        if outcome.verified and self._hand_over(moved=outcome.moved):
-            self._summary.from_lan(self._call.size, machines=outcome.peers, by_http=outcome.bytes_by_http)
-            log.info("%s: %d bytes from the LAN", self._call.filename, self._call.size)
-            self._bar.finish()
-            return True
-        return self._broken_off(outcome.reason or "the agent's word and the disk disagree", outcome.have)
+            result = self._link.fetch(self._request(), on_progress=self._on_progress)
+        self._in_use = isinstance(result, Silent)
+        self._for_all = isinstance(result, Refused | Failed) and result.fetch
+        if isinstance(result, NoAgent):
+            return self._over_http(result.reason)
+        if not isinstance(result, Done):
+            return self._broken_off(result.reason, result.have if isinstance(result, Failed) else ())
+        if not self._hand_over(moved=result.moved):
+            return self._broken_off("the agent's word and the disk disagree", ())
+        self._summary.from_lan(self._call.size, machines=result.peers, by_http=result.bytes_by_http)
+        log.info("%s: %d bytes from the LAN", self._call.filename, self._call.size)
+        self._bar.finish()
+        return True
 
     def _over_http(self, no_agent: str) -> bool:
         """Have a seeder send the file to us; this machine does not seed it afterwards."""
@@ -172,8 +175,8 @@ class Download:
     def _begin_for_all(self) -> None:
         """Tell the agent, once, that this machine fetches the file for all, if it does."""
         if self._for_all and self._stem is not None and not self._watched:
-            etag, stem = Etag(self._call.etag), self._stem
-            self._for_all = self._link.fetching(self._call.fetching, etag=etag, stem=stem, tracker=self._tracker)
+            message = Fetching(self._tracker, Etag(self._call.etag), self._stem)
+            self._for_all = self._link.fetching(message, until=self._call.fetching)
             self._watched = self._for_all
 
     def discard(self) -> None:

@@ -29,7 +29,7 @@ from llmpt.hook.call import Call
 from llmpt.hook.download import Download
 from llmpt.hook.library import BYTES, METADATA, OUTER, Chunks, asked_as_nobody, constant, unfit
 from llmpt.hook.summary import Summary, write_to_stderr
-from llmpt.link.client import Link
+from llmpt.link.client import AgentClient
 from llmpt.settings import ClientSettings
 from llmpt.tracker.blobs import BlobHttp
 
@@ -108,7 +108,7 @@ class Hook:
         self._chunks = Chunks(file_download)
         self._settings: ClientSettings | None = None
         self._settings_read = False
-        self._link: Link | None = None
+        self._link: AgentClient | None = None
         self._blobs: BlobHttp | None = None
         self._summary = Summary(self._say)
         self._hub_rate_bytes_s = 0
@@ -117,7 +117,7 @@ class Hook:
         """Take these settings from now on; None: none can be had, everything takes the ordinary path."""
         self._settings = self._link = self._blobs = None
         if settings is not None and settings.use_p2p and settings.tracker is not None:
-            self._link = Link(settings, environ=os.environ)
+            self._link = AgentClient(settings, environ=os.environ)
             self._blobs = BlobHttp(settings.tracker, stall_timeout_s=settings.stall_timeout_s)
             self._settings = settings
         self._settings_read = True

@@ -77,8 +77,9 @@ def check_version(message: Mapping[str, Any]) -> None:
 class LineReader:
     """Reads messages from a connected socket, with a limit for the length of a line."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, *, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self._connection = connection
+        self._max_line_bytes = max_line_bytes
         self._buffer = bytearray()
 
     def read(self, *, timeout_s: float | None = None, any_version: bool = False) -> Message | None:
@@ -89,8 +90,8 @@ class LineReader:
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while (end := self._buffer.find(b"\n")) < 0:
-            if len(self._buffer) > MAX_LINE_BYTES:
-                raise InvalidInput(f"a line of more than {MAX_LINE_BYTES} bytes")
+            if len(self._buffer) > self._max_line_bytes:
+                raise InvalidInput(f"a line of more than {self._max_line_bytes} bytes")
             remaining = None if deadline is None else deadline - time.monotonic()
             if remaining is not None and remaining <= 0:
                 raise TimeoutError("no whole line in time")

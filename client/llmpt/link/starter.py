@@ -25,13 +25,10 @@ from llmpt.link import answers, lock, paths, protocol, versions
 from llmpt.link.fields import Message
 from llmpt.link.protocol import LineReader
 from llmpt.link.requests import Hello, Request, Retire
+from llmpt.link.timings import TIMINGS, LinkTimings
 
 log = logging.getLogger("llmpt")
 
-ANSWER_TIMEOUT_S = 5.0
-START_TIMEOUT_S = 10.0
-RETIRE_TIMEOUT_S = 4.0
-START_LOCK_TIMEOUT_S = START_TIMEOUT_S + RETIRE_TIMEOUT_S + 3
 RETRY_START = Pauses(first_s=5.0, longest_s=30.0)
 
 Agent = tuple[int, int]  # one life of an agent: its socket's inode and change time
@@ -47,11 +44,13 @@ class Starter:
         environ: Mapping[str, str],
         command: Sequence[str] | None = None,
         breaker: Breaker | None = None,
+        timings: LinkTimings = TIMINGS,
     ) -> None:
         """`command` stands in for the command that starts an agent. `breaker` says when one is tried again after a failure."""
         self._tracker = tracker
         self._environ = environ
         self._given_command = command
+        self._timings = timings
         self._breaker = breaker or Breaker(RETRY_START)
         self._met: Agent | None = None
 
@@ -74,8 +73,26 @@ class Starter:
 
     def _greet(self, path: Path) -> str | None:
         """Return the version of the agent that answers at `path`; None when there is none."""
-        reply = _ask(path, Hello())
+        reply = self._ask(path, Hello())
         return None if reply is None else str(reply.get("version", ""))
+
+    def _ask(self, path: Path, request: Request) -> Message | None:
+        """Have an agent of whatever version answer; None when there is none. Raises `AgentUnavailable` when it is silent."""
+        try:
+            connection = paths.connect(path, timeout_s=self._timings.hello_s)
+            if connection is None:
+                return None
+            with connection:
+                connection.sendall(protocol.encode(request.as_json()))
+                return LineReader(connection).read(timeout_s=self._timings.hello_s, any_version=True)
+        except TimeoutError:
+            raise AgentUnavailable("the agent is silent") from None
+        except InvalidInput as error:
+            raise AgentUnavailable(str(error)) from None
+        except (ConnectionError, BrokenPipeError):
+            return None  # it has just ended
+        except OSError as error:
+            raise AgentUnavailable(f"the agent's socket broke: {error.strerror or error}") from None
 
     def _should_replace(self, version: str) -> bool:
         return versions.is_newer(versions.own_version(), version) and self._breaker.allows() and self._starts_its_own()
@@ -90,7 +107,7 @@ class Starter:
         if not self._breaker.allows():
             raise AgentUnavailable("no agent is running, and the last try to start one failed")
         try:
-            with _locked(paths.start_lock_path(self._environ)) as held:
+            with _locked(paths.start_lock_path(self._environ), timeout_s=self._timings.start_lock_s) as held:
                 version = self._greet(path)
                 if version is not None and not (self._should_replace(version) and self._retire(path, version)):
                     return
@@ -112,11 +129,11 @@ class Starter:
 
     def _retire(self, path: Path, version: str) -> bool:
         """Ask an older agent to make room; False when it goes on (something is under way)."""
-        reply = _ask(path, Retire())
+        reply = self._ask(path, Retire())
         if reply is not None and not isinstance(answers.parse(reply), answers.Retiring):
             log.debug("the agent of llmpt %s goes on for now: %s", version or "?", reply.get("reason"))
             return False
-        deadline = time.monotonic() + RETIRE_TIMEOUT_S
+        deadline = time.monotonic() + self._timings.retire_s
         while lock.is_held(self._environ) and time.monotonic() < deadline:
             time.sleep(0.02)  # the lock is all there is to look at; it has no event
         log.info("the agent of llmpt %s has made room for one of llmpt %s", version or "?", versions.own_version())
@@ -146,11 +163,11 @@ class Starter:
             except OSError as error:
                 raise AgentUnavailable(f"{command[0]} cannot be run: {error.strerror}") from None
             try:
-                status = process.wait(timeout=START_TIMEOUT_S)
+                status = process.wait(timeout=self._timings.start_s)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-                raise AgentUnavailable(f"it was not ready within {START_TIMEOUT_S:g} s") from None
+                raise AgentUnavailable(f"it was not ready within {self._timings.start_s:g} s") from None
             if status != 0:
                 errors.seek(0)
                 said = errors.read(65536).decode(errors="replace").strip().splitlines()
@@ -165,32 +182,13 @@ def _agent_at(path: Path) -> Agent | None:
     return found.st_ino, found.st_ctime_ns
 
 
-def _ask(path: Path, request: Request) -> Message | None:
-    """Have an agent of whatever version answer; None when there is none. Raises `AgentUnavailable` when it is silent."""
-    try:
-        connection = paths.connect(path, timeout_s=ANSWER_TIMEOUT_S)
-        if connection is None:
-            return None
-        with connection:
-            connection.sendall(protocol.encode(request.as_json()))
-            return LineReader(connection).read(timeout_s=ANSWER_TIMEOUT_S, any_version=True)
-    except TimeoutError:
-        raise AgentUnavailable("the agent is silent") from None
-    except InvalidInput as error:
-        raise AgentUnavailable(str(error)) from None
-    except (ConnectionError, BrokenPipeError):
-        return None  # it has just ended
-    except OSError as error:
-        raise AgentUnavailable(f"the agent's socket broke: {error.strerror or error}") from None
-
-
 @contextmanager
-def _locked(path: Path) -> Iterator[int]:
+def _locked(path: Path, *, timeout_s: float) -> Iterator[int]:
     import fcntl  # not at the top: Windows has none
 
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        deadline = time.monotonic() + START_LOCK_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -19,9 +19,9 @@ from llmpt.core.repo import RepoPath
 from llmpt.hook import patch
 from llmpt.hook.call import Call
 from llmpt.hook.summary import Summary
-from llmpt.link.answers import Progress
-from llmpt.link.client import Outcome
-from llmpt.link.requests import FetchRequest
+from llmpt.link.answers import Done, Failed, Progress, Refused
+from llmpt.link.client import FetchResult
+from llmpt.link.requests import Fetching, FetchRequest, Landed
 from llmpt.settings import ClientSettings
 
 ETAG = "a" * 64
@@ -83,7 +83,7 @@ def _hf_hub_download_to_local_dir(*, cache_dir, repo_id, repo_type, revision, fi
 
 
 class Agent:
-    """Stands in for `Link`."""
+    """Stands in for `AgentClient`."""
 
     def __init__(self) -> None:
         self.fetches: list[FetchRequest] = []
@@ -91,40 +91,40 @@ class Agent:
         self.fetched: list[tuple[Etag, Path, list[Path]]] = []
         self.watching: list[Path] = []
         self.watches = True
-        self.answer: Callable[[FetchRequest, Callable[[Progress], None]], Outcome] = self.serve
+        self.answer: Callable[[FetchRequest, Callable[[Progress], None]], FetchResult] = self.serve
 
-    def fetch(self, request: FetchRequest, *, on_progress: Callable[[Progress], None]) -> Outcome:
+    def fetch(self, request: FetchRequest, *, on_progress: Callable[[Progress], None]) -> FetchResult:
         self.fetches.append(request)
         return self.answer(request, on_progress)
 
-    def fetching(self, until: ExitStack, *, etag: Etag, stem: Path, tracker: str) -> bool:
-        self.watching.append(stem)
-        until.callback(self.watching.remove, stem)
+    def fetching(self, message: Fetching, *, until: ExitStack) -> bool:
+        self.watching.append(message.stem)
+        until.callback(self.watching.remove, message.stem)
         return self.watches
 
-    def landed(self, *, etag: Etag, path: Path, tracker: str, fetched: bool = False) -> None:
-        self.told.append((etag, path, tracker))
-        if fetched:
-            self.fetched.append((etag, path, list(self.watching)))
+    def landed(self, message: Landed) -> None:
+        self.told.append((message.etag, message.path, message.tracker))
+        if message.fetched:
+            self.fetched.append((message.etag, message.path, list(self.watching)))
 
-    def serve(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+    def serve(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
         os.truncate(request.path, request.size)
         request.path.replace(request.destination)
-        return Outcome(True, moved=True, begun=True, bytes_from_lan=request.size, peers=1)
+        return Done(moved=True, bytes_from_lan=request.size, peers=1)
 
-    def refuse(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
-        return Outcome(False, reason="nobody has it")
+    def refuse(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
+        return Refused("nobody has it")
 
-    def break_off(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+    def break_off(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
         request.path.write_bytes(b"some")
         on_progress(Progress(4, 1, 1))
-        return Outcome(False, begun=True, reason="gone")
+        return Failed("gone")
 
 
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
     agent = Agent()
-    monkeypatch.setattr(patch, "Link", lambda settings, *, environ: agent)
+    monkeypatch.setattr(patch, "AgentClient", lambda settings, *, environ: agent)
     return agent
 
 
@@ -204,9 +204,9 @@ def test_what_is_refused_leaves_nothing_for_the_library_to_find(download: Downlo
     assert library.fetched == [[]]
 
 
-def for_all(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+def for_all(request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
     on_progress(Progress(request.size // 4, 1, 0, waiting=True))
-    return Outcome(False, reason="this machine fetches it for all", fetch=True)
+    return Refused("this machine fetches it for all", fetch=True)
 
 
 def test_what_is_fetched_for_all_is_watched_from_before_the_library_begins_until_the_agent_knows_where_it_lies(
@@ -307,7 +307,7 @@ def test_what_arrived_goes_where_there_is_no_room_for_a_second_copy(download: Do
     library.metadata = ("http://hub/f", ETAG, "c" * 40, 1 << 59, None, None)  # more than any disk has
     room: list[int] = []
 
-    def break_off(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+    def break_off(request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
         room.append(os.open(request.path, os.O_RDONLY))
         return agent.break_off(request, on_progress)
 
@@ -332,7 +332,7 @@ def test_what_the_server_gave_in_the_hubs_place_is_not_said_to_be_from_the_hub(
 
 
 def test_an_interrupted_download_keeps_what_arrived(download: Download, library: Any, agent: Agent) -> None:
-    def interrupt(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+    def interrupt(request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
         request.path.write_bytes(b"some")
         raise KeyboardInterrupt
 
@@ -397,7 +397,7 @@ def test_a_leftover_that_is_too_long_is_cut(download: Download, library: Any, ag
         download()
     os.truncate(agent.fetches[0].path, SIZE + 5)
 
-    def look(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+    def look(request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
         assert request.path.stat().st_size == SIZE
         return agent.serve(request, on_progress)
 
@@ -414,10 +414,10 @@ def test_the_umask_gives_the_mode(download: Download, library: Any, agent: Agent
 
 
 def test_an_existing_file_is_replaced_by_the_hook_and_never_by_the_agent(download: Download, library: Any, agent: Agent) -> None:
-    def serve_in_place(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+    def serve_in_place(request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
         assert request.replace
         os.truncate(request.path, request.size)
-        return Outcome(True, moved=False, begun=True, peers=1)
+        return Done(moved=False, peers=1)
 
     path = download()
     agent.answer = serve_in_place
@@ -443,10 +443,10 @@ def test_a_file_that_the_library_moves_on_is_reported_where_it_lies(
 
 @pytest.mark.parametrize("lie", ["moved", "whole"])
 def test_an_agent_that_lies_is_not_believed(download: Download, library: Any, agent: Agent, lie: str) -> None:
-    def answer(request: FetchRequest, on_progress: Callable[[Progress], None]) -> Outcome:
+    def answer(request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
         if lie == "moved":
             os.truncate(request.path, request.size)
-        return Outcome(True, moved=lie == "moved", begun=True, peers=1)
+        return Done(moved=lie == "moved", peers=1)
 
     agent.answer = answer
     path = download()
@@ -462,7 +462,7 @@ def test_our_own_bugs_are_logged_and_hurt_nobody(
     def bug(*args: Any, **kwargs: Any) -> Any:
         raise ZeroDivisionError("ours")
 
-    agent.answer = bug if where == "fetch" else (lambda *_: Outcome(False))
+    agent.answer = bug if where == "fetch" else (lambda *_: Refused("no"))
     monkeypatch.setattr(agent, "landed", bug)
     if where == "report":
         monkeypatch.setattr("llmpt.hook.download.Served.report", bug)

@@ -18,13 +18,13 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import AgentUnavailable
 from llmpt.core.files import FileId
 from llmpt.core.repo import RepoPath, RepoRef
-from llmpt.link import client as module
 from llmpt.link import paths, protocol, versions
-from llmpt.link.answers import Progress
-from llmpt.link.client import Link, Outcome
+from llmpt.link.answers import Done, Failed, Progress, Refused
+from llmpt.link.client import AgentClient, FetchResult, NoAgent, Silent
 from llmpt.link.fields import Message
 from llmpt.link.protocol import LineReader
-from llmpt.link.requests import FetchRequest, Stop
+from llmpt.link.requests import FetchRequest, Landed, Stop
+from llmpt.link.timings import TIMINGS, LinkTimings
 from llmpt.settings import ClientSettings
 
 REQUEST = FetchRequest(
@@ -80,8 +80,8 @@ def saying(*lines: dict[str, object] | bytes) -> Answer:
     return answer
 
 
-def make_link(environ: dict[str, str], *, start: list[str] | None = None) -> Link:
-    return Link(ClientSettings.read(environ), environ=environ, start_command=start)
+def make_client(environ: dict[str, str], *, start: list[str] | None = None, timings: LinkTimings = TIMINGS) -> AgentClient:
+    return AgentClient(ClientSettings.read(environ), environ=environ, start_command=start, timings=timings)
 
 
 OWN = versions.own_version()
@@ -89,29 +89,31 @@ PROGRESS = {"event": "progress", "bytes": 3, "rate_bytes_s": 2, "peers": 1}
 
 
 @pytest.mark.parametrize(
-    ("lines", "outcome"),
+    ("lines", "result"),
     [
-        ([{"event": "refused", "reason": "nobody has it"}], Outcome(False, reason="nobody has it")),
-        ([PROGRESS, {"event": "failed", "reason": "gone"}], Outcome(False, begun=True, reason="gone")),
-        ([{"event": "failed"}], Outcome(False, reason="no reason given")),
+        ([{"event": "refused", "reason": "nobody has it"}], Refused("nobody has it")),
+        ([{"event": "refused", "reason": "yours", "fetch": True}], Refused("yours", fetch=True)),
+        ([PROGRESS, {"event": "failed", "reason": "gone"}], Failed("gone")),
+        ([{"event": "failed"}], Failed("no reason given")),
         ([PROGRESS, {"event": "done", "moved": True, "bytes_from_lan": 5, "peers": 2}],
-         Outcome(True, moved=True, begun=True, bytes_from_lan=5, peers=2)),
-        ([{"event": "done", "moved": "yes", "bytes_from_lan": -1, "peers": True}], Outcome(True, begun=True, peers=1)),
-        ([PROGRESS, {"event": "of a later version"}, {"event": "refused", "reason": "x"}],
-         Outcome(False, begun=True, reason="x")),
-        ([], Outcome(False, reason="the agent has gone away")),
-        ([PROGRESS], Outcome(False, begun=True, reason="the agent has gone away")),
-        ([b"\xff\n"], Outcome(False, reason="not a line of JSON")),
+         Done(moved=True, bytes_from_lan=5, peers=2)),
+        ([{"event": "done", "moved": "yes", "bytes_from_lan": -1, "peers": True}], Done(moved=False, peers=1)),
+        ([PROGRESS, {"event": "of a later version"}, {"event": "refused", "reason": "x"}], Refused("x")),
+        ([{"event": "ok"}], Failed("the agent has gone away")),
+        ([], Failed("the agent has gone away")),
+        ([PROGRESS], Failed("the agent has gone away")),
+        ([b"\xff\n"], Failed("not a line of JSON")),
         ([b'{"v":9,"version":"9.1"}\n'],
-         Outcome(False, reason=f"llmpt {OWN} is too old for llmpt 9.1 on this machine (version 9 of the agent's protocol, "
-                               f"where 1 is spoken): update llmpt {OWN}")),
+         Failed(f"llmpt {OWN} is too old for llmpt 9.1 on this machine (version 9 of the agent's protocol, "
+                f"where 1 is spoken): update llmpt {OWN}")),
     ],
 )  # fmt: skip
-def test_each_answer_has_its_outcome(environ: dict[str, str], lines: list[dict[str, object] | bytes], outcome: Outcome) -> None:
+def test_each_answer_has_its_result(environ: dict[str, str], lines: list[dict[str, object] | bytes], result: FetchResult) -> None:
     seen: list[Progress] = []
     with agent(environ, saying(*lines)) as asked:
-        assert make_link(environ).fetch(REQUEST, on_progress=seen.append) == outcome
-    assert asked == [REQUEST.as_json()] * (2 if "gone away" in outcome.reason else 1)  # its successor, if there is one
+        assert make_client(environ).fetch(REQUEST, on_progress=seen.append) == result
+    asked_twice = result == Failed("the agent has gone away")  # its successor, if there is one
+    assert asked == [REQUEST.as_json()] * (2 if asked_twice else 1)
     assert seen == [Progress(3, 2, 1)] * lines.count(PROGRESS) * len(asked)
 
 
@@ -136,18 +138,18 @@ def test_what_is_on_disk_is_believed_only_where_it_makes_sense(
     environ: dict[str, str], said: object, have: tuple[tuple[int, int], ...]
 ) -> None:
     with agent(environ, saying({"event": "failed", "reason": "gone", "have": said})):
-        assert make_link(environ).fetch(replace(REQUEST, size=10), on_progress=lambda _: None).have == have
+        assert make_client(environ).fetch(replace(REQUEST, size=10), on_progress=lambda _: None) == Failed("gone", have)
 
 
-def test_a_silent_agent_is_given_up(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SILENCE_MARGIN_S", 0.1)
+def test_a_silent_agent_is_given_up(environ: dict[str, str]) -> None:
+    client = make_client(environ, timings=LinkTimings(silence_margin_s=0.1))
     released = threading.Event()
 
     def say_nothing(connection: socket.socket) -> None:
         released.wait(10)
 
     with agent(environ, say_nothing):
-        assert make_link(environ).fetch(REQUEST, on_progress=print) == Outcome(False, reason="the agent is silent", in_use=True)
+        assert client.fetch(REQUEST, on_progress=print) == Silent("the agent is silent")
         released.set()
 
 
@@ -163,7 +165,7 @@ def test_an_interrupted_fetch_closes_the_connection(environ: dict[str, str]) -> 
         raise KeyboardInterrupt
 
     with agent(environ, answer), pytest.raises(KeyboardInterrupt):
-        make_link(environ).fetch(REQUEST, on_progress=interrupt)
+        make_client(environ).fetch(REQUEST, on_progress=interrupt)
     assert closed == [b""]
 
 
@@ -174,36 +176,42 @@ def test_an_agent_that_says_it_is_ending_has_a_successor_that_is_asked(environ: 
         connection.sendall(protocol.encode(next(lines)))
 
     with agent(environ, answer) as asked:
-        assert make_link(environ).fetch(REQUEST, on_progress=print).reason == "said by the successor"
+        assert make_client(environ).fetch(REQUEST, on_progress=print) == Refused("said by the successor")
     assert asked == [REQUEST.as_json()] * 2
 
 
 def test_a_request_that_an_ending_agent_gets_is_not_taken_for_done(environ: dict[str, str]) -> None:
     with agent(environ, saying({"event": "ending"})), pytest.raises(AgentUnavailable, match="ending"):
-        make_link(environ).ask(Stop())
+        make_client(environ).ask(Stop())
 
 
 def test_a_request_has_one_reply(environ: dict[str, str]) -> None:
     with agent(environ, saying({"event": "status", "pid": 7})) as asked:
-        assert make_link(environ).status()["pid"] == 7
+        assert make_client(environ).status()["pid"] == 7
     assert asked == [{"op": "status"}]
 
 
 def test_asking_starts_no_agent(environ: dict[str, str]) -> None:
     with pytest.raises(AgentUnavailable, match="no agent is running"):
-        make_link(environ, start=["/nowhere/to/be/found"]).status()
+        make_client(environ, start=["/nowhere/to/be/found"]).status()
 
 
 def test_telling_where_a_file_lies_raises_for_nobody(environ: dict[str, str]) -> None:
-    make_link(environ).landed(etag=Etag("a" * 64), path=Path("/x"), tracker="http://t:1")
+    make_client(environ).landed(Landed("http://t:1", Etag("a" * 64), Path("/x")))
     with agent(environ, saying({"event": "ok"})) as asked:
-        make_link(environ).landed(etag=Etag("a" * 64), path=Path("/x"), tracker="http://t:1")
+        make_client(environ).landed(Landed("http://t:1", Etag("a" * 64), Path("/x")))
     assert asked == [{"op": "landed", "etag": "a" * 64, "path": "/x", "tracker": "http://t:1", "fetched": False}]
 
 
+def why_no_agent(client: AgentClient) -> str:
+    result = client.fetch(REQUEST, on_progress=print)
+    assert isinstance(result, NoAgent)
+    return result.reason
+
+
 def test_after_a_failed_start_there_is_no_other_for_a_while(environ: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
-    link = make_link(environ, start=["/nowhere/to/be/found"])
-    reasons = [link.fetch(REQUEST, on_progress=print).reason for _ in range(3)]
+    client = make_client(environ, start=["/nowhere/to/be/found"])
+    reasons = [why_no_agent(client) for _ in range(3)]
     assert reasons[0] == "/nowhere/to/be/found cannot be run: No such file or directory"
     assert set(reasons[1:]) == {"no agent is running, and the last try to start one failed"}
     assert len(caplog.records) == 1
@@ -211,13 +219,13 @@ def test_after_a_failed_start_there_is_no_other_for_a_while(environ: dict[str, s
 
 def test_a_failure_noted_before_the_last_reboot_holds_nobody_back(environ: dict[str, str]) -> None:
     paths.start_lock_path(environ).write_text(f"{1e12:030.6f}")
-    reason = make_link(environ, start=["/nowhere/to/be/found"]).fetch(REQUEST, on_progress=print).reason
+    reason = why_no_agent(make_client(environ, start=["/nowhere/to/be/found"]))
     assert reason.startswith("/nowhere/to/be/found cannot be run")
 
 
 def test_a_start_command_that_ends_badly_says_why(environ: dict[str, str]) -> None:
     command = [sys.executable, "-S", "-c", "import sys; sys.exit('first line\\nthe tracker is not set')"]
-    assert make_link(environ, start=command).fetch(REQUEST, on_progress=print).reason == "the tracker is not set"
+    assert why_no_agent(make_client(environ, start=command)) == "the tracker is not set"
 
 
 def test_without_libtorrent_the_agent_of_another_environment_is_started(
@@ -228,7 +236,7 @@ def test_without_libtorrent_the_agent_of_another_environment_is_started(
     program.write_text('#!/bin/sh\necho "$@" for "$LLMPT_TRACKER" >&2\nexit 1\n')
     program.chmod(0o755)
     environ |= {"PATH": str(tmp_path), "LLMPT_TRACKER": "http://server:8000"}
-    assert make_link(environ).fetch(REQUEST, on_progress=print).reason == "agent start for http://server:8000"
+    assert why_no_agent(make_client(environ)) == "agent start for http://server:8000"
 
 
 def test_the_own_environment_is_passed_over_when_another_is_looked_for(
@@ -241,15 +249,15 @@ def test_the_own_environment_is_passed_over_when_another_is_looked_for(
         (tmp_path / name / "llmpt").chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "own" / "python"))
     environ["PATH"] = f"{tmp_path / 'own'}:{tmp_path / 'other'}"
-    assert make_link(environ).fetch(REQUEST, on_progress=print).reason == "other"
+    assert why_no_agent(make_client(environ)) == "other"
 
 
 def test_an_environment_without_libtorrent_cannot_start_its_own(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     environ["PATH"] = str(Path(sys.executable).parent)
-    assert "this Python has no libtorrent" in make_link(environ).fetch(REQUEST, on_progress=print).reason
+    assert "this Python has no libtorrent" in why_no_agent(make_client(environ))
 
 
 def test_a_runtime_folder_that_is_not_ours_is_the_ordinary_path(environ: dict[str, str], tmp_path: Path) -> None:
     (Path(environ["XDG_RUNTIME_DIR"]) / "llmpt").symlink_to(tmp_path)
-    assert "not a folder of this user" in make_link(environ).fetch(REQUEST, on_progress=print).reason
+    assert "not a folder of this user" in why_no_agent(make_client(environ))

@@ -110,12 +110,11 @@ def test_messages_come_whole_however_the_bytes_arrive(pair: tuple[socket.socket,
     assert reader.read(timeout_s=1) is None
 
 
-def test_a_line_without_end_is_refused(pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "MAX_LINE_BYTES", 100)
+def test_a_line_without_end_is_refused(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     theirs.sendall(b"x" * 200)
     with pytest.raises(InvalidInput, match="100 bytes"):
-        LineReader(ours).read(timeout_s=1)
+        LineReader(ours, max_line_bytes=100).read(timeout_s=1)
 
 
 def test_the_folder_is_made_for_its_user_alone(tmp_path: Path) -> None:

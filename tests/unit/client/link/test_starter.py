@@ -16,9 +16,10 @@ import pytest
 
 from llmpt.core.breaker import Breaker
 from llmpt.core.errors import AgentUnavailable
-from llmpt.link import lock, paths, protocol, starter, versions
+from llmpt.link import lock, paths, protocol, versions
 from llmpt.link.protocol import LineReader
 from llmpt.link.starter import RETRY_START, Starter
+from llmpt.link.timings import TIMINGS, LinkTimings
 
 OWN = versions.own_version()
 
@@ -69,11 +70,11 @@ def agent(environ: dict[str, str], *, version: str | None, busy: bool = False) -
             thread.join(timeout=10)
 
 
-def noting(environ: dict[str, str]) -> tuple[Starter, Path]:
+def noting(environ: dict[str, str], timings: LinkTimings = TIMINGS) -> tuple[Starter, Path]:
     """A starter whose command notes that it ran."""
     notes = Path(environ["XDG_RUNTIME_DIR"]) / "starts"
     command = [sys.executable, "-S", "-c", "import sys; open(sys.argv[1], 'a').write('x')", str(notes)]
-    return Starter("http://t:1", environ=environ, command=command), notes
+    return Starter("http://t:1", environ=environ, command=command, timings=timings), notes
 
 
 @pytest.mark.parametrize("version", [OWN, "99.0"])
@@ -128,9 +129,8 @@ def test_a_socket_that_a_killed_agent_has_left_is_in_nobodys_way(environ: dict[s
     assert notes.read_text() == "x"
 
 
-def test_an_agent_that_says_nothing_is_given_up(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starter, "ANSWER_TIMEOUT_S", 0.05)
-    made, notes = noting(environ)
+def test_an_agent_that_says_nothing_is_given_up(environ: dict[str, str]) -> None:
+    made, notes = noting(environ, LinkTimings(hello_s=0.05))
     with socket.socket(socket.AF_UNIX) as hung:
         hung.bind(str(paths.socket_path(environ)))
         hung.listen()
