@@ -19,7 +19,7 @@ from llmpt.core.metainfo import Metainfo
 from llmpt.core.networks import CidrSet
 from llmpt.core.rates import RateLimit
 from llmpt.disk.torrents import create_torrent
-from llmpt.swarm import HTTP, Download, Engine, EngineSettings, SeededBlob, free_port
+from llmpt.swarm import HTTP, Download, Engine, EngineSettings, EngineTimings, SeededBlob, Source, free_port
 from tests.support.blob_server import BlobServer
 from tests.support.waiting import eventually
 
@@ -60,7 +60,7 @@ def seed(engine: Engine, metainfo: Metainfo, path: Path) -> tuple[str, int]:
 def start(engine: Engine, metainfo: Metainfo, path: Path, *peers: tuple[str, int], resume: bool = False) -> Download:
     if not resume:
         path.touch()
-    return engine.download(metainfo, path, peers=peers, announce_url=None, resume=resume)
+    return engine.downloads.begin(Source(metainfo, peers), path, resume=resume)
 
 
 def finished(download: Download) -> bool:
@@ -75,7 +75,7 @@ def test_a_blob_seeded_in_place_arrives_whole_and_every_byte_is_accounted_for(
     peer = seed(seeder, metainfo, path)
     download = start(leecher, metainfo, tmp_path / "tmp", peer)
     eventually(lambda: finished(download), timeout_s=10, what="the download")
-    leecher.flush(metainfo.etag)
+    leecher.downloads.flush(metainfo.etag)
     assert (tmp_path / "tmp").read_bytes() == path.read_bytes()
     assert sum(download.bytes_by_peer.values()) == metainfo.size
     eventually(lambda: seeder.totals().uploaded_bytes == metainfo.size, what="the seeder's counter")
@@ -89,15 +89,15 @@ def test_a_finished_blob_is_moved_as_the_same_file_and_seeded_on_from_there(
     download = start(leecher, metainfo, tmp_path / "tmp", seed(seeder, metainfo, path))
     inode = (tmp_path / "tmp").stat().st_ino
     eventually(lambda: finished(download), what="the first download")
-    leecher.flush(metainfo.etag)
-    leecher.move(metainfo.etag, tmp_path / "final")
+    leecher.downloads.flush(metainfo.etag)
+    leecher.downloads.move(metainfo.etag, tmp_path / "final")
     assert (tmp_path / "final").stat().st_ino == inode
     assert not (tmp_path / "tmp").exists()
     seeder.withdraw(metainfo.etag)
     with engine() as third:
         second = start(third, metainfo, tmp_path / "tmp2", ("127.0.0.1", leecher.port))
         eventually(lambda: finished(second), what="the download from the first leecher")
-        third.flush(metainfo.etag)
+        third.downloads.flush(metainfo.etag)
         assert (tmp_path / "tmp2").read_bytes() == path.read_bytes()
 
 
@@ -105,10 +105,10 @@ def test_an_existing_destination_is_never_overwritten(seeder: Engine, leecher: E
     metainfo, path = make_blob(tmp_path)
     download = start(leecher, metainfo, tmp_path / "tmp", seed(seeder, metainfo, path))
     eventually(lambda: finished(download), what="the download")
-    leecher.flush(metainfo.etag)
+    leecher.downloads.flush(metainfo.etag)
     (tmp_path / "final").write_text("somebody's")
     with pytest.raises(SwarmError, match="exists"):
-        leecher.move(metainfo.etag, tmp_path / "final")
+        leecher.downloads.move(metainfo.etag, tmp_path / "final")
     assert (tmp_path / "final").read_text() == "somebody's"
     assert (tmp_path / "tmp").read_bytes() == path.read_bytes()
 
@@ -146,7 +146,7 @@ def test_what_lies_on_disk_is_not_fetched_again(seeder: Engine, leecher: Engine,
     partial.write_bytes(path.read_bytes()[:kept])
     download = start(leecher, metainfo, partial, seed(seeder, metainfo, path), resume=True)
     eventually(lambda: finished(download), what="the download")
-    leecher.flush(metainfo.etag)
+    leecher.downloads.flush(metainfo.etag)
     assert partial.read_bytes() == path.read_bytes()
     assert download.resumed_bytes == kept
     eventually(lambda: leecher.totals().downloaded_bytes == metainfo.size - kept, what="only the rest to be fetched")
@@ -198,7 +198,7 @@ def test_what_has_arrived_can_be_used_when_a_download_is_given_up(leecher: Engin
     with engine(downloads=False, limit="4M") as slow:
         download = start(leecher, metainfo, tmp_path / "tmp", seed(slow, metainfo, path))
         eventually(lambda: download.bytes_done > 4 << 20, timeout_s=20, what="a quarter of the blob")
-        have = leecher.give_up(metainfo.etag)
+        have = leecher.downloads.give_up(metainfo.etag)
     content, partial = path.read_bytes(), (tmp_path / "tmp").read_bytes()
     assert sum(stop - start for start, stop in have) >= 3 << 20
     assert all(start < stop for start, stop in have)
@@ -229,8 +229,8 @@ def test_a_machine_that_shares_nothing_gives_nothing(seeder: Engine, leecher: En
         second = start(leecher, metainfo, tmp_path / "tmp2", ("127.0.0.1", selfish.port))
         eventually(lambda: finished(download), what="the download")
         eventually(lambda: second.peers or second.lost_peers, what="the two to meet")
-        selfish.flush(metainfo.etag)
-        selfish.move(metainfo.etag, tmp_path / "final")
+        selfish.downloads.flush(metainfo.etag)
+        selfish.downloads.move(metainfo.etag, tmp_path / "final")
         assert (tmp_path / "final").read_bytes() == path.read_bytes()
         selfish.seed(SeededBlob(metainfo.etag, metainfo.size, metainfo.root, tmp_path / "final"))
         assert not selfish.seeding()
@@ -261,16 +261,16 @@ def test_limits_follow_the_hours_of_the_day() -> None:
             assert (found["upload_rate_limit"], found["download_rate_limit"]) == (bytes_s, bytes_s)
 
 
-def test_the_session_takes_the_limits_of_the_hour_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_session_takes_the_limits_of_the_hour_by_itself() -> None:
     class Changing:
         bytes_s = 5 << 20
 
         def at(self, _now: time) -> int:
             return self.bytes_s
 
-    monkeypatch.setattr("llmpt.swarm.engine.LIMITS_INTERVAL_S", 0.05)
     limit: Any = Changing()
-    with Engine(EngineSettings(("127.0.0.1",), free_port(0), LOOPBACK, upload_limit=limit)) as running:
+    settings = EngineSettings(("127.0.0.1",), free_port(0), LOOPBACK, upload_limit=limit)
+    with Engine(settings, timings=EngineTimings(limits_interval_s=0.05)) as running:
         assert running.session_settings()["upload_rate_limit"] == 5 << 20
         limit.bytes_s = 7 << 20
         eventually(lambda: running.session_settings()["upload_rate_limit"] == 7 << 20, what="the new limit")
@@ -299,7 +299,7 @@ def test_a_web_seed_alone_gives_a_blob_and_its_bytes_are_counted_to_http(
     metainfo, path = make_blob(tmp_path, size)
     web_seed.contents[metainfo.etag.value] = path.read_bytes()
     download = start(leecher, metainfo, tmp_path / "tmp")
-    leecher.add_web_seed(metainfo.etag, f"{web_seed.url}/blobs/{metainfo.etag}")
+    leecher.downloads.add_web_seed(metainfo.etag, f"{web_seed.url}/blobs/{metainfo.etag}")
     eventually(lambda: finished(download), timeout_s=10, what="the download")
     assert download.bytes_by_peer == {HTTP: metainfo.size}
     assert download.seeder_bytes == 0, "no seeder has sent it by BitTorrent"
@@ -309,7 +309,7 @@ def test_what_a_web_seed_sends_is_checked_like_any_peers(leecher: Engine, web_se
     metainfo, _ = make_blob(tmp_path)
     web_seed.contents[metainfo.etag.value] = bytes(metainfo.size)
     download = start(leecher, metainfo, tmp_path / "tmp")
-    leecher.add_web_seed(metainfo.etag, f"{web_seed.url}/blobs/{metainfo.etag}")
+    leecher.downloads.add_web_seed(metainfo.etag, f"{web_seed.url}/blobs/{metainfo.etag}")
     eventually(lambda: web_seed.requests, timeout_s=10, what="a request for wrong bytes")
     eventually(lambda: download.peers == 0, timeout_s=10, what="its end")
     assert download.state == "running"
@@ -324,10 +324,10 @@ def test_a_web_seed_that_stalls_is_taken_anew_and_every_byte_is_accounted_for(
     web_seed.stall_after = 1 << 20
     download = start(leecher, metainfo, tmp_path / "tmp")
     url = f"{web_seed.url}/blobs/{metainfo.etag}"
-    leecher.add_web_seed(metainfo.etag, url)
+    leecher.downloads.add_web_seed(metainfo.etag, url)
     eventually(lambda: download.bytes_done >= 1 << 20, timeout_s=10, what="its first bytes")
     web_seed.stall_after = None
-    leecher.add_web_seed(metainfo.etag, url)
+    leecher.downloads.add_web_seed(metainfo.etag, url)
     eventually(lambda: finished(download), timeout_s=10, what="the download")
     assert metainfo.size <= sum(download.bytes_by_peer.values()) <= metainfo.size + metainfo.piece_length
 
@@ -340,11 +340,11 @@ def test_a_web_seed_that_is_dropped_is_asked_no_more(
     web_seed.stall_after = 1 << 20
     download = start(leecher, metainfo, tmp_path / "tmp")
     url = f"{web_seed.url}/blobs/{metainfo.etag}"
-    leecher.add_web_seed(metainfo.etag, url)
+    leecher.downloads.add_web_seed(metainfo.etag, url)
     eventually(lambda: download.bytes_done >= 1 << 20, timeout_s=10, what="its first bytes")
-    leecher.drop_web_seed(metainfo.etag, url)
+    leecher.downloads.drop_web_seed(metainfo.etag, url)
     asked = len(web_seed.requests)
-    leecher.add_peers(metainfo.etag, [seed(seeder, metainfo, path)])
+    leecher.downloads.add_peers(metainfo.etag, [seed(seeder, metainfo, path)])
     eventually(lambda: finished(download), timeout_s=10, what="the rest")
     assert len(web_seed.requests) == asked
     assert download.seeder_bytes >= metainfo.size - (1 << 20) - metainfo.piece_length

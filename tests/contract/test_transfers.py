@@ -29,7 +29,7 @@ from llmpt.disk.torrents import create_torrent
 from llmpt.link.answers import Done, Failed, Progress, Refused
 from llmpt.link.fields import Message
 from llmpt.link.requests import FetchRequest
-from llmpt.swarm import Engine, EngineSettings, SeededBlob, free_port
+from llmpt.swarm import Engine, EngineSettings, EngineTimings, SeededBlob, free_port
 from tests.support.blob_server import BlobServer
 from tests.support.waiting import eventually
 
@@ -38,10 +38,12 @@ LOOPBACK = CidrSet.parse("127.0.0.0/8")
 
 
 @contextmanager
-def engine(limit: str = "0", *, downloads: bool = True, shares: bool = True) -> Iterator[Engine]:
+def engine(
+    limit: str = "0", *, downloads: bool = True, shares: bool = True, timings: EngineTimings | None = None
+) -> Iterator[Engine]:
     limits = RateLimit.parse(limit)
     settings = EngineSettings(("127.0.0.1",), free_port(0), LOOPBACK, upload_limit=limits, downloads=downloads, shares=shares)
-    with Engine(settings) as running:
+    with Engine(settings, timings=timings) as running:
         yield running
 
 
@@ -258,12 +260,10 @@ def test_another_agent_and_another_seeder_go_on_where_the_first_were_killed(blob
         assert other.totals().uploaded_bytes <= len(blob.content) - had + 64 * blob.metainfo.piece_length
 
 
-def test_most_of_a_file_is_hashed_before_its_last_byte_comes(
-    transfers: Transfers, slow: Engine, blob: Blob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("llmpt.swarm.sampling.ALONE_S", 0.1)
-    assert Call(transfers, blob, tmp_path / name(1)).end()["event"] == "done"
-    (record,) = transfers.records
+def test_most_of_a_file_is_hashed_before_its_last_byte_comes(slow: Engine, blob: Blob, tmp_path: Path) -> None:
+    with agent(tmp_path, blob, timings=EngineTimings(alone_s=0.1)) as transfers:
+        assert Call(transfers, blob, tmp_path / name(1)).end()["event"] == "done"
+        (record,) = transfers.records
     assert 0 <= record.tail_bytes < len(blob.content) // 2, "the whole, if it were read again"
 
 

@@ -8,13 +8,25 @@ from __future__ import annotations
 from llmpt.core.errors import SwarmError
 
 try:
-    from llmpt.swarm.engine import ALERTS_THREAD, Engine
+    from llmpt.swarm.alerts import ALERTS_THREAD
+    from llmpt.swarm.engine import Engine
 except ImportError as error:
     raise SwarmError(
         f"libtorrent cannot be loaded ({error}); it has wheels for CPython 3.9 to 3.13 on Linux (x86-64, ARM64) and "
         "macOS (ARM64): use one of these, or an agent from another environment"
     ) from None
 from llmpt.swarm.download import HTTP, Download
-from llmpt.swarm.types import EngineSettings, SeededBlob, Totals, free_port
+from llmpt.swarm.types import EngineSettings, EngineTimings, SeededBlob, Source, Totals, free_port
 
-__all__ = ["ALERTS_THREAD", "HTTP", "Download", "Engine", "EngineSettings", "SeededBlob", "Totals", "free_port"]
+__all__ = [
+    "ALERTS_THREAD",
+    "HTTP",
+    "Download",
+    "Engine",
+    "EngineSettings",
+    "EngineTimings",
+    "SeededBlob",
+    "Source",
+    "Totals",
+    "free_port",
+]

@@ -20,11 +20,13 @@ class Download:
     that is being read; `rate_bytes_s` and `peers` are of this moment, `leechers` those of them that are not whole;
     `bytes_by_peer` maps `ip:port`, and `HTTP` for web seeds, to payload, `seeder_bytes` is what seeders sent by BitTorrent;
     `seen_at` is when libtorrent last said how it is (monotonic seconds; None: it was never asked);
-    `in_order`: pieces come from the first to the last, `alone_since` no other leecher was seen; `told_peers` are those that
-    were known from the start.
+    `in_order`: pieces come from the first to the last, `alone_since` no other leecher was seen, for `alone_s` at least before
+    they do; `told_peers` are those that were known from the start.
     """
 
-    def __init__(self, metainfo: Metainfo, path: Path, told_peers: Iterable[tuple[str, int]] = ()) -> None:
+    def __init__(
+        self, metainfo: Metainfo, path: Path, told_peers: Iterable[tuple[str, int]] = (), *, alone_s: float = 0.5
+    ) -> None:
         self.metainfo = metainfo
         self.path = path
         self.told_peers = tuple(told_peers)
@@ -40,6 +42,7 @@ class Download:
         self.seen_at: float | None = None
         self.in_order = False
         self.alone_since: float | None = None
+        self.alone_s = alone_s
         self.bytes_by_peer: dict[str, int] = {}
         self.seeder_bytes = 0
         self.lost_peers: set[tuple[str, int]] = set()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import libtorrent as lt
 
 from llmpt.core.blob import Etag
-from llmpt.core.metainfo import Metainfo
-from llmpt.swarm.types import SeededBlob
+from llmpt.swarm.types import SeededBlob, Source
 
 _FLAGS = lt.torrent_flags
 _PRIVATE = _FLAGS.apply_ip_filter | _FLAGS.disable_dht | _FLAGS.disable_lsd | _FLAGS.disable_pex
@@ -27,16 +25,14 @@ def in_place(blob: SeededBlob) -> Any:
     return params
 
 
-def into_file(
-    metainfo: Metainfo, path: Path, *, peers: Iterable[tuple[str, int]], resume: bool, web_seed: str | None = None
-) -> Any:
-    """Download into the file at `path`; with `resume` what it holds is checked first. `web_seed` has it over HTTP (BEP 19)."""
-    params: Any = lt.load_torrent_buffer(metainfo.encode())
+def into_file(source: Source, path: Path, *, resume: bool) -> Any:
+    """Download into the file at `path`; with `resume` what it holds is checked first."""
+    params: Any = lt.load_torrent_buffer(source.metainfo.encode())
     params.save_path = str(path.parent)
     params.renamed_files = {0: str(path)}
     params.flags = _PRIVATE if resume else _PRIVATE | _FLAGS.no_verify_files
-    params.peers = list(peers)
-    params.url_seeds = [web_seed_of(metainfo.etag, web_seed)] if web_seed else []
+    params.peers = list(source.peers)
+    params.url_seeds = [web_seed_of(source.metainfo.etag, source.web_seed)] if source.web_seed else []
     return params
 
 

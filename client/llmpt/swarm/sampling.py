@@ -10,10 +10,6 @@ import libtorrent as lt
 from llmpt.swarm.download import HTTP, Download
 from llmpt.swarm.types import Receiver, Totals
 
-# Without other leechers there is no peer to trade with, and pieces may as well come in order: what has arrived can be hashed
-# while the rest comes, and what is missing when a peer dies is one stretch. The moment is for machines that start together.
-ALONE_S = 0.5
-
 _NOT_YET = lt.peer_info.connecting | lt.peer_info.handshake
 _WEB_SEEDS = frozenset({int(lt.peer_info.web_seed), int(lt.peer_info.http_seed)})
 _IN_ORDER = lt.torrent_flags.sequential_download
@@ -92,12 +88,16 @@ def _source(peer: Any) -> str:
 
 
 def _choose_order(handle: Any, download: Download, *, alone: bool) -> None:
+    """Let pieces come in order where no other leecher trades: what has arrived can be hashed while the rest comes.
+
+    And what is missing when a peer dies is one stretch. The wait before is for machines that start together.
+    """
     now = time.monotonic()
     if not alone or not download.peers:
         download.alone_since = None
     elif download.alone_since is None:
         download.alone_since = now
-    in_order = download.alone_since is not None and now - download.alone_since >= ALONE_S
+    in_order = download.alone_since is not None and now - download.alone_since >= download.alone_s
     if in_order != download.in_order:
         download.in_order = in_order
         if in_order:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmpt.core.blob import Etag
-from llmpt.core.metainfo import info_dict
+from llmpt.core.metainfo import Metainfo, info_dict
 from llmpt.core.networks import Address, CidrSet
 from llmpt.core.rates import NO_LIMIT, RateLimit
 
@@ -33,6 +33,24 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineTimings:
+    """How long an engine waits, in seconds.
+
+    busy_tick_s: between two looks at what is on its way
+    idle_tick_s: between two looks at the session's counters
+    limits_interval_s: between two looks at the limits of the hour
+    disk_timeout_s: for a flush or a move, at most
+    alone_s: without other leechers, until pieces come in order
+    """
+
+    busy_tick_s: float = 0.1
+    idle_tick_s: float = 1.0
+    limits_interval_s: float = 30.0
+    disk_timeout_s: float = 60.0
+    alone_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class SeededBlob:
     """A blob that lies complete and verified at `path`: all that is needed to seed it (no piece layer)."""
 
@@ -44,6 +62,22 @@ class SeededBlob:
     @property
     def info(self) -> bytes:
         return info_dict(self.etag, self.size, self.root)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where to have a blob from.
+
+    metainfo: its torrent
+    peers: those that have it, or a part of it
+    announce_url: the tracker's; None for the one that the engine was told
+    web_seed: a URL that gives it over HTTP (…/<etag>, BEP 19), for when peers are few or none
+    """
+
+    metainfo: Metainfo
+    peers: tuple[tuple[str, int], ...] = ()
+    announce_url: str | None = None
+    web_seed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

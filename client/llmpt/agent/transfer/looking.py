@@ -36,7 +36,7 @@ class Looking:
 
     def _look(self, download: Download, in_vain: tuple[Peer, ...]) -> None:
         try:
-            self._engine.add_peers(self._etag, self._directory.alive(self._directory.lookup(self._etag).peers))
+            self._engine.downloads.add_peers(self._etag, self._directory.alive(self._directory.lookup(self._etag).peers))
         except LlmptError as error:
             log.debug("%s: %s", self._etag, error)
         if self._web.renew(download):

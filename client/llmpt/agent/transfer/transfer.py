@@ -13,9 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import NamedTuple
 
-from llmpt.agent.directory import Directory, Peer
+from llmpt.agent.directory import Directory
 from llmpt.agent.seeding.seeds import Seeds
 from llmpt.agent.transfer.appeal import Appeal
 from llmpt.agent.transfer.looking import Looking
@@ -31,7 +30,7 @@ from llmpt.core.metainfo import Metainfo
 from llmpt.disk.prefix import PrefixHasher
 from llmpt.link.answers import Progress
 from llmpt.link.requests import FetchRequest
-from llmpt.swarm import Download, Engine
+from llmpt.swarm import Download, Engine, Source
 
 log = logging.getLogger("llmpt.agent")
 
@@ -43,15 +42,6 @@ WORTH_HTTP_BYTES = 16 << 20  # a smaller one is there before one has asked
 
 Emit = Callable[[Progress], None]
 Cancelled = Callable[[], bool]
-
-
-class Source(NamedTuple):
-    """Where to have a blob from: peers, and, when they are few or none, a seeder's HTTP (`web_seed`)."""
-
-    metainfo: Metainfo
-    peers: tuple[Peer, ...]
-    announce_url: str
-    web_seed: str | None
 
 
 class Transfer:
@@ -93,18 +83,11 @@ class Transfer:
         source = self._find(resume, record, emit, cancelled)
         metainfo = source.metainfo
         with PrefixHasher(self.path, etag, metainfo.size) as prefix:
-            record.download = self._engine.download(
-                metainfo,
-                self.path,
-                peers=source.peers,
-                announce_url=source.announce_url,
-                resume=resume,
-                web_seed=source.web_seed,
-            )
+            record.download = self._engine.downloads.begin(source, self.path, resume=resume)
             try:
                 with closing(Appeal(self._misses, self._request, stall_timeout_s=self._stall_timeout_s)) as appeal:
                     self._await(record.download, source, prefix, appeal, emit, cancelled)
-                self._engine.flush(etag)
+                self._engine.downloads.flush(etag)
                 record.tail_bytes = metainfo.size - prefix.hashed_bytes
                 keep_alive = reporter(emit, lambda: cancelled() and not self.followers, self._meter)
                 prefix.finish(on_read=lambda: keep_alive(metainfo.size))
@@ -239,7 +222,7 @@ class Transfer:
     def _given_up(self, metainfo: Metainfo, error: Exception) -> LlmptError:
         """Let go of the file, and say what of it can be used."""
         try:
-            have = self._engine.give_up(self._etag)
+            have = self._engine.downloads.give_up(self._etag)
         except SwarmError as second:  # the session is ending
             log.debug("%s: %s", self._etag, second)
             have = ()
@@ -256,7 +239,7 @@ class Transfer:
         destination = self._request.destination
         if not self._request.replace and not destination.exists():
             try:
-                self._engine.move(metainfo.etag, destination)
+                self._engine.downloads.move(metainfo.etag, destination)
             except SwarmError as error:
                 log.info("%s: the hook moves it: %s", metainfo.etag, error)
             else:

@@ -36,12 +36,12 @@ class WebSeed:
         """Take the blob over HTTP, by a new connection if need be; False when no seeder gives it so."""
         url = self._directory.blob_url(self._etag)
         if self._url is not None and self._url != url:
-            self._engine.drop_web_seed(self._etag, self._url)
+            self._engine.downloads.drop_web_seed(self._etag, self._url)
         self._url, self._seeder_bytes, self.taken_at = url, download.seeder_bytes, time.monotonic()
         if url is None:
             return False
         log.info("%s: over HTTP from %s", self._etag, url.partition("/blobs/")[0])
-        self._engine.add_web_seed(self._etag, url)
+        self._engine.downloads.add_web_seed(self._etag, url)
         return True
 
     def renew(self, download: Download) -> bool:
@@ -52,5 +52,5 @@ class WebSeed:
         """Let go of it where it is not needed."""
         if self._url is not None and download.leechers and download.seeder_bytes > self._seeder_bytes:
             log.info("%s: no more over HTTP, since a seeder sends it to %d leechers", self._etag, download.leechers + 1)
-            self._engine.drop_web_seed(self._etag, self._url)
+            self._engine.downloads.drop_web_seed(self._etag, self._url)
             self._url = None

@@ -25,7 +25,7 @@ from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.link.answers import Progress
 from llmpt.link.requests import FetchRequest
-from llmpt.swarm import Download, Totals
+from llmpt.swarm import Download, Source, Totals
 from tests.support.waiting import eventually
 
 CONTENT = b"0123456789" * 20_000
@@ -48,9 +48,13 @@ class World:
         self.begun: Download | None = None
         self.others_bytes = 0
 
-    def download(self, metainfo: Metainfo, path: Path, *, resume: bool, web_seed: str | None, **_: Any) -> Download:
-        self.web_seeds += [web_seed] if web_seed else []
-        download = Download(metainfo, path)
+    @property
+    def downloads(self) -> World:
+        return self
+
+    def begin(self, source: Source, path: Path, *, resume: bool) -> Download:
+        self.web_seeds += [source.web_seed] if source.web_seed else []
+        download = Download(source.metainfo, path)
         download.checking = resume
         self.begun = download
         threading.Thread(target=self.plot, args=(download,), daemon=True).start()

@@ -1,0 +1,97 @@
+"""The torrents of the session: by etag, by info-hash, under the one lock that guards them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import SwarmError
+from llmpt.swarm.download import Download
+from llmpt.swarm.torrent import Torrent, key_of
+
+
+class Torrents:
+    """All that is seeded and downloaded. `lock` is held where a torrent must not go away; the engine sets `session`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.session: Any = None
+        self._by_etag: dict[Etag, Torrent] = {}
+        self._by_hash: dict[bytes, Torrent] = {}
+        self._announce_url: str | None = None
+
+    def all(self) -> list[Torrent]:
+        with self.lock:
+            return list(self._by_etag.values())
+
+    def running(self) -> list[Torrent]:
+        """Return those whose download is neither finished nor failed."""
+        return [torrent for torrent in self.all() if torrent.running]
+
+    def find(self, etag: Etag) -> Torrent | None:
+        with self.lock:
+            return self._by_etag.get(etag)
+
+    def get(self, etag: Etag) -> Torrent:
+        """Return a blob's torrent; raise `SwarmError` when it has none."""
+        torrent = self.find(etag)
+        if torrent is None:
+            raise SwarmError(f"{etag} is not in the session")
+        return torrent
+
+    def of(self, alert: Any) -> Torrent | None:
+        """Return the torrent that an alert is about; None when it is about none, or one that is gone."""
+        with self.lock:
+            return self._by_hash.get(key_of(alert))
+
+    def add(self, etag: Etag, params: Any, *, announce_url: str | None, download: Download | None = None) -> None:
+        """Put a blob into the session, announced to `announce_url`, else to the URL of all."""
+        url = announce_url or self._announce_url
+        if url is not None:
+            params.trackers = [url]
+        torrent = Torrent(etag, params.ti.info_hashes().v2.to_bytes(), download)
+        with self.lock:
+            self._by_hash[torrent.key] = torrent
+            self._by_etag[etag] = torrent
+            torrent.handle = self.session.add_torrent(params)
+
+    def remove(self, torrent: Torrent) -> None:
+        """Take a torrent out of the session; its download fails."""
+        with self.lock:
+            self._by_etag.pop(torrent.etag, None)
+            self._by_hash.pop(torrent.key, None)
+            if torrent.download is not None:
+                torrent.download.fail("withdrawn")
+            self.session.remove_torrent(torrent.handle)
+
+    def withdraw(self, etag: Etag) -> None:
+        """Take a blob out of the session. Nothing is written afterwards. Unknown ones are fine."""
+        with self.lock:
+            torrent = self.find(etag)
+            if torrent is None:
+                return
+            self.remove(torrent)
+        if torrent.download is not None:
+            # A block on its way would make the file anew after its owner has deleted it. The session answers a question
+            # only after the removal, and its posix disk writes within the same thread.
+            self.session.listen_port()
+
+    def announce_to(self, url: str) -> bool:
+        """Announce every torrent, present and future, to this URL; return whether that is a new one."""
+        with self.lock:
+            if url == self._announce_url:
+                return False
+            self._announce_url = url
+            for torrent in self._by_etag.values():
+                torrent.handle.replace_trackers([{"url": url, "tier": 0}])
+            return True
+
+    def end(self, reason: str) -> None:
+        """Forget all of them; what is on its way fails. The session lets go of them when it ends."""
+        with self.lock:
+            for torrent in self._by_etag.values():
+                if torrent.download is not None:
+                    torrent.download.fail(reason)
+            self._by_etag.clear()
+            self._by_hash.clear()
