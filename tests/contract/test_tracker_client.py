@@ -14,6 +14,7 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused, TrackerSlow, TrackerUnavailable
+from llmpt.core.leases import Poll
 from llmpt.tracker.client import TrackerClient
 
 REFUSAL = {"error": {"code": "client_too_old", "message": "update llmpt on this machine"}}
@@ -89,15 +90,23 @@ def test_an_answer_without_a_body_is_an_answer() -> None:
 def test_a_refusal_passes_on_when_to_ask_again(said: str, seconds: int | None) -> None:
     tracker = Once("429 Too Many Requests", {"error": {"code": "slow_down", "message": "too often"}}, f"Retry-After: {said}")
     with asked(tracker) as client, pytest.raises(TrackerRefused, match="too often") as refusal:
-        client.leases({"machine": "m"})
+        client.leases(Poll("m"))
     assert refusal.value.retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"leases": 5}, {"leases": [{"etag": "x", "role": "wait"}]}, {"leases": [{"etag": "a" * 64}]}, {"leases": [7]}]
+)
+def test_an_answer_about_leases_that_makes_no_sense_is_none(answer: dict[str, object]) -> None:
+    with asked(Once("200 OK", answer)) as client, pytest.raises(TrackerUnavailable, match="about leases makes no sense"):
+        client.leases(Poll("m"))
 
 
 def test_a_tracker_that_takes_the_question_and_says_nothing_is_slow_and_one_that_is_not_there_is_not() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with pytest.raises(TrackerSlow):
-            TrackerClient(url, timeout_s=0.2).leases({})
+            TrackerClient(url, timeout_s=0.2).leases(Poll("m"))
     with pytest.raises(TrackerUnavailable) as gone:
-        TrackerClient(url, timeout_s=0.2).leases({})
+        TrackerClient(url, timeout_s=0.2).leases(Poll("m"))
     assert not isinstance(gone.value, TrackerSlow)

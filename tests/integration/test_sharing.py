@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from llmpt.core.errors import TrackerRefused
+from llmpt.core.leases import Ended, Fetching, LeaseAnswer, Outcome, Poll, Want
 from llmpt.core.metainfo import Metainfo
+from llmpt.core.repo import RepoRef
 from llmpt.tracker.client import TrackerClient
 from tests.integration.test_tracker import announce
 from tests.support.tracker import TrackerProcess
@@ -42,18 +44,18 @@ class Machine:
         self.name, self.client = name, TrackerClient(tracker.url, token=token)
 
     def says(self, *wanted: Metainfo, **more: Any) -> list[tuple[str, str | None, int]]:
-        wants = [{"etag": one.etag.value, "size": one.size, "repo_type": "model", "repo_id": "org/name"} for one in wanted]
-        said = {"machine": self.name, "stall_timeout_s": 2.0, "wants": wants, **more}
+        wants = tuple(Want(one.etag, one.size, RepoRef("model", "org/name")) for one in wanted)
+        said = Poll(self.name, 2.0, wants, **more)
         answer = eventually(lambda: self._ask(said), what="an answer: it may be asked too often")
-        return [(one["role"], one["fetcher"], one["bytes"]) for one in answer["leases"]]
+        return [(one.role.value, one.fetcher, one.bytes) for one in answer.grants]
 
-    def _ask(self, said: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, said: Poll) -> LeaseAnswer | None:
         try:
             return self.client.leases(said)
         except TrackerRefused as error:
             if error.status != 429:
                 raise
-            return {}
+            return None
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +77,10 @@ def test_one_fetches_while_the_other_waits_until_it_is_here(
     first, second = machines
     assert first.says(A) == [("fetch", "desk-1", 0)]
     assert second.says(A) == [("wait", "desk-1", 0)]
-    first.says(fetching=[{"etag": A.etag.value, "bytes": 1_000_000, "rate_bytes_s": 500_000}])
+    first.says(fetching=(Fetching(A.etag, 1_000_000, 500_000),))
     assert second.says(A) == [("wait", "desk-1", 1_000_000)]
     first.client.publish({"torrents": packed(A)})
-    first.says(ended=[{"etag": A.etag.value, "outcome": "published"}])
+    first.says(ended=(Ended(A.etag, Outcome.PUBLISHED),))
     assert second.says(A) == [("wait", "desk-1", A.size)]  # nobody seeds it yet
     announce(tracker, A)
     assert second.says(A) == [("here", None, 0)]

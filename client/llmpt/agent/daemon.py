@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmpt.agent.directory import Directory
 from llmpt.agent.host import memory, places
@@ -22,6 +22,7 @@ from llmpt.agent.seeding.offers import Offers
 from llmpt.agent.server import Server, Services
 from llmpt.agent.sharing import share_token
 from llmpt.core.errors import SettingError
+from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.disk.inventory import Inventory
 from llmpt.host import loops
 from llmpt.host.loops import Health, Rhythm
@@ -119,6 +120,8 @@ def run(
             signal.signal(number, lambda *_: stopping.set())
         log.info("agent %d ready at %s, peers on port %d", os.getpid(), paths.socket_path(environ), engine.port)
         ready()
+        if misses is not None:
+            misses.leases.start(stop=stopping, health=health)
         loops.start("tracker-watch", directory.contact, WATCHING, stop=stopping, health=health)
         if sharing is not None:
             threading.Thread(target=sharing.prepare, name="share-token", daemon=True).start()
@@ -147,13 +150,12 @@ def _misses(sharing: Sharing, directory: Directory, inventory: Inventory, seeds:
     from llmpt.agent.sharing.publishing import Publishing
     from llmpt.agent.transfer.misses import Misses
 
-    def ask(body: Mapping[str, Any]) -> Mapping[str, Any]:
-        answer = sharing.call(lambda client: client.leases(body))
+    def ask(poll: Poll) -> LeaseAnswer:
+        answer = sharing.call(lambda client: client.leases(poll))
         directory.heard()
         return answer
 
     leases = Leases(ask, stall_timeout_s=settings.stall_timeout_s)
-    leases.start()
     permission = Permission(sharing, Publicity(inventory), tracker=settings.tracker or "", min_blob_bytes=settings.min_blob_bytes)
     fetches = Fetches(leases, Publishing(sharing), seeds)
     return Misses(leases, fetches, permission, stall_timeout_s=settings.stall_timeout_s)

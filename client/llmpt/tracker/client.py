@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
 from llmpt.tracker.wire import Wire, reason_of
@@ -207,9 +208,13 @@ class TrackerClient:
         answer = self._wire.call("POST", "/api/v1/tokens", {}, {"name": name, "code": code})[0]
         return str(answer.get("token", ""))
 
-    def leases(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """POST /api/v1/leases: what this machine waits for, fetches and has fetched; who is to fetch what it waits for."""
-        return self._wire.call("POST", "/api/v1/leases", {}, body)[0]
+    def leases(self, poll: Poll) -> LeaseAnswer:
+        """POST /api/v1/leases: what this machine waits for, fetches and has fetched; which one is to fetch what it waits for."""
+        answer = self._wire.call("POST", "/api/v1/leases", {}, poll.as_json())[0]
+        try:
+            return LeaseAnswer.parse(answer)
+        except InvalidInput as error:
+            raise TrackerUnavailable(f"the tracker's answer about leases makes no sense: {error}") from None
 
     def report(self, etag: Etag, info_hash: str, reason: str) -> None:
         """POST /api/v1/reports: the torrent's content is not what its etag says."""

@@ -6,34 +6,52 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
 
 from llmpt.core.blob import Etag
+from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import TrackerError, TrackerRefused
+from llmpt.core.leases import MAX_LINES, Ended, Fetching, LeaseAnswer, Outcome, Poll
+from llmpt.core.leases import Want as LeaseWant
 from llmpt_seeder.upstream.fetcher import STALL_S, Want
 
 log = logging.getLogger("llmpt.seeder")
 
-TELL_EVERY_S = 0.5
-QUIET_S = 60.0
-MOST = 2000  # in one request
+
+@dataclass(frozen=True, slots=True)
+class ReportTimings:
+    """When the tracker is told.
+
+    every_s: at most so often
+    refused_s: not again for so long after it has refused
+    pauses: after it gave no answer
+    """
+
+    every_s: float = 0.5
+    refused_s: float = 60.0
+    pauses: Pauses = Pauses(first_s=0.5, longest_s=30.0)
 
 
-class Tracker(Protocol):
-    """The call of `llmpt.tracker.client.TrackerClient` that is used here."""
+class LeaseReports:
+    """Tells the tracker, by `ask`.
 
-    def leases(self, body: Mapping[str, Any]) -> dict[str, Any]: ...
+    published: says whether others can have a blob of us by now
+    min_blob_bytes: no machine waits for smaller ones
+    """
 
-
-class Leases:
-    """Tells the tracker. `published` says whether others can have a blob of us by now; smaller ones than `min_blob_bytes` nobody
-    waits for."""
-
-    def __init__(self, connect: Callable[[], Tracker], *, published: Callable[[Etag], bool], min_blob_bytes: int) -> None:
-        self._connect, self._published, self._min_blob_bytes = connect, published, min_blob_bytes
+    def __init__(
+        self,
+        ask: Callable[[Poll], LeaseAnswer],
+        *,
+        published: Callable[[Etag], bool],
+        min_blob_bytes: int,
+        timings: ReportTimings = ReportTimings(),
+    ) -> None:
+        self._ask, self._published, self._min_blob_bytes, self._timings = ask, published, min_blob_bytes, timings
         self._machine = secrets.token_hex(8)
         self._held: dict[Etag, Want] = {}
-        self._told_at = self._quiet_until = float("-inf")
+        self._told_at = float("-inf")
+        self._tracker = Breaker(timings.pauses)
         self._seen: dict[Etag, tuple[int, float]] = {}
 
     @property
@@ -45,48 +63,44 @@ class Leases:
         """Say what is under way; a blob that has come is held until others can have it. Cheap when there is nothing to say."""
         now = time.monotonic()
         for want in wants:
-            if want.file.size >= self._min_blob_bytes and len(self._held) < MOST and want.state != "done":
+            if want.file.size >= self._min_blob_bytes and len(self._held) < MAX_LINES and want.state != "done":
                 self._held.setdefault(want.file.etag, want)
-        if not self._held or now - self._told_at < TELL_EVERY_S or now < self._quiet_until:
+        if not self._held or now - self._told_at < self._timings.every_s or not self._tracker.allows():
             return
         self._told_at = now
-        over = {etag: how for etag, want in self._held.items() if (how := self._outcome(want))}
+        over = {etag: how for etag, want in self._held.items() if (how := self._outcome(want)) is not None}
         try:
-            self._connect().leases(self._body(over, now))
+            self._ask(self._poll(over, now))
         except TrackerRefused as error:
             log.debug("no leases: %s", error)
-            self._quiet_until = now + QUIET_S
+            self._tracker.failed(error, retry_after_s=self._timings.refused_s)
         except TrackerError as error:
             log.debug("no leases: %s", error)
+            self._tracker.failed(error)
             return
+        else:
+            self._tracker.succeeded()
         for etag in over:
             del self._held[etag]
             self._seen.pop(etag, None)
 
-    def _outcome(self, want: Want) -> str | None:
+    def _outcome(self, want: Want) -> Outcome | None:
         if want.state == "failed":
-            return "failed"
-        return "published" if want.state == "done" and self._published(want.file.etag) else None
+            return Outcome.FAILED
+        return Outcome.PUBLISHED if want.state == "done" and self._published(want.file.etag) else None
 
-    def _body(self, over: Mapping[Etag, str], now: float) -> dict[str, Any]:
+    def _poll(self, over: Mapping[Etag, Outcome], now: float) -> Poll:
         held = [(etag, want) for etag, want in self._held.items() if etag not in over]
-        return {
-            "machine": self._machine,
-            "stall_timeout_s": STALL_S,
-            "unlimited": True,
-            "wants": [
-                {"etag": etag.value, "size": w.file.size, "repo_type": w.place.repo.type, "repo_id": w.place.repo.id}
-                for etag, w in held
-            ],
-            "fetching": [
-                {"etag": etag.value, "bytes": want.bytes, "rate_bytes_s": self._rate(etag, want.bytes, now)}
-                for etag, want in held
-                if want.state != "queued"
-            ],
-            "ended": [{"etag": etag.value, "outcome": how} for etag, how in over.items()],
-        }
+        return Poll(
+            self._machine,
+            STALL_S,
+            tuple(LeaseWant(etag, want.file.size, want.place.repo) for etag, want in held),
+            tuple(Fetching(etag, want.bytes, self._rate(etag, want.bytes, now)) for etag, want in held if want.state != "queued"),
+            tuple(Ended(etag, how) for etag, how in over.items()),
+            unlimited=True,
+        )
 
     def _rate(self, etag: Etag, count: int, now: float) -> int:
-        before, at = self._seen.get(etag, (0, now - TELL_EVERY_S))
+        before, at = self._seen.get(etag, (0, now - self._timings.every_s))
         self._seen[etag] = (count, now)
         return max(0, int((count - before) / max(now - at, 0.001)))

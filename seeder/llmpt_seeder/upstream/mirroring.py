@@ -3,7 +3,7 @@
 take      rows that are queued (and, after a restart, those that ran): at a knock, else every ten seconds
 look up   each row's commit and listing, a few at a time; a row that wants no more is done with that
 fetch     the blobs that are not here, each once (`Fetcher`)
-report    how far each row is, twice a second while it moves; and to the LAN's machines, who fetches what (`Leases`)
+report    how far each row is, twice a second while it moves; and to the LAN's machines, who fetches what (`LeaseReports`)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from llmpt_seeder.hub.tree import HubRefused
 from llmpt_seeder.upstream.fetcher import Fetcher, Want
 from llmpt_seeder.upstream.growing import Growths
 from llmpt_seeder.upstream.jobs import UNREACHABLE, Job, Row, no
-from llmpt_seeder.upstream.leases import Leases
+from llmpt_seeder.upstream.leases import LeaseReports
 from llmpt_seeder.upstream.lookup import Lookup
 from llmpt_seeder.upstream.process import Place
 from llmpt_seeder.upstream.shelf import Shelf
@@ -56,7 +56,7 @@ class Mirroring:
         fetcher: Fetcher,
         growths: Growths,
         shelf: Shelf,
-        leases: Leases,
+        leases: LeaseReports,
         has: Callable[[Etag], bool],
         beat: Callable[[], None],
         stop: threading.Event,

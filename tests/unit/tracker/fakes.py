@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llmpt_tracker.control.messages import AnnouncerStatus, BlobServer, HeldLease, LeaseReply, SeederReport, Swarm
+from llmpt.core.leases import Grant, LeaseAnswer, LeaseRole, Poll
+from llmpt_tracker.control.messages import AnnouncerStatus, BlobServer, HeldLease, Owner, SeederReport, Swarm
 from llmpt_tracker.errors import AnnouncerUnavailable
 
 
@@ -26,7 +27,7 @@ class FakeAnnouncer:
         self.serving: list[BlobServer] = []
         self.askers: list[str] = []
         self.reachable: dict[tuple[str, int], bool] = {}
-        self.polls: list[tuple[Mapping[str, Any], Mapping[str, str]]] = []
+        self.polls: list[tuple[Poll, Owner, Mapping[str, bytes]]] = []
         self.under_way: list[HeldLease] = []
         self.taken: list[tuple[str, float, float]] = []
         self.wait_s = 0.0
@@ -64,11 +65,10 @@ class FakeAnnouncer:
         self._answer()
         return [SeederReport(name, 1.0, report) for name, (_, report) in self.beats.items()]
 
-    def leases(self, poll: Mapping[str, Any], *, swarms: Mapping[str, str]) -> LeaseReply:
+    def leases(self, poll: Poll, *, owner: Owner, swarms: Mapping[str, bytes]) -> LeaseAnswer:
         self._answer()
-        self.polls.append((poll, swarms))
-        told = {"fetcher": poll["name"], "bytes": 0, "rate_bytes_s": 0}
-        return LeaseReply([{"etag": want["etag"], "role": "fetch", **told} for want in poll["wants"]], 0.5, "boot-1")
+        self.polls.append((poll, owner, swarms))
+        return LeaseAnswer(tuple(Grant(want.etag, LeaseRole.FETCH, owner.name) for want in poll.wants), 0.5, "boot-1")
 
     def fetches(self, limit: int) -> list[HeldLease]:
         self._answer()

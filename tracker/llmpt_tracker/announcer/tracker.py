@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from llmpt.core.http_head import BadRequest, Head
 from llmpt.core.networks import CidrSet, parse_address
-from llmpt_tracker.announcer.leases.book import Leases
+from llmpt_tracker.announcer.leases.book import LeaseBook
 from llmpt_tracker.announcer.limiter import Limiter
 from llmpt_tracker.announcer.peers import swarms, wire
 from llmpt_tracker.announcer.peers.prober import Prober
@@ -35,7 +35,7 @@ class Tracker:
     ) -> None:
         self.prober = prober or Prober(store, clock=clock)
         self.store, self.seeders, self.visibility, self.clock = store, seeders, visibility, clock
-        self.leases, self.limiter = Leases(), Limiter()
+        self.leases, self.limiter = LeaseBook(), Limiter()
         self.boot_id = secrets.token_hex(8)
         self._trusted_proxies = trusted_proxies or CidrSet(())
 

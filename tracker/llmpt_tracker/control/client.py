@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt_tracker.control.connections import ControlConnections
-from llmpt_tracker.control.messages import AnnouncerStatus, BlobServer, HeldLease, LeaseReply, SeederReport, Swarm
+from llmpt_tracker.control.messages import AnnouncerStatus, BlobServer, HeldLease, Owner, SeederReport, Swarm
 from llmpt_tracker.errors import AnnouncerUnavailable
 
 T = TypeVar("T")
@@ -47,8 +48,8 @@ class Announcer(Protocol):
     def blob_servers(self, *, asker: str) -> list[BlobServer]:
         """Return where the seeders that are alive serve blobs, as `asker` may see them."""
 
-    def leases(self, poll: Mapping[str, Any], *, swarms: Mapping[str, str]) -> LeaseReply:
-        """Answer the poll of a machine; `swarms` are the torrents (40 hex digits) of those etags that have one."""
+    def leases(self, poll: Poll, *, owner: Owner, swarms: Mapping[str, bytes]) -> LeaseAnswer:
+        """Answer the poll of a machine of `owner`'s; `swarms` are the truncated info-hashes of those etags that have one."""
 
     def fetches(self, limit: int) -> list[HeldLease]:
         """Return what is being fetched from the Hub, the oldest first."""
@@ -111,8 +112,9 @@ class AnnouncerClient:
     def blob_servers(self, *, asker: str) -> list[BlobServer]:
         return self._ask("blob_servers", lambda reply: [BlobServer.parse(one) for one in reply["servers"]], asker=asker)
 
-    def leases(self, poll: Mapping[str, Any], *, swarms: Mapping[str, str]) -> LeaseReply:
-        return self._ask("leases", LeaseReply.parse, poll=poll, swarms=swarms)
+    def leases(self, poll: Poll, *, owner: Owner, swarms: Mapping[str, bytes]) -> LeaseAnswer:
+        named = {etag: swarm.hex() for etag, swarm in swarms.items()}
+        return self._ask("leases", LeaseAnswer.parse, poll=poll.as_json(), owner=owner.as_json(), swarms=named)
 
     def fetches(self, limit: int) -> list[HeldLease]:
         return self._ask("fetches", lambda reply: [HeldLease.parse(one) for one in reply["fetches"]], limit=limit)

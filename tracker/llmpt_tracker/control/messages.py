@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from llmpt.core.blob import Etag
+from llmpt.core.repo import RepoRef
 
 Json = Mapping[str, Any]
 
@@ -119,13 +122,13 @@ class HeldLease:
     """A file that a machine fetches from the Hub now.
 
     `size`, `bytes`: of the file, and of what `fetcher` has of it.
-    `repo`: `type/id`; empty while that is not known.
+    `repo`: None while that is not known.
     `waiting`: how many other machines want it.
     """
 
-    etag: str
+    etag: Etag
     size: int
-    repo: str
+    repo: RepoRef | None
     fetcher: str
     bytes: int
     rate_bytes_s: int
@@ -133,20 +136,39 @@ class HeldLease:
 
     @classmethod
     def parse(cls, said: Json) -> HeldLease:
-        return cls(**said)
+        kind, _, name = str(said["repo"]).partition("/")
+        return cls(
+            Etag(said["etag"]),
+            int(said["size"]),
+            RepoRef(kind, name) if name else None,
+            str(said["fetcher"]),
+            int(said["bytes"]),
+            int(said["rate_bytes_s"]),
+            int(said["waiting"]),
+        )
 
     def as_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return {
+            "etag": self.etag.value,
+            "size": self.size,
+            "repo": "" if self.repo is None else f"{self.repo.type}/{self.repo.id}",
+            "fetcher": self.fetcher,
+            "bytes": self.bytes,
+            "rate_bytes_s": self.rate_bytes_s,
+            "waiting": self.waiting,
+        }
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseReply:
-    """What a machine is told: `leases` as the API shows them, and when to ask again."""
+class Owner:
+    """Whose a machine that polls is: the token that it asks with (its id in the database), and the name of that."""
 
-    leases: Sequence[Json]
-    poll_s: float
-    boot_id: str
+    token: int
+    name: str
 
     @classmethod
-    def parse(cls, said: Json) -> LeaseReply:
-        return cls([dict(one) for one in said["leases"]], float(said["poll_s"]), str(said["boot_id"]))
+    def parse(cls, said: Json) -> Owner:
+        return cls(int(said["token"]), str(said["name"]))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"token": self.token, "name": self.name}

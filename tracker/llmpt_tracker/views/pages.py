@@ -86,8 +86,8 @@ def _fetches() -> list[tuple[HeldLease, str | None]]:
     except AnnouncerUnavailable:
         return []
     with state().database.reading() as session:
-        paths = catalogue.paths_of(session, [one.etag for one in found]) if found else {}
-    return [(one, paths.get(one.etag)) for one in found]
+        paths = catalogue.paths_of(session, [one.etag.value for one in found]) if found else {}
+    return [(one, paths.get(one.etag.value)) for one in found]
 
 
 class _Live:

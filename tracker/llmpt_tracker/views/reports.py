@@ -12,7 +12,6 @@ from llmpt_tracker.rules import publication, reports, tokens
 from llmpt_tracker.state import state
 from llmpt_tracker.views.arguments import body
 from llmpt_tracker.views.holders import Pace, holder
-from llmpt_tracker.views.leases import EtagText
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("reports", __name__, url_prefix="/api/v1")
@@ -26,7 +25,7 @@ class ReportBody(BaseModel):
 
     model_config = publication.STRICT
 
-    etag: EtagText
+    etag: str = Field(pattern="^([0-9a-f]{64}|[0-9a-f]{40})$")
     info_hash: str = Field(pattern="^([0-9a-f]{64}|[0-9a-f]{40})$")
     reason: str = Field(max_length=500)
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmpt.agent.sharing.growth import Growth
-from llmpt.agent.sharing.leases import FAILED, PUBLISHED, Leases
+from llmpt.agent.sharing.leases import Leases
 from llmpt.agent.sharing.publishing import Publishing
 from llmpt.core.blob import Etag
 from llmpt.core.errors import LlmptError
+from llmpt.core.leases import Outcome
 from llmpt.disk.torrents import create_torrent
 from llmpt.link.requests import FetchRequest
 
@@ -94,7 +95,7 @@ class Fetches:
             self._report(fetch, growth.done_bytes, growth.rate_bytes_s)
             pause.wait(LOOK_INTERVAL_S)
         if not fetch.landed:
-            self._end(fetch, FAILED)
+            self._end(fetch, Outcome.FAILED)
             log.info("%s was not fetched: the download broke off after %d bytes", etag, growth.done_bytes)
 
     def landed(self, etag: Etag) -> bool:
@@ -111,14 +112,14 @@ class Fetches:
         if fetch is None:
             return
         self._report(fetch, fetch.size, 0)  # while it is read and published it is the tracker that has patience
-        outcome = FAILED
+        outcome = Outcome.FAILED
         try:
             with self._reading:
                 metainfo = create_torrent(path, etag=etag)
             fetch.path = path
             self._publishing.publish(metainfo)
             self._seeds.add(metainfo, path)
-            outcome = PUBLISHED
+            outcome = Outcome.PUBLISHED
             log.info("%s was fetched for all: published, and seeded from %s", etag, path)
         except (LlmptError, OSError) as error:
             log.warning("%s was fetched, and is not shared: %s", path, error)
@@ -131,10 +132,10 @@ class Fetches:
 
     def _unless_begun(self, fetch: Fetch) -> None:
         if not fetch.begun and not fetch.landed:
-            self._end(fetch, FAILED)
+            self._end(fetch, Outcome.FAILED)
             log.info("%s was not fetched: the program that was to has not begun", fetch.etag)
 
-    def _end(self, fetch: Fetch, outcome: str) -> None:
+    def _end(self, fetch: Fetch, outcome: Outcome) -> None:
         with self._lock:
             if self._running.get(fetch.etag) is not fetch:
                 return

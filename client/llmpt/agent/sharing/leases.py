@@ -8,108 +8,127 @@ files wanted together cost two questions.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
+from llmpt.core.breaker import Breaker, Pauses
+from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow
+from llmpt.core.leases import Ended, Fetching, Grant, LeaseAnswer, LeaseRole, Outcome, Poll, Want
 from llmpt.core.repo import RepoRef
+from llmpt.host import loops
+from llmpt.host.loops import Health, Rhythm
 
 log = logging.getLogger("llmpt.agent")
 
-FETCH, WAIT, HERE = "fetch", "wait", "here"
-PUBLISHED, FAILED = "published", "failed"
-POLL_S = 0.5
-LONGEST_POLL_S = 5.0
-QUIET_S = 5.0
+IDLE_S = 3600.0  # the thread wakes when there is something to say
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """What the tracker says of one blob: `role` is FETCH (this machine is to), WAIT or HERE (somebody of the LAN has it).
+class PollTimings:
+    """How often the tracker is asked.
 
-    `fetcher` is the machine that fetches it, None while nobody does; `fetched_bytes` is how far it has come.
+    poll_s: until it has said how often, and after a failure
+    soonest_s, longest_s: between these its own word counts
+    pauses: for how long it is left alone by what is newly wanted, after a failure
+    busy_s: the same after a 429 that does not say
     """
 
-    role: str
-    fetcher: str | None
-    fetched_bytes: int
-    rate_bytes_s: int
+    poll_s: float = 0.5
+    soonest_s: float = 0.05
+    longest_s: float = 5.0
+    pauses: Pauses = Pauses(first_s=5.0, longest_s=30.0)
+    busy_s: float = 1.0
 
 
-class Want:
-    """A blob that this machine waits for. `lease` is the last answer, `error` says why there will be none.
+class AwaitedBlob:
+    """A blob that this machine waits for.
 
-    `heard_at`: when that came, or when it was first wanted.
+    lease: the last answer; None before the first
+    error: why there will be no more
+    answers: how many came
+    heard_at: when the last one did, or when the blob was first wanted
     """
 
-    def __init__(self, etag: Etag, size: int, repo: RepoRef, heard_at: float) -> None:
-        self.etag, self.size, self.repo = etag, size, repo
-        self.lease: Lease | None = None
+    def __init__(self, want: Want, heard_at: float) -> None:
+        self.want = want
+        self.lease: Grant | None = None
         self.error: TrackerError | None = None
         self.answers = 0
         self.heard_at = heard_at
 
+    @property
+    def etag(self) -> Etag:
+        return self.want.etag
+
 
 class Leases:
-    """Asks by `ask` (a body of POST /api/v1/leases; returns the answer, raises `TrackerError`). A thread, once `start`ed."""
+    """Asks by `ask` (POST /api/v1/leases; raises `TrackerError`). A thread, once `start`ed."""
 
     def __init__(
         self,
-        ask: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        ask: Callable[[Poll], LeaseAnswer],
         *,
         stall_timeout_s: float,
+        timings: PollTimings = PollTimings(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ask, self._clock = ask, clock
+        self._ask, self._clock, self._timings = ask, clock, timings
         self._stall_timeout_s = stall_timeout_s
         self._machine = secrets.token_hex(8)
         self._changed = threading.Condition()
-        self._wants: dict[Etag, Want] = {}
-        self._fetching: dict[Etag, tuple[int, int]] = {}
-        self._ended: dict[Etag, str] = {}
+        self._awaited: dict[Etag, AwaitedBlob] = {}
+        self._fetching: dict[Etag, Fetching] = {}
+        self._ended: dict[Etag, Outcome] = {}
         self._next_at = 0.0
-        self._quiet: tuple[float, TrackerError] | None = None
+        self._tracker = Breaker(timings.pauses, clock=clock)
 
-    def start(self) -> None:
-        threading.Thread(target=self._run, name="leases", daemon=True).start()
+    def start(self, *, stop: threading.Event | None = None, health: Health | None = None) -> None:
+        """Ask, on a thread, until `stop` is set."""
+        loops.start(
+            "leases",
+            self._poll_if_due,
+            Rhythm(interval_s=IDLE_S),
+            stop=stop or threading.Event(),
+            health=health or Health(),
+            wait=self._wait,
+        )
 
     @contextmanager
-    def want(self, etag: Etag, size: int, repo: RepoRef) -> Iterator[Want]:
-        """Wait for a blob inside the `with`. A lease that is not held (`hold`) when it ends goes to somebody else.
+    def want(self, etag: Etag, size: int, repo: RepoRef) -> Iterator[AwaitedBlob]:
+        """Wait for a blob inside the `with`. A lease that is not held (`hold`) when it ends goes to another machine.
 
         Raises `TrackerError` at once when the tracker gave no answer just now.
         """
-        want = Want(etag, size, repo, self._clock())
+        awaited = AwaitedBlob(Want(etag, size, repo), self._clock())
         with self._changed:
-            if self._quiet is not None and self._clock() < self._quiet[0]:
-                raise self._quiet[1]
-            self._wants[etag] = want
+            self._tracker.raise_if_open()
+            self._awaited[etag] = awaited
             self._next_at = 0.0
             self._changed.notify_all()
         try:
-            yield want
+            yield awaited
         finally:
             with self._changed:
-                del self._wants[etag]
-                if want.lease is not None and want.lease.role == FETCH and etag not in self._fetching:
-                    self._ended[etag] = FAILED
+                del self._awaited[etag]
+                if awaited.lease is not None and awaited.lease.role is LeaseRole.FETCH and etag not in self._fetching:
+                    self._ended[etag] = Outcome.FAILED
                 self._changed.notify_all()
 
-    def await_answer(self, want: Want, seen: int, timeout_s: float) -> None:
-        """Return when more than `seen` answers have come for `want`, when there will be none, or after `timeout_s`."""
+    def await_answer(self, awaited: AwaitedBlob, seen: int, timeout_s: float) -> None:
+        """Return when more than `seen` answers have come, when there will be none, or after `timeout_s`."""
         with self._changed:
-            self._changed.wait_for(lambda: want.answers > seen or want.error is not None, timeout_s)
+            self._changed.wait_for(lambda: awaited.answers > seen or awaited.error is not None, timeout_s)
 
     def hold(self, etag: Etag) -> None:
         """This machine takes the lease that it was given, and fetches."""
         with self._changed:
-            self._fetching[etag] = (0, 0)
+            self._fetching[etag] = Fetching(etag, 0, 0)
             self._ended.pop(etag, None)
             self._changed.notify_all()
 
@@ -117,10 +136,10 @@ class Leases:
         """Note how far it is, for the next question."""
         with self._changed:
             if etag in self._fetching:
-                self._fetching[etag] = (done_bytes, rate_bytes_s)
+                self._fetching[etag] = Fetching(etag, done_bytes, rate_bytes_s)
 
-    def end(self, etag: Etag, outcome: str) -> None:
-        """Give the lease back: PUBLISHED or FAILED."""
+    def end(self, etag: Etag, outcome: Outcome) -> None:
+        """Give the lease back."""
         with self._changed:
             self._fetching.pop(etag, None)
             self._ended[etag] = outcome
@@ -129,88 +148,80 @@ class Leases:
     def poll(self) -> None:
         """Ask once, for everything."""
         with self._changed:
-            wants = list(self._wants.values())
-            ended = dict(self._ended)
-            body = self._body(wants, ended)
-            self._next_at = self._clock() + POLL_S
+            awaited, ended = list(self._awaited.values()), dict(self._ended)
+            poll = self._poll(awaited, ended)
+            self._next_at = self._clock() + self._timings.poll_s
         try:
-            leases, poll_s = _read(self._ask(body))
+            answer = self._ask(poll)
         except TrackerError as error:
-            self._failed(error, wants)
-            return
+            self._failed(error, awaited)
+        else:
+            self._answered(answer, awaited, ended)
+
+    def _poll(self, awaited: Sequence[AwaitedBlob], ended: Mapping[Etag, Outcome]) -> Poll:
+        return Poll(
+            self._machine,
+            self._stall_timeout_s,
+            tuple(one.want for one in awaited),
+            tuple(self._fetching.values()),
+            tuple(Ended(etag, outcome) for etag, outcome in ended.items()),
+        )
+
+    def _answered(self, answer: LeaseAnswer, awaited: Sequence[AwaitedBlob], ended: Mapping[Etag, Outcome]) -> None:
+        grants = {grant.etag: grant for grant in answer.grants}
+        poll_s = min(max(answer.poll_s, self._timings.soonest_s), self._timings.longest_s)
         with self._changed:
-            self._quiet = None
+            self._tracker.succeeded()
             if self._next_at > 0:  # else something new is wanted already
                 self._next_at = self._clock() + poll_s
             for etag, outcome in ended.items():
                 if self._ended.get(etag) == outcome:
                     del self._ended[etag]
-            for want in wants:
-                want.heard_at = self._clock()
-                if (lease := leases.get(want.etag)) is not None:
-                    want.lease = lease
-                    want.answers += 1
-                    if lease.role == FETCH and self._wants.get(want.etag) is not want and want.etag not in self._fetching:
-                        self._ended[want.etag] = FAILED  # who wanted it has gone meanwhile
+            for one in awaited:
+                one.heard_at = self._clock()
+                if (grant := grants.get(one.etag)) is not None:
+                    one.lease = grant
+                    one.answers += 1
+                    is_gone = self._awaited.get(one.etag) is not one and one.etag not in self._fetching
+                    if grant.role is LeaseRole.FETCH and is_gone:
+                        self._ended[one.etag] = Outcome.FAILED
             self._changed.notify_all()
 
-    def _body(self, wants: list[Want], ended: Mapping[Etag, str]) -> dict[str, Any]:
-        return {
-            "machine": self._machine,
-            "stall_timeout_s": self._stall_timeout_s,
-            "wants": [
-                {"etag": want.etag.value, "size": want.size, "repo_type": want.repo.type, "repo_id": want.repo.id}
-                for want in wants
-            ],
-            "fetching": [
-                {"etag": etag.value, "bytes": done, "rate_bytes_s": rate} for etag, (done, rate) in self._fetching.items()
-            ],
-            "ended": [{"etag": etag.value, "outcome": outcome} for etag, outcome in ended.items()],
-        }
-
-    def _failed(self, error: TrackerError, wants: list[Want]) -> None:
-        """Who waits bears a tracker that is restarted, or has too much to do, for the stall time-out; then there is none."""
+    def _failed(self, error: TrackerError, awaited: Sequence[AwaitedBlob]) -> None:
+        """What waits goes on for the stall time-out while a tracker is restarted, or has too much to do; then there is none."""
         final, slow = isinstance(error, TrackerRefused), isinstance(error, TrackerSlow)
-        wait_s = (error.retry_after_s or 1) if isinstance(error, TrackerRefused) and error.status == 429 else QUIET_S
+        asked_s = None
+        if isinstance(error, TrackerRefused) and error.status == 429:
+            asked_s = error.retry_after_s or self._timings.busy_s
         log.info("no leases: %s", error)
         with self._changed:
             now = self._clock()
-            self._next_at = now + POLL_S
-            for want in wants:
-                overdue = now - want.heard_at >= self._stall_timeout_s
-                if final or overdue or (want.answers == 0 and not slow):
-                    want.error = error
-            if not slow or any(want.error is error for want in wants):
-                self._quiet = (now + wait_s, error)
-            if not self._fetching and not self._wants:
+            self._next_at = now + self._timings.poll_s
+            for one in awaited:
+                overdue = now - one.heard_at >= self._stall_timeout_s
+                if final or overdue or (one.answers == 0 and not slow):
+                    one.error = error
+            if not slow or any(one.error is error for one in awaited):
+                self._tracker.failed(error, retry_after_s=asked_s)
+            if not self._fetching and not self._awaited:
                 self._ended.clear()  # what is not reported ends by itself
             self._changed.notify_all()
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while (pause_s := self._pause_s()) != 0:
-                    self._changed.wait(pause_s)
+    def _poll_if_due(self) -> None:
+        with self._changed:
+            is_due = self._due_in_s() <= 0
+        if is_due:
             self.poll()
 
-    def _pause_s(self) -> float | None:
-        """Return the seconds until the next question; None: there is nothing to say."""
-        if not (self._wants or self._fetching or self._ended):
-            return None
-        return max(0.0, self._next_at - self._clock())
+    def _wait(self, longest_s: float) -> None:
+        """Wait until the next question is due, but no longer than that."""
+        with self._changed:
+            due_in_s = self._due_in_s()
+            if due_in_s > 0:
+                self._changed.wait(min(due_in_s, longest_s))
 
-
-def _read(answer: Mapping[str, Any]) -> tuple[dict[Etag, Lease], float]:
-    try:
-        leases = {
-            Etag(entry["etag"]): Lease(
-                str(entry["role"]),
-                None if entry.get("fetcher") is None else str(entry["fetcher"])[:100],
-                int(entry.get("bytes") or 0),
-                int(entry.get("rate_bytes_s") or 0),
-            )
-            for entry in answer["leases"]
-        }
-        return leases, min(max(float(answer.get("poll_s", POLL_S)), 0.05), LONGEST_POLL_S)
-    except (KeyError, TypeError, ValueError) as error:
-        raise TrackerUnavailable(f"the tracker's answer about leases makes no sense: {error}") from None
+    def _due_in_s(self) -> float:
+        """Return the seconds until the next question; infinity while there is nothing to say."""
+        if not (self._awaited or self._fetching or self._ended):
+            return math.inf
+        return self._next_at - self._clock()

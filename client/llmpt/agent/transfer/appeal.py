@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 
-from llmpt.agent.sharing.leases import FETCH, Want
+from llmpt.agent.sharing.leases import AwaitedBlob
 from llmpt.agent.transfer.misses import Misses, Turn
 from llmpt.core.errors import TrackerError
+from llmpt.core.leases import LeaseRole
 from llmpt.link.requests import FetchRequest
 
 log = logging.getLogger("llmpt.agent")
@@ -23,7 +24,7 @@ class Appeal:
     def __init__(self, misses: Misses | None, request: FetchRequest, *, stall_timeout_s: float) -> None:
         self._misses, self._request, self._stall_timeout_s = misses, request, stall_timeout_s
         self._until = ExitStack()
-        self._want: Want | None = None
+        self._want: AwaitedBlob | None = None
         self._turn: Turn | None = None
 
     @property
@@ -42,7 +43,7 @@ class Appeal:
     @property
     def is_ours(self) -> bool:
         """Whether this machine is to fetch the rest for all."""
-        return self._want is not None and self._want.lease is not None and self._want.lease.role == FETCH
+        return self._want is not None and self._want.lease is not None and self._want.lease.role is LeaseRole.FETCH
 
     def accept(self) -> None:
         """Take the lease: this machine fetches the rest for all."""

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from llmpt.agent.sharing.fetches import Fetch, Fetches
-from llmpt.agent.sharing.leases import FETCH, HERE, Lease, Leases, Want
+from llmpt.agent.sharing.leases import AwaitedBlob, Leases
 from llmpt.agent.sharing.permission import Permission
 from llmpt.agent.transfer.meter import Meter
 from llmpt.agent.transfer.pace import Pace
 from llmpt.agent.transfer.refusals import Refused, TryAgain, Yours
 from llmpt.core.errors import TrackerError
+from llmpt.core.leases import Grant, LeaseRole
 from llmpt.core.repo import RepoRef
 from llmpt.link.answers import Progress
 from llmpt.link.requests import FetchRequest
@@ -84,7 +85,7 @@ class Misses:
 
     def _wait(
         self,
-        want: Want,
+        want: AwaitedBlob,
         turn: Turn,
         meter: Meter,
         look: Callable[[], T | None],
@@ -100,11 +101,11 @@ class Misses:
             if want.error is not None:
                 raise want.error
             lease, fresh, seen = want.lease, want.answers > seen, want.answers
-            if lease is not None and lease.role == FETCH:
+            if lease is not None and lease.role is LeaseRole.FETCH:
                 self.fetches.grant(turn.request)
                 self._note(turn.request, lacking=True)
                 raise Yours("this machine fetches it for all")
-            if fresh and lease is not None and lease.role == HERE and (found := look()) is not None:
+            if fresh and lease is not None and lease.role is LeaseRole.HERE and (found := look()) is not None:
                 if seen == 1:  # it was there all the time
                     self._note(turn.request, lacking=False)
                 return found
@@ -112,7 +113,7 @@ class Misses:
                 raise Refused(reason)
             if now - last_sent >= (PROGRESS_INTERVAL_S if fresh else KEEP_ALIVE_S):
                 last_sent = now
-                emit(waiting(meter, lease.fetched_bytes if lease else 0, lease.rate_bytes_s if lease else 0))
+                emit(waiting(meter, lease.bytes if lease else 0, lease.rate_bytes_s if lease else 0))
 
     def follow(self, fetch: Fetch, meter: Meter, emit: Callable[[Progress], None], cancelled: Callable[[], bool]) -> None:
         """Wait for what another program of this machine fetches; `fetch` says how it ended. Raises `Refused` when `cancelled`."""
@@ -134,18 +135,18 @@ class Turn:
         self._fetched = 0
         self._pace = Pace(0, now=self._began)
 
-    def over(self, lease: Lease | None, now: float) -> str:
+    def over(self, lease: Grant | None, now: float) -> str:
         """Say why; nothing while it goes on."""
         if lease is None:
             return "" if now - self._began < FIRST_ANSWER_S else "the tracker does not say who fetches it"
-        if lease.role == HERE:
+        if lease.role is LeaseRole.HERE:
             self._here_since = self._here_since or now
             return "" if now - self._here_since < self._stall_timeout_s else "it was there, and is gone"
         self._here_since = None
-        if lease.fetcher is None or lease.fetcher != self._fetcher or lease.fetched_bytes < self._fetched:
+        if lease.fetcher is None or lease.fetcher != self._fetcher or lease.bytes < self._fetched:
             self._pace = Pace(self.request.ordinary_rate_bytes_s, now=now)
-        self._fetcher, self._fetched = lease.fetcher, lease.fetched_bytes
-        if self._pace.falls_behind(lease.fetched_bytes, now=now):
+        self._fetcher, self._fetched = lease.fetcher, lease.bytes
+        if self._pace.falls_behind(lease.bytes, now=now):
             return f"{lease.fetcher} fetches it much slower than the Hub has been here"
         return ""
 

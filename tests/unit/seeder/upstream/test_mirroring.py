@@ -10,6 +10,7 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused, TrackerUnavailable
+from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.repo import RepoRef
 from llmpt.hub.visibility import HubUnreachable
 from llmpt_seeder.cache.listing import ListedFile, Listing
@@ -17,7 +18,7 @@ from llmpt_seeder.hub.tree import HubRefused
 from llmpt_seeder.upstream.fetcher import Want
 from llmpt_seeder.upstream.growing import Growths
 from llmpt_seeder.upstream.jobs import UNREACHABLE, Row
-from llmpt_seeder.upstream.leases import Leases
+from llmpt_seeder.upstream.leases import LeaseReports
 from llmpt_seeder.upstream.mirroring import Mirroring
 from llmpt_seeder.upstream.process import FetchFailed, Place
 from tests.support.waiting import eventually
@@ -111,16 +112,16 @@ class World:
             fetcher=self.fetcher,  # type: ignore[arg-type]
             growths=Growths(),
             shelf=Shelfless(),  # type: ignore[arg-type]
-            leases=Leases(lambda: self, published=self.here.__contains__, min_blob_bytes=5),
+            leases=LeaseReports(self.hear, published=self.here.__contains__, min_blob_bytes=5),
             has=self.here.__contains__,
             beat=lambda: None,
             stop=self.stop,
         )
         self.thread = threading.Thread(target=self.mirroring.run, daemon=True)
 
-    def leases(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        self.told.append(body)
-        return {}
+    def hear(self, poll: Poll) -> LeaseAnswer:
+        self.told.append(poll.as_json())
+        return LeaseAnswer((), 0.5)
 
     def state_of(self, row: int, state: str) -> dict[str, Any]:
         def look() -> dict[str, Any] | None:

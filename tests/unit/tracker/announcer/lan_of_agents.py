@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from llmpt_tracker.announcer.leases.book import Leases
-from llmpt_tracker.announcer.leases.terms import Answer, Poll, Progress, Want
+from llmpt.core.blob import Etag
+from llmpt.core.leases import Ended, Fetching, Grant, LeaseRole, Outcome, Poll, Want
+from llmpt.core.repo import RepoRef
+from llmpt_tracker.announcer.leases.book import LeaseBook
+from llmpt_tracker.control.messages import Owner
 
 STEP_S = 0.05
-REPO = "model/org/name"
+REPO = RepoRef("model", "org/name")
 
 
 @dataclass
@@ -26,10 +29,10 @@ class Agent:
     stall_timeout_s: float = 5.0
     alive: bool = True
     stalls_at: float = float("inf")
-    has: set[str] = field(default_factory=set)
-    fetching: dict[str, float] = field(default_factory=dict)
-    published: list[str] = field(default_factory=list)
-    granted: list[str] = field(default_factory=list)
+    has: set[Etag] = field(default_factory=set)
+    fetching: dict[Etag, float] = field(default_factory=dict)
+    published: list[Etag] = field(default_factory=list)
+    granted: list[Etag] = field(default_factory=list)
     next_poll: float = 0.0
     asked_at: float = float("-inf")
     done_at: float | None = None
@@ -47,10 +50,10 @@ class Lan:
     """`fetches` tells when who began to fetch what, `received` how often each file came from the Hub to its end."""
 
     def __init__(self, agents: list[Agent]) -> None:
-        self.agents, self.leases, self.now = agents, Leases(), 1000.0
-        self.in_swarm: set[str] = set()
-        self.fetches: list[tuple[float, str, str]] = []
-        self.received: dict[str, int] = {}
+        self.agents, self.leases, self.now = agents, LeaseBook(), 1000.0
+        self.in_swarm: set[Etag] = set()
+        self.fetches: list[tuple[float, str, Etag]] = []
+        self.received: dict[Etag, int] = {}
         self.began = self.now
 
     @property
@@ -71,7 +74,7 @@ class Lan:
             if agent.alive and self.elapsed >= agent.begins_at and self.now >= agent.next_poll:
                 self._poll(agent)
 
-    def _check_grant(self, agent: Agent, etag: str) -> None:
+    def _check_grant(self, agent: Agent, etag: Etag) -> None:
         """Nobody else who gets on with it fetches the same, and nobody has more than a share."""
         for other in self.agents:
             if other is not agent and etag in other.fetching:
@@ -95,17 +98,16 @@ class Lan:
         if agent.done_at is None and len(agent.has) == len(agent.files):
             agent.done_at = self.elapsed
 
-    def _poll(self, agent: Agent) -> list[Answer]:
+    def _poll(self, agent: Agent) -> tuple[Grant, ...]:
         answers, pause_s = self.leases.poll(
             Poll(
-                token=self.agents.index(agent),
-                name=agent.name,
                 machine="life",
                 stall_timeout_s=agent.stall_timeout_s,
                 wants=tuple(want for want in agent.wants() if want.etag not in self.in_swarm),
-                fetching=tuple(Progress(etag, int(done), int(agent.rate)) for etag, done in agent.fetching.items()),
-                published=tuple(agent.published),
+                fetching=tuple(Fetching(etag, int(done), int(agent.rate)) for etag, done in agent.fetching.items()),
+                ended=tuple(Ended(etag, Outcome.PUBLISHED) for etag in agent.published),
             ),
+            Owner(self.agents.index(agent), agent.name),
             now=self.now,
         )
         agent.published.clear()
@@ -113,7 +115,7 @@ class Lan:
             agent.asked_at = self.now
         agent.next_poll = self.now + pause_s
         for answer in answers:
-            if answer.role == "fetch":
+            if answer.role is LeaseRole.FETCH:
                 self._check_grant(agent, answer.etag)
                 agent.fetching[answer.etag] = 0.0
                 agent.granted.append(answer.etag)
@@ -123,4 +125,4 @@ class Lan:
 
 def files(count: int, size: int) -> list[Want]:
     """Return the files of a repo."""
-    return [Want(f"{index:064x}", size, REPO) for index in range(count)]
+    return [Want(Etag(f"{index:064x}"), size, REPO) for index in range(count)]

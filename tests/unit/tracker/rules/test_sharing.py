@@ -10,6 +10,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
+from llmpt.core.blob import Etag
+from llmpt.core.leases import Ended, Fetching, Outcome, Poll, Want
+from llmpt.core.repo import RepoRef
 from llmpt_tracker.control.messages import Swarm
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import Refused
@@ -170,19 +173,17 @@ def test_the_announcer_learns_all_that_a_machine_says(api: Api, sharer: str, ann
         "poll_s": 0.5,
         "boot_id": "boot-1",
     }
-    said, swarms = announcer.polls[0]
-    assert said.pop("token") > 0  # type: ignore[attr-defined]
-    assert said == {
-        "name": "desk-7",
-        "machine": "life-1",
-        "stall_timeout_s": 3,
-        "wants": [{"etag": A.etag.value, "size": A.size, "repo": "model/org/name"}],
-        "fetching": [{"etag": B.etag.value, "bytes": 5, "rate_bytes_s": 6}],
-        "published": ["1" * 64],
-        "failed": ["2" * 40],
-        "unlimited": False,
-    }
-    assert swarms == {A.etag.value: A.info_hash.truncated.hex()}
+    said, owner, swarms = announcer.polls[0]
+    assert owner.token > 0
+    assert owner.name == "desk-7"
+    assert said == Poll(
+        "life-1",
+        stall_timeout_s=3,
+        wants=(Want(A.etag, A.size, RepoRef("model", "org/name")),),
+        fetching=(Fetching(B.etag, 5, 6),),
+        ended=(Ended(Etag("1" * 64), Outcome.PUBLISHED), Ended(Etag("2" * 40), Outcome.FAILED)),
+    )
+    assert swarms == {A.etag.value: A.info_hash.truncated}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from llmpt.core.blob import Etag
+from llmpt.core.repo import RepoRef
 from llmpt_tracker.control.messages import HeldLease, Swarm
 from llmpt_tracker.views.pages import human_ago, human_bytes
 from tests.unit.tracker.bodies import big, manifest, packed, report, small, torrent
@@ -52,8 +54,8 @@ def test_who_fetches_what_from_the_hub_is_shown(api: Api, announcer: FakeAnnounc
     api.publish(manifest({**big("model.safetensors", A), "here": False}))
     api.post("tokens", {"name": "desk-7"})
     announcer.under_way = [
-        HeldLease(A.etag.value, 4_000_000, "model/org/name", "desk-7", 1_000_000, 250_000, 9),
-        HeldLease("e" * 64, 5, "dataset/org/other", "<desk-8>", 0, 0, 0),
+        HeldLease(A.etag, 4_000_000, RepoRef("model", "org/name"), "desk-7", 1_000_000, 250_000, 9),
+        HeldLease(Etag("e" * 64), 5, RepoRef("dataset", "org/other"), "<desk-8>", 0, 0, 0),
     ]
     text = page(api)
     assert '<progress max="4000000" value="1000000">' in text

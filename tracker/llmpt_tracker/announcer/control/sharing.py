@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
+from llmpt.core.blob import Etag
+from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.metainfo import truncated_hex
-from llmpt_tracker.announcer.leases.terms import Poll, Progress, Want
 from llmpt_tracker.announcer.peers import swarms
 from llmpt_tracker.announcer.tracker import Tracker
+from llmpt_tracker.control.messages import Owner
 
 Reply = dict[str, Any]
 
 
 def poll(tracker: Tracker, request: Reply) -> Reply:
     """Answer the poll of a machine, a line for each want. `swarms` names the torrents of etags: one with a seeder is here."""
-    said = request["poll"]
-    answers, pause_s = tracker.leases.poll(
-        Poll(
-            token=int(said["token"]),
-            name=str(said["name"]),
-            machine=str(said["machine"]),
-            stall_timeout_s=float(said["stall_timeout_s"]),
-            wants=tuple(Want(str(want["etag"]), int(want["size"]), str(want["repo"])) for want in said["wants"]),
-            fetching=tuple(Progress(str(one["etag"]), int(one["bytes"]), int(one["rate_bytes_s"])) for one in said["fetching"]),
-            published=tuple(map(str, said["published"])),
-            failed=tuple(map(str, said["failed"])),
-            unlimited=bool(said["unlimited"]),
-        ),
-        here=_here(tracker, request["swarms"]),
-        now=tracker.clock(),
-    )
-    return {"leases": [dataclasses.asdict(answer) for answer in answers], "poll_s": round(pause_s, 3), "boot_id": tracker.boot_id}
+    said, owner = Poll.parse(request["poll"]), Owner.parse(request["owner"])
+    here = _here(tracker, request["swarms"])
+    grants, pause_s = tracker.leases.poll(said, owner, here=here, now=tracker.clock())
+    return LeaseAnswer(grants, round(pause_s, 3), tracker.boot_id).as_json()
 
 
 def fetches(tracker: Tracker, request: Reply) -> Reply:
     """List what is being fetched from the Hub, the oldest first."""
-    found = tracker.leases.fetches(int(request["limit"]), now=tracker.clock())
+    found = tracker.leases.held(int(request["limit"]), now=tracker.clock())
     return {"fetches": [one.as_json() for one in found]}
 
 
@@ -46,10 +34,10 @@ def take(tracker: Tracker, request: Reply) -> Reply:
     return {"wait_s": tracker.limiter.take(name, per_s=per_s, burst=burst, now=tracker.clock())}
 
 
-def _here(tracker: Tracker, named: dict[str, str]) -> set[str]:
+def _here(tracker: Tracker, named: dict[str, str]) -> set[Etag]:
     now = tracker.clock()
     return {
-        etag
+        Etag(etag)
         for etag, text in named.items()
         if swarms.count(tracker.store, truncated_hex(text), visibility=tracker.visibility, now=now).seeders
     }

@@ -1,89 +1,76 @@
-"""The words and the figures of leases (leases.py): what a machine says and is told, and how much is whose share."""
+"""The figures of leases: how long each thing counts, how much is whose share, and how much is remembered."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-LEASES_PER_REPO = 8  # as many files as huggingface_hub fetches at once
-RUSH_S = 0.5
-TURN_S = 0.5
-ASKING_S = 10.0  # who asked for a repo this long ago still has a share of it
-PRESENT_S = 3.0
-LET_GO_S = 10.0  # for so long a file is rather another machine's than that one's who gave it up
-IN_VAIN = 0.6  # of its stall time-out: who asks for so long for what is here could not get it
-PUBLISHED_S = 5.0  # from published to seeded
-FINISHING_BYTES_S = 50 << 20  # a holder that has every byte still reads them all once
-FORGOTTEN_S = 60.0
-MIN_PATIENCE_S, MAX_PATIENCE_S = 1.0, 60.0
-MIN_PAUSE_S, MAX_PAUSE_S = 0.5, 2.0
-SOONEST_S = 0.05  # where a moment is known at which something changes
-POLLS_PER_SECOND = 100  # of all machines together
-
-MAX_MACHINES = 2048
-MAX_LIVES = 16  # machines of one token
-MAX_WANTS = 256  # of one machine; what it wants beyond them waits
-MAX_HELD = 64  # leases of one machine, over all repos
-MAX_UNLIMITED = 2000
-MAX_LEASES = 50_000
-MAX_REMEMBERED = 10_000
+from llmpt.core.leases import Poll, Want
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
-    """A file that a machine waits for; `size` in bytes, `repo` as `type/id`."""
+class LeaseTerms:
+    """What the lease book goes by. Times in seconds.
 
-    etag: str
-    size: int
-    repo: str
+    leases_per_repo: as many files as huggingface_hub fetches at once; the machines that ask for a repo share them
+    rush_s: after a repo's first want each machine holds one lease of it
+    turn_s: for so long a free etag is left to a machine that has had less
+    asking_s: a machine that asked for a repo this long ago still has a share of it
+    present_s: a machine that polled this long ago still waits
+    let_go_s: for so long a file is rather another machine's than the one's that gave it up
+    in_vain: of its stall time-out: a machine that asks for so long for what is here could not get it
+    published_s: from published to seeded
+    finishing_bytes_s: a holder that has every byte still reads them all once, this fast
+    forgotten_s: what was silent for so long is forgotten
+    min_patience_s, max_patience_s: between these a machine's own stall time-out counts
+    min_pause_s, max_pause_s: between these a machine is told to ask again
+    soonest_s: where a moment is known at which something changes
+    polls_per_second: of all machines together
+    max_machines, max_lives: in all, and of one token
+    max_wants: of one machine; what it wants beyond them waits
+    max_held: leases of one machine, over all repos
+    max_unlimited: wants and leases of the appliance
+    max_leases: in all
+    max_remembered: of each thing that is remembered
+    """
 
+    leases_per_repo: int = 8
+    rush_s: float = 0.5
+    turn_s: float = 0.5
+    asking_s: float = 10.0
+    present_s: float = 3.0
+    let_go_s: float = 10.0
+    in_vain: float = 0.6
+    published_s: float = 5.0
+    finishing_bytes_s: int = 50 << 20
+    forgotten_s: float = 60.0
+    min_patience_s: float = 1.0
+    max_patience_s: float = 60.0
+    min_pause_s: float = 0.5
+    max_pause_s: float = 2.0
+    soonest_s: float = 0.05
+    polls_per_second: int = 100
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a machine is with a file that it fetches from the Hub."""
+    max_machines: int = 2048
+    max_lives: int = 16
+    max_wants: int = 256
+    max_held: int = 64
+    max_unlimited: int = 2000
+    max_leases: int = 50_000
+    max_remembered: int = 10_000
 
-    etag: str
-    bytes: int
-    rate_bytes_s: int
+    def considered(self, poll: Poll) -> Sequence[Want]:
+        """Return those wants of a poll that can get a lease now."""
+        return poll.wants[: self.max_unlimited if poll.unlimited else self.max_wants]
 
+    def share(self, machines: int) -> int:
+        """Return how many leases of one repo each of so many machines may hold."""
+        return max(1, self.leases_per_repo // max(machines, 1))
 
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """All that a machine says at once. `token` and `name` are those of whoever it belongs to; `published` and `failed` are
-    the etags that it fetches no more; `unlimited`: the appliance, which needs no share and goes before all others."""
+    def patience_s(self, stall_timeout_s: float) -> float:
+        """Return how long a machine with that stall time-out may be silent, or stand still."""
+        return min(max(stall_timeout_s, self.min_patience_s), self.max_patience_s)
 
-    token: int
-    name: str
-    machine: str
-    stall_timeout_s: float
-    wants: tuple[Want, ...] = ()
-    fetching: tuple[Progress, ...] = ()
-    published: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
-    unlimited: bool = False
-
-    @property
-    def considered(self) -> tuple[Want, ...]:
-        """Those wants that can get a lease now."""
-        return self.wants[: MAX_UNLIMITED if self.unlimited else MAX_WANTS]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a machine is to do about an etag: `fetch` it, `wait`, or look it up, since it is `here`. `fetcher` is the name of who
-    fetches it (None: nobody, as yet; ask again), `bytes` and `rate_bytes_s` how far and how fast."""
-
-    etag: str
-    role: str
-    fetcher: str | None = None
-    bytes: int = 0
-    rate_bytes_s: int = 0
-
-
-def share(machines: int) -> int:
-    """Return how many leases of one repo each of so many machines may hold."""
-    return max(1, LEASES_PER_REPO // max(machines, 1))
-
-
-def pause_s(machines: int) -> float:
-    """Return after how many seconds each of so many machines shall ask again."""
-    return min(max(MIN_PAUSE_S, machines / POLLS_PER_SECOND), MAX_PAUSE_S)
+    def pause_s(self, machines: int) -> float:
+        """Return after how many seconds each of so many machines must ask again."""
+        return min(max(self.min_pause_s, machines / self.polls_per_second), self.max_pause_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 
 from llmpt.agent.sharing import fetches as fetches_module
 from llmpt.agent.sharing.fetches import Fetches
-from llmpt.agent.sharing.leases import FETCH, HERE, WAIT, Leases
+from llmpt.agent.sharing.leases import Leases
 from llmpt.agent.transfer import misses as module
 from llmpt.agent.transfer import pace
 from llmpt.agent.transfer.meter import Meter
@@ -22,12 +22,14 @@ from llmpt.agent.transfer.refusals import Refused, TryAgain, Yours
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerUnavailable
 from llmpt.core.files import FileId
+from llmpt.core.leases import Grant, LeaseAnswer, LeaseRole, Poll
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.link.answers import Progress
 from llmpt.link.requests import FetchRequest
 from tests.support.waiting import eventually
 
+FETCH, HERE, WAIT = LeaseRole.FETCH, LeaseRole.HERE, LeaseRole.WAIT
 CONTENT = b"0123456789" * 20_000
 ETAG = Etag(hashlib.sha256(CONTENT).hexdigest())
 
@@ -37,7 +39,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.lease: dict[str, Any] = {"role": WAIT, "fetcher": "bob", "bytes": 0, "rate_bytes_s": 1}
+        self.lease: tuple[LeaseRole, str | None, int, int] = (WAIT, "bob", 0, 1)
         self.ended: list[tuple[str, str]] = []
         self.fetched: list[int] = []
         self.published: list[Metainfo] = []
@@ -60,13 +62,13 @@ class World:
                             final.with_name(f"{final.name}.01234567.incomplete"), FileId(1, 2), final, False,
                             ordinary_rate_bytes_s, stem=final)  # fmt: skip
 
-    def _ask(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        self.ended += [(one["etag"], one["outcome"]) for one in body["ended"]]
-        self.fetched += [one["bytes"] for one in body["fetching"]]
-        return {"leases": [{"etag": want["etag"], **self.lease} for want in body["wants"]], "poll_s": 0.05}
+    def _ask(self, poll: Poll) -> LeaseAnswer:
+        self.ended += [(one.etag.value, one.outcome.value) for one in poll.ended]
+        self.fetched += [one.bytes for one in poll.fetching]
+        return LeaseAnswer(tuple(Grant(want.etag, *self.lease) for want in poll.wants), 0.05)
 
-    def say(self, role: str, *, fetcher: str | None = None, fetched_bytes: int = 0) -> None:
-        self.lease = {"role": role, "fetcher": fetcher, "bytes": fetched_bytes, "rate_bytes_s": 1}
+    def say(self, role: LeaseRole, *, fetcher: str | None = None, fetched_bytes: int = 0) -> None:
+        self.lease = (role, fetcher, fetched_bytes, 1)
 
     def publish(self, metainfo: Metainfo) -> None:
         if self.refusal is not None:
@@ -137,18 +139,18 @@ def test_who_hangs_up_leaves_the_queue(world: World) -> None:
     world.gone.set()
     with pytest.raises(TryAgain):
         world.wait()
-    assert not world.leases._wants
+    assert not world.leases._awaited
 
 
 def test_what_may_not_be_shared_is_not_asked_for(world: World) -> None:
     world.why_not = "gated on the Hub"
     with pytest.raises(Refused, match="gated on the Hub"):
         world.wait()
-    assert world.leases._wants == {}
+    assert world.leases._awaited == {}
 
 
 def test_without_the_tracker_everybody_fetches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(_body: object) -> Mapping[str, Any]:
+    def ask(_poll: object) -> LeaseAnswer:
         raise TrackerUnavailable("gone")
 
     monkeypatch.setattr(world.leases, "_ask", ask)
@@ -266,6 +268,6 @@ def test_one_more_file_of_a_repo_that_the_lan_did_not_have_needs_no_look_up_firs
 
 def test_the_first_answer_is_not_waited_for_for_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_ANSWER_S", 0.2)
-    monkeypatch.setattr(world.leases, "_ask", lambda _body: {"leases": []})
+    monkeypatch.setattr(world.leases, "_ask", lambda _poll: LeaseAnswer((), 0.5))
     with pytest.raises(Refused, match="does not say who fetches it"):
         world.wait()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent.sharing.leases import FETCH, HERE, WAIT, Lease, Want
+from llmpt.agent.sharing.leases import AwaitedBlob
 from llmpt.agent.transfer import pace
 from llmpt.agent.transfer import transfer as module
 from llmpt.agent.transfer.record import Record
@@ -21,6 +21,7 @@ from llmpt.agent.transfer.transfer import Transfer
 from llmpt.agent.transfer.web_seed import WebSeed
 from llmpt.core.blob import Etag
 from llmpt.core.files import FileId
+from llmpt.core.leases import Grant, LeaseRole, Want
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.link.answers import Progress
@@ -330,7 +331,7 @@ def test_a_lone_leecher_of_a_lone_seeder_takes_both_ways(
 class Tracker:
     """Answers like `Misses` whose turn it is; `role` None: the tracker says nothing."""
 
-    def __init__(self, role: str | None, *, why_not: str = "") -> None:
+    def __init__(self, role: LeaseRole | None, *, why_not: str = "") -> None:
         self.role, self.reason = role, why_not
         self.granted: list[bool] = []
         self.asked = 0
@@ -344,10 +345,10 @@ class Tracker:
         return self.reason
 
     @contextmanager
-    def want(self, etag: Etag, size: int, repo: RepoRef) -> Iterator[Want]:
+    def want(self, etag: Etag, size: int, repo: RepoRef) -> Iterator[AwaitedBlob]:
         self.asked += 1
-        want = Want(etag, size, repo, 0.0)
-        want.lease = None if self.role is None else Lease(self.role, "bob", 0, 0)
+        want = AwaitedBlob(Want(etag, size, repo), 0.0)
+        want.lease = None if self.role is None else Grant(etag, self.role, "bob")
         yield want
 
     def grant(self, _request: FetchRequest, *, rest: bool) -> None:
@@ -361,7 +362,7 @@ def stands_still(download: Download) -> None:
 
 
 def test_where_others_stand_still_too_one_machine_fetches_the_rest_for_all(tmp_path: Path) -> None:
-    tracker = Tracker(FETCH)
+    tracker = Tracker(LeaseRole.FETCH)
     world, run, _ = make(tmp_path, stands_still, misses=tracker)
     world.have = ((0, 65536),)
     with pytest.raises(Failed, match="no byte for") as failure:
@@ -370,7 +371,7 @@ def test_where_others_stand_still_too_one_machine_fetches_the_rest_for_all(tmp_p
 
 
 def test_if_nothing_of_it_is_there_it_fetches_the_whole(tmp_path: Path) -> None:
-    tracker = Tracker(FETCH)
+    tracker = Tracker(LeaseRole.FETCH)
     _, run, _ = make(tmp_path, stands_still, misses=tracker)
     with pytest.raises(Yours):
         run()
@@ -384,13 +385,15 @@ def test_the_others_wait_and_take_what_comes_meanwhile(tmp_path: Path) -> None:
         threading.Event().wait(1.0)  # five times the stall time-out, without a byte
         download.finish()
 
-    tracker = Tracker(WAIT)
+    tracker = Tracker(LeaseRole.WAIT)
     _, run, _ = make(tmp_path, plot, misses=tracker)
     assert run() is True
     assert tracker.granted == []
 
 
-@pytest.mark.parametrize("tracker", [Tracker(HERE), Tracker(FETCH, why_not="it is private")], ids=["here in vain", "not shared"])
+@pytest.mark.parametrize(
+    "tracker", [Tracker(LeaseRole.HERE), Tracker(LeaseRole.FETCH, why_not="it is private")], ids=["here in vain", "not shared"]
+)
 def test_who_is_told_nothing_better_fetches_the_rest_for_itself(tmp_path: Path, tracker: Tracker) -> None:
     world, run, _ = make(tmp_path, stands_still, misses=tracker)
     world.have = ((0, 65536),)
@@ -406,7 +409,7 @@ def test_with_one_peer_only_nobody_is_asked(tmp_path: Path) -> None:
         download.peers, download.bytes_done = 1, 5
         download.touch()
 
-    tracker = Tracker(WAIT)
+    tracker = Tracker(LeaseRole.WAIT)
     _, run, _ = make(tmp_path, plot, misses=tracker)
     with pytest.raises(Failed, match="no byte for"):
         run()

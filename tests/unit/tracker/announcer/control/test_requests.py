@@ -161,9 +161,9 @@ def test_nobody_can_say_who_is_reachable_behind_a_gateway_or_outside_the_lan() -
 
 
 def machine_says(*etags: str, **more: Any) -> dict[str, Any]:
-    wants = [{"etag": etag, "size": 9, "repo": "model/org/name"} for etag in etags]
-    said = {"token": 1, "name": "desk-7", "machine": "life", "stall_timeout_s": 5.0, "wants": wants, "unlimited": False}
-    return {**said, "fetching": [], "published": [], "failed": [], **more}
+    wants = [{"etag": etag, "size": 9, "repo_type": "model", "repo_id": "org/name"} for etag in etags]
+    poll = {"machine": "life", "stall_timeout_s": 5.0, "wants": wants, **more}
+    return {"poll": poll, "owner": {"token": 1, "name": "desk-7"}}
 
 
 def test_a_machine_that_polls_learns_what_to_fetch_and_what_is_here() -> None:
@@ -171,7 +171,7 @@ def test_a_machine_that_polls_learns_what_to_fetch_and_what_is_here() -> None:
     announcer.world.announce("10.0.0.1", left=0)
     announcer.ask("register", hashes=["ab" * 20])
     swarms = {"a" * 64: HASH.hex(), "b" * 64: "ab" * 20}  # the second has no seeder
-    reply = announcer.ask("leases", poll=machine_says("b" * 64, "a" * 64, "c" * 64), swarms=swarms)
+    reply = announcer.ask("leases", **machine_says("b" * 64, "a" * 64, "c" * 64), swarms=swarms)
     assert [(one["etag"][0], one["role"], one["fetcher"]) for one in reply["leases"]] == [
         ("b", "fetch", "desk-7"),
         ("a", "here", None),
@@ -182,9 +182,9 @@ def test_a_machine_that_polls_learns_what_to_fetch_and_what_is_here() -> None:
 
 def test_what_is_fetched_is_listed() -> None:
     announcer = Announcer()
-    announcer.ask("leases", poll=machine_says("b" * 64), swarms={})
+    announcer.ask("leases", **machine_says("b" * 64), swarms={})
     progress = [{"etag": "b" * 64, "bytes": 4, "rate_bytes_s": 2}]
-    announcer.ask("leases", poll=machine_says(fetching=progress), swarms={})
+    announcer.ask("leases", **machine_says(fetching=progress), swarms={})
     about = {"etag": "b" * 64, "size": 9, "repo": "model/org/name", "fetcher": "desk-7", "waiting": 0}
     assert announcer.ask("fetches", limit=9)["fetches"] == [{**about, "bytes": 4, "rate_bytes_s": 2}]
     assert announcer.ask("fetches", limit=0)["fetches"] == []

@@ -10,13 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmpt_tracker.announcer.leases import terms
-from llmpt_tracker.announcer.leases.book import Leases
-from llmpt_tracker.announcer.leases.terms import Answer, Poll, Progress, Want
+from llmpt.core.blob import Etag
+from llmpt.core.leases import Ended, Fetching, Grant, LeaseRole, Outcome, Poll, Want
+from llmpt.core.repo import RepoRef
+from llmpt_tracker.announcer.leases.book import LeaseBook
+from llmpt_tracker.announcer.leases.terms import LeaseTerms
+from llmpt_tracker.control.messages import Owner
 from tests.unit.tracker.announcer.lan_of_agents import REPO, Agent, Lan, files
 
 MB = 1_000_000
 RATE = 10.0 * MB
+TERMS = LeaseTerms()
 A, B, C = files(3, 100 * MB)
 
 
@@ -105,42 +109,37 @@ def test_whatever_stalls_or_dies_the_others_get_all_files_and_no_two_fetch_the_s
 class Talk:
     """Polls of single machines, by name, at a time that is set."""
 
-    def __init__(self) -> None:
-        self.leases, self.now = Leases(), 0.0
+    def __init__(self, terms: LeaseTerms = TERMS) -> None:
+        self.leases, self.now = LeaseBook(terms), 0.0
         self.pause_s = 0.0
 
-    def poll(self, name: str, *wants: Want, token: int | None = None, here: tuple[str, ...] = (), **more: Any) -> list[Answer]:
-        said = Poll(
-            token=sum(name.encode()) if token is None else token,
-            name=name,
-            machine=name,
-            stall_timeout_s=5.0,
-            wants=wants,
-            **more,
-        )
-        answers, self.pause_s = self.leases.poll(said, here=here, now=self.now)
-        return answers
+    def poll(self, name: str, *wants: Want, token: int | None = None, here: tuple[Etag, ...] = (), **more: Any) -> list[Grant]:
+        ended = tuple(Ended(etag, Outcome.PUBLISHED) for etag in more.pop("published", ()))
+        ended += tuple(Ended(etag, Outcome.FAILED) for etag in more.pop("failed", ()))
+        owner = Owner(sum(name.encode()) if token is None else token, name)
+        grants, self.pause_s = self.leases.poll(Poll(name, 5.0, wants, ended=ended, **more), owner, here=here, now=self.now)
+        return list(grants)
 
     def roles(self, name: str, *wants: Want, **more: Any) -> list[tuple[str, str | None]]:
-        return [(answer.role, answer.fetcher) for answer in self.poll(name, *wants, **more)]
+        return [(grant.role.value, grant.fetcher) for grant in self.poll(name, *wants, **more)]
 
 
 @pytest.mark.parametrize(("machines", "share"), [(0, 8), (1, 8), (2, 4), (3, 2), (4, 2), (5, 1), (8, 1), (100, 1)])
 def test_the_share_of_a_machine(machines: int, share: int) -> None:
-    assert terms.share(machines) == share
+    assert TERMS.share(machines) == share
 
 
 @pytest.mark.parametrize(("machines", "pause_s"), [(1, 0.5), (50, 0.5), (100, 1.0), (1000, 2.0)])
 def test_many_machines_ask_less_often(machines: int, pause_s: float) -> None:
-    assert terms.pause_s(machines) == pause_s
+    assert TERMS.pause_s(machines) == pause_s
 
 
 def test_a_lone_machine_gets_the_first_file_at_once_and_the_others_after_the_rush() -> None:
     talk = Talk()
     assert talk.roles("a", A, B, C) == [("fetch", "a"), ("wait", None), ("wait", None)]
-    assert talk.pause_s == terms.RUSH_S
+    assert talk.pause_s == TERMS.rush_s
     talk.now = 0.5
-    assert talk.roles("a", B, C, fetching=(Progress(A.etag, 5, 1),)) == [("fetch", "a"), ("fetch", "a")]
+    assert talk.roles("a", B, C, fetching=(Fetching(A.etag, 5, 1),)) == [("fetch", "a"), ("fetch", "a")]
 
 
 def test_in_the_rush_each_machine_gets_one() -> None:
@@ -151,22 +150,22 @@ def test_in_the_rush_each_machine_gets_one() -> None:
 def test_who_waits_is_told_who_fetches_how_far_and_how_fast() -> None:
     talk = Talk()
     talk.poll("a", A)
-    talk.poll("a", fetching=(Progress(A.etag, 30 * MB, 7 * MB),))
-    assert talk.poll("b", A) == [Answer(A.etag, "wait", "a", 30 * MB, 7 * MB)]
+    talk.poll("a", fetching=(Fetching(A.etag, 30 * MB, 7 * MB),))
+    assert talk.poll("b", A) == [Grant(A.etag, LeaseRole.WAIT, "a", 30 * MB, 7 * MB)]
 
 
 def test_the_holder_is_told_so_again_when_it_has_not_begun() -> None:
     talk = Talk()
     assert talk.roles("a", A) == talk.roles("a", A) == [("fetch", "a")]
-    assert talk.roles("a", A, fetching=(Progress(A.etag, 1, 1),)) == [("wait", "a")]  # another program of that machine
+    assert talk.roles("a", A, fetching=(Fetching(A.etag, 1, 1),)) == [("wait", "a")]  # another program of that machine
 
 
 def test_what_was_published_a_moment_ago_is_waited_for_and_then_passed_on() -> None:
     talk = Talk()
     talk.poll("a", A)
     talk.poll("a", published=(A.etag,))
-    assert talk.poll("b", A) == [Answer(A.etag, "wait", "a", A.size, 0)]
-    talk.now = terms.PUBLISHED_S
+    assert talk.poll("b", A) == [Grant(A.etag, LeaseRole.WAIT, "a", A.size, 0)]
+    talk.now = TERMS.published_s
     assert talk.roles("b", A) == [("fetch", "b")]  # its seeder has not come
 
 
@@ -175,7 +174,7 @@ def test_what_is_here_is_nobodys_to_fetch() -> None:
     assert talk.roles("a", A, B, here=(A.etag,)) == [("here", None), ("fetch", "a")]
     talk.now = 60.0
     assert talk.roles("b", A, here=(A.etag,)) == [("here", None)]
-    assert [one.etag for one in talk.leases.fetches(9, now=0.0)] == [B.etag]
+    assert [one.etag for one in talk.leases.held(9, now=0.0)] == [B.etag]
 
 
 def test_who_goes_on_asking_for_what_is_here_fetches_it_once_for_all() -> None:
@@ -201,29 +200,29 @@ def test_what_failed_is_rather_another_ones_but_nobody_waits_for_ever() -> None:
 
 def test_a_fetch_that_nobody_is_known_to_do_is_its_reporters() -> None:
     talk = Talk()
-    talk.poll("a", fetching=(Progress(A.etag, 10 * MB, MB),))  # after a restart
+    talk.poll("a", fetching=(Fetching(A.etag, 10 * MB, MB),))  # after a restart
     assert talk.roles("b", A) == [("wait", "a")]
-    assert talk.leases.fetches(9, now=talk.now)[0].repo == REPO
+    assert talk.leases.held(9, now=talk.now)[0].repo == REPO
 
 
 def test_who_stood_still_has_no_second_lease_for_that() -> None:
     talk = Talk()
     talk.poll("a", A)
     for talk.now in (1.0, 3.0, 5.0, 5.5):
-        talk.poll("a", fetching=(Progress(A.etag, 10, 0),))
+        talk.poll("a", fetching=(Fetching(A.etag, 10, 0),))
     talk.now = 6.5
-    assert talk.poll("a", fetching=(Progress(A.etag, 10, 0),)) == []
+    assert talk.poll("a", fetching=(Fetching(A.etag, 10, 0),)) == []
     assert talk.roles("b", A) == [("fetch", "b")]
-    assert talk.roles("a", fetching=(Progress(A.etag, 99, 9),)) == []
+    assert talk.roles("a", fetching=(Fetching(A.etag, 99, 9),)) == []
     assert talk.roles("b", A) == [("fetch", "b")]  # nor one beside another
 
 
 def test_who_has_every_byte_has_the_time_to_read_them_once() -> None:
     talk = Talk()
-    big = Want("e" * 64, 10_000 * MB, REPO)
+    big = Want(Etag("e" * 64), 10_000 * MB, REPO)
     talk.poll("a", big)
     for talk.now in (4.0, 8.0, 12.0, 16.0, 20.0):
-        talk.poll("a", fetching=(Progress(big.etag, big.size, 0),))
+        talk.poll("a", fetching=(Fetching(big.etag, big.size, 0),))
     assert talk.roles("b", big) == [("wait", "a")]
 
 
@@ -232,7 +231,7 @@ def test_a_slow_fetch_that_progresses_is_never_passed_on() -> None:
     talk.poll("a", A)
     for second in range(1, 60):
         talk.now = second * 2.0
-        talk.poll("a", fetching=(Progress(A.etag, second, 1),))
+        talk.poll("a", fetching=(Fetching(A.etag, second, 1),))
     assert talk.roles("b", A) == [("wait", "a")]
 
 
@@ -246,35 +245,36 @@ def test_the_appliance_goes_before_all_and_needs_no_share() -> None:
 
 def test_what_is_fetched_is_listed_with_how_many_wait() -> None:
     talk = Talk()
-    talk.poll("a", A, B, fetching=(Progress(C.etag, 5, 2),))
+    talk.poll("a", A, B, fetching=(Fetching(C.etag, 5, 2),))
     for name in ("b", "c"):
         talk.poll(name, A)
-    found = talk.leases.fetches(9, now=talk.now)
+    found = talk.leases.held(9, now=talk.now)
     assert [(one.etag, one.fetcher, one.bytes, one.waiting) for one in found] == [(C.etag, "a", 5, 0), (A.etag, "a", 0, 2)]
-    assert len(talk.leases.fetches(1, now=talk.now)) == 1
+    assert len(talk.leases.held(1, now=talk.now)) == 1
     talk.now = 6.0
-    assert talk.leases.fetches(9, now=talk.now) == []
+    assert talk.leases.held(9, now=talk.now) == []
 
 
 def test_one_token_is_a_few_machines_at_most_and_the_oldest_goes() -> None:
     talk = Talk()
-    for life in range(terms.MAX_LIVES + 1):
-        talk.poll(f"life {life}", Want(f"{life:040x}", 1, "model/of/one"), token=1)
-    assert len(talk.leases._machines) == terms.MAX_LIVES
-    assert talk.roles("b", Want(f"{0:040x}", 1, "model/of/one")) == [("fetch", "b")]
+    for life in range(TERMS.max_lives + 1):
+        talk.poll(f"life {life}", Want(Etag(f"{life:040x}"), 1, RepoRef("model", "of/one")), token=1)
+    assert len(talk.leases._machines) == TERMS.max_lives
+    assert talk.roles("b", Want(Etag(f"{0:040x}"), 1, RepoRef("model", "of/one"))) == [("fetch", "b")]
 
 
-def test_all_that_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MAX_MACHINES", "MAX_LEASES", "MAX_REMEMBERED", "MAX_HELD", "MAX_WANTS"):
-        monkeypatch.setattr(terms, name, 5)
-    talk = Talk()
+def test_all_that_is_remembered_has_a_bound() -> None:
+    talk = Talk(LeaseTerms(max_machines=5, max_leases=5, max_remembered=5, max_held=5, max_wants=5))
     for number in range(40):
         talk.now += 0.01
-        wants = tuple(Want(f"{number:032x}{index:08x}", 1, f"model/r/{number}-{index}") for index in range(20))
+        wants = tuple(Want(Etag(f"{number:032x}{index:08x}"), 1, RepoRef("model", f"r/{number}-{index}")) for index in range(20))
         talk.poll(f"m{number}", *wants, token=number, failed=tuple(want.etag for want in wants[:2]))
         talk.poll(f"m{number}", token=number, failed=(wants[0].etag,), published=(wants[1].etag,))
-    held = vars(talk.leases)
-    assert {name: len(value) for name, value in held.items() if len(value) > 10} == {}
-    talk.now += terms.FORGOTTEN_S + 1
+    book = talk.leases
+    owned = {**vars(book), **vars(book._past)}
+    held = {name: value for name, value in owned.items() if hasattr(value, "__len__")}
+    assert {name: len(value) for name, value in held.items() if name != "_past" and len(value) > 10} == {}
+    assert held.keys() >= {"_machines", "_repos", "_leases", "_past", "_free", "_published", "_let_go"}
+    talk.now += TERMS.forgotten_s + 1
     talk.poll("the last one")
     assert {name: len(value) for name, value in held.items() if value} == {"_machines": 1}
