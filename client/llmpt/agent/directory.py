@@ -117,8 +117,6 @@ class Directory:
     def _ask_who_we_are(self) -> None:
         self._reach_asked_at = self._clock()
         seen = Catalogue(self.client).whoami(self._peer_port)
-        if seen is None:
-            return
         before = self.reachable
         self.address, self.reachable, self.tracker_version = seen.address, seen.reachable, seen.version
         if self.reachable is False and before is not False:

@@ -50,7 +50,7 @@ def chosen(manifest: Manifest, include: Iterable[str], exclude: Iterable[str]) -
     def wanted(path: str) -> bool:
         return (not include or any(fnmatch(path, one) for one in include)) and not any(fnmatch(path, one) for one in exclude)
 
-    files = tuple(replace(file, here=file.here and wanted(file.path)) for file in manifest.files)
+    files = tuple(replace(file, here=file.here and wanted(file.path.value)) for file in manifest.files)
     return replace(manifest, files=files)
 
 
@@ -75,16 +75,16 @@ class Export:
                 try:
                     self._file(manifest, file, result)
                 except (NotOverHttp, ContentMismatch) as error:
-                    result.missing.append((file.path, str(error)))
+                    result.missing.append((file.path.value, str(error)))
             self._folder.write_manifest(manifest)
             self._folder.write_index()
         return result
 
     def _file(self, manifest: Manifest, file: File, result: Exported) -> None:
-        etag = Etag(file.etag)
+        etag = file.etag
         if self._folder.has(etag, file.size_bytes):
             result.kept += file.size_bytes
-            self._on_bytes(file.path, file.size_bytes)
+            self._on_bytes(file.path.value, file.size_bytes)
         else:
             part = self._folder.blob(etag).with_name(f"{etag}.part")
             cached = self._cache / manifest.ref.folder / "blobs" / etag.value
@@ -106,7 +106,7 @@ class Export:
         with source:
             part.touch()
             try:
-                copy_blob(source, part, Etag(file.etag), file.size_bytes, on_copied=self._progress(file))
+                copy_blob(source, part, file.etag, file.size_bytes, on_copied=self._progress(file))
             except ContentMismatch as error:
                 log.warning("llmpt: %s; it is taken from the LAN", error)
                 part.unlink()
@@ -121,7 +121,7 @@ class Export:
     def _fetch(self, part: Path, file: File) -> int:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            came = self._blobs.fetch(Etag(file.etag), file.size_bytes, descriptor, on_progress=self._progress(file))
+            came = self._blobs.fetch(file.etag, file.size_bytes, descriptor, on_progress=self._progress(file))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -144,7 +144,7 @@ class Export:
 
         def moved(there: int) -> None:
             nonlocal done
-            self._on_bytes(file.path, there - done)
+            self._on_bytes(file.path.value, there - done)
             done = there
 
         return moved

@@ -18,7 +18,7 @@ from typing import Any
 from llmpt.archive.disk import write_whole
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, LlmptError
-from llmpt.core.repo import RepoRef, check_commit, check_path, check_ref
+from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
 from llmpt.tracker.catalogue import File, Manifest
 
 FORMAT = 1
@@ -71,11 +71,11 @@ class ExportFolder:
         """Write a commit's files; `here` is what lies in this folder."""
         files = [
             {
-                "path": file.path,
+                "path": file.path.value,
                 "size": file.size_bytes,
-                "etag": file.etag,
-                "lfs": Etag(file.etag).is_sha256,
-                "here": self.has(Etag(file.etag), file.size_bytes),
+                "etag": file.etag.value,
+                "lfs": file.etag.is_sha256,
+                "here": self.has(file.etag, file.size_bytes),
             }
             for file in manifest.files
         ]
@@ -83,8 +83,8 @@ class ExportFolder:
             "format": FORMAT,
             "repo_type": manifest.ref.type,
             "repo_id": manifest.ref.id,
-            "commit": manifest.commit,
-            "refs": list(manifest.refs),
+            "commit": manifest.commit.value,
+            "refs": list(map(str, manifest.refs)),
             "complete": manifest.complete,
             "files": files,
         }
@@ -102,8 +102,8 @@ class ExportFolder:
                 {
                     "repo_type": manifest.ref.type,
                     "repo_id": manifest.ref.id,
-                    "commit": manifest.commit,
-                    "refs": list(manifest.refs),
+                    "commit": manifest.commit.value,
+                    "refs": list(map(str, manifest.refs)),
                     "complete": manifest.complete,
                     "files": len(manifest.files),
                     "files_here": sum(file.here for file in manifest.files),
@@ -135,8 +135,8 @@ def read_manifest(path: Path) -> Manifest:
         if document["format"] != FORMAT:
             raise InvalidInput(f"of format {document['format']!r:.40}; this llmpt reads {FORMAT}")
         ref = RepoRef(document["repo_type"], document["repo_id"])
-        commit = check_commit(document["commit"])
-        refs = tuple(map(check_ref, document["refs"]))
+        commit = Commit(document["commit"])
+        refs = tuple(map(RefName, document["refs"]))
         files = tuple(_files(document["files"]))
         manifest = Manifest(ref, commit, refs, document["complete"] is True, files)
     except InvalidInput:
@@ -149,18 +149,18 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _files(rows: list[Mapping[str, Any]]) -> Iterator[File]:
-    seen: set[str] = set()
+    seen: set[RepoPath] = set()
     for row in rows:
-        path, size, etag = check_path(row["path"]), row["size"], Etag(row["etag"])
+        path, size, etag = RepoPath(row["path"]), row["size"], Etag(row["etag"])
         if type(size) is not int or size < 0:
             raise InvalidInput(f"{path} has a size of {size!r:.40}")
         if path in seen:
             raise InvalidInput(f"{path} stands there twice")
         seen.add(path)
-        yield File(path, size, etag.value, row["here"] is True)
+        yield File(path, size, etag, row["here"] is True)
 
 
-def _name(ref: RepoRef, commit: str) -> str:
+def _name(ref: RepoRef, commit: Commit) -> str:
     return f"{ref.folder}@{commit}.json"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from llmpt.archive.disk import write_whole
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, LlmptError
-from llmpt.core.repo import RepoRef
+from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
 from llmpt.disk.copying import copy_blob
 from llmpt.disk.verification import verify_file
 from llmpt.tracker.catalogue import Manifest
@@ -59,10 +59,10 @@ class CachedRepo:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def link(self, commit: str, path: str, etag: Etag) -> None:
+    def link(self, commit: Commit, path: RepoPath, etag: Etag) -> None:
         """Let a path of a snapshot lead to its blob; raise `Occupied` when something else is there."""
-        entry = self.folder / "snapshots" / commit / path
-        target = "../" * (path.count("/") + 2) + f"blobs/{etag}"
+        entry = self.folder / "snapshots" / commit.value / path.value
+        target = "../" * (path.value.count("/") + 2) + f"blobs/{etag}"
         try:
             entry.parent.mkdir(parents=True, exist_ok=True)
             entry.symlink_to(target)
@@ -70,16 +70,16 @@ class CachedRepo:
             if not _leads_to(entry, etag):
                 raise Occupied(f"{entry} is there already, and something else; it was left as it is") from None
 
-    def point(self, ref: str, commit: str) -> str | None:
+    def point(self, ref: RefName, commit: Commit) -> str | None:
         """Let a ref name the commit; return the other commit that it named before, if any."""
-        file = self.folder / "refs" / ref
+        file = self.folder / "refs" / ref.value
         try:
             before = file.read_text().strip() or None
         except (OSError, UnicodeDecodeError):
             before = None
-        if before == commit:
+        if before == commit.value:
             return None
-        write_whole(file, commit.encode())
+        write_whole(file, commit.value.encode())
         return before
 
     def list_files(self, manifest: Manifest) -> None:
@@ -89,14 +89,14 @@ class CachedRepo:
             return
         entries: dict[str, dict[str, object]] = {}
         for file in manifest.files:
-            entry: dict[str, object] = {"size": file.size_bytes, "blob_id": file.etag}
-            if Etag(file.etag).is_sha256:
+            entry: dict[str, object] = {"size": file.size_bytes, "blob_id": file.etag.value}
+            if file.etag.is_sha256:
                 entry |= {
                     "blob_id": _pointer_id(file.etag, file.size_bytes),
-                    "lfs_sha256": file.etag,
+                    "lfs_sha256": file.etag.value,
                     "lfs_size": file.size_bytes,
                 }
-            entries[file.path] = entry
+            entries[file.path.value] = entry
         document = {"format_version": TREE_FORMAT, "files": entries}
         write_whole(target, json.dumps(document, indent=1, sort_keys=True).encode(), mode=0o644)
 
@@ -112,7 +112,7 @@ def _leads_to(entry: Path, etag: Etag) -> bool:
     return True
 
 
-def _pointer_id(sha256: str, size_bytes: int) -> str:
+def _pointer_id(sha256: Etag, size_bytes: int) -> str:
     """Return git's id of the pointer that stands for a file in LFS."""
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size_bytes}\n".encode()
     return hashlib.sha1(b"blob %d\0" % len(pointer) + pointer, usedforsecurity=False).hexdigest()

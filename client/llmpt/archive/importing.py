@@ -18,7 +18,7 @@ from llmpt.archive.hub_cache import CachedRepo, Occupied
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, InvalidInput
 from llmpt.core.metainfo import MAX_METAINFO_BYTES, Metainfo
-from llmpt.core.repo import RepoRef
+from llmpt.core.repo import RefName, RepoRef
 from llmpt.tracker.catalogue import File, Manifest
 
 
@@ -35,7 +35,7 @@ class Imported:
     manifest: Manifest
     files: int = 0
     copied_bytes: int = 0
-    moved_refs: list[tuple[str, str]] = field(default_factory=list)
+    moved_refs: list[tuple[RefName, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Import:
     def __init__(self, folder: ExportFolder, cache: Path) -> None:
         self._folder, self._cache = folder, cache
         self.problems: list[Problem] = []
-        self._here: dict[tuple[RepoRef, str], bool] = {}
+        self._here: dict[tuple[RepoRef, Etag], bool] = {}
 
     def manifests(self) -> list[Manifest]:
         """Read what the folder says it holds."""
@@ -78,10 +78,10 @@ class Import:
                 if not self._place(repo, file, result, on_bytes):
                     continue
                 try:
-                    repo.link(manifest.commit, file.path, Etag(file.etag))
+                    repo.link(manifest.commit, file.path, file.etag)
                     result.files += 1
                 except Occupied as error:
-                    self._problem(file.path, str(error))
+                    self._problem(file.path.value, str(error))
             if result.files:
                 if manifest.complete:
                     repo.list_files(manifest)
@@ -97,10 +97,10 @@ class Import:
         return self._here[key]
 
     def _put(self, repo: CachedRepo, file: File, result: Imported, on_bytes: Callable[[str, int], None]) -> bool:
-        etag, source = Etag(file.etag), self._folder.blob(Etag(file.etag))
+        path, source = file.path.value, self._folder.blob(file.etag)
         self._check_torrent(file)
-        if repo.holds(etag, file.size_bytes):
-            on_bytes(file.path, file.size_bytes)
+        if repo.holds(file.etag, file.size_bytes):
+            on_bytes(path, file.size_bytes)
             return True
         try:
             facts = source.stat()
@@ -109,29 +109,29 @@ class Import:
             if not os.access(source, os.R_OK):
                 raise ContentMismatch(f"{source} cannot be read by this user")
         except ContentMismatch as error:
-            self._problem(file.path, str(error))
+            self._problem(path, str(error))
             return False
         except OSError as error:
             if file.here:
-                self._problem(file.path, f"{source}: {error.strerror}")
+                self._problem(path, f"{source}: {error.strerror}")
             return False
         done = 0
 
         def copied(count: int) -> None:
             nonlocal done
-            on_bytes(file.path, count - done)
+            on_bytes(path, count - done)
             done = count
 
         try:
-            repo.put(etag, file.size_bytes, source, copied)
+            repo.put(file.etag, file.size_bytes, source, copied)
         except ContentMismatch:
-            self._problem(file.path, f"{source} is not what its name says: damaged on the way, or forged; it was left out")
+            self._problem(path, f"{source} is not what its name says: damaged on the way, or forged; it was left out")
             return False
         result.copied_bytes += file.size_bytes
         return True
 
     def _check_torrent(self, file: File) -> None:
-        path = self._folder.torrent(Etag(file.etag))
+        path = self._folder.torrent(file.etag)
         try:
             if path.stat().st_size > MAX_METAINFO_BYTES:
                 raise InvalidInput("too large")
@@ -141,10 +141,10 @@ class Import:
         except (InvalidInput, OSError) as error:
             self._problem(f"torrents/{path.name}", str(error))
             return
-        if (metainfo.etag.value, metainfo.size) != (file.etag, file.size_bytes):
+        if (metainfo.etag, metainfo.size) != (file.etag, file.size_bytes):
             self._problem(f"torrents/{path.name}", f"it is the torrent of {metainfo.etag}, {metainfo.size} bytes")
 
-    def _point(self, repo: CachedRepo, ref: str, manifest: Manifest, result: Imported) -> None:
+    def _point(self, repo: CachedRepo, ref: RefName, manifest: Manifest, result: Imported) -> None:
         try:
             before = repo.point(ref, manifest.commit)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):

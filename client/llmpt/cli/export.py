@@ -72,7 +72,7 @@ def _show(done: list[Exported]) -> None:
     made = table("repo", "commit", "files", "from the LAN", "from this machine's cache", "there already")
     for one in done:
         here = sum(file.here for file in one.manifest.files) - len(one.missing)
-        row = [str(one.manifest.ref), one.manifest.commit[:12], f"{here} of {len(one.manifest.files)}"]
+        row = [str(one.manifest.ref), one.manifest.commit.short, f"{here} of {len(one.manifest.files)}"]
         add_row(made, [*row, decimal(one.from_lan), decimal(one.from_cache), decimal(one.kept)])
     console().print(made)
     for one in done:
@@ -86,7 +86,7 @@ def _as_json(one: Exported) -> dict[str, Any]:
     return {
         "repo_type": one.manifest.ref.type,
         "repo_id": one.manifest.ref.id,
-        "commit": one.manifest.commit,
+        "commit": one.manifest.commit.value,
         "complete": one.manifest.complete,
         "files": len(one.manifest.files),
         "from_lan_bytes": one.from_lan,

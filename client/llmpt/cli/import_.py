@@ -46,20 +46,20 @@ def _show(done: list[Imported], target: Path) -> None:
     made = table("repo", "commit", "files", "copied", title=f"into {target}")
     for one in done:
         known = len(one.manifest.files)
-        add_row(made, [str(one.manifest.ref), one.manifest.commit[:12], f"{one.files} of {known}", decimal(one.copied_bytes)])
+        add_row(made, [str(one.manifest.ref), one.manifest.commit.short, f"{one.files} of {known}", decimal(one.copied_bytes)])
     console().print(made)
     for one in done:
         for ref, before in one.moved_refs:
-            click.echo(f"{ref} of {one.manifest.ref} was {before[:12]} and is {one.manifest.commit[:12]} now")
+            click.echo(f"{ref} of {one.manifest.ref} was {before[:12]} and is {one.manifest.commit.short} now")
 
 
 def _as_json(one: Imported) -> dict[str, Any]:
     return {
         "repo_type": one.manifest.ref.type,
         "repo_id": one.manifest.ref.id,
-        "commit": one.manifest.commit,
+        "commit": one.manifest.commit.value,
         "complete": one.manifest.complete,
         "files": one.files,
         "copied_bytes": one.copied_bytes,
-        "moved_refs": [{"ref": ref, "before": before} for ref, before in one.moved_refs],
+        "moved_refs": [{"ref": ref.value, "before": before} for ref, before in one.moved_refs],
     }

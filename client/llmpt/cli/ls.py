@@ -14,7 +14,7 @@ from llmpt.cli.output import add_row, console, json_option, show_json, table
 from llmpt.core.errors import LlmptError, TrackerRefused
 from llmpt.core.repo import RepoRef
 from llmpt.settings import ClientSettings
-from llmpt.tracker.catalogue import Catalogue, Manifest, Repo
+from llmpt.tracker.catalogue import Catalogue, File, Manifest, Repo, Revision
 from llmpt.tracker.client import TrackerClient
 
 
@@ -46,7 +46,7 @@ def _list(client: TrackerClient, terms: str, as_json: bool) -> None:
     made = table("repo", "newest revision", "files here", "size", "listing")
     for one in repos:
         for newest in one.revisions[:1]:
-            label = ", ".join(newest.refs) or newest.commit[:12]
+            label = ", ".join(map(str, newest.refs)) or newest.commit.short
             here = part(newest.files_here, newest.files)
             listing = "whole" if newest.complete else "in part"
             add_row(made, [str(one.ref), label, here, decimal(newest.size_here_bytes), listing])
@@ -54,7 +54,11 @@ def _list(client: TrackerClient, terms: str, as_json: bool) -> None:
 
 
 def _as_json(one: Repo) -> dict[str, Any]:
-    return {"repo_type": one.ref.type, "repo_id": one.ref.id, "revisions": [asdict(revision) for revision in one.revisions]}
+    return {"repo_type": one.ref.type, "repo_id": one.ref.id, "revisions": list(map(_revision_as_json, one.revisions))}
+
+
+def _revision_as_json(one: Revision) -> dict[str, Any]:
+    return asdict(one) | {"commit": one.commit.value, "refs": list(map(str, one.refs))}
 
 
 def _show(client: TrackerClient, ref: RepoRef, revision: str, as_json: bool) -> None:
@@ -64,23 +68,23 @@ def _show(client: TrackerClient, ref: RepoRef, revision: str, as_json: bool) -> 
         if error.status != 404:
             raise
         raise LlmptError(f"the LAN does not have {ref} at {revision}; `llmpt ls {ref.id}` shows what it has of it") from None
-    query = {"repo_type": ref.type, "repo_id": ref.id, "revision": manifest.commit}
+    query = {"repo_type": ref.type, "repo_id": ref.id, "revision": manifest.commit.value}
     seeders = {torrent.etag: torrent.seeders for torrent in client.torrents(query)}
     if as_json:
         show_json(_manifest_as_json(manifest, seeders))
         return
     made = table("file", "size", "machines that have it")
     for file in manifest.files:
-        machines = seeders.get(file.etag)
+        machines = seeders.get(file.etag.value)
         shown = "not here" if not file.here else "–" if machines is None else str(machines)
-        add_row(made, [file.path, decimal(file.size_bytes), shown])
+        add_row(made, [file.path.value, decimal(file.size_bytes), shown])
     here = [file for file in manifest.files if file.here]
     known = "whole listing" if manifest.complete else "known in part"
     files = f"{part(len(here), len(manifest.files))} {'file' if len(manifest.files) == 1 else 'files'} here"
     size = decimal(sum(file.size_bytes for file in here))
     out = console()
     out.print(made)
-    out.print(Text(f"{ref} at {manifest.commit[:12]}: {known}, {files}, {size}; –: too small for a swarm"))
+    out.print(Text(f"{ref} at {manifest.commit.short}: {known}, {files}, {size}; –: too small for a swarm"))
 
 
 def part(here: int, known: int) -> str:
@@ -92,8 +96,12 @@ def _manifest_as_json(manifest: Manifest, seeders: dict[str, int]) -> dict[str, 
     return {
         "repo_type": manifest.ref.type,
         "repo_id": manifest.ref.id,
-        "commit": manifest.commit,
-        "refs": manifest.refs,
+        "commit": manifest.commit.value,
+        "refs": list(map(str, manifest.refs)),
         "complete": manifest.complete,
-        "files": [asdict(file) | {"seeders": seeders.get(file.etag)} for file in manifest.files],
+        "files": [_file_as_json(file) | {"seeders": seeders.get(file.etag.value)} for file in manifest.files],
     }
+
+
+def _file_as_json(file: File) -> dict[str, Any]:
+    return asdict(file) | {"path": file.path.value, "etag": file.etag.value}

@@ -63,20 +63,50 @@ def _is_id_part(part: str) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Commit:
+    """The id of a commit: 40 lower-case hex digits. Raises `InvalidName` otherwise."""
+
+    value: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, str) or not _COMMIT.fullmatch(self.value):
+            raise InvalidName(f"not a commit id (40 lower-case hex digits): {self.value!r:.80}")
+
+    @property
+    def short(self) -> str:
+        """The first 12 digits, for people."""
+        return self.value[:12]
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RefName:
+    """The name of a branch, a tag or `refs/pr/N`. Raises `InvalidName` for what git or a disk would not take."""
+
+    value: str
+
+    def __post_init__(self) -> None:
+        text = self.value
+        parts = text.split("/") if isinstance(text, str) else []
+        bad = not parts or len(text) > 255 or any(not _REF_PART.fullmatch(p) or p in (".", "..") for p in parts)
+        if bad or text.endswith(".lock") or ".." in text or not text.isprintable() or len(text.encode()) > MAX_PART_BYTES:
+            raise InvalidName(f"not the name of a branch, tag or ref: {text!r:.80}")
+
+    def __str__(self) -> str:
+        return self.value
+
+
 def check_commit(text: str) -> str:
-    """Return `text` when it is a commit id (40 lower-case hex digits); raise `InvalidName` otherwise."""
-    if not isinstance(text, str) or not _COMMIT.fullmatch(text):
-        raise InvalidName(f"not a commit id (40 lower-case hex digits): {text!r:.80}")
-    return text
+    """Return `text` when it is a `Commit`; raise `InvalidName` otherwise."""
+    return Commit(text).value
 
 
 def check_ref(text: str) -> str:
-    """Return `text` when it can be a branch, tag or `refs/pr/N`; raise `InvalidName` otherwise."""
-    parts = text.split("/") if isinstance(text, str) else []
-    bad = not parts or len(text) > 255 or any(not _REF_PART.fullmatch(p) or p in (".", "..") for p in parts)
-    if bad or text.endswith(".lock") or ".." in text:
-        raise InvalidName(f"not the name of a branch, tag or ref: {text!r:.80}")
-    return text
+    """Return `text` when it is a `RefName`; raise `InvalidName` otherwise."""
+    return RefName(text).value
 
 
 @dataclass(frozen=True, slots=True, order=True)

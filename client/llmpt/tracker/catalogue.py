@@ -9,14 +9,14 @@ All methods raise `TrackerUnavailable` or `TrackerRefused`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
-from llmpt.core.errors import TrackerRefused, TrackerUnavailable
-from llmpt.core.repo import RepoRef
+from llmpt.core.blob import Etag
+from llmpt.core.errors import InvalidInput, TrackerUnavailable
+from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
+from llmpt.tracker.answers import Answer, sense
 from llmpt.tracker.client import TrackerClient
 
 PAGE = "100"
@@ -24,11 +24,16 @@ PAGE = "100"
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A commit that the LAN knows. `complete`: its whole listing is known; `files` and `size_bytes` count what is listed,
-    `files_here` and `size_here_bytes` what the LAN has, too."""
+    """A commit that the LAN knows.
 
-    commit: str
-    refs: tuple[str, ...]
+    commit, refs: its id, and the branches and tags that point at it
+    complete: its whole listing is known
+    files, size_bytes: what is listed
+    files_here, size_here_bytes: what the LAN has of that, too
+    """
+
+    commit: Commit
+    refs: tuple[RefName, ...]
     complete: bool
     files: int
     size_bytes: int
@@ -46,11 +51,16 @@ class Repo:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of a commit: its path in the repo, its size in bytes, its etag, and whether the LAN has it, or only knows of it."""
+    """A file of a commit.
 
-    path: str
+    path: where it stands in the repo
+    size_bytes, etag: its content
+    here: whether the LAN has it, or only knows of it
+    """
+
+    path: RepoPath
     size_bytes: int
-    etag: str
+    etag: Etag
     here: bool = True
 
 
@@ -59,15 +69,20 @@ class Manifest:
     """The files of one commit: all of them when it is `complete`, else those that are known."""
 
     ref: RepoRef
-    commit: str
-    refs: tuple[str, ...]
+    commit: Commit
+    refs: tuple[RefName, ...]
     complete: bool
     files: tuple[File, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class WhoAmI:
-    """How the tracker sees this machine: from which address, and whether its peer port can be reached (None: not known)."""
+    """How the tracker sees this machine.
+
+    address: where it comes from
+    reachable: whether others can connect to its peer port; None: not known
+    version, protocol, oldest_client: the tracker's version, its API's, and the oldest client that it works with
+    """
 
     address: str
     reachable: bool | None
@@ -84,77 +99,62 @@ class Catalogue:
 
     def repos(self, terms: str = "") -> list[Repo]:
         """Return the repos in whose name or paths every word of `terms` occurs; all of them without one."""
-        try:
-            return list(self._repos({"q": terms} if terms else {}))
-        except TrackerRefused as error:
-            if not terms or error.status != 400:
-                raise
-        # A tracker of before search: it is asked for all, and names are looked at here.
-        words = terms.lower().split()
-        return [repo for repo in self._repos({}) if all(word in str(repo.ref).lower() for word in words)]
+        return list(self._repos(terms))
 
     def manifest(self, ref: RepoRef, revision: str) -> Manifest:
         """Return the files of a commit, given by its id or the name of a ref. `TrackerRefused` (404): not in the LAN."""
         path = f"/api/v1/repos/{ref.type}/{quote(ref.id)}/revisions/{quote(revision)}"
-        answer = self._client.get(path)
-        with _sense(self._client.url):
-            files = tuple(
-                File(str(row["path"]), int(row["size"]), str(row["etag"]), bool(row.get("here", True))) for row in answer["files"]
-            )
-            return Manifest(ref, str(answer["commit"]), tuple(answer["refs"]), bool(answer["complete"]), files)
+        document = self._client.get(path)
+        with sense(self._client.url):
+            answer = Answer(document, "a manifest")
+            files = tuple(map(_file, answer.rows("files", "a file")))
+            if len({file.path for file in files}) < len(files):
+                raise InvalidInput("a path stands in the manifest twice")
+            return Manifest(ref, answer.commit(), answer.refs(), answer.flag("complete"), files)
 
     def health(self) -> str:
         """Return the tracker's version; raise when it is not well, or is no llmpt tracker."""
-        answer = self._client.get("/healthz")
-        if answer.get("status") != "ok" or not isinstance(answer.get("version"), str):
+        answer = Answer(self._client.get("/healthz"), "the health of a tracker")
+        if answer.optional("status", answer.any) != "ok" or "version" not in answer:
             raise TrackerUnavailable(f"{self._client.url} did not answer as an llmpt tracker does")
-        return str(answer["version"])
+        with sense(self._client.url):
+            return answer.word("version")
 
-    def whoami(self, port: int | None = None) -> WhoAmI | None:
-        """Ask how the tracker sees this machine and its peer port; None when it is too old to tell."""
-        try:
-            answer = self._client.get("/api/v1/whoami", {"port": str(port)} if port else {})
-        except TrackerRefused as error:
-            if error.status == 404:
-                return None
-            raise
-        with _sense(self._client.url):
-            reachable = answer.get("reachable")
+    def whoami(self, port: int | None = None) -> WhoAmI:
+        """Ask how the tracker sees this machine and its peer port."""
+        document = self._client.get("/api/v1/whoami", {"port": str(port)} if port else {})
+        with sense(self._client.url):
+            answer = Answer(document, "who we are")
             return WhoAmI(
-                address=str(answer["address"]),
-                reachable=reachable if isinstance(reachable, bool) else None,
-                version=str(answer.get("version", "")),
-                protocol=int(answer.get("protocol", 1)),
-                oldest_client=str(answer.get("oldest_client", "")),
+                address=answer.address("address"),
+                reachable=answer.optional("reachable", answer.flag),
+                version=answer.word("version"),
+                protocol=answer.count("protocol"),
+                oldest_client=answer.word("oldest_client"),
             )
 
-    def _repos(self, query: Mapping[str, str]) -> Iterator[Repo]:
-        cursor: str | None = None
-        while True:
-            page = self._client.get("/api/v1/repos", {**query, "limit": PAGE, **({"cursor": cursor} if cursor else {})})
-            with _sense(self._client.url):
-                found = [_repo(row) for row in page["repos"]]
+    def _repos(self, terms: str) -> Iterator[Repo]:
+        for page in self._client.pages("/api/v1/repos", {"limit": PAGE, **({"q": terms} if terms else {})}):
+            with sense(self._client.url):
+                found = list(map(_repo, page.rows("repos", "a repo")))
             yield from found
-            cursor = page.get("next")
-            if not cursor:
-                return
 
 
-def _repo(row: Mapping[str, Any]) -> Repo:
-    return Repo(RepoRef(row["repo_type"], row["repo_id"]), tuple(map(_revision, row["revisions"])))
+def _repo(row: Answer) -> Repo:
+    return Repo(row.repo(), tuple(map(_revision, row.rows("revisions", "a revision"))))
 
 
-def _revision(row: Mapping[str, Any]) -> Revision:
-    files, size = int(row["files"]), int(row["size"])
-    # A tracker of before whole listings lists nothing but what is here.
-    here = int(row.get("files_here", files)), int(row.get("size_here", size))
-    return Revision(str(row["commit"]), tuple(row["refs"]), bool(row["complete"]), files, size, *here)
+def _revision(row: Answer) -> Revision:
+    return Revision(
+        commit=row.commit(),
+        refs=row.refs(),
+        complete=row.flag("complete"),
+        files=row.count("files"),
+        size_bytes=row.count("size"),
+        files_here=row.count("files_here"),
+        size_here_bytes=row.count("size_here"),
+    )
 
 
-@contextmanager
-def _sense(url: str) -> Iterator[None]:
-    """Translate what goes wrong while an answer is read."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError) as error:
-        raise TrackerUnavailable(f"{url} gave an answer that makes no sense: {error}") from None
+def _file(row: Answer) -> File:
+    return File(row.path(), row.size("size"), row.etag(), row.flag("here"))

@@ -21,11 +21,15 @@ from urllib.parse import quote
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, TrackerError, TrackerRefused, TrackerUnavailable
 from llmpt.core.leases import LeaseAnswer, Poll
-from llmpt.core.metainfo import Metainfo
+from llmpt.core.metainfo import MAX_PIECE_BYTES, Metainfo
 from llmpt.core.repo import RepoRef
-from llmpt.tracker.wire import Wire, reason_of
+from llmpt.tracker.answers import Answer, sense
+from llmpt.tracker.url import in_url
+from llmpt.tracker.wire import Wire
 
 log = logging.getLogger("llmpt.tracker")
+
+MAX_PAGES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +59,13 @@ class Torrent:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What the tracker says of one etag: its metainfo, the peers (address, port) to connect to, and how to announce.
+    """What the tracker says of one etag.
 
-    `metainfo` is None when the catalogue does not have the etag; `leechers` is how many of its peers are not whole.
+    metainfo: None when the catalogue does not have the etag
+    peers: (address, port) to connect to
+    announce_url: where to announce
+    boot_id: which life of the announcer this is
+    leechers: how many of the peers are not whole
     """
 
     metainfo: Metainfo | None
@@ -71,11 +79,13 @@ class TrackerClient:
     """A client of one tracker at `url` (http or https). Safe to share among threads; one connection per call.
 
     `token` is a publisher's (`llmpt_pub_…`), sent only by the methods that publish. `timeout_s` bounds the whole answer,
-    trickled or not; connecting has a bound of its own (1 s). Raises `SettingError` for a URL that cannot be one.
+    trickled or not, `publish_timeout_s` that to what is published; connecting has a bound of its own (1 s). Raises
+    `SettingError` for a URL that cannot be one.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 2.0) -> None:
+    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 2.0, publish_timeout_s: float = 30.0) -> None:
         self._wire = Wire(url, token=token, timeout_s=timeout_s)
+        self._publish_timeout_s = publish_timeout_s
         self.url, self.host, self.port = self._wire.url, self._wire.host, self._wire.port
 
     # The public questions: None and False instead of exceptions.
@@ -136,26 +146,32 @@ class TrackerClient:
     def ping(self) -> bool:
         """Return whether the tracker answers and is well (database and announcer)."""
         try:
-            return self.boot_id() != ""
+            self.boot_id()
         except TrackerError as error:
             log.debug("no ping from %s: %s", self.url, error)
             return False
+        return True
 
     # What the other roles and the command line use: TrackerUnavailable or TrackerRefused.
 
     def torrents(self, query: Mapping[str, str]) -> Iterator[Torrent]:
         """Yield the torrents that match every parameter of GET /api/v1/torrents given; pages are asked for as needed."""
-        cursor: str | None = None
-        while True:
-            page = self.get("/api/v1/torrents", {**query, **({"cursor": cursor} if cursor else {})})
-            try:
-                found = [_read_torrent(entry) for entry in page["torrents"]]
-            except (KeyError, TypeError, ValueError) as error:
-                raise TrackerUnavailable(f"{self.url} gave an answer that makes no sense: {reason_of(error)}") from None
+        for page in self.pages("/api/v1/torrents", query):
+            with sense(self.url):
+                found = [_read_torrent(entry) for entry in page.rows("torrents", "a torrent")]
             yield from found
-            cursor = page.get("next")
+
+    def pages(self, path: str, query: Mapping[str, str]) -> Iterator[Answer]:
+        """Yield the pages of a list, each asked for when it is needed. Raises `TrackerUnavailable` for a list without end."""
+        cursor: str | None = None
+        for _ in range(MAX_PAGES):
+            page = Answer(self.get(path, {**query, **({"cursor": cursor} if cursor else {})}), "a page")
+            yield page
+            with sense(self.url):
+                cursor = page.optional("next", page.word)
             if not cursor:
                 return
+        raise TrackerUnavailable(f"{self.url} gave a list of more than {MAX_PAGES} pages")
 
     def get(self, path: str, query: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
         """GET `path`; return the JSON object of a 200."""
@@ -164,40 +180,39 @@ class TrackerClient:
     def lookup(self, etag: Etag) -> Lookup:
         """Ask for one blob: its metainfo and the peers that have it or parts of it."""
         answer, address = self._wire.call("GET", "/api/v1/torrents", {"etag": etag.value, "include": "metainfo,peers"})
-        try:
-            announce_url = self._announce_url(answer)
-            boot_id = str(answer["boot_id"])
-            if not answer["torrents"]:
+        with sense(self.url):
+            found = Answer(answer, "a look-up")
+            announce_url, boot_id = self._announce_url(found), found.word("boot_id")
+            entry = next(found.rows("torrents", "a torrent"), None)
+            if entry is None:
                 return Lookup(None, (), announce_url, boot_id)
-            entry = answer["torrents"][0]
-            metainfo = Metainfo.parse(base64.b64decode(entry["metainfo"], validate=True))
+            metainfo = entry.metainfo("metainfo")
             if metainfo.etag != etag:
-                raise ValueError(f"asked for {etag}, answered {metainfo.etag}")
-            peers = tuple((peer["address"] or address, int(peer["port"])) for peer in entry["peers"])
-            leechers = int(entry["leechers"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise TrackerUnavailable(f"{self.url} gave an answer that makes no sense: {reason_of(error)}") from None
-        return Lookup(metainfo, tuple(dict.fromkeys(peers)), announce_url, boot_id, leechers)
+                raise InvalidInput(f"asked for {etag}, answered {metainfo.etag}")
+            peers = [
+                (peer.optional("address", peer.address) or address, peer.port("port")) for peer in entry.rows("peers", "a peer")
+            ]
+            return Lookup(metainfo, tuple(dict.fromkeys(peers)), announce_url, boot_id, entry.count("leechers"))
 
     def boot_id(self) -> str:
         """Return the id of the announcer's present life; another one means: announce again."""
         answer, _ = self._wire.call("GET", "/healthz", {})
-        return str(answer.get("boot_id", ""))
+        with sense(self.url):
+            return Answer(answer, "the health of a tracker").word("boot_id")
 
     def contact(self) -> tuple[str, str]:
         """Return the boot id and the URL to announce to."""
         answer, _ = self._wire.call("GET", "/api/v1/torrents", {"limit": "1"})
-        try:
-            return str(answer["boot_id"]), self._announce_url(answer)
-        except (KeyError, TypeError, ValueError) as error:
-            raise TrackerUnavailable(f"{self.url} gave an answer that makes no sense: {reason_of(error)}") from None
+        with sense(self.url):
+            found = Answer(answer, "a page")
+            return found.word("boot_id"), self._announce_url(found)
 
-    def _announce_url(self, answer: Mapping[str, Any]) -> str:
-        return f"http://{_in_url(self.host)}:{int(answer['announce_port'])}/announce"
+    def _announce_url(self, answer: Answer) -> str:
+        return f"http://{in_url(self.host)}:{answer.port('announce_port')}/announce"
 
     def publish(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /api/v1/publish; the answer's fields are in the OpenAPI document."""
-        return self._wire.call("POST", "/api/v1/publish", {}, body, timeout_s=30.0)[0]
+        return self._wire.call("POST", "/api/v1/publish", {}, body, timeout_s=self._publish_timeout_s)[0]
 
     def heartbeat(self, seeder_id: str, report: Mapping[str, Any]) -> dict[str, Any]:
         """PUT /api/v1/seeders/<id>: say that this seeder lives, and learn boot id, announce port and key."""
@@ -206,15 +221,14 @@ class TrackerClient:
     def share_token(self, name: str, code: str | None = None) -> str:
         """POST /api/v1/tokens: get a token with which the machine `name` may share; `code` is an invitation's."""
         answer = self._wire.call("POST", "/api/v1/tokens", {}, {"name": name, "code": code})[0]
-        return str(answer.get("token", ""))
+        with sense(self.url):
+            return Answer(answer, "a token").token()
 
     def leases(self, poll: Poll) -> LeaseAnswer:
         """POST /api/v1/leases: what this machine waits for, fetches and has fetched; which one is to fetch what it waits for."""
         answer = self._wire.call("POST", "/api/v1/leases", {}, poll.as_json())[0]
-        try:
+        with sense(self.url):
             return LeaseAnswer.parse(answer)
-        except InvalidInput as error:
-            raise TrackerUnavailable(f"the tracker's answer about leases makes no sense: {error}") from None
 
     def report(self, etag: Etag, info_hash: str, reason: str) -> None:
         """POST /api/v1/reports: the torrent's content is not what its etag says."""
@@ -247,20 +261,20 @@ class TrackerClient:
         return self._wire.call("PUT", f"/api/v1/mirrors/{mirror_id}", {}, body)[0]
 
 
-def _read_torrent(entry: Mapping[str, Any]) -> Torrent:
-    places = (Appearance(p["repo_type"], p["repo_id"], p["commit"], p["path"]) for p in entry["appears_in"])
+def _read_torrent(entry: Answer) -> Torrent:
     return Torrent(
-        info_hash=str(entry["info_hash"]),
-        etag=str(entry["etag"]),
-        size=int(entry["size"]),
-        piece_length=int(entry["piece_length"]),
-        magnet=str(entry["magnet"]),
-        seeders=int(entry["seeders"]),
-        leechers=int(entry["leechers"]),
-        completed=int(entry["completed"]),
-        appears_in=tuple(places),
+        info_hash=str(entry.info_hash()),
+        etag=str(entry.etag()),
+        size=entry.size("size"),
+        piece_length=entry.count("piece_length", least=1, most=MAX_PIECE_BYTES),
+        magnet=entry.magnet(),
+        seeders=entry.count("seeders"),
+        leechers=entry.count("leechers"),
+        completed=entry.count("completed"),
+        appears_in=tuple(map(_read_appearance, entry.rows("appears_in", "a place"))),
     )
 
 
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _read_appearance(place: Answer) -> Appearance:
+    repo = place.repo()
+    return Appearance(repo.type, repo.id, str(place.commit()), str(place.path()))

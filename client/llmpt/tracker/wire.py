@@ -10,8 +10,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -138,15 +137,6 @@ def user_agent() -> str:
         return f"llmpt/{version('llmpt')}"
     except PackageNotFoundError:  # removed while we run
         return "llmpt/unknown"
-
-
-@contextmanager
-def sense(url: str) -> Iterator[None]:
-    """Raise `TrackerUnavailable` for what of an answer of the tracker at `url` cannot be."""
-    try:
-        yield
-    except InvalidInput as error:
-        raise TrackerUnavailable(f"{url} gave an answer that makes no sense: {plain(error)}") from None
 
 
 def plain(text: object) -> str:

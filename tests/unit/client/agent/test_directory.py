@@ -13,6 +13,7 @@ from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, Tracker
 from llmpt.tracker.client import TrackerClient
 
 TIMINGS = Timings()
+SEEN = {"address": "10.0.0.7", "reachable": True, "version": "0.9", "protocol": 1, "oldest_client": "0.1.0"}
 
 
 class FakeTracker:
@@ -22,7 +23,7 @@ class FakeTracker:
 
     def __init__(self) -> None:
         self.boot_id = "one"
-        self.whoami: dict[str, Any] | TrackerError = {"address": "10.0.0.7", "reachable": True, "version": "0.9"}
+        self.whoami: dict[str, Any] | TrackerError = dict(SEEN)
         self.asked: list[dict[str, str]] = []
         self.silence: TrackerError | None = None
         self.questions = 0
@@ -81,7 +82,7 @@ def test_it_asks_again_after_a_while_and_when_the_tracker_has_another_life(track
 
 def test_a_machine_that_nobody_can_reach_is_told_once(tracker: FakeTracker, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    tracker.whoami = {"address": "10.0.0.7", "reachable": False, "version": "0.9"}
+    tracker.whoami = {**SEEN, "reachable": False}
     clock = Clock()
     seen = directory(tracker, clock)
     for _ in range(3):
@@ -94,9 +95,9 @@ def test_a_machine_that_nobody_can_reach_is_told_once(tracker: FakeTracker, capl
 
 @pytest.mark.parametrize(
     "answer",
-    [TrackerRefused("no such route", status=404, code="not_found"), {"address": "10.0.0.7", "reachable": None, "version": "1"}],
+    [{name: said for name, said in SEEN.items() if name != "reachable"}, {**SEEN, "reachable": None}],
 )
-def test_a_tracker_that_does_not_say_leaves_it_open(tracker: FakeTracker, answer: dict[str, Any] | TrackerError) -> None:
+def test_a_tracker_that_does_not_say_leaves_it_open(tracker: FakeTracker, answer: dict[str, Any]) -> None:
     tracker.whoami = answer
     seen = directory(tracker)
     seen.contact()

@@ -22,7 +22,7 @@ from llmpt.archive.folder import ExportFolder
 from llmpt.archive.importing import Import
 from llmpt.core.blob import Etag
 from llmpt.core.errors import LlmptError
-from llmpt.core.repo import RepoRef
+from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
 from llmpt.disk.torrents import create_torrent
 from llmpt.tracker.blobs import BlobHttp
 from llmpt.tracker.catalogue import File, Manifest
@@ -40,10 +40,10 @@ def etag_of(path: str) -> str:
 
 MANIFEST = Manifest(
     RepoRef("model", "org/model"),
-    COMMIT,
-    ("main", "v1/x"),
+    Commit(COMMIT),
+    (RefName("main"), RefName("v1/x")),
     True,
-    tuple(File(path, len(content), etag_of(path)) for path, content in sorted(FILES.items())),
+    tuple(File(RepoPath(path), len(content), Etag(etag_of(path))) for path, content in sorted(FILES.items())),
 )
 
 
@@ -182,7 +182,7 @@ def test_only_what_is_wanted_is_written_and_the_list_stays_whole(site: Site, see
 
 def test_patterns_are_those_of_the_hub() -> None:
     def here(include: list[str], exclude: list[str]) -> set[str]:
-        return {file.path for file in chosen(MANIFEST, include, exclude).files if file.here}
+        return {file.path.value for file in chosen(MANIFEST, include, exclude).files if file.here}
 
     assert here([], []) == set(FILES)
     assert here(["*.json", "*.txt"], []) == {"config.json", "sub/deep/empty.txt"}
@@ -332,7 +332,7 @@ def test_a_ref_that_moves_is_told_of(exported: Path, tmp_path: Path) -> None:
     cache = tmp_path / "elsewhere"
     CacheBuilder(cache).repo("org/model").point("main", "1" * 40)
     _, (imported,) = bring(exported, cache)
-    assert imported.moved_refs == [("main", "1" * 40)]
+    assert imported.moved_refs == [(RefName("main"), "1" * 40)]
     assert (cache / "models--org--model" / "refs" / "main").read_text() == COMMIT
 
 
