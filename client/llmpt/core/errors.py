@@ -1,4 +1,4 @@
-"""Every error that llmpt raises on purpose.
+"""Every error that llmpt raises on purpose; those that one room alone needs are classes there.
 
 ::
 
@@ -7,15 +7,24 @@
     ├── InvalidInput           what somebody told us cannot be (also a ValueError)
     │   ├── BencodeError       not canonical bencode, or beyond the limits
     │   ├── MetainfoError      bencode, but not a torrent of ours
-    │   └── InvalidName        a repo id, path, ref, commit or etag that the Hub would not have
+    │   ├── InvalidName        a repo id, path, ref, commit or etag that the Hub would not have
+    │   └── BadRequest         not a request of HTTP that we answer (core.http_head)
     ├── ContentMismatch        bytes that are not what their etag says
     ├── TrackerError
     │   ├── TrackerUnavailable no answer in time, or one that makes no sense
     │   │   └── TrackerSlow    it is there, and has not answered in time
     │   └── TrackerRefused     an answer, and it is no (status, code, message)
+    ├── HubUnreachable         the Hub gave no answer from which anything follows (hub.visibility)
     ├── AgentUnavailable       no agent on this machine, and none could be started
-    │   └── AgentEnding        there is one, and it is ending: its successor is to be asked
+    │   ├── AgentEnding        there is one, and it is ending: its successor is to be asked
+    │   └── AlreadyRunning     this process cannot be the agent: there is one (link.lock)
     ├── StateUnavailable       what llmpt remembers on this disk cannot be read or written
+    ├── NotOverHttp            a blob cannot be had by HTTP from the LAN's servers (tracker.blobs)
+    ├── _Broke                 this server does not send the blob now; another one may (tracker.blobs)
+    ├── NotInParts             the rest of a file cannot be fetched alone, so the library fetches all of it (hook.fallback)
+    │   └── DiskFull           there is no room for the rest (hook.fallback)
+    ├── DiskRefused            nothing more can be written to the disk (archive.disk)
+    ├── Occupied               there is another file where one is imported to (archive.hub_cache)
     └── SwarmError             libtorrent is missing, or said no
 """
 

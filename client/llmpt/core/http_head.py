@@ -9,13 +9,14 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import NamedTuple
 
+from llmpt.core.errors import InvalidInput
 from llmpt.core.networks import Address, parse_address
 
 MAX_HEAD_BYTES = 16 << 10  # a scrape of 74 hashes, each fully escaped, has 5.3 kB
 GET_ONLY = (b"GET",)
 
 
-class BadRequest(Exception):
+class BadRequest(InvalidInput):
     """What arrived is not a request that we answer; the connection ends after `status`."""
 
     def __init__(self, status: int, message: str) -> None:

@@ -18,8 +18,8 @@ SLICE_BYTES = 16 << 20  # a hundredth of a second: a program that waits for the 
 class PrefixHasher:
     """Reads the file at `path`, which others write; a context manager. `hashed_bytes` is how far it has come."""
 
-    def __init__(self, path: Path, etag: Etag, size: int) -> None:
-        self._path = path
+    def __init__(self, path: Path, etag: Etag, size: int, *, slice_bytes: int = SLICE_BYTES) -> None:
+        self._path, self._slice_bytes = path, slice_bytes
         self._hasher = EtagHasher(etag, size)
         self._buffer = memoryview(bytearray(READ_BYTES))
 
@@ -36,7 +36,7 @@ class PrefixHasher:
 
     def advance(self, verified_bytes: int) -> bool:
         """Hash a slice of the first `verified_bytes` of the file, which will not change; True when more of them are left."""
-        end = min(verified_bytes, self.hashed_bytes + SLICE_BYTES)
+        end = min(verified_bytes, self.hashed_bytes + self._slice_bytes)
         while self.hashed_bytes < end:
             if self._read(end - self.hashed_bytes) == 0:
                 return False  # not to be seen yet: the next time

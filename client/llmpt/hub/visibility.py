@@ -9,6 +9,7 @@ import json
 import urllib.error
 import urllib.request
 
+from llmpt.core.errors import LlmptError
 from llmpt.core.repo import RepoRef
 
 ASK_TIMEOUT_S = 5.0
@@ -17,7 +18,7 @@ BACK_OFF_S = (30.0, 60.0, 120.0, 300.0, 600.0)
 MAX_ANSWER_BYTES = 16 << 20
 
 
-class HubUnreachable(Exception):
+class HubUnreachable(LlmptError):
     """The Hub gave no answer from which anything follows."""
 
 
