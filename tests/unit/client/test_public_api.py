@@ -35,6 +35,7 @@ def test_a_tracker_that_cannot_be_one_is_a_setting_error_that_says_what_would_be
 
 
 def test_hf_use_p2p_wins_over_a_call(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    llmpt.disable_p2p()  # another test may have imported huggingface_hub, and with it the hook
     monkeypatch.setenv("HF_USE_P2P", "0")
     caplog.set_level("INFO", logger="llmpt")
     assert llmpt.enable_p2p() is False
