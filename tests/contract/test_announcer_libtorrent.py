@@ -126,6 +126,7 @@ def test_peers_find_each_other_through_us_and_transfer_a_blob(
     eventually(lambda: counts(announcer, metainfo) == (1, 0, 0), timeout_s=TIMEOUT_S, what="the seeder's announce")
     leecher.add(torrent, tmp_path / "down")
     eventually(leecher.is_finished, timeout_s=TIMEOUT_S, what="the transfer")
+    eventually(lambda: counts(announcer, metainfo) == (2, 0, 1), timeout_s=TIMEOUT_S, what="the announce of a whole blob")
     leecher.session.pause()  # flushes, and announces that it stops
     eventually(lambda: (tmp_path / "down" / blob.name).read_bytes() == blob.read_bytes(), timeout_s=TIMEOUT_S, what="the bytes")
     eventually(lambda: counts(announcer, metainfo) == (1, 0, 1), timeout_s=TIMEOUT_S, what="one download, and it has stopped")
