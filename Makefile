@@ -4,6 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Most tests wait for something, so more of them run at a time than there are processors. WORKERS=0: one after the other.
+WORKERS ?= 4
+PYTEST_OPTIONS ?=
+PYTEST := $(BIN)/pytest $(PYTEST_OPTIONS)
+PARALLEL := -n $(WORKERS) --dist worksteal -m 'not alone'
+
 .DEFAULT_GOAL := help
 
 .PHONY: help install check format unit test hook matrix torch-check live soak e2e once bench demo clean
@@ -19,10 +25,17 @@ $(STAMP): pyproject.toml client/llmpt.pth client/llmpt.start
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
 	@touch $@
 
-check: $(STAMP)  ## Lint, types, import rules
+.PHONY: lint types imports
+check: lint types imports  ## Lint, types, import rules (with -j at the same time)
+
+lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+types: $(STAMP)
 	$(BIN)/mypy
+
+imports: $(STAMP)
 	$(BIN)/lint-imports
 
 format: $(STAMP)  ## Put the code into its format
@@ -30,30 +43,37 @@ format: $(STAMP)  ## Put the code into its format
 	$(BIN)/ruff check --fix .
 
 unit: $(STAMP)  ## Unit tests: seconds, no network, no libtorrent session
-	$(BIN)/pytest tests/unit
+	$(PYTEST) tests/unit
 
 test: $(STAMP)  ## Unit, contract and integration tests: real roles as processes on loopback, no Docker
-	$(BIN)/pytest tests/unit tests/contract tests/integration
+	$(PYTEST) -m alone tests/unit tests/contract tests/integration
+	$(PYTEST) $(PARALLEL) tests/unit tests/contract tests/integration
 
 HOOK := test_boot.py test_public_api.py core hook link settings
 
 hook: $(STAMP)  ## The hook alone: what holds on a Python without libtorrent (3.14), too
-	$(BIN)/pytest $(HOOK:%=tests/unit/client/%) tests/contract/test_hook_*.py
+	$(PYTEST) $(HOOK:%=tests/unit/client/%) tests/contract/test_hook_*.py
+
+MATRIX := matrix or hook_download or hook_bars or hook_future or hub_endpoint
 
 matrix: $(STAMP)  ## Eight versions of huggingface_hub × every way to download; transformers and datasets
-	LLMPT_TEST_HUB_VERSIONS=all $(BIN)/pytest tests/contract -k 'matrix or hook_download or hook_bars or hook_future or hub_endpoint'
+	LLMPT_TEST_HUB_VERSIONS=all $(PYTEST) $(PARALLEL) tests/contract -k '$(MATRIX)'
 
 torch-check: $(STAMP)  ## sentence-transformers and diffusers load from the swarm (installs torch; UV_FIND_LINKS may name wheels)
 	LLMPT_TEST_TORCH=1 $(BIN)/pytest tests/contract/test_matrix_libraries.py
 
 live: $(STAMP)  ## The same downloads against the real Hub (LLMPT_LIVE=1 make live)
-	$(BIN)/pytest tests/live
+	$(PYTEST) tests/live
 
 soak: $(STAMP)  ## 200 downloads over one agent, many of them killed in the middle
-	$(BIN)/pytest -s tests/soak
+	$(PYTEST) -s tests/soak
 
 e2e: $(STAMP)  ## The three-node universe under docker compose (needs a Docker engine)
-	$(BIN)/pytest tests/e2e
+	$(PYTEST) tests/e2e
+
+.PHONY: images
+images: $(STAMP)  ## The images of the end-to-end tests, built beforehand
+	$(BIN)/python -m tests.e2e.images
 
 once: $(STAMP)  ## Ten machines want one absent repo of 1 GiB: how often does it cross the Internet? (needs a Docker engine)
 	LLMPT_TEST_ONCE_BYTES=1073741824 LLMPT_TEST_ONCE_LINE=67108864 $(BIN)/pytest -s tests/e2e/test_once.py -k "ten_machines or killed"

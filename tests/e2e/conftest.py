@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import pytest
 
+from tests.e2e.images import build
 from tests.e2e.worlds import MINILM, Model, Server, Universe
 from tests.support import minilm
 from tests.support.cache_builder import CacheBuilder, git_sha1, lfs_sha256
@@ -50,7 +51,7 @@ def docker_engine() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def images(docker_engine: Any) -> None:
     """Build the images from this checkout."""
-    Compose(docker_engine, "compose.yaml", "e2e.yaml", "offline.yaml", HF_HUB_CACHE="/").build()
+    build()
 
 
 @pytest.fixture(scope="session")
