@@ -25,7 +25,7 @@ class Finder:
     """Waits in `sys.meta_path` for the import of `TARGET`."""
 
     def __init__(self) -> None:
-        self._asking: set[int] = set()  # threads that are in find_spec: another finder may ask everybody, too
+        self._asking: set[int] = set()  # threads that are in find_spec: another finder may ask all of them, too
 
     def find_spec(
         self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None

@@ -9,7 +9,7 @@
     ├── AnnouncerUnavailable  the announcer gave no answer in time: 503, try again
     ├── DatabaseUnavailable   the database is busy, full or away: 503, try again
     └── ClientError           an announce or scrape that cannot be; the peer is told as `failure reason`
-    StartEnded                a process of the tracker ended, or was told to, before all was ready (no message to anybody)
+    StartEnded                a process of the tracker ended, or was told to, before all was ready (no message)
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def folder(value: str) -> Path | None:
 
 
 def sharing(value: str) -> str:
-    """Read who of the LAN may share what it fetched."""
+    """Read which machines of the LAN may share what they fetched."""
     if value not in ("open", "invited", "off"):
         raise ValueError("write open, invited or off")
     return value

@@ -25,7 +25,7 @@ class BlobLocations(Protocol):
         """Return a URL at which this asker gets them, at a server that has just said so; None: no server has them."""
 
     def has(self, etag: str) -> bool:
-        """Say whether anybody has."""
+        """Say whether a server has them."""
 
     def knock(self) -> None:
         """Have our seeders look at what there is to do for them."""
@@ -33,7 +33,7 @@ class BlobLocations(Protocol):
 
 @dataclass(frozen=True)
 class State:
-    """The settings, the clock (aware, UTC), the two things that hold data, the networks that this host is on, who has bytes,
+    """The settings, the clock (aware, UTC), the two things that hold data, the networks that this host is on, where bytes are,
     the Hub behind this one if a seeder fetches from one, and when it was asked for what."""
 
     settings: TrackerSettings

@@ -4,7 +4,7 @@
 
     LlmptError                 a sentence that can be shown to a user; anything else that escapes is our bug
     ├── SettingError           a setting is wrong; names it and says what would be right
-    ├── InvalidInput           what somebody told us cannot be (also a ValueError)
+    ├── InvalidInput           what we were told cannot be (also a ValueError)
     │   ├── BencodeError       not canonical bencode, or beyond the limits
     │   ├── MetainfoError      bencode, but not a torrent of ours
     │   ├── InvalidName        a repo id, path, ref, commit or etag that the Hub would not have

@@ -1,4 +1,4 @@
-"""Who may talk to whom: networks in CIDR notation, and what this host's own routes say."""
+"""The networks that may talk to us, in CIDR notation, and what this host's own routes say."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Does the Hub show this repo to anybody? Asked without any token, once per repo, and the answer is remembered.
+"""Does the Hub show this repo without a token? Asked without any token, once per repo, and the answer is remembered.
 
-What the Hub shows to everybody may be given to everybody on the LAN. Only the standard library is needed to ask.
+What the Hub shows without a token may be given to every machine of the LAN. Only the standard library is needed to ask.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class HubUnreachable(LlmptError):
 def ask_hub(endpoint: str, repo: RepoRef) -> tuple[bool, str]:
     """Ask the Hub at `endpoint`, without a token, whether it shows `repo`; return (public, reason).
 
-    Route: `GET /api/{type}s/{id}`. A gated repo is shown to everybody, its files are not: not public. This is Internet
+    Route: `GET /api/{type}s/{id}`. A gated repo is shown without a token, its files are not: not public. This is Internet
     traffic, so that the proxies of the environment count. Raises `HubUnreachable`.
     """
     url = f"{endpoint}/api/{repo.type}s/{repo.id}"

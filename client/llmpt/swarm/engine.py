@@ -122,7 +122,7 @@ class Engine:
             return {one.etag: int(one.handle.status(0).total_payload_upload) for one in self._torrents.all()}
 
     def receivers(self) -> dict[Etag, tuple[Receiver, ...]]:
-        """Return who takes bytes of which blob at this moment."""
+        """Return the peers that take bytes at this moment, for each blob."""
         with self._torrents.lock:
             busy = (torrent for torrent in self._torrents.all() if torrent.handle.status(0).num_peers)
             return {torrent.etag: receivers(torrent.handle) for torrent in busy}

@@ -61,7 +61,7 @@ def verified(handle: Any, download: Download) -> tuple[tuple[int, int], ...]:
 
 
 def receivers(handle: Any) -> tuple[Receiver, ...]:
-    """Return who takes bytes of a torrent at this moment."""
+    """Return the peers that take bytes of a torrent at this moment."""
     peers = (peer for peer in handle.get_peer_info() if peer.payload_up_speed)
     return tuple(Receiver(str(peer.ip[0]), int(peer.payload_up_speed)) for peer in peers)
 

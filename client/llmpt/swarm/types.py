@@ -16,10 +16,14 @@ from llmpt.core.rates import NO_LIMIT, RateLimit
 class EngineSettings:
     """How an engine meets its peers.
 
-    `listen`: the addresses to listen on; `port`: TCP; `peer_cidrs`: only these may connect or be connected to;
+    `listen`: the addresses to listen on.
+    `port`: the TCP port.
+    `peer_cidrs`: only these may connect or be connected to.
     `announce_address`: our own address towards the tracker, from which we announce, and which a tracker is told that sees a
-    gateway instead of us; `upload_limit` and `download_limit` follow the hours of the day; `shares`: False to give nothing
-    to anybody; `downloads`: False for a pure seeder, which drops peers as soon as they have everything.
+    gateway instead of us.
+    `upload_limit`, `download_limit`: they follow the hours of the day.
+    `shares`: False to give nothing to other machines.
+    `downloads`: False for a pure seeder, which drops peers as soon as they have everything.
     """
 
     listen: tuple[str, ...]

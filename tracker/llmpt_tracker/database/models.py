@@ -2,7 +2,7 @@
 
 A *blob* is a content that has a swarm, named by its etag; its metainfo lies in a table of its own, so that a row that is
 listed is small. A *revision* is a commit of a repo, a *ref* points at one, its *files* are the manifest: path → etag and
-size. Small files stand in manifests without a blob, and so do those that nobody here has yet. A *mirror* is something that
+size. Small files stand in manifests without a blob, and so do those that the LAN does not have yet. A *mirror* is something that
 the seeder is to fetch from the Hub. Peers are not here: the announcer owns them.
 """
 
@@ -97,8 +97,11 @@ class Invitation(Base):
 
 
 class Report(Base):
-    """What a receiver said of a torrent: its content is not what the etag names. `token_id`: who had published it, `dropped`:
-    whether it was taken out for that."""
+    """What a receiver said of a torrent: its content is not what the etag names.
+
+    `token_id`: the token with which it was published.
+    `dropped`: whether it was taken out for that.
+    """
 
     __tablename__ = "reports"
     __table_args__ = (Index(None, "info_hash", "reporter_id", unique=True), Index(None, "token_id"), Index(None, "reported_at"))

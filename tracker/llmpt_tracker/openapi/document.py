@@ -222,7 +222,7 @@ def _paths() -> Schema:
         },
         "/api/v1/whoami": {
             "get": {
-                "summary": "Who is asking, and can others connect to it?",
+                "summary": "How is the asker seen, and can others connect to it?",
                 "parameters": [query("port", PORT)],
                 "responses": answer("Whoami", "How this tracker sees you", 400),
             }

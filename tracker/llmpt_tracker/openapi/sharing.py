@@ -66,13 +66,13 @@ def paths() -> Schema:
         "/api/v1/tokens": {
             "post": {
                 "summary": "A token with which this machine shares what it fetches from the Hub",
-                "requestBody": {"required": True, **body(ref("TokenAsk"), "Who asks")},
+                "requestBody": {"required": True, **body(ref("TokenAsk"), "The machine that asks")},
                 "responses": made,
             }
         },
         "/api/v1/leases": {
             "post": {
-                "summary": "Who fetches what from the Hub: say what you wait for, fetch and have fetched, again and again",
+                "summary": "Which machine fetches what: say what you wait for, fetch and have fetched, again and again",
                 "requestBody": {"required": True, **body(ref("Poll"), "All that this machine wants and does now")},
                 "responses": answer("Leases", "A line for each want", 400, 401, 413, 415, 422, 429),
                 **secured,

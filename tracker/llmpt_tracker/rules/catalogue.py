@@ -24,8 +24,11 @@ REVISIONS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class TorrentQuery:
-    """Exact filters, and words to look for; None filters nothing. `revision` is a commit or the name of a ref; `info_hash` 20
-    or 32 bytes."""
+    """Exact filters, and words to look for; None filters nothing.
+
+    `revision`: a commit, or the name of a ref.
+    `info_hash`: 20 or 32 bytes.
+    """
 
     repo_type: str | None = None
     repo_id: str | None = None
@@ -49,7 +52,10 @@ class Appearance:
 
 @dataclass(frozen=True, slots=True)
 class Torrent:
-    """A blob that has a swarm. `appears_in` is cut at 20 places, the newest first."""
+    """A blob that has a swarm.
+
+    `appears_in`: at most 20 places, the newest first.
+    """
 
     key: int
     etag: str
@@ -74,8 +80,12 @@ class Torrent:
 
 @dataclass(frozen=True, slots=True)
 class RevisionSummary:
-    """A commit and how much of it is known. `complete`: its whole listing is; `files` and `size` (bytes) count what is listed,
-    `files_here` and `size_here` what a publisher has, too."""
+    """A commit, and how much of it is known.
+
+    `complete`: its whole listing is known.
+    `files`, `size`: what is listed; `size` in bytes.
+    `files_here`, `size_here`: what a publisher has of it.
+    """
 
     key: int
     commit: str
@@ -99,8 +109,11 @@ class RepoSummary:
 
 @dataclass(frozen=True, slots=True)
 class ManifestLine:
-    """A file of a manifest; `here` whether a publisher has its bytes; `swarm` is the truncated info-hash in hex, or None for a
-    file that has no swarm."""
+    """A file of a manifest.
+
+    `here`: whether a publisher has its bytes.
+    `swarm`: the truncated info-hash in hex; None for a file that has no swarm.
+    """
 
     path: str
     size: int

@@ -61,8 +61,12 @@ class PublishBody(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
-    """A file of a manifest; `size` in bytes; `lfs` whether the Hub keeps it outside git; `here` whether the publisher has its
-    bytes, too."""
+    """A file of a manifest.
+
+    `size`: in bytes.
+    `lfs`: whether the Hub keeps it outside git.
+    `here`: whether the publisher has its bytes.
+    """
 
     path: str
     size: int
@@ -73,9 +77,12 @@ class ManifestFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What one commit of a repo holds, or the part of it that the publisher knows. `complete`: `files`, with what was
-    published before, is the whole listing; `absent`: paths that the Hub said not to have; `card`: the front matter of its
-    README, as JSON."""
+    """What one commit of a repo holds, or the part of it that the publisher knows.
+
+    `complete`: `files`, with what was published before, is the whole listing.
+    `absent`: paths that the Hub said not to have.
+    `card`: the front matter of its README, as JSON.
+    """
 
     repo: RepoRef
     commit: str

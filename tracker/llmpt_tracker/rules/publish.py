@@ -24,8 +24,11 @@ from llmpt_tracker.rules.search import words
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a publish did. `swarms`: the truncated info-hashes that the announcer must know before anyone is told; `dropped`:
-    those that it may forget, because a sharer's word gave way to a publisher's."""
+    """What a publish did.
+
+    `swarms`: the truncated info-hashes that the announcer must know before the publisher is answered.
+    `dropped`: those that it may forget, because a sharer's word gave way to a publisher's.
+    """
 
     torrents: int
     new_torrents: int

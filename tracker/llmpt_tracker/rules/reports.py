@@ -1,7 +1,7 @@
 """What receivers say of torrents whose content is not what the etag names.
 
-A sharer's entry is dropped on the first word of anybody: it costs one more fetch from the Hub. A publisher's stays, and is shown
-as a problem. A sharer of whose entries three were dropped, on the word of two machines at least, shares no more.
+A sharer's entry is dropped on the first word of any receiver: it costs one more fetch from the Hub. A publisher's stays,
+and is shown as a problem. A sharer of whose entries three were dropped, on the word of two machines at least, shares no more.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ KEPT = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a report led to: the swarm that was dropped, the name of the token that was revoked; `known`: whether the catalogue
-    has that torrent at all."""
+    """What a report led to: the swarm that was dropped, and the name of the token that was revoked.
+
+    `known`: whether the catalogue has that torrent at all.
+    """
 
     known: bool
     dropped: bytes | None = None

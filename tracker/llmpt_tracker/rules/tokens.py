@@ -1,4 +1,4 @@
-"""Who may write: holders of a bearer token, of which only the SHA-256 is kept.
+"""The right to write: holders of a bearer token have it, of which only the SHA-256 is kept.
 
 A token is a prefix, which says its scope and which secret scanners know, and 32 random bytes, url-safe. It is shown once.
 `llmpt_pub_…` may publish everything; `llmpt_share_…`, which every machine of the LAN gets for itself, single blobs, and take

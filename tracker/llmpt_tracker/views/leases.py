@@ -1,4 +1,4 @@
-"""`POST /api/v1/leases`: a machine says what it waits for, fetches and has fetched, and learns who fetches what."""
+"""`POST /api/v1/leases`: a machine says what it waits for, fetches and has fetched, and learns which machine fetches what."""
 
 from __future__ import annotations
 

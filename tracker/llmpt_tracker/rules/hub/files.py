@@ -24,7 +24,11 @@ _VERSION = re.compile(r"\bhf_hub/(\d+)\.(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file of a revision; `lfs`: kept outside git, its etag is a SHA-256; `swarm`: the truncated info-hash in hex, or None."""
+    """A file of a revision.
+
+    `lfs`: it is kept outside git, and its etag is a SHA-256.
+    `swarm`: the truncated info-hash in hex, or None.
+    """
 
     path: str
     size: int
@@ -53,7 +57,7 @@ def hub_version(user_agent: str) -> tuple[int, int] | None:
 
 
 def entry(file: HubFile, commit: Json | None = None) -> Json:
-    """Return a file as `tree` and `paths-info` show it; `commit`: the last commit, for those who want to know it."""
+    """Return a file as `tree` and `paths-info` show it; `commit`: the last commit, for requests that ask for it."""
     shown: Json = {"type": "file", "path": file.path, "size": file.size, "oid": file.oid}
     if file.lfs:
         shown["lfs"] = {"oid": file.etag, "size": file.size, "pointerSize": len(file.pointer)}

@@ -18,7 +18,10 @@ BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What is asked for: a part of the name, its owner, tags (all of them); `before` is where the last page ended."""
+    """What is asked for: a part of the name, its owner, tags (all of them).
+
+    `before`: where the last page ended.
+    """
 
     repo_type: str
     search: str = ""

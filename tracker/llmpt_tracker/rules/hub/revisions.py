@@ -31,7 +31,11 @@ _LINE = (File.path, File.size, File.etag, File.lfs, Blob.swarm)
 
 @dataclass(frozen=True, slots=True)
 class HubRevision:
-    """A commit. `complete`: the listing is the Hub's own, whole; `card`: the README's front matter as JSON, or None."""
+    """A commit.
+
+    `complete`: the listing is the Hub's own, whole.
+    `card`: the README's front matter as JSON, or None.
+    """
 
     key: int
     repo: RepoRef
@@ -43,7 +47,11 @@ class HubRevision:
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A path that was looked up. `file` is None when the revision is not known to hold it; `absent`: it is known not to."""
+    """A path that was looked up.
+
+    `file`: None when the revision is not known to hold it.
+    `absent`: the revision is known not to hold it.
+    """
 
     revision: HubRevision
     file: HubFile | None

@@ -34,8 +34,12 @@ _NAMESPACES = ("pr", "convert")  # of refs/, which clients also send unquoted
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A request to the Hub. `route` is a word of the grammar, or `info`, `list`, `whoami`, `harnesses`, `telemetry`, `unknown`;
-    `revision` is None where none was given; `path` is empty for the root."""
+    """A request to the Hub.
+
+    `route`: a word of the grammar, or `info`, `list`, `whoami`, `harnesses`, `telemetry`, `unknown`.
+    `revision`: None where none was given.
+    `path`: empty for the root.
+    """
 
     route: str
     repo_type: str = "model"
