@@ -209,7 +209,7 @@ async def _serve_ours() -> None:
     visibility = Visibility(allowed=CidrSet.parse("0.0.0.0/0"), seeders=seeders)
     tracker = Tracker(store, seeders=seeders, visibility=visibility)
     print(FrontEnd(tracker).open([_address()], 0), flush=True)
-    await tracker.prober.run()
+    await tracker.prober.run(tracker.health)
 
 
 class _Constant(asyncio.Protocol):

@@ -181,7 +181,7 @@ def a_tracker() -> Tracker:
     return Tracker(MemoryStore(), seeders=seeders, visibility=Visibility(allowed=CidrSet.parse("127.0.0.0/8"), seeders=seeders))
 
 
-def test_a_fault_of_ours_is_logged_and_ends_that_connection_only(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_of_ours_is_logged_and_answered_and_ends_that_connection_only(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         tracker = a_tracker()
         front = FrontEnd(tracker)
@@ -190,7 +190,8 @@ def test_a_fault_of_ours_is_logged_and_ends_that_connection_only(caplog: pytest.
         for _ in range(2):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(GET)
-            assert await asyncio.wait_for(reader.read(), 5) == b""
+            answer = await asyncio.wait_for(reader.read(), 5)
+            assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
             writer.close()
             await writer.wait_closed()
         front.close()

@@ -49,3 +49,19 @@ class CidrSet:
 
     def __str__(self) -> str:
         return ",".join(map(str, self.networks))
+
+
+def behind_proxies(remote: Address, forwarded_for: str, trusted: CidrSet) -> Address:
+    """Return the address that asks, when a socket's is `remote` and X-Forwarded-For says `forwarded_for`.
+
+    The hops are walked from the right as long as they are trusted proxies: what stands left of the first stranger is the
+    stranger's own claim. Where a proxy passed on nonsense, the proxy itself is the last that is known.
+    """
+    address = remote
+    hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()]
+    while hops and address in trusted:
+        try:
+            address = parse_address(hops.pop().strip("[]"))
+        except ValueError:
+            break
+    return address

@@ -20,6 +20,7 @@ class FakeAnnouncer:
         """Be as new."""
         self.down = False
         self.is_open = True
+        self.troubles: tuple[str, ...] = ()
         self.registered: set[bytes] = set()
         self.live: dict[str, Swarm] = {}
         self.beats: dict[str, tuple[str, Mapping[str, Any]]] = {}
@@ -35,7 +36,7 @@ class FakeAnnouncer:
     def status(self) -> AnnouncerStatus:
         self._answer()
         peers = sum(len(swarm.peers) for swarm in self.live.values())
-        return AnnouncerStatus("boot-1", self.is_open, 6969, len(self.registered), peers)
+        return AnnouncerStatus("boot-1", self.is_open, 6969, len(self.registered), peers, self.troubles)
 
     def register(self, swarms: Iterable[bytes]) -> None:
         self._answer()

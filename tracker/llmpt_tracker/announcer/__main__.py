@@ -11,10 +11,13 @@ import logging
 import signal
 import sys
 
+from llmpt.core.breaker import Pauses
 from llmpt.core.errors import LlmptError
 from llmpt.core.networks import parse_address
 from llmpt.host.listening import raise_descriptor_limit
+from llmpt.host.loops import Rhythm
 from llmpt.host.routes import HostNetwork
+from llmpt_tracker.announcer import loops
 from llmpt_tracker.announcer.control.requests import ControlServer
 from llmpt_tracker.announcer.http.server import FrontEnd
 from llmpt_tracker.announcer.peers.memory_store import MemoryStore
@@ -24,6 +27,8 @@ from llmpt_tracker.announcer.tracker import Tracker
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 
 log = logging.getLogger("llmpt_tracker.announcer")
+
+EVERY_SECOND = Rhythm(interval_s=1.0, pauses=Pauses(first_s=1.0, longest_s=10.0))
 
 
 def main() -> int:
@@ -53,22 +58,20 @@ async def serve(settings: TrackerSettings) -> None:
 
     control = ControlServer(tracker, open_port=open_port, port=lambda: front.port)
     stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     assert settings.control_socket is not None  # noqa: S101 - main has looked
     await control.start(settings.control_socket)
-    probing = asyncio.create_task(tracker.prober.run())
+    working = [
+        asyncio.create_task(loops.loop("dropping silent peers", tracker.sweep, EVERY_SECOND, health=tracker.health)),
+        asyncio.create_task(loops.loop("ending slow connections", front.reap, EVERY_SECOND, health=tracker.health)),
+        asyncio.create_task(tracker.prober.run(tracker.health)),
+    ]
     try:
-        while not stopped.is_set():
-            tracker.sweep()
-            front.reap()
-            try:
-                await asyncio.wait_for(stopped.wait(), timeout=1)
-            except asyncio.TimeoutError:  # another class than TimeoutError on Python 3.10
-                pass
+        await stopped.wait()
     finally:
-        probing.cancel()
+        for task in working:
+            task.cancel()
         await control.close()
         front.close()
 

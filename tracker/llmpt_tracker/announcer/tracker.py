@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 
 from llmpt.core.http_head import BadRequest, Head
-from llmpt.core.networks import CidrSet, parse_address
+from llmpt.core.networks import CidrSet, behind_proxies
+from llmpt.host.loops import Health
 from llmpt_tracker.announcer.leases.book import LeaseBook
 from llmpt_tracker.announcer.limiter import Limiter
 from llmpt_tracker.announcer.peers import swarms, wire
+from llmpt_tracker.announcer.peers.moment import Moment
 from llmpt_tracker.announcer.peers.prober import Prober
 from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.store import SwarmStore
@@ -35,9 +37,13 @@ class Tracker:
     ) -> None:
         self.prober = prober or Prober(store, clock=clock)
         self.store, self.seeders, self.visibility, self.clock = store, seeders, visibility, clock
-        self.leases, self.limiter = LeaseBook(), Limiter()
+        self.leases, self.limiter, self.health = LeaseBook(), Limiter(), Health()
         self.boot_id = secrets.token_hex(8)
         self._trusted_proxies = trusted_proxies or CidrSet(())
+
+    def moment(self) -> Moment:
+        """Return the swarms as they are now."""
+        return Moment(self.store, self.visibility, self.clock())
 
     def asker(self, address: str) -> Asker:
         """Return who is at the other end of a socket; raise `ValueError` when `address` is no IP address."""
@@ -74,31 +80,14 @@ class Tracker:
 
     def _announce(self, head: Head, asker: Asker, key: bytes) -> bytes:
         request = wire.parse_announce(head.query, key=key)
-        reply = swarms.announce(
-            self.store,
-            request,
-            asker,
-            visibility=self.visibility,
-            now=self.clock(),
-            reached_at=head.reached_at,
-            probe=self.prober.ask,
-        )
+        reply = swarms.announce(self.moment(), request, asker, reached_at=head.reached_at, probe=self.prober.ask)
         return wire.encode_announce(reply)
 
     def _scrape(self, head: Head, asker: Asker) -> bytes:
         swarms.check_allowed(asker)
         hashes = wire.parse_scrape(head.query)
-        return wire.encode_scrape(swarms.scrape(self.store, hashes, visibility=self.visibility, now=self.clock()))
+        return wire.encode_scrape(swarms.scrape(self.moment(), hashes))
 
     def _behind_proxies(self, head: Head, asker: Asker) -> Asker:
-        """Walk X-Forwarded-For from the right while the hop is a proxy of LLMPT_TRUSTED_PROXIES."""
-        hops = b",".join(head.all_fields(b"x-forwarded-for")).decode("latin-1").split(",")
-        for hop in reversed(hops):
-            try:
-                address = parse_address(hop.strip())
-            except ValueError:
-                break
-            asker = self.asker(str(address))
-            if address not in self._trusted_proxies:
-                break
-        return asker
+        hops = b",".join(head.all_fields(b"x-forwarded-for")).decode("latin-1")
+        return self.asker(str(behind_proxies(asker.address, hops, self._trusted_proxies)))

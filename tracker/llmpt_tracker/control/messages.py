@@ -25,6 +25,7 @@ class AnnouncerStatus:
     `announce_port`: 0 before it is open.
     `swarms`: on the closed list.
     `peers`: of all swarms.
+    `troubles`: what it does again and again and cannot now, a sentence each.
     """
 
     boot_id: str
@@ -32,6 +33,7 @@ class AnnouncerStatus:
     announce_port: int
     swarms: int
     peers: int
+    troubles: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, said: Json) -> AnnouncerStatus:
@@ -41,6 +43,7 @@ class AnnouncerStatus:
             announce_port=int(said["announce_port"] or 0),
             swarms=int(said["swarms"]),
             peers=int(said["peers"]),
+            troubles=tuple(map(str, said["troubles"])),
         )
 
     def as_json(self) -> dict[str, Any]:

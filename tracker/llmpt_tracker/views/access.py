@@ -11,7 +11,7 @@ import re
 
 from flask import Request, request
 
-from llmpt.core.networks import Address, CidrSet, parse_address
+from llmpt.core.networks import Address, behind_proxies, parse_address
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.state import state
 
@@ -20,25 +20,13 @@ log = logging.getLogger(__name__)
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9_]([A-Za-z0-9._-]{0,253})|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?")
 
 
-def client_address(remote: str, forwarded_for: str | None, trusted: CidrSet) -> Address:
-    """Return the address that asks. Raises `ValueError` when the socket's is none (a UNIX socket, say)."""
-    address = parse_address(remote)
-    hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
-    while hops and address in trusted:
-        try:
-            address = parse_address(hops.pop().strip("[]"))
-        except ValueError:
-            break  # a trusted proxy passed on nonsense: the proxy itself is the last that we know
-    return address
-
-
 def asker() -> Address:
     """Return the address that sent the current request. Raises `Refused` (403) when there is none."""
-    forwarded = ",".join(request.headers.getlist("X-Forwarded-For")) or None
     try:
-        return client_address(request.remote_addr or "", forwarded, state().settings.trusted_proxies)
+        remote = parse_address(request.remote_addr or "")
     except ValueError:
         raise Refused(403, "address_refused", "this request has no address") from None
+    return behind_proxies(remote, ",".join(request.headers.getlist("X-Forwarded-For")), state().settings.trusted_proxies)
 
 
 def guard() -> None:

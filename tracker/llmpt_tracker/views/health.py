@@ -26,6 +26,7 @@ def healthz() -> ResponseReturnValue:
         boot_id = status.boot_id
         if not status.open:
             failing.append("the announcer is not open yet")
+        failing += [f"the announcer cannot do its work: {trouble}" for trouble in status.troubles]
     except AnnouncerUnavailable as error:
         failing.append(str(error))
     if failing:

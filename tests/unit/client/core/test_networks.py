@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llmpt.core.errors import InvalidInput
-from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, parse_address
+from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, behind_proxies, parse_address
 from llmpt.host.routes import HostNetwork, address_towards
 
 LAN = CidrSet.parse(DEFAULT_PEER_CIDRS)
@@ -115,3 +115,24 @@ def test_a_system_without_these_tables_knows_nothing(tmp_path: Path) -> None:
 
 def test_the_way_to_oneself_is_loopback() -> None:
     assert address_towards("127.0.0.1", 9) == ipaddress.ip_address("127.0.0.1")
+
+
+PROXIES = CidrSet.parse("10.0.0.0/24")
+
+
+@pytest.mark.parametrize(
+    ("remote", "forwarded", "expected"),
+    [
+        ("192.168.1.5", "", "192.168.1.5"),
+        ("192.168.1.5", "10.9.9.9", "192.168.1.5"),  # whoever is no proxy cannot speak for another
+        ("10.0.0.2", "192.168.1.5", "192.168.1.5"),
+        ("10.0.0.2", "1.2.3.4, 192.168.1.5", "192.168.1.5"),  # what the stranger claimed stands left of the stranger
+        ("10.0.0.2", "192.168.1.5, 10.0.0.3", "192.168.1.5"),
+        ("10.0.0.2", "192.168.1.5, nonsense", "10.0.0.2"),
+        ("10.0.0.2", "", "10.0.0.2"),
+        ("10.0.0.2", "[fd00::5]", "fd00::5"),
+        ("::ffff:192.168.1.5", "", "192.168.1.5"),
+    ],
+)
+def test_the_address_is_the_sockets_unless_a_trusted_proxy_says_another(remote: str, forwarded: str, expected: str) -> None:
+    assert behind_proxies(parse_address(remote), forwarded, PROXIES) == parse_address(expected)

@@ -7,8 +7,9 @@ from typing import Any
 
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
 from llmpt.host.routes import HostNetwork
-from llmpt_tracker.announcer.peers import swarms
+from llmpt_tracker.announcer.peers import selection, swarms
 from llmpt_tracker.announcer.peers.memory_store import MemoryStore
+from llmpt_tracker.announcer.peers.moment import Moment
 from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.store import SwarmStore
 from llmpt_tracker.announcer.peers.visibility import HERE, Visibility
@@ -46,6 +47,9 @@ class World:
             owns=lambda address: str(address) in own,
         )
 
+    def moment(self) -> Moment:
+        return Moment(self.store, self.visibility, self.now)
+
     def heartbeat(self) -> None:
         self.seeders.beat("seeder", key=KEY, report={"port": 6881}, now=self.now)
 
@@ -54,11 +58,9 @@ class World:
     ) -> AnnounceReply:
         fields: dict[str, Any] = {"info_hash": HASH, "peer_id": b"-XX0000-" + source.encode().ljust(12)[:12]} | more
         return swarms.announce(
-            self.store,
+            self.moment(),
             AnnounceRequest(port=port, left=left, event=event, **fields),
             self.visibility.asker(source),
-            visibility=self.visibility,
-            now=self.now,
             reached_at=ipaddress.ip_address(at) if at else None,
             probe=self.probed.append,
         )
@@ -78,12 +80,10 @@ class World:
         return "here" if shown is HERE else str(shown)
 
     def scrape(self) -> ScrapeEntry:
-        return swarms.scrape(self.store, [HASH], visibility=self.visibility, now=self.now)[HASH]
+        return swarms.scrape(self.moment(), [HASH])[HASH]
 
     def peers(self, asker: str, *, limit: int = 50) -> list[tuple[str | None, int]]:
-        found = swarms.peers(
-            self.store, HASH, limit, asker=self.visibility.asker(asker), visibility=self.visibility, now=self.now
-        )
+        found = selection.listed(self.moment(), HASH, limit, asker=self.visibility.asker(asker))
         return [(peer.address, peer.port) for peer in found]
 
     def addresses(self, asker: str) -> list[str | None]:

@@ -16,7 +16,7 @@ from llmpt_tracker.control.client import AnnouncerClient
 from llmpt_tracker.control.messages import BlobServer, Swarm, SwarmPeer
 from llmpt_tracker.errors import AnnouncerUnavailable
 
-STATUS = {"ok": True, "boot_id": "b", "open": True, "announce_port": 6969, "swarms": 1, "peers": 2}
+STATUS = {"ok": True, "boot_id": "b", "open": True, "announce_port": 6969, "swarms": 1, "peers": 2, "troubles": []}
 
 
 class Responder:

@@ -11,32 +11,9 @@ from llmpt.core.networks import CidrSet, parse_address
 from llmpt.host.routes import HostNetwork
 from llmpt_tracker.app import create_app
 from llmpt_tracker.settings import TrackerSettings
-from llmpt_tracker.views.access import client_address
 from tests.unit.tracker.bodies import packed, torrent
 from tests.unit.tracker.conftest import NOW, Api, state_of
 from tests.unit.tracker.fakes import FakeAnnouncer
-
-PROXIES = CidrSet.parse("10.0.0.0/24")
-
-
-@pytest.mark.parametrize(
-    ("remote", "forwarded", "expected"),
-    [
-        ("192.168.1.5", None, "192.168.1.5"),
-        ("192.168.1.5", "10.9.9.9", "192.168.1.5"),  # whoever is no proxy cannot speak for another
-        ("10.0.0.2", "192.168.1.5", "192.168.1.5"),
-        ("10.0.0.2", "1.2.3.4, 192.168.1.5", "192.168.1.5"),  # what the stranger claimed stands left of the stranger
-        ("10.0.0.2", "192.168.1.5, 10.0.0.3", "192.168.1.5"),
-        ("10.0.0.2", "192.168.1.5, nonsense", "10.0.0.2"),
-        ("10.0.0.2", "", "10.0.0.2"),
-        ("10.0.0.2", "[fd00::5]", "fd00::5"),
-        ("::ffff:192.168.1.5", None, "192.168.1.5"),
-    ],
-)
-def test_the_address_is_the_sockets_unless_a_trusted_proxy_says_another(
-    remote: str, forwarded: str | None, expected: str
-) -> None:
-    assert client_address(remote, forwarded, PROXIES) == parse_address(expected)
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/torrents", "/api/v1/openapi.json", "/healthz", "/static/tracker.css", "/nowhere"])

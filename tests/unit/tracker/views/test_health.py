@@ -28,6 +28,13 @@ def test_an_announcer_that_has_not_opened_its_port_is_not_healthy(api: Api, anno
     assert api.get("/healthz").status_code == 503
 
 
+def test_what_the_announcer_cannot_do_again_and_again_is_named(api: Api, announcer: FakeAnnouncer) -> None:
+    announcer.troubles = ("dropping silent peers: a bug",)
+    answer = api.get("/healthz")
+    assert answer.status_code == 503
+    assert "dropping silent peers: a bug" in answer.get_json()["error"]["message"]
+
+
 def test_a_lost_database_is_named(settings: TrackerSettings) -> None:
     app = create_app(settings, lambda: NOW, FakeAnnouncer())
     database = state_of(app).database

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from llmpt.core.errors import InvalidInput, LlmptError
 from llmpt.core.metainfo import truncated_hex
 from llmpt.core.networks import parse_address
 from llmpt_tracker.announcer.control import sharing
-from llmpt_tracker.announcer.peers import swarms
+from llmpt_tracker.announcer.peers import selection
 from llmpt_tracker.announcer.peers.visibility import HERE
 from llmpt_tracker.announcer.tracker import Tracker
 from llmpt_tracker.control.messages import AnnouncerStatus, BlobServer, SeederReport, Swarm
+
+log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 16 << 20  # 300,000 hashes
 
@@ -53,18 +56,29 @@ class ControlServer:
         assert task is not None  # noqa: S101 - a coroutine that runs is run by a task
         self._connections[task] = writer
         try:
-            while line := await reader.readline():
-                writer.write(json.dumps(await self.answer(line)).encode() + b"\n")
+            while line := await _line(reader):
+                writer.write(await self.answer(line) + b"\n")
                 await writer.drain()
-        except (ConnectionError, ValueError):  # gone, or a line without end
+                if not line.endswith(b"\n"):
+                    break
+        except ConnectionError:
             pass
         finally:
             del self._connections[task]
             writer.close()
 
-    async def answer(self, line: bytes) -> Reply:
-        """Carry out one operation; what is wrong with it is in the reply."""
+    async def answer(self, line: bytes) -> bytes:
+        """Carry out one operation, and return the line that answers it; what is wrong is in there, a bug of ours, too."""
         try:
+            return json.dumps(await self._carry_out(line)).encode()
+        except Exception as error:
+            log.exception("a bug of llmpt in answering %.80r", line)
+            return json.dumps(_refusal(f"something went wrong in the announcer ({type(error).__name__})")).encode()
+
+    async def _carry_out(self, line: bytes) -> Reply:
+        try:
+            if len(line) > MAX_LINE_BYTES:
+                raise InvalidInput(f"a request has at most {MAX_LINE_BYTES} bytes")
             request = json.loads(line)
             if not isinstance(request, dict):
                 raise InvalidInput("a request is a JSON object")
@@ -80,13 +94,29 @@ class ControlServer:
                 raise InvalidInput(f"unknown op: {request.get('op')!r:.80}")
             return {"ok": True} | operation(self._tracker, request)
         except (LlmptError, ValueError) as error:
-            return {"ok": False, "error": str(error)}
+            return _refusal(str(error))
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
-            return {"ok": False, "error": f"malformed request: {error!r:.200}"}
+            return _refusal(f"malformed request: {error!r:.200}")
 
     def _status(self) -> AnnouncerStatus:
         tracker, port = self._tracker, self._port()
-        return AnnouncerStatus(tracker.boot_id, port is not None, port or 0, len(tracker.store), tracker.store.peer_count)
+        troubles = tuple(f"{trouble.name}: {trouble.error}" for trouble in tracker.health.troubles())
+        swarms, peers = len(tracker.store), tracker.store.peer_count
+        return AnnouncerStatus(tracker.boot_id, port is not None, port or 0, swarms, peers, troubles)
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """Read one line; of one that is too long, more bytes than a request may have: what follows is not looked for."""
+    try:
+        return await reader.readuntil(b"\n")
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError as error:
+        return await reader.readexactly(max(error.consumed, MAX_LINE_BYTES + 1))
+
+
+def _refusal(reason: str) -> Reply:
+    return {"ok": False, "error": reason}
 
 
 def _port(number: object) -> int:
@@ -113,14 +143,12 @@ def _unregister(tracker: Tracker, request: Reply) -> Reply:
 def _swarms(tracker: Tracker, request: Reply) -> Reply:
     limit = int(request.get("peers", 0))
     asker = tracker.asker(request["asker"]) if limit > 0 else None
-    now = tracker.clock()
+    at = tracker.moment()
     answer: dict[str, Reply] = {}
     for text in request["hashes"]:
         info_hash = truncated_hex(text)
-        counts = swarms.count(tracker.store, info_hash, visibility=tracker.visibility, now=now)
-        found = []
-        if asker is not None:
-            found = swarms.peers(tracker.store, info_hash, limit, asker=asker, visibility=tracker.visibility, now=now)
+        counts = at.counts(info_hash)
+        found = [] if asker is None else selection.listed(at, info_hash, limit, asker=asker)
         answer[text] = Swarm(counts.seeders, counts.leechers + counts.paused, counts.completed, tuple(found)).as_json()
     return {"swarms": answer, "boot_id": tracker.boot_id}
 

@@ -7,7 +7,6 @@ from typing import Any
 from llmpt.core.blob import Etag
 from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.metainfo import truncated_hex
-from llmpt_tracker.announcer.peers import swarms
 from llmpt_tracker.announcer.tracker import Tracker
 from llmpt_tracker.control.messages import Owner
 
@@ -35,9 +34,5 @@ def take(tracker: Tracker, request: Reply) -> Reply:
 
 
 def _here(tracker: Tracker, named: dict[str, str]) -> set[Etag]:
-    now = tracker.clock()
-    return {
-        Etag(etag)
-        for etag, text in named.items()
-        if swarms.count(tracker.store, truncated_hex(text), visibility=tracker.visibility, now=now).seeders
-    }
+    at = tracker.moment()
+    return {Etag(etag) for etag, text in named.items() if at.counts(truncated_hex(text)).seeders}

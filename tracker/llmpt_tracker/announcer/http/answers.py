@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-_REASONS = {200: b"OK", 400: b"Bad Request", 404: b"Not Found", 405: b"Method Not Allowed", 431: b"Request Too Large"}
+_REASONS = {
+    200: b"OK",
+    400: b"Bad Request",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    431: b"Request Too Large",
+    500: b"Internal Server Error",
+}
 
 
 def respond(status: int, body: bytes, *, keep_alive: bool) -> bytes:

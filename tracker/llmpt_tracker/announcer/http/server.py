@@ -26,7 +26,7 @@ _ACCEPTED_AT_ONCE = 64
 log = logging.getLogger(__name__)
 
 
-class Connection:
+class AnnounceConnection:
     """One client: requests are answered in order, also when several arrive at once, as long as it reads the answers."""
 
     __slots__ = ("_asker", "_buffer", "_fd", "_front", "_is_ending", "_is_watched", "_outbox", "_sock", "deadline_s")
@@ -70,17 +70,12 @@ class Connection:
         elif not self._is_ending:  # else: what follows a request that we refused is thrown away
             was_idle = not self._buffer
             self._buffer += inbox[:count]
-            is_answered = False
-            try:
-                self._advance(was_idle=was_idle)
-                is_answered = True
-            finally:
-                if not is_answered:  # a bug of ours: the event loop logs it, and the client need not wait
-                    self.close()
+            self._advance(was_idle=was_idle)
 
     def _advance(self, *, was_idle: bool) -> None:
         """Answer every whole request in the buffer."""
-        buffer, start, answers, refusal, ends = self._buffer, 0, [], None, False
+        buffer, start, answers, ends = self._buffer, 0, [], False
+        refusal: BadRequest | None = None
         try:
             while not ends:
                 end = buffer.find(b"\r\n\r\n", start)
@@ -94,7 +89,11 @@ class Connection:
                 start = end + 4
         except BadRequest as error:
             refusal = error
-            answers.append(respond(error.status, f"{error}\n".encode(), keep_alive=False))
+        except Exception:
+            log.exception("a bug of llmpt in answering %s", self._asker.address)
+            refusal = BadRequest(500, "something went wrong in the announcer")
+        if refusal is not None:
+            answers.append(respond(refusal.status, f"{refusal}\n".encode(), keep_alive=False))
         self._buffer = buffer[start:] if start else buffer
         if start or was_idle:
             self.deadline_s = self._front.now() + (REQUEST_S if self._buffer else IDLE_S)
@@ -162,7 +161,7 @@ class FrontEnd:
         self.port: int | None = None
         self._listening: list[socket.socket] = []
         self._is_full = False
-        self._connections: set[Connection] = set()
+        self._connections: set[AnnounceConnection] = set()
 
     def open(self, addresses: Sequence[str], port: int) -> int:
         """Listen on every address; return the port, which is one free on all of them when `port` is 0.
@@ -192,7 +191,7 @@ class FrontEnd:
         if self._is_full:
             self._resume()
 
-    def dismiss(self, connection: Connection) -> None:
+    def dismiss(self, connection: AnnounceConnection) -> None:
         """Forget a connection that has ended."""
         self._connections.discard(connection)
 
@@ -208,11 +207,19 @@ class FrontEnd:
             except OSError as error:  # no descriptors left: the loop would spin on a connection that it cannot take
                 self._pause(str(error))
                 return
+            self._begin(sock, peer[0])
+
+    def _begin(self, sock: socket.socket, address: str) -> None:
+        try:
             sock.setblocking(False)
-            connection = Connection(self, sock, peer[0])
-            self._connections.add(connection)
-            connection.read()
-            connection.watch()
+            connection = AnnounceConnection(self, sock, address)
+        except Exception:
+            log.exception("a bug of llmpt in accepting %s", address)
+            sock.close()
+            return
+        self._connections.add(connection)
+        connection.read()
+        connection.watch()
 
     def _pause(self, reason: str) -> None:
         log.warning("no new connections for a second: %s", reason)

@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from llmpt.core.networks import Address
+from llmpt.host.loops import Health, Rhythm
+from llmpt_tracker.announcer.loops import loop
 from llmpt_tracker.announcer.peers.store import SwarmStore
 from llmpt_tracker.announcer.peers.wire import V4_BYTES, Endpoint
 
-TIMEOUT_S = 3.0
-PROMPT_TIMEOUT_S = 1.0  # for a client that waits for the answer
 AT_ONCE = 64
-PACE_S = 0.01  # at most a hundred connections a second
 MAX_QUEUED = 10_000
 MAX_QUEUED_PER_ADDRESS = 16
 
 # What tells of a trouble of our own, not of the peer's.
 _OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM, errno.EACCES}
 _OURS |= {errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EINVAL}
+
+log = logging.getLogger(__name__)
 
 Connect = Callable[[Address, int, float], Awaitable["bool | None"]]
 
@@ -46,14 +49,35 @@ async def can_connect(address: Address, port: int, timeout_s: float) -> bool | N
         return None if error.errno in _OURS else False
 
 
+@dataclass(frozen=True, slots=True)
+class ProbeTimings:
+    """How fast ports are tried, in seconds.
+
+    timeout_s: until a connection must have come to be
+    prompt_timeout_s: the same where the answer is waited for
+    pace_s: from one try to the next
+    """
+
+    timeout_s: float = 3.0
+    prompt_timeout_s: float = 1.0
+    pace_s: float = 0.01
+
+
 class Prober:
     """Tries endpoints and notes in the store what became of it. `run` does the work; `ask` only asks for it."""
 
-    def __init__(self, store: SwarmStore, *, clock: Callable[[], float], connect: Connect = can_connect) -> None:
-        self._store, self._clock, self._connect = store, clock, connect
+    def __init__(
+        self,
+        store: SwarmStore,
+        *,
+        clock: Callable[[], float],
+        connect: Connect = can_connect,
+        timings: ProbeTimings = ProbeTimings(),
+    ) -> None:
+        self._store, self._clock, self._connect, self._timings = store, clock, connect, timings
         self._queued: dict[Endpoint, None] = {}
         self._per_address: Counter[bytes] = Counter()
-        self._trying: dict[Endpoint, asyncio.Task[bool | None]] = {}
+        self._trying: dict[Endpoint, asyncio.Task[None]] = {}
         self._waited_for = 0
         self._wake = asyncio.Event()
 
@@ -74,33 +98,40 @@ class Prober:
             return None
         self._waited_for += 1
         try:
-            return await self._try(address.packed + port.to_bytes(2, "big"), PROMPT_TIMEOUT_S)
+            return await self._try(address.packed + port.to_bytes(2, "big"), self._timings.prompt_timeout_s)
         finally:
             self._waited_for -= 1
 
-    async def run(self) -> None:
+    async def run(self, health: Health) -> None:
         """Try what is asked for, until cancelled."""
         try:
-            while True:
-                if not self._queued:
-                    self._wake.clear()
-                    await self._wake.wait()
-                elif len(self._trying) >= AT_ONCE:
-                    await asyncio.wait(self._trying.values(), return_when=asyncio.FIRST_COMPLETED)
-                else:
-                    self._begin(next(iter(self._queued)))
-                    await asyncio.sleep(PACE_S)
+            await loop("trying ports", self._advance, Rhythm(interval_s=self._timings.pace_s), health=health)
         finally:
             for task in self._trying.values():
                 task.cancel()
+
+    async def _advance(self) -> None:
+        """Begin with the next endpoint, when there is one and not too many are under way."""
+        while not self._queued:
+            self._wake.clear()
+            await self._wake.wait()
+        while len(self._trying) >= AT_ONCE:
+            await asyncio.wait(self._trying.values(), return_when=asyncio.FIRST_COMPLETED)
+        self._begin(next(iter(self._queued)))
 
     def _begin(self, endpoint: Endpoint) -> None:
         del self._queued[endpoint]
         self._per_address[endpoint[:-2]] -= 1
         if not self._per_address[endpoint[:-2]]:
             del self._per_address[endpoint[:-2]]
-        task = self._trying[endpoint] = asyncio.create_task(self._try(endpoint, TIMEOUT_S))
+        task = self._trying[endpoint] = asyncio.create_task(self._try_alone(endpoint))
         task.add_done_callback(lambda _: self._trying.pop(endpoint))
+
+    async def _try_alone(self, endpoint: Endpoint) -> None:
+        try:
+            await self._try(endpoint, self._timings.timeout_s)
+        except Exception:
+            log.exception("a bug of llmpt in trying a port")
 
     async def _try(self, endpoint: Endpoint, timeout_s: float) -> bool | None:
         found = await self._connect(_address(endpoint), int.from_bytes(endpoint[-2:], "big"), timeout_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from llmpt.core.errors import SettingError
 from llmpt.core.http_head import parse_head
 from llmpt.core.networks import Address, CidrSet
+from llmpt.host.loops import Trouble
 from llmpt.host.routes import HostNetwork
-from llmpt_tracker.announcer.control.requests import ControlServer
+from llmpt_tracker.announcer.control.requests import MAX_LINE_BYTES, ControlServer
 from llmpt_tracker.announcer.peers.prober import Prober
 from llmpt_tracker.announcer.tracker import Tracker
 from tests.unit.tracker.announcer.world import CONTAINER, GATEWAY, HASH, KEY, World
@@ -32,7 +34,7 @@ class Announcer:
             trusted_proxies=CidrSet.parse(trusted),
             clock=lambda: self.world.now,
         )
-        self._control = ControlServer(self.tracker, open_port=self._open, port=lambda: self.port)
+        self.control = ControlServer(self.tracker, open_port=self._open, port=lambda: self.port)
 
     def set_reachable(self, *endpoints: str) -> None:
         """Let connections to these come to be, and to no others."""
@@ -52,7 +54,8 @@ class Announcer:
         return self.raw(json.dumps({"op": op, **arguments}).encode())
 
     def raw(self, line: bytes) -> dict[str, Any]:
-        return asyncio.run(self._control.answer(line))
+        reply: dict[str, Any] = json.loads(asyncio.run(self.control.answer(line)))
+        return reply
 
 
 def test_registered_hashes_are_on_the_list_until_they_are_taken_off() -> None:
@@ -82,6 +85,7 @@ def test_the_port_is_closed_until_it_is_opened() -> None:
     boot_id = announcer.tracker.boot_id
     assert announcer.ask("status") == {
         "ok": True, "boot_id": boot_id, "swarms": 1, "peers": 0, "open": False, "announce_port": None,
+        "troubles": [],
     }  # fmt: skip
     assert announcer.ask("open") == {"ok": True, "announce_port": 6969, "boot_id": boot_id}
     assert announcer.ask("status")["open"] is True
@@ -235,6 +239,37 @@ def test_what_is_no_request_is_told_so(line: bytes) -> None:
     reply = Announcer().raw(line)
     assert reply["ok"] is False
     assert reply["error"]
+
+
+def test_a_bug_is_answered_too_and_the_next_request_as_ever() -> None:
+    announcer = Announcer()
+    announcer.tracker.limiter.take = lambda *_args, **_more: 1 / 0  # type: ignore[method-assign]
+    assert announcer_error(announcer, "take", name="x", per_s=1.0, burst=1) == (
+        "something went wrong in the announcer (ZeroDivisionError)"
+    )
+    assert announcer.ask("status")["ok"] is True
+
+
+def test_what_cannot_be_done_again_and_again_is_told() -> None:
+    announcer = Announcer()
+    announcer.tracker.health.is_bad(Trouble("dropping silent peers", "a bug", 0.0))
+    assert announcer.ask("status")["troubles"] == ["dropping silent peers: a bug"]
+
+
+def test_a_line_without_end_is_answered_before_the_connection_ends(tmp_path: Path) -> None:
+    async def scenario() -> dict[str, Any]:
+        announcer = Announcer()
+        await announcer.control.start(tmp_path / "s")
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b"x" * (MAX_LINE_BYTES + 2))
+        reply: dict[str, Any] = json.loads(await asyncio.wait_for(reader.readline(), 10))
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+        await announcer.control.close()
+        return reply
+
+    reply = asyncio.run(scenario())
+    assert reply == {"ok": False, "error": f"a request has at most {MAX_LINE_BYTES} bytes"}
 
 
 # What the tracker makes of a head

@@ -7,12 +7,11 @@ import ipaddress
 import time
 from collections.abc import Callable
 
-import pytest
-
 from llmpt.core.networks import Address
+from llmpt.host.loops import Health
 from llmpt_tracker.announcer.peers import prober as module
 from llmpt_tracker.announcer.peers.memory_store import MemoryStore
-from llmpt_tracker.announcer.peers.prober import Prober
+from llmpt_tracker.announcer.peers.prober import Prober, ProbeTimings
 from llmpt_tracker.announcer.peers.store import Role, Verdict
 
 HASH = b"h" * 20
@@ -47,7 +46,7 @@ class Rig:
     def __init__(self, network: Network) -> None:
         self.network, self.store = network, MemoryStore()
         self.store.register([HASH])
-        self.prober = Prober(self.store, clock=lambda: 7.0, connect=network.connect)
+        self.prober = Prober(self.store, clock=lambda: 7.0, connect=network.connect, timings=ProbeTimings(pace_s=0))
 
     def announce(self, *endpoints: bytes) -> None:
         for one in endpoints:
@@ -55,7 +54,7 @@ class Rig:
             self.prober.ask(one)
 
     async def run_until(self, tried: int) -> None:
-        running = asyncio.create_task(self.prober.run())
+        running = asyncio.create_task(self.prober.run(Health()))
         await until(lambda: len(self.network.tried) == tried and not self.network.open_now)
         running.cancel()
 
@@ -67,11 +66,6 @@ async def until(check: Callable[[], bool]) -> None:
         assert time.monotonic() < deadline_s
         await asyncio.sleep(0)
     await asyncio.sleep(0)
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PACE_S", 0)
 
 
 def test_what_comes_out_is_kept_with_the_peer() -> None:
@@ -90,7 +84,7 @@ def test_an_endpoint_that_waits_or_is_being_tried_is_not_asked_for_again() -> No
         rig = Rig(Network())
         rig.network.gate.clear()
         rig.announce(endpoint(1), endpoint(1))
-        running = asyncio.create_task(rig.prober.run())
+        running = asyncio.create_task(rig.prober.run(Health()))
         await until(lambda: bool(rig.network.tried))
         rig.announce(endpoint(1))
         rig.network.gate.set()
@@ -101,12 +95,30 @@ def test_an_endpoint_that_waits_or_is_being_tried_is_not_asked_for_again() -> No
     asyncio.run(scenario())
 
 
+def test_a_try_that_raises_ends_alone() -> None:
+    async def scenario() -> None:
+        rig = Rig(Network())
+        mark = rig.store.mark
+
+        def broken(one: bytes, *, is_reachable: bool, now: float) -> None:
+            if one == endpoint(1):
+                raise ZeroDivisionError
+            mark(one, is_reachable=is_reachable, now=now)
+
+        rig.store.mark = broken  # type: ignore[method-assign,assignment]
+        rig.announce(endpoint(1), endpoint(2))
+        await rig.run_until(2)
+        assert rig.store.verdict(endpoint(2)) == Verdict(True, 7.0)
+
+    asyncio.run(scenario())
+
+
 def test_no_more_than_so_many_are_tried_at_once() -> None:
     async def scenario() -> None:
         rig = Rig(Network())
         rig.network.gate.clear()
         rig.announce(*map(endpoint, range(3 * module.AT_ONCE)))
-        running = asyncio.create_task(rig.prober.run())
+        running = asyncio.create_task(rig.prober.run(Health()))
         await until(lambda: rig.network.open_now == module.AT_ONCE)
         for _ in range(100):
             await asyncio.sleep(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmpt_tracker.announcer.peers import swarms
+from llmpt_tracker.announcer.peers.swarms import TRIED_AGAIN_S
 from llmpt_tracker.announcer.peers.wire import Event
 from tests.unit.tracker.announcer.world import CONTAINER, GATEWAY, HASH, KEY, World, texts
 
@@ -36,7 +36,7 @@ def test_an_unreachable_endpoint_is_tried_again_when_it_is_new_to_a_swarm_and_no
     world.announce("10.0.0.1")
     world.mark("10.0.0.1", is_reachable=False)
     world.announce("10.0.0.1", info_hash=b"o" * 20)
-    world.now += swarms.TRIED_AGAIN_S
+    world.now += TRIED_AGAIN_S
     world.announce("10.0.0.1")
     assert len(world.probed) == 1
     world.announce("10.0.0.1", event=Event.STOPPED)
@@ -49,7 +49,7 @@ def test_a_reachable_endpoint_is_never_tried_again() -> None:
     world.store.register([b"o" * 20])
     world.announce("10.0.0.1")
     world.mark("10.0.0.1", is_reachable=True)
-    world.now += 10 * swarms.TRIED_AGAIN_S
+    world.now += 10 * TRIED_AGAIN_S
     world.announce("10.0.0.1", info_hash=b"o" * 20)
     assert len(world.probed) == 1
 
@@ -86,4 +86,4 @@ def test_an_unreachable_seeder_of_ours_is_told_of_last_too() -> None:
     world.mark("10.0.0.1", is_reachable=False)
     assert texts(world.announce("10.0.0.9")) == ["10.0.0.2:6881", "10.0.0.1:6881"]
     assert world.addresses("10.0.0.8") == ["10.0.0.2", "10.0.0.9", "10.0.0.1"]
-    assert swarms.count(world.store, HASH, visibility=world.visibility, now=world.now).unreachable == 1
+    assert world.moment().counts(HASH).unreachable == 1

@@ -1,0 +1,107 @@
+"""Of which peers of a swarm an asker is told: an announcing peer in compact form, the application as a list."""
+
+from __future__ import annotations
+
+import ipaddress
+from itertools import product
+from typing import NamedTuple
+
+from llmpt.core.networks import Address
+from llmpt_tracker.announcer.peers.moment import Moment
+from llmpt_tracker.announcer.peers.store import FAMILIES, Role, SwarmStore
+from llmpt_tracker.announcer.peers.visibility import HERE, Asker
+from llmpt_tracker.announcer.peers.wire import V4_BYTES, AnnounceRequest, Endpoint, Event, split
+from llmpt_tracker.control.messages import SwarmPeer
+
+_FOR_SEEDERS = (Role.LEECHER,)
+_FOR_LEECHERS = (Role.SEEDER, Role.PAUSED, Role.LEECHER)
+_REACHABLE_ONLY, _ALL = (True,), (True, False)
+
+
+class Announcing(NamedTuple):
+    """A peer that announces.
+
+    request: what it says
+    asker: where it is
+    endpoint: under which it is a peer; empty when it is none
+    is_seeding: whether it has everything
+    reached_at: the literal address at which it reached us, if it is one
+    """
+
+    request: AnnounceRequest
+    asker: Asker
+    endpoint: Endpoint
+    is_seeding: bool
+    reached_at: Address | None
+
+
+def chosen(at: Moment, peer: Announcing, *, has_unreachable: bool) -> tuple[bytes, bytes]:
+    """Choose up to `numwant` peers, compact, by family: reachable ones before those that are not; of each, tagged ones first,
+    then seeders; the asker's own family first."""
+    request = peer.request
+    room = request.numwant
+    found_of = dict.fromkeys(FAMILIES, b"")
+    roles = _FOR_SEEDERS if peer.is_seeding or request.event is Event.PAUSED else _FOR_LEECHERS
+    families = FAMILIES if len(peer.asker.packed) + 2 == V4_BYTES else FAMILIES[::-1]
+    has_tagged = bool(room and at.store.tagged(request.info_hash))
+    for is_reachable in _ALL if has_unreachable else _REACHABLE_ONLY:
+        if has_tagged:
+            for endpoint in _tagged(at, peer, roles, is_reachable=is_reachable)[:room]:
+                found_of[len(endpoint)] += endpoint
+                room -= 1
+        for role in roles:
+            for family in families:
+                if room > 0:
+                    found = at.store.plain(
+                        request.info_hash, role, family, room, exclude=peer.endpoint, is_reachable=is_reachable
+                    )
+                    if found:
+                        found_of[family] += found
+                        room -= len(found) // family
+    peers4, peers6 = found_of.values()
+    return peers4, peers6
+
+
+def listed(at: Moment, info_hash: bytes, limit: int, *, asker: Asker) -> list[SwarmPeer]:
+    """List up to `limit` peers for `asker`, seeders first, unreachable ones last."""
+    found: list[SwarmPeer] = []
+    tagged = at.store.tagged(info_hash)
+    for is_reachable, role in product(_ALL, _FOR_LEECHERS):
+        for peer in tagged:
+            is_next = peer.role is role and peer.is_reachable == is_reachable
+            shown = at.visibility.shown(peer, asker, now=at.now) if is_next else None
+            if shown is not None:
+                found.append(SwarmPeer(None if shown is HERE else str(shown), _port(peer.endpoint)))
+        for family in FAMILIES:
+            plain = at.store.plain(info_hash, role, family, limit - len(found), is_reachable=is_reachable)
+            for endpoint in split(plain, family):
+                found.append(SwarmPeer(str(ipaddress.ip_address(endpoint[:-2])), _port(endpoint)))
+    return found[:limit]
+
+
+def peer_ids(store: SwarmStore, request: AnnounceRequest, peers4: bytes, peers6: bytes) -> dict[Endpoint, bytes]:
+    """Find the ids of the peers in a dictionary answer; those whose shown address is not their own have none."""
+    if request.no_peer_id:
+        return {}
+    endpoints = [
+        endpoint for compact, family in zip((peers4, peers6), FAMILIES, strict=True) for endpoint in split(compact, family)
+    ]
+    known = [store.peer(request.info_hash, endpoint) for endpoint in endpoints]
+    return {peer.endpoint: peer.peer_id for peer in known if peer is not None}
+
+
+def _tagged(at: Moment, announcing: Announcing, roles: tuple[Role, ...], *, is_reachable: bool) -> list[Endpoint]:
+    """Return the tagged peers that may be told of, under the addresses that the asker sees."""
+    found = []
+    for peer in at.store.tagged(announcing.request.info_hash):
+        if peer.role not in roles or peer.is_reachable != is_reachable or peer.endpoint == announcing.endpoint:
+            continue
+        shown = at.visibility.shown(peer, announcing.asker, now=at.now)
+        address = announcing.reached_at if shown is HERE else shown
+        if address is not None and at.visibility.may_hand_out(address):
+            found.append(address.packed + peer.endpoint[-2:])
+    return found
+
+
+def _port(endpoint: Endpoint) -> int:
+    return int.from_bytes(endpoint[-2:], "big")
