@@ -113,6 +113,7 @@ def run(
             status=Report(engine, directory, seeds, transfers, listening, sharing, misses, settings.agent, health).as_json,
             used_by=job.join if job is not None else lambda _pid: None,
             stop=stopping.set,
+            min_blob_bytes=lambda: directory.min_blob_bytes,
         )
         server = Server(paths.socket_path(environ), services, tracker=settings.tracker)
         stack.enter_context(server)
@@ -156,7 +157,11 @@ def _misses(sharing: Sharing, directory: Directory, inventory: Inventory, seeds:
         return answer
 
     leases = Leases(ask, stall_timeout_s=settings.stall_timeout_s)
-    permission = Permission(sharing, Publicity(inventory), tracker=settings.tracker or "", min_blob_bytes=settings.min_blob_bytes)
+
+    def min_blob_bytes() -> int:
+        return settings.min_blob_bytes if directory.min_blob_bytes is None else directory.min_blob_bytes
+
+    permission = Permission(sharing, Publicity(inventory), tracker=settings.tracker or "", min_blob_bytes=min_blob_bytes)
     fetches = Fetches(leases, Publishing(sharing), seeds)
     return Misses(leases, fetches, permission, stall_timeout_s=settings.stall_timeout_s)
 

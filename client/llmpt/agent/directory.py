@@ -20,7 +20,7 @@ from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.tracker.blobs import BlobHttp
 from llmpt.tracker.catalogue import Catalogue
-from llmpt.tracker.client import Lookup, TrackerClient
+from llmpt.tracker.client import Contact, Lookup, TrackerClient
 
 log = logging.getLogger("llmpt.agent")
 
@@ -47,7 +47,7 @@ class Directory:
     """One tracker, seen by one machine. `on_boot` is called with the announce URL whenever a new boot id is seen.
 
     What it last said of us: `address` is where it sees us, `reachable` whether it could connect to our peer port there,
-    `tracker_version` its own version; None where it did not say.
+    `tracker_version` its own version; `min_blob_bytes` the size from which on files have a swarm; None where it did not say.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Directory:
         self.address: str | None = None
         self.reachable: bool | None = None
         self.tracker_version: str | None = None
+        self.min_blob_bytes: int | None = None
         self._blobs = BlobHttp(client.url, stall_timeout_s=timings.quiet.longest_s)
         self._breaker = Breaker(timings.quiet, clock=clock, chance=chance)
         self._timings, self._peer_port = timings, peer_port
@@ -89,7 +90,7 @@ class Directory:
         except TrackerError as error:
             self._failed(error)
             raise
-        self._seen(found.boot_id, found.announce_url)
+        self._seen(found.contact)
         return found
 
     def heard(self) -> None:
@@ -109,7 +110,7 @@ class Directory:
         if not self._breaker.allows():
             return
         try:
-            if self._seen(*self.client.contact()) or self._clock() - self._reach_asked_at > self._timings.reach_interval_s:
+            if self._seen(self.client.contact()) or self._clock() - self._reach_asked_at > self._timings.reach_interval_s:
                 self._ask_who_we_are()
         except TrackerError as error:
             self._failed(error)
@@ -147,13 +148,14 @@ class Directory:
         refused = "the tracker refused: " if isinstance(error, TrackerRefused) else ""
         log.warning("%s%s; it is left alone for %.0f s", refused, error, pause_s)
 
-    def _seen(self, boot_id: str, announce_url: str) -> bool:
+    def _seen(self, said: Contact) -> bool:
         """Note the tracker's answer; True when it is another life of it."""
         self.heard()
         self._breaker.succeeded()
         with self._lock:
-            fresh, self._boot_id = boot_id != self._boot_id, boot_id
+            fresh, self._boot_id = said.boot_id != self._boot_id, said.boot_id
+        self.min_blob_bytes = said.min_blob_bytes
         if fresh:
-            log.info("tracker %s, announcing to %s", self.client.url, announce_url)
-            self.on_boot(announce_url)
+            log.info("tracker %s, announcing to %s", self.client.url, said.announce_url)
+            self.on_boot(said.announce_url)
         return fresh

@@ -48,6 +48,7 @@ class Services:
     `status`: returns what `llmpt status` shows.
     `used_by`: is told which processes have something fetched.
     `stop`: ends the agent.
+    `min_blob_bytes`: the size below which files have no swarm, as the tracker says; None: it has not said so far.
     """
 
     fetch: Callable[[FetchRequest, Emit, Cancelled], Done | Refused | Failed]
@@ -57,6 +58,7 @@ class Services:
     status: Callable[[], Mapping[str, Any]]
     used_by: Callable[[int], None]
     stop: Callable[[], None]
+    min_blob_bytes: Callable[[], int | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class Server:
             Landed: self._landed,
             Seed: self._seed,
             Unseed: self._unseed,
-            Hello: lambda _request, _asker: Greeting(),
+            Hello: lambda _request, _asker: Greeting(self._services.min_blob_bytes()),
             Status: lambda _request, _asker: StatusReport(self._services.status()),
             Retire: self._retire,
             Stop: self._stop,
@@ -223,6 +225,9 @@ class Server:
             raise InvalidInput(f"this machine's agent uses {self._tracker or 'no tracker'}, not {request.tracker}")
 
     def _fetch(self, request: FetchRequest, asker: Conversation) -> Answer:
+        least = self._services.min_blob_bytes()
+        if least is not None and request.size < least:
+            return Refused(f"files of less than {least} bytes have no swarm here")
         with self._work():
             self._services.used_by(asker.asked_by())
             return self._services.fetch(request, asker.tell, asker.gone)

@@ -105,8 +105,7 @@ def check(url: str) -> Checked:
     """Look whether a tracker that is well and can be used answers at `url`; raise `TrackerError` saying what is wrong."""
     client = TrackerClient(url)
     version = Catalogue(client).health()
-    _, announce_url = client.contact()
-    parts = urlsplit(announce_url)
+    parts = urlsplit(client.contact().announce_url)
     host, port = str(parts.hostname), int(parts.port or 80)
     try:
         socket.create_connection((host, port), CONNECT_TIMEOUT_S).close()

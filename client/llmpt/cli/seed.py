@@ -42,9 +42,11 @@ def seed(what: str, repo_type: str | None, as_json: bool) -> None:
     if not settings.share:
         raise SettingError("this machine shares nothing: LLMPT_SHARE is off; `llmpt config show` says where that is set")
     client = tracker(settings)
-    found = list(_local(what, repo_type, client, settings))
+    told = client.contact().min_blob_bytes
+    min_bytes = settings.min_blob_bytes if told is None else told
+    found = list(_local(what, repo_type, client, min_bytes))
     if not found:
-        raise LlmptError(f"{what} has no file of {settings.min_blob_bytes} bytes or more; smaller ones have no swarm")
+        raise LlmptError(f"{what} has no file of {min_bytes} bytes or more; smaller ones have no swarm")
     agent = AgentClient(settings, environ=os.environ)
     rows = [_offer(agent, client, blob) for blob in found]
     seeded = [row for row in rows if row["seeded"]]
@@ -81,14 +83,14 @@ def unseed(what: str | None, everything: bool, repo_type: str | None, as_json: b
         click.echo(f"{count(len(rows), 'file')} no longer seeded")
 
 
-def _local(what: str, repo_type: str | None, client: TrackerClient, settings: ClientSettings) -> Iterator[LocalBlob]:
+def _local(what: str, repo_type: str | None, client: TrackerClient, min_bytes: int) -> Iterator[LocalBlob]:
     """A path that exists is a path; anything else is the name of a repo."""
     path = Path(what).expanduser()
     if path.exists() and repo_type is None:
-        return blobs.under(path, min_bytes=settings.min_blob_bytes)
+        return blobs.under(path, min_bytes=min_bytes)
     ref = _repo(what, repo_type)
     torrents = client.torrents({"repo_type": ref.type, "repo_id": ref.id})
-    return blobs.of_repo(_cache(), ref, torrents, min_bytes=settings.min_blob_bytes)
+    return blobs.of_repo(_cache(), ref, torrents, min_bytes=min_bytes)
 
 
 def _repo(what: str, repo_type: str | None) -> RepoRef:

@@ -76,7 +76,7 @@ def announce_port(context: Context) -> Finding:
     if context.client is None or context.probe is None or not context.probe.well:
         return skip("the tracker does not answer")
     try:
-        parts = urlsplit(context.client.contact()[1])
+        parts = urlsplit(context.client.contact().announce_url)
     except TrackerError as error:
         return fail(str(error), "look at the server's log")
     return _connects(parts, "where the tracker takes announces")

@@ -227,7 +227,7 @@ class Hook:
         if asked["destination_path"].exists() and not asked["force_download"]:
             call.size = 0  # there already: nothing will be downloaded
             return None
-        if call.size < max(1, settings.min_blob_bytes) or asked["expected_size"] not in (None, call.size):
+        if call.size < max(1, link.min_blob_bytes) or asked["expected_size"] not in (None, call.size):
             return None
         try:
             Etag(call.etag)

@@ -193,10 +193,23 @@ class _Bare:
 
 
 @dataclass(frozen=True, slots=True)
-class Greeting(_Bare):
-    """Here is an agent."""
+class Greeting:
+    """Here is an agent.
+
+    `min_blob_bytes`: smaller files have no swarm, its tracker says; None: it has not said so far.
+    """
 
     event: ClassVar[str] = "hello"
+
+    min_blob_bytes: int | None = None
+
+    def as_json(self) -> Message:
+        said: Message = {"event": self.event}
+        return said if self.min_blob_bytes is None else {**said, "min_blob_bytes": self.min_blob_bytes}
+
+    @classmethod
+    def parse(cls, message: Mapping[str, Any]) -> Greeting:
+        return cls(fields.count(message, "min_blob_bytes") if message.get("min_blob_bytes") is not None else None)
 
 
 @dataclass(frozen=True, slots=True)

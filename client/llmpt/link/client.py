@@ -64,6 +64,12 @@ class AgentClient:
         self._timings = timings
         self._starter = Starter(settings.tracker or "", environ=environ, command=start_command, timings=timings)
 
+    @property
+    def min_blob_bytes(self) -> int:
+        """Smaller files have no swarm, as the agent's tracker has told this process; until then, as our settings say."""
+        told = self._starter.min_blob_bytes
+        return self._settings.min_blob_bytes if told is None else told
+
     def fetch(self, request: FetchRequest, *, on_progress: Callable[[Progress], None]) -> FetchResult:
         """Have `request` fetched; return how it ended. Whatever is raised meanwhile cancels it.
 

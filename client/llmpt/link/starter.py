@@ -53,11 +53,13 @@ class Starter:
         self._timings = timings
         self._breaker = breaker or Breaker(RETRY_START)
         self._met: Agent | None = None
+        self.min_blob_bytes: int | None = None  # as the agent's tracker has told it; None: not yet
 
     def ensure(self, *, anew: bool = False) -> None:
         """Return when an agent runs that is no older than this llmpt, or an older one that is busy. Raises `AgentUnavailable`.
 
-        An agent is asked once how old it is, in each of its lives; `anew` asks in any case.
+        An agent is asked once how old it is, and what its tracker says, in each of its lives; `anew` asks in any case. One that
+        was just started is asked the next time: its tracker has said nothing so far.
         """
         path = paths.socket_path(self._environ)
         here = _agent_at(path)
@@ -66,7 +68,8 @@ class Starter:
         version = self._greet(path)
         if version is None:
             self._start(path)
-        elif self._should_replace(version):
+            return
+        if self._should_replace(version):
             self._start(path)
             return  # if it was busy it is asked again next time
         self._met = _agent_at(path)
@@ -74,7 +77,10 @@ class Starter:
     def _greet(self, path: Path) -> str | None:
         """Return the version of the agent that answers at `path`; None when there is none."""
         reply = self._ask(path, Hello())
-        return None if reply is None else str(reply.get("version", ""))
+        if reply is None:
+            return None
+        self.min_blob_bytes = answers.Greeting.parse(reply).min_blob_bytes
+        return str(reply.get("version", ""))
 
     def _ask(self, path: Path, request: Request) -> Message | None:
         """Have an agent of whatever version answer; None when there is none. Raises `AgentUnavailable` when it is silent."""

@@ -58,13 +58,26 @@ class Torrent:
 
 
 @dataclass(frozen=True, slots=True)
+class Contact:
+    """What the tracker says of itself.
+
+    boot_id: which life of the announcer this is
+    announce_url: where to announce
+    min_blob_bytes: smaller files have no swarm; None: it does not say
+    """
+
+    boot_id: str
+    announce_url: str
+    min_blob_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Lookup:
     """What the tracker says of one etag.
 
     metainfo: None when the catalogue does not have the etag
     peers: (address, port) to connect to
-    announce_url: where to announce
-    boot_id: which life of the announcer this is
+    announce_url, boot_id, min_blob_bytes: as in `Contact`
     leechers: how many of the peers are not whole
     """
 
@@ -73,6 +86,12 @@ class Lookup:
     announce_url: str
     boot_id: str
     leechers: int = 0
+    min_blob_bytes: int | None = None
+
+    @property
+    def contact(self) -> Contact:
+        """What the tracker says of itself."""
+        return Contact(self.boot_id, self.announce_url, self.min_blob_bytes)
 
 
 class TrackerClient:
@@ -146,11 +165,10 @@ class TrackerClient:
     def ping(self) -> bool:
         """Return whether the tracker answers and is well (database and announcer)."""
         try:
-            self.boot_id()
+            return self.boot_id() != ""
         except TrackerError as error:
             log.debug("no ping from %s: %s", self.url, error)
             return False
-        return True
 
     # What the other roles and the command line use: TrackerUnavailable or TrackerRefused.
 
@@ -182,17 +200,18 @@ class TrackerClient:
         answer, address = self._wire.call("GET", "/api/v1/torrents", {"etag": etag.value, "include": "metainfo,peers"})
         with sense(self.url):
             found = Answer(answer, "a look-up")
-            announce_url, boot_id = self._announce_url(found), found.word("boot_id")
+            said = self._contact(found)
             entry = next(found.rows("torrents", "a torrent"), None)
             if entry is None:
-                return Lookup(None, (), announce_url, boot_id)
+                return Lookup(None, (), said.announce_url, said.boot_id, 0, said.min_blob_bytes)
             metainfo = entry.metainfo("metainfo")
             if metainfo.etag != etag:
                 raise InvalidInput(f"asked for {etag}, answered {metainfo.etag}")
             peers = [
                 (peer.optional("address", peer.address) or address, peer.port("port")) for peer in entry.rows("peers", "a peer")
             ]
-            return Lookup(metainfo, tuple(dict.fromkeys(peers)), announce_url, boot_id, entry.count("leechers"))
+            unique, leechers = tuple(dict.fromkeys(peers)), entry.count("leechers")
+            return Lookup(metainfo, unique, said.announce_url, said.boot_id, leechers, said.min_blob_bytes)
 
     def boot_id(self) -> str:
         """Return the id of the announcer's present life; another one means: announce again."""
@@ -200,15 +219,15 @@ class TrackerClient:
         with sense(self.url):
             return Answer(answer, "the health of a tracker").word("boot_id")
 
-    def contact(self) -> tuple[str, str]:
-        """Return the boot id and the URL to announce to."""
+    def contact(self) -> Contact:
+        """Ask the tracker for nothing but what it says of itself."""
         answer, _ = self._wire.call("GET", "/api/v1/torrents", {"limit": "1"})
         with sense(self.url):
-            found = Answer(answer, "a page")
-            return found.word("boot_id"), self._announce_url(found)
+            return self._contact(Answer(answer, "a page"))
 
-    def _announce_url(self, answer: Answer) -> str:
-        return f"http://{in_url(self.host)}:{answer.port('announce_port')}/announce"
+    def _contact(self, answer: Answer) -> Contact:
+        announce_url = f"http://{in_url(self.host)}:{answer.port('announce_port')}/announce"
+        return Contact(answer.word("boot_id"), announce_url, answer.optional("min_blob_bytes", answer.size))
 
     def publish(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /api/v1/publish; the answer's fields are in the OpenAPI document."""

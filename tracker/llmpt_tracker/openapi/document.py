@@ -8,6 +8,7 @@ from llmpt_tracker.openapi.terms import (
     COMMIT,
     ETAG,
     HASH,
+    MIN_BLOB_BYTES,
     NEXT,
     REPO_ID,
     REPO_TYPE,
@@ -70,7 +71,9 @@ def _schemas() -> Schema:
             metainfo=text("the .torrent in base64; with include=metainfo", contentEncoding="base64"),
             peers=array(ref("Peer")),
         ),
-        "TorrentPage": record(torrents=array(ref("Torrent")), next=NEXT, boot_id=BOOT_ID, announce_port=count()),
+        "TorrentPage": record(
+            torrents=array(ref("Torrent")), next=NEXT, boot_id=BOOT_ID, announce_port=count(), min_blob_bytes=MIN_BLOB_BYTES
+        ),
         "Whoami": record(
             address=text("as this tracker sees you"),
             reachable={
@@ -136,7 +139,11 @@ def _schemas() -> Schema:
             current={"type": ["string", "null"]},
         ),
         "Heartbeat": record(
-            boot_id=BOOT_ID, instance_id=text(), announce_port=count(), announce_key=text("announce at /announce/<key>")
+            boot_id=BOOT_ID,
+            instance_id=text(),
+            announce_port=count(),
+            announce_key=text("announce at /announce/<key>"),
+            min_blob_bytes=MIN_BLOB_BYTES,
         ),
     }
 

@@ -47,6 +47,7 @@ REPO_TYPE = text(enum=list(REPO_TYPES))
 REPO_ID = text("`name` or `owner/name`")
 NEXT: Schema = {"type": ["string", "null"], "description": "cursor of the next page; null: this is the last one"}
 BOOT_ID = text("another one after each start of the announcer: announce again")
+MIN_BLOB_BYTES = count("smaller files have no swarm: LLMPT_MIN_BLOB_BYTES of this tracker, which clients and seeders go by")
 
 
 def answer(schema: str, description: str, *errors: int) -> Schema:

@@ -74,6 +74,7 @@ def list_torrents() -> ResponseReturnValue:
             "next": paging.write_cursor(last) if last is not None else None,
             "boot_id": boot_id,
             "announce_port": state().announcer.status().announce_port,
+            "min_blob_bytes": state().settings.min_blob_bytes,
         }
     )
 

@@ -130,6 +130,7 @@ def heartbeat(seeder_id: str) -> ResponseReturnValue:
             "instance_id": instance_id,
             "announce_port": state().announcer.status().announce_port,
             "announce_key": key,
+            "min_blob_bytes": state().settings.min_blob_bytes,
         }
     )
 

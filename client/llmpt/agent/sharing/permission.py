@@ -132,7 +132,7 @@ class Permission:
         publicity: Publicity,
         *,
         tracker: str,
-        min_blob_bytes: int,
+        min_blob_bytes: Callable[[], int],
         mounts: Callable[[], Mounts] = Mounts.read,
     ) -> None:
         self._sharing, self._publicity, self._mounts = sharing, publicity, mounts
@@ -143,7 +143,7 @@ class Permission:
         """Say why what `request` wants is not fetched for all; nothing when it may be."""
         if request.stem is None:
             return "this download cannot be watched"
-        if request.size < self._min_blob_bytes:
+        if request.size < self._min_blob_bytes():
             return "it is too small"
         if self._sharing.why_not:
             return self._sharing.why_not

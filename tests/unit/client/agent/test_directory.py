@@ -10,7 +10,7 @@ import pytest
 from llmpt.agent.directory import Directory, Timings
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
-from llmpt.tracker.client import TrackerClient
+from llmpt.tracker.client import Contact, TrackerClient
 
 TIMINGS = Timings()
 SEEN = {"address": "10.0.0.7", "reachable": True, "version": "0.9", "protocol": 1, "oldest_client": "0.1.0"}
@@ -23,16 +23,17 @@ class FakeTracker:
 
     def __init__(self) -> None:
         self.boot_id = "one"
+        self.min_blob_bytes: int | None = None
         self.whoami: dict[str, Any] | TrackerError = dict(SEEN)
         self.asked: list[dict[str, str]] = []
         self.silence: TrackerError | None = None
         self.questions = 0
 
-    def contact(self) -> tuple[str, str]:
+    def contact(self) -> Contact:
         self.questions += 1
         if self.silence is not None:
             raise self.silence
-        return self.boot_id, "http://tracker:6969/announce"
+        return Contact(self.boot_id, "http://tracker:6969/announce", self.min_blob_bytes)
 
     def get(self, path: str, query: dict[str, str]) -> dict[str, Any]:
         assert path == "/api/v1/whoami"
@@ -177,3 +178,13 @@ def test_while_it_is_left_alone_a_look_up_says_so_at_once(tracker: FakeTracker) 
     seen.contact()
     with pytest.raises(TrackerUnavailable, match=r"did not answer; asked again in 5 s"):
         seen.lookup(Etag("a" * 64))
+
+
+def test_it_knows_the_size_from_which_on_the_tracker_has_swarms(tracker: FakeTracker) -> None:
+    clock = Clock()
+    seen = directory(tracker, clock)
+    seen.contact()
+    assert seen.min_blob_bytes is None
+    tracker.min_blob_bytes = 4096
+    seen.contact()
+    assert seen.min_blob_bytes == 4096

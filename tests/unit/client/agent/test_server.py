@@ -47,6 +47,7 @@ class World:
         self.cancelled: Cancelled = lambda: False
         self.watched: list[Path] = []
         self.watch_over = threading.Event()
+        self.min_blob_bytes: int | None = None
         services = Services(
             fetch=self._fetch,
             landed=lambda etag, path: self.landed.append(("landed", path)),
@@ -55,6 +56,7 @@ class World:
             status=lambda: {"pid": os.getpid()},
             used_by=self.users.append,
             stop=self.stopped.set,
+            min_blob_bytes=lambda: self.min_blob_bytes,
         )
         self.server = Server(path, services, tracker="http://t:1", timings=timings)
 
@@ -104,6 +106,18 @@ def test_what_concerns_the_agent_itself_is_answered_in_every_version(world: Worl
         assert reply is not None
         assert reply["version"] == versions.own_version()
         assert reply["event"] == {"stop": "stopping"}.get(op, op)
+
+
+def test_what_the_tracker_says_of_small_files_is_told_and_holds_whatever_a_hook_thinks(world: World) -> None:
+    world.go_on.set()
+    assert "min_blob_bytes" not in (world.answer({"op": "hello"}) or {})
+    world.min_blob_bytes = REQUEST.size + 1
+    assert (world.answer({"op": "hello"}) or {})["min_blob_bytes"] == REQUEST.size + 1
+    reply = world.answer(REQUEST.as_json()) or {}
+    assert (reply["event"], world.begun.is_set()) == ("refused", False)
+    assert f"less than {REQUEST.size + 1} bytes" in reply["reason"]
+    world.min_blob_bytes = REQUEST.size
+    assert (world.answer(REQUEST.as_json()) or {})["reason"] == "let go"
 
 
 def test_a_request_of_another_version_is_refused_saying_what_to_update(world: World) -> None:

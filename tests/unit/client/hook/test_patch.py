@@ -91,6 +91,7 @@ class Agent:
         self.fetched: list[tuple[Etag, Path, list[Path]]] = []
         self.watching: list[Path] = []
         self.watches = True
+        self.min_blob_bytes = 1 << 20
         self.answer: Callable[[FetchRequest, Callable[[Progress], None]], FetchResult] = self.serve
 
     def fetch(self, request: FetchRequest, *, on_progress: Callable[[Progress], None]) -> FetchResult:
@@ -261,6 +262,15 @@ def test_the_agent_is_told_whether_the_hub_was_shown_a_token_and_which_hub_it_wa
     download(headers=headers, endpoint="http://mirror:8000")
     assert [request.anonymous for request in agent.fetches] == [anonymous, anonymous]
     assert [request.endpoint for request in agent.fetches] == ["https://hub.example", "http://mirror:8000"]
+
+
+@pytest.mark.parametrize(("least", "is_asked"), [(SIZE, True), (SIZE + 1, False)])
+def test_the_size_from_which_on_files_have_a_swarm_is_the_trackers(
+    download: Download, agent: Agent, least: int, is_asked: bool
+) -> None:
+    agent.min_blob_bytes = least
+    download()
+    assert bool(agent.fetches) is is_asked
 
 
 def test_the_librarys_step_is_small_while_the_hook_is_in_place(download: Download, library: Any) -> None:

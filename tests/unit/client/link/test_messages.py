@@ -65,6 +65,7 @@ ANSWERS: list[tuple[Answer, dict[str, Any]]] = [
     (Ok(path=Path("/f")), {"event": "ok", "path": "/f"}),
     (Ok(count=0), {"event": "ok", "count": 0}),
     (Greeting(), {"event": "hello"}),
+    (Greeting(4096), {"event": "hello", "min_blob_bytes": 4096}),
     (Retiring(), {"event": "retiring"}),
     (Stopping(), {"event": "stopping"}),
     (Ending(), {"event": "ending", "reason": "the agent is ending"}),

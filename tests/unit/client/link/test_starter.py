@@ -55,7 +55,7 @@ def agent(environ: dict[str, str], *, version: str | None, busy: bool = False) -
                     reply: dict[str, Any] = {"event": "hello" if op == "hello" else "refused" if busy else "retiring"}
                     if version is None:
                         reply = {"event": "refused", "reason": "not something this agent can do", "version": ""}
-                    connection.sendall(protocol.encode({"version": version, **reply}))
+                    connection.sendall(protocol.encode({"version": version, "min_blob_bytes": 4096, **reply}))
                     if reply["event"] == "retiring":
                         listener.close()
                         path.unlink()
@@ -85,6 +85,23 @@ def test_an_agent_that_is_no_older_is_used_and_asked_only_once(environ: dict[str
             made.ensure()
     assert asked == ["hello"]
     assert not notes.exists()
+
+
+def test_an_agent_tells_from_which_size_on_files_have_a_swarm(environ: dict[str, str]) -> None:
+    made, _ = noting(environ)
+    assert made.min_blob_bytes is None
+    with agent(environ, version=OWN):
+        made.ensure()
+    assert made.min_blob_bytes == 4096
+
+
+def test_an_agent_that_was_just_started_is_asked_the_next_time(environ: dict[str, str]) -> None:
+    made, _ = noting(environ)
+    made.ensure()
+    with agent(environ, version=OWN) as asked:
+        made.ensure()
+    assert asked == ["hello"]
+    assert made.min_blob_bytes == 4096
 
 
 def test_an_older_agent_makes_room(environ: dict[str, str]) -> None:

@@ -79,6 +79,10 @@ def test_an_entry_says_what_a_client_needs(catalogue: Api, announcer: FakeAnnoun
     }
 
 
+def test_a_page_says_from_which_size_on_files_have_a_swarm(api: Api) -> None:
+    assert api.get("/api/v1/torrents").get_json()["min_blob_bytes"] == 1 << 20
+
+
 def test_what_was_not_asked_for_is_left_out(catalogue: Api) -> None:
     assert not {"metainfo", "peers"} & set(catalogue.torrents(etag=A.etag.value)[0])
 

@@ -85,7 +85,7 @@ class Mounts:
 def permission(publicity: Publicity, *, why_not: str = "") -> Permission:
     sharing: Any = SimpleNamespace(why_not=why_not)
     mounts: Any = Mounts()
-    return Permission(sharing, publicity, tracker="http://t:8000", min_blob_bytes=1 << 20, mounts=lambda: mounts)
+    return Permission(sharing, publicity, tracker="http://t:8000", min_blob_bytes=lambda: 1 << 20, mounts=lambda: mounts)
 
 
 def test_the_hub_is_asked_once_per_repo_and_day(publicity: Publicity, hub: Hub) -> None:
