@@ -86,7 +86,7 @@ def run(
             download_limit=settings.download_limit,
             shares=settings.share,
         )
-        engine = stack.enter_context(Engine(engine_settings, user_agent="llmpt-agent"))
+        engine = stack.enter_context(Engine(engine_settings, user_agent="llmpt-agent", health=health))
         seeds = Seeds(engine, inventory)
         directory = Directory(client, peer_port=engine.port)
         directory.on_boot = _announce_anew(engine)
@@ -102,7 +102,7 @@ def run(
             stall_timeout_s=settings.stall_timeout_s,
             on_wrong=Complaints(sharing).make if sharing is not None else lambda _torrent, _reason: None,
         )
-        threading.excepthook = _noting_bugs(stopping)
+        threading.excepthook = _note_bug
         seeds.restore()
         partials.sweep()
         services = Services(
@@ -185,13 +185,6 @@ def _announce_anew(engine: Engine) -> Callable[[str], None]:
     return booted
 
 
-def _noting_bugs(stopping: threading.Event) -> Callable[[threading.ExceptHookArgs], None]:
-    """A bug in a thread is noted, and if it was the swarm's the agent ends, for the next download to start another."""
-    from llmpt.swarm import ALERTS_THREAD
-
-    def crashed(hook: threading.ExceptHookArgs) -> None:
-        log.error("a bug of llmpt", exc_info=(hook.exc_type, hook.exc_value or hook.exc_type(), hook.exc_traceback))
-        if hook.thread is not None and hook.thread.name == ALERTS_THREAD:
-            stopping.set()
-
-    return crashed
+def _note_bug(hook: threading.ExceptHookArgs) -> None:
+    """Log what ended a thread."""
+    log.error("a bug of llmpt", exc_info=(hook.exc_type, hook.exc_value or hook.exc_type(), hook.exc_traceback))

@@ -8,7 +8,6 @@ from __future__ import annotations
 from llmpt.core.errors import SwarmError
 
 try:
-    from llmpt.swarm.alerts import ALERTS_THREAD
     from llmpt.swarm.engine import Engine
 except ImportError as error:
     raise SwarmError(
@@ -19,7 +18,6 @@ from llmpt.swarm.download import HTTP, Download
 from llmpt.swarm.types import EngineSettings, EngineTimings, SeededBlob, Source, Totals, free_port
 
 __all__ = [
-    "ALERTS_THREAD",
     "HTTP",
     "Download",
     "Engine",

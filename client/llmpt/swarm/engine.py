@@ -17,6 +17,7 @@ import libtorrent as lt
 
 from llmpt.core.blob import Etag
 from llmpt.core.networks import Address
+from llmpt.host.loops import Health
 from llmpt.swarm.alerts import Alerts
 from llmpt.swarm.downloads import Downloads
 from llmpt.swarm.params import in_place, names_of
@@ -32,13 +33,26 @@ class Engine:
     Raises `SwarmError` on entry when it cannot listen on its port.
     """
 
-    def __init__(self, settings: EngineSettings, *, user_agent: str = "llmpt", timings: EngineTimings | None = None) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        user_agent: str = "llmpt",
+        timings: EngineTimings | None = None,
+        health: Health | None = None,
+    ) -> None:
+        """`health` hears of what the session's thread strikes on."""
         timings = timings or EngineTimings()
         self._settings = settings
         self._user_agent = user_agent
         self._session: Any = None
         self._torrents = Torrents()
-        self._alerts = Alerts(self._torrents, timings, on_limits=lambda: self.apply_limits(datetime.datetime.now().time()))
+        self._alerts = Alerts(
+            self._torrents,
+            timings,
+            on_limits=lambda: self.apply_limits(datetime.datetime.now().time()),
+            health=health or Health(),
+        )
         self.downloads = Downloads(self._torrents, timings, shares=settings.shares)
 
     def __enter__(self) -> Engine:
