@@ -7,53 +7,61 @@ import logging
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from types import FrameType
 
+from llmpt.core.breaker import Breaker
 from llmpt.core.errors import SettingError
 from llmpt.host.listening import raise_descriptor_limit
+from llmpt.host.loops import Rhythm
 from llmpt.host.routes import HostNetwork, address_towards
-from llmpt.hub.visibility import ask_hub
+from llmpt.hub.visibility import HUB_PAUSES, ask_hub
 from llmpt.swarm import Engine, EngineSettings
 from llmpt.tracker.client import TrackerClient
-from llmpt_seeder.alive import SignsOfLife
-from llmpt_seeder.back_off import BackOff
-from llmpt_seeder.blobs import BlobServer, FileSource
+from llmpt_seeder.blobs import BlobServer, Doors, FileSource
+from llmpt_seeder.cache.caches import Caches
 from llmpt_seeder.cache.scanner import CacheMissing
 from llmpt_seeder.hashing.readers import HashingPool
+from llmpt_seeder.hashing.verification import Verification
 from llmpt_seeder.hub.listings import HubListings
 from llmpt_seeder.hub.tree import fetch_tree
-from llmpt_seeder.publishing.tracker_link import TrackerLink
+from llmpt_seeder.life import HEARTBEAT, LISTINGS, UPSTREAM, WORK, Life
+from llmpt_seeder.publishing.publishing import Publishing
+from llmpt_seeder.publishing.tracker_link import Identity, TrackerLink
+from llmpt_seeder.seeding import Seeding
 from llmpt_seeder.service import Service
 from llmpt_seeder.settings import SeederSettings
 from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.state import SeederState
 from llmpt_seeder.upstream import (
+    BlobState,
     Fetcher,
     FetchProcess,
-    Growths,
     LeaseReports,
     Lookup,
     Mirroring,
+    MirrorQueue,
     Shelf,
+    Stock,
     UpstreamHub,
-    Want,
+    WantedBlob,
     token_rule,
 )
 
 log = logging.getLogger("llmpt.seeder")
 
-HEARTBEAT_TIMEOUT_S = 5.0
+TRACKER_TIMEOUT_S = 5.0
 END_TIMEOUT_S = 8.0
 DESCRIPTORS = 4096  # two for each client of the blob server, one for each peer, and a few
+TELL_LEASES = Rhythm(interval_s=0.25)
 
 
 def run(settings: SeederSettings) -> int:
-    """Seed until SIGTERM, SIGINT or SIGHUP; return the exit code (1 when a part of us failed).
+    """Seed until SIGTERM, SIGINT or SIGHUP; return the exit code.
 
     Raises `LlmptError` when the cache, the data folder or the peer port cannot be used.
     """
@@ -62,94 +70,38 @@ def run(settings: SeederSettings) -> int:
     if not settings.cache.is_dir():
         raise CacheMissing(f"no Hub cache at {settings.cache}: set HF_HUB_CACHE to the folder that holds models--…, or make it")
     raise_descriptor_limit(DESCRIPTORS)
-    client = TrackerClient(settings.tracker)  # refuses a bad address before anything runs
-    stop, wake = threading.Event(), threading.Event()
+    tracker = TrackerClient(settings.tracker)  # refuses a bad address before anything runs
     ends: SimpleQueue[str] = SimpleQueue()  # its `put` may be called in a signal handler, an Event's `set` may not
 
     with ExitStack() as stack:
-        state = stack.enter_context(SeederState(settings.database))
-        life = SignsOfLife(settings.alive_file, clock=time.time)
-        stack.callback(life.remove)
-        hasher = stack.enter_context(HashingPool(on_done=wake.set))
-        engine = stack.enter_context(Engine(_engine_settings(settings, client), user_agent=f"llmpt-seeder/{version()}"))
-        back_off = BackOff(time.time)
-        ask = partial(ask_hub, settings.hub)
-        sharing = Sharing(settings.repos, memory=state, ask=ask, clock=time.time, back_off=back_off)
-        listings = HubListings(
-            memory=state,
-            fetch=partial(fetch_tree, settings.hub, stopped=stop.is_set),
-            back_off=back_off,
-            clock=time.time,
-            on_news=wake.set,
-            stop=stop,
-        )
-        link = TrackerLink(
-            seeder_id=state.seeder_id,
-            connect=lambda token: TrackerClient(client.url, token=token, timeout_s=HEARTBEAT_TIMEOUT_S),
-            find_token=lambda: find_token(settings),
-            where_token=f"{settings.token_file} or LLMPT_TOKEN",
-            report=lambda: {"version": version(), "upstream": settings.upstream, **blobs.report(), **service.report()},
-            on_news=wake.set,
-            beat=life.beat,
-            stop=stop,
-        )
-        shelf = Shelf(
-            settings.mirror_cache,
-            quota_bytes=settings.mirror_quota_bytes,
-            memory=state,
-            clock=time.time,
-            uploaded=engine.uploaded,
-        )
-        service = Service(
-            caches=[settings.cache, shelf.root],
-            min_blob_bytes=settings.min_blob_bytes,
-            scan_interval_s=settings.scan_interval_s,
-            state=state,
-            engine=engine,
-            hasher=hasher,
-            sharing=sharing,
-            listings=listings,
-            link=link,
-            clock=time.time,
-            beat=lambda: life.beat("work"),
-            stop=stop,
-            wake=wake,
-        )
-        growths = Growths()
-        mirroring = _mirroring(stack, settings, shelf, growths, service, listings, sharing, link, state, life, stop)
-        blobs = stack.enter_context(
-            BlobServer(
-                [FileSource(shelf.noting(service.blob)), growths],
-                listen=settings.bind,
-                port=settings.blob_port,
-                peer_cidrs=settings.peer_cidrs,
-                network=HostNetwork.read(),
-                upload_limit=settings.upload_limit,
-                on_knock=mirroring.knock if mirroring else lambda: None,
-            )
-        )
+        core = _core(settings, tracker, stack)
+        mirroring = _mirroring(settings, tracker, core, stack)
+        blobs = stack.enter_context(_blob_server(settings, core, mirroring))
+        core.reports.append(blobs.report)
         _on_signals(ends)
-        parts = [("heartbeat", link.run), ("work", service.run), ("listings", listings.run)]
+
+        loops = [
+            core.life.start(HEARTBEAT, core.link.heartbeat, wait=core.link.wait),
+            core.life.start(WORK, core.service.step, wait=core.service.wait),
+            core.life.start(LISTINGS, core.listings.step, wait=core.listings.wait),
+        ]
         if mirroring is not None:
-            parts.append(("upstream", mirroring.run))
-        threads = [threading.Thread(target=_until_end, args=(ends, name, part), name=name, daemon=True) for name, part in parts]
-        for thread in threads:
-            thread.start()
-        ports = (engine.port, blobs.port)
+            loops.append(core.life.start(UPSTREAM, mirroring.step, wait=mirroring.wait))
+        where, ports = settings.cache, (core.engine.port, blobs.port)
         log.info(
-            "seeding %s on port %d, HTTP on port %d, tracker %s, seeder %s", settings.cache, *ports, client.url, state.seeder_id
+            "seeding %s on port %d, HTTP on port %d, tracker %s, seeder %s", where, *ports, tracker.url, core.state.seeder_id
         )
-        reason = ends.get()
-        log.info("ending: %s", reason)
-        stop.set()
-        wake.set()
-        link.hurry()
-        listings.hurry()
+
+        log.info("ending: %s", ends.get())
+        core.life.stop.set()
+        core.service.hurry()
+        core.link.hurry()
+        core.listings.hurry()
         if mirroring is not None:
             mirroring.hurry()
-        for thread in threads:
-            thread.join(END_TIMEOUT_S)
-    return 0 if reason.startswith("SIG") else 1
+        for loop in loops:
+            loop.join(END_TIMEOUT_S)
+    return 0
 
 
 def find_token(settings: SeederSettings) -> str | None:
@@ -162,64 +114,93 @@ def find_token(settings: SeederSettings) -> str | None:
         return None
 
 
-def _mirroring(
-    stack: ExitStack,
-    settings: SeederSettings,
-    shelf: Shelf,
-    growths: Growths,
-    service: Service,
-    listings: HubListings,
-    sharing: Sharing,
-    link: TrackerLink,
-    state: SeederState,
-    life: SignsOfLife,
-    stop: threading.Event,
-) -> Mirroring | None:
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """What reads the caches, publishes and seeds; `reports` are asked for what a heartbeat says, `shelf` is the second cache."""
+
+    life: Life
+    state: SeederState
+    engine: Engine
+    sharing: Sharing
+    listings: HubListings
+    link: TrackerLink
+    shelf: Shelf
+    service: Service
+    reports: list[Callable[[], Mapping[str, object]]]
+
+
+def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) -> _Core:
+    wake, life = threading.Event(), Life(settings.alive_file)
+    state = stack.enter_context(SeederState(settings.database))
+    stack.callback(life.remove)
+    hasher = stack.enter_context(HashingPool(on_done=wake.set))
+    engine = stack.enter_context(Engine(_engine_settings(settings, tracker), user_agent=f"llmpt-seeder/{version()}"))
+
+    hub, endpoint = Breaker(HUB_PAUSES), settings.hub or ""
+    sharing = Sharing(settings.repos, memory=state, ask=partial(ask_hub, endpoint), clock=life.clock, hub=hub)
+    fetch = partial(fetch_tree, endpoint, stopped=life.stop.is_set)
+    listings = HubListings(memory=state, fetch=fetch, hub=hub, clock=life.clock, on_news=wake.set, stop=life.stop)
+
+    reports: list[Callable[[], Mapping[str, object]]] = [lambda: {"version": version(), "upstream": settings.upstream}]
+    link = TrackerLink(
+        Identity(state.seeder_id, lambda: find_token(settings), f"{settings.token_file} or LLMPT_TOKEN"),
+        lambda token: TrackerClient(tracker.url, token=token, timeout_s=TRACKER_TIMEOUT_S),
+        report=lambda: {name: value for report in reports for name, value in report().items()},
+        on_news=wake.set,
+        stop=life.stop,
+    )
+
+    quota_bytes = settings.mirror_quota_bytes
+    shelf = Shelf(settings.mirror_cache, quota_bytes=quota_bytes, memory=state, clock=life.clock, uploaded=engine.uploaded)
+    caches = Caches([settings.cache, shelf.root], sharing=sharing, life=life, interval_s=settings.scan_interval_s)
+    verification = Verification(hasher, state, clock=life.clock)
+    publishing = Publishing(link, listings, verification, state, min_blob_bytes=settings.min_blob_bytes, life=life)
+    service = Service(caches, verification, publishing, Seeding(engine, state), wake=wake, life=life)
+    reports.append(service.report)
+    return _Core(life, state, engine, sharing, listings, link, shelf, service, reports)
+
+
+def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, stack: ExitStack) -> Mirroring | None:
     """Build what fetches from upstream; None where the operator wants nothing fetched."""
     if settings.upstream is None:
         return None
-    shelf.prepare()
-    endpoint, environ = settings.upstream, dict(os.environ)
-    hub = UpstreamHub(endpoint, token=token_rule(settings.repos, settings.hub_token), stopped=stop.is_set)
+    core.shelf.prepare()
+    life, endpoint = core.life, settings.upstream
+    stock = Stock(core.shelf, has=lambda etag: core.service.blob(etag) is not None)
+    hub = UpstreamHub(endpoint, token=token_rule(settings.repos, settings.hub_token), stopped=life.stop.is_set)
+    process = stack.enter_context(FetchProcess(endpoint=endpoint, cache=core.shelf.root, environ=dict(os.environ)))
 
     def connect() -> TrackerClient:
-        return TrackerClient(settings.tracker or "", token=find_token(settings), timeout_s=HEARTBEAT_TIMEOUT_S)
+        return TrackerClient(tracker.url, token=find_token(settings), timeout_s=TRACKER_TIMEOUT_S)
 
-    def fetched(want: Want) -> None:
-        if want.state == "done":
-            service.look_at(shelf.root)
+    def fetched(blob: WantedBlob) -> None:
+        if blob.state is BlobState.DONE:
+            core.service.look_at(core.shelf.root)
         mirroring.hurry()
 
-    mirroring = Mirroring(
-        connect=connect,
-        lookup=Lookup(
-            hub,
-            sharing=sharing,
-            listings=listings,
-            memory=state,
-            publish=link.publish,
-            instance=lambda: link.welcome.instance_id if link.welcome else "",
-        ),
-        fetcher=Fetcher(
-            shelf=shelf,
-            growths=growths,
-            process=stack.enter_context(FetchProcess(endpoint=endpoint, cache=shelf.root, environ=environ)),
-            token=lambda place: hub.token(place.repo),
-            on_fetched=fetched,
-            stop=stop,
-        ),
-        growths=growths,
-        shelf=shelf,
-        leases=LeaseReports(
-            lambda poll: connect().leases(poll),
-            published=lambda etag: service.blob(etag) is not None,
-            min_blob_bytes=settings.min_blob_bytes,
-        ),
-        has=lambda etag: service.blob(etag) is not None,
-        beat=lambda: life.beat("upstream"),
-        stop=stop,
+    lookup = Lookup(
+        hub,
+        sharing=core.sharing,
+        listings=core.listings,
+        memory=core.state,
+        publish=core.link.publish,
+        instance=lambda: core.link.welcome.instance_id if core.link.welcome else "",
     )
+    fetcher = Fetcher(core.shelf, process, token=lambda place: hub.token(place.repo), on_fetched=fetched, life=life)
+    mirroring = stack.enter_context(Mirroring(MirrorQueue(connect), lookup, fetcher, stock, life=life))
+    leases = LeaseReports(lambda poll: connect().leases(poll), published=stock.has, min_blob_bytes=settings.min_blob_bytes)
+    life.start("leases", lambda: leases.tell(fetcher.wanted()), TELL_LEASES)
     return mirroring
+
+
+def _blob_server(settings: SeederSettings, core: _Core, mirroring: Mirroring | None) -> BlobServer:
+    return BlobServer(
+        [FileSource(core.shelf.noting(core.service.blob)), core.shelf.growing],
+        Doors(settings.bind, settings.blob_port, settings.peer_cidrs, HostNetwork.read()),
+        upload_limit=settings.upload_limit,
+        on_knock=mirroring.knock if mirroring else lambda: None,
+        health=core.life.health,
+    )
 
 
 def version() -> str:
@@ -244,12 +225,3 @@ def _on_signals(ends: SimpleQueue[str]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, handler)
-
-
-def _until_end(ends: SimpleQueue[str], name: str, part: Callable[[], None]) -> None:
-    """Run one of our loops; when it ends for whatever reason, the seeder ends."""
-    try:
-        part()
-    except Exception:
-        log.exception("the %s loop failed", name)
-    ends.put(f"the {name} loop ended")

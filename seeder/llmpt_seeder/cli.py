@@ -79,7 +79,7 @@ def scan(dry_run: bool, as_json: bool) -> None:
 @main.command()
 def health() -> None:
     """Exit with 0 when a seeder is alive here (also while it hashes), else with 1 and the reason."""
-    from llmpt_seeder.alive import what_is_wrong
+    from llmpt_seeder.life import what_is_wrong
 
     with _told():
         problem = what_is_wrong(SeederSettings.read().alive_file, now=time.time())

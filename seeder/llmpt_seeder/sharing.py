@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
 
+from llmpt.core.breaker import Breaker
 from llmpt.core.repo import HubAnswer, RepoRef
-from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable
-from llmpt_seeder.back_off import BackOff
+from llmpt.hub.visibility import ASK_AGAIN_S, HUB_PAUSES, HubUnreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class Memory(Protocol):
 
 
 class Sharing:
-    """The rule, with its patterns, its memory and its way to ask (`ask` raises `HubUnreachable`)."""
+    """The rule, with its patterns, its memory and its way to ask (`ask` raises `HubUnreachable`); `hub` is left alone when it
+    cannot be reached."""
 
     def __init__(
         self,
@@ -43,12 +44,12 @@ class Sharing:
         memory: Memory,
         ask: Callable[[RepoRef], tuple[bool, str]],
         clock: Callable[[], float],
-        back_off: BackOff | None = None,
+        hub: Breaker | None = None,
     ) -> None:
         self._wanted = tuple(pattern for pattern in patterns if not pattern.startswith("!"))
         self._excluded = tuple(pattern[1:] for pattern in patterns if pattern.startswith("!"))
         self._memory, self._ask, self._clock = memory, ask, clock
-        self._back_off = back_off or BackOff(clock)
+        self._hub = hub or Breaker(HUB_PAUSES, clock=clock)
 
     def exclusion(self, repo: RepoRef) -> str | None:
         """Say in words by which pattern a repo is excluded, whatever else speaks for it; None when by none."""
@@ -76,14 +77,14 @@ class Sharing:
         return Verdict(known.public, known.reason, known.public)
 
     def _asked(self, repo: RepoRef, now: float) -> HubAnswer | None:
-        if self._back_off.is_quiet:
+        if not self._hub.allows():
             return None
         try:
             public, reason = self._ask(repo)
-        except HubUnreachable:
-            self._back_off.failed()
+        except HubUnreachable as error:
+            self._hub.failed(error)
             return None
-        self._back_off.succeeded()
+        self._hub.succeeded()
         answer = HubAnswer(public, reason, now)
         self._memory.keep_hub_answer(repo, answer)
         return answer

@@ -21,8 +21,8 @@ from llmpt.core.errors import SettingError
 from llmpt.core.networks import CidrSet
 from llmpt.core.rates import RateLimit
 from llmpt.disk.inventory import FileStamp
-from llmpt_seeder.blobs import BlobServer, FileSource, OpenBlob, State
-from llmpt_seeder.blobs.connection import WITHHELD_BYTES, Limits
+from llmpt_seeder.blobs import BlobServer, Doors, FileSource, OpenBlob, State
+from llmpt_seeder.blobs.connection import WITHHELD_BYTES, BlobLimits
 from llmpt_seeder.cache.scanner import BlobFile
 from tests.support.cache_builder import lfs_sha256
 from tests.support.waiting import eventually
@@ -104,7 +104,7 @@ def serve(shelf: Shelf) -> Iterator[Serve]:
 
         def start(*sources: Any, allowed: str = "127.0.0.0/8", **arguments: Any) -> BlobServer:
             of = sources or (FileSource(shelf.files.get),)
-            server = BlobServer(of, listen=("127.0.0.1",), port=0, peer_cidrs=CidrSet.parse(allowed), **arguments)
+            server = BlobServer(of, Doors(("127.0.0.1",), 0, CidrSet.parse(allowed)), **arguments)
             return stack.enter_context(server)
 
         yield start
@@ -212,7 +212,7 @@ def test_who_is_outside_the_lan_is_told_which_setting_says_so(serve: Serve) -> N
 
 def test_a_port_that_is_taken_is_named(serve: Serve) -> None:
     with pytest.raises(SettingError, match="LLMPT_BLOB_PORT"):
-        BlobServer([], listen=("127.0.0.1",), port=serve().port, peer_cidrs=CidrSet.parse(""))
+        BlobServer([], Doors(("127.0.0.1",), serve().port, CidrSet.parse("")))
 
 
 # Connections
@@ -252,14 +252,14 @@ def test_a_request_that_is_none_ends_the_connection(serve: Serve, request_: byte
 
 @pytest.mark.parametrize("said", [b"", b"GET /blobs/"], ids=["nothing", "half a request"])
 def test_a_client_that_says_too_little_is_let_go(serve: Serve, said: bytes) -> None:
-    with connect(serve(limits=Limits(head_s=0.3, idle_s=0.3))) as client:
+    with connect(serve(limits=BlobLimits(head_s=0.3, idle_s=0.3))) as client:
         client.sendall(said)
         assert read_to_end(client) == b""
 
 
 def test_a_client_that_takes_nothing_is_let_go_and_holds_up_nobody(serve: Serve, shelf: Shelf) -> None:
     blob = shelf.put(bytes(32 << 20))
-    server = serve(limits=Limits(stall_s=0.4))
+    server = serve(limits=BlobLimits(stall_s=0.4))
     with connect(server) as stalled:
         stalled.sendall(f"GET /blobs/{blob.etag} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert ask(server)[1] == CONTENT
@@ -270,7 +270,7 @@ def test_a_client_that_takes_nothing_is_let_go_and_holds_up_nobody(serve: Serve,
 
 def test_too_many_clients_are_told_to_come_back(serve: Serve, shelf: Shelf) -> None:
     blob = shelf.put(bytes(32 << 20))
-    server = serve(max_connections=2)
+    server = serve(limits=BlobLimits(connections=2))
     with ExitStack() as stack:
         for _ in range(2):
             client = stack.enter_context(connect(server))
@@ -283,7 +283,7 @@ def test_too_many_clients_are_told_to_come_back(serve: Serve, shelf: Shelf) -> N
 
 
 def test_a_client_that_asks_for_nothing_gives_way(serve: Serve) -> None:
-    server = serve(max_connections=2)
+    server = serve(limits=BlobLimits(connections=2))
     with connect(server) as idle, connect(server):
         eventually(lambda: len(server._connections) == 2)
         assert ask(server)[0].status == 200
@@ -395,7 +395,7 @@ def test_a_blob_that_fails_is_cut_off_before_its_end(serve: Serve, growing: Grow
 
 def test_a_blob_that_grows_no_more_is_not_waited_for_without_end(serve: Serve, growing: GrowingFile) -> None:
     growing.grow(CONTENT[:1000])
-    with connect(serve(growing, limits=Limits(growth_s=0.3))) as client:
+    with connect(serve(growing, limits=BlobLimits(growth_s=0.3))) as client:
         client.sendall(f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         with pytest.raises(ConnectionResetError):
             read_to_end(client)

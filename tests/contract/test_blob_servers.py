@@ -13,7 +13,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.networks import CidrSet
 from llmpt.disk.inventory import FileStamp
 from llmpt_seeder.blobs import BlobServer as SeedersServer
-from llmpt_seeder.blobs import FileSource
+from llmpt_seeder.blobs import Doors, FileSource
 from llmpt_seeder.cache.scanner import BlobFile
 from llmpt_tracker import blob_servers
 from llmpt_tracker.blob_servers import BlobServers
@@ -45,7 +45,7 @@ class Site:
 
         allowed = CidrSet.parse("127.0.0.0/8")
         server = self.stack.enter_context(
-            SeedersServer([FileSource(find)], listen=("127.0.0.1",), port=0, peer_cidrs=allowed, on_knock=self._knock)
+            SeedersServer([FileSource(find)], Doors(("127.0.0.1",), 0, allowed), on_knock=self._knock)
         )
         self.announcer.serving.append(BlobServer("127.0.0.1", server.port, shown))
         return server

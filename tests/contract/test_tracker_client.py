@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from importlib.metadata import version
 
 import pytest
@@ -19,8 +20,11 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.core.leases import Poll
 from llmpt.core.metainfo import Metainfo
+from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState
+from llmpt.core.repo import RepoRef
 from llmpt.tracker.client import Appearance, Torrent, TrackerClient
 
+MOMENT = datetime(2026, 11, 1, tzinfo=timezone.utc)
 REFUSAL = {"error": {"code": "client_too_old", "message": "update llmpt on this machine"}}
 
 
@@ -299,3 +303,33 @@ def test_a_refusal_cannot_write_on_the_terminal() -> None:
         client.get("/api/v1/torrents")
     assert (str(said.value) + said.value.code).isprintable()
     assert len(str(said.value)) < 1000
+
+
+# Mirrors.
+
+MIRROR = Mirror(7, MirrorAsk(RepoRef("model", "org/name"), "main", ("*",)), MirrorReport(MirrorState.QUEUED), MOMENT, MOMENT)
+
+
+def test_a_mirror_that_makes_no_sense_does_not_hold_up_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    tracker = Once("200 OK", {"mirrors": [{**MIRROR.as_json(), "repo_id": "../x"}, MIRROR.as_json(), None], "next": None})
+    with asked(tracker) as client:
+        assert client.mirrors((MirrorState.QUEUED, MirrorState.RUNNING)) == [MIRROR]
+    assert tracker.request.startswith(b"GET /api/v1/mirrors?limit=200&state=queued%2Crunning ")
+    assert caplog.text.count("passed over") == 2
+
+
+def test_what_is_asked_for_and_reported_goes_out_as_its_type_says() -> None:
+    tracker = Once("202 Accepted", MIRROR.as_json())
+    with asked(tracker) as client:
+        assert client.ask_mirror(MIRROR.ask) == MIRROR
+    assert json.loads(tracker.request.partition(b"\r\n\r\n")[2]) == MIRROR.ask.as_json()
+    tracker, report = Once("200 OK", MIRROR.as_json()), MirrorReport(MirrorState.DONE, "c" * 40, 1, 1, 5, 5)
+    with asked(tracker) as client:
+        client.report_mirror(7, report)
+    assert MirrorReport.parse(json.loads(tracker.request.partition(b"\r\n\r\n")[2]), strict=True) == report
+
+
+def test_an_answer_that_is_no_mirror_is_no_answer() -> None:
+    tracker = Once("202 Accepted", {"id": "seven"})
+    with asked(tracker) as client, pytest.raises(TrackerUnavailable, match="makes no sense"):
+        client.ask_mirror(MIRROR.ask)

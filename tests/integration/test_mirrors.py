@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorState
 from llmpt.core.repo import RepoRef
 from llmpt.tracker.client import TrackerClient
 from tests.support.hub import File, Mode
@@ -59,14 +60,14 @@ def publisher(lan: Lan) -> TrackerClient:
     return TrackerClient(lan.tracker.url, token=lan.tracker.token, timeout_s=5)
 
 
-def ended(lan: Lan, row: dict[str, Any], timeout_s: float = 30) -> dict[str, Any]:
-    """Wait until a row has ended; return it."""
+def ended(lan: Lan, mirror: Mirror, timeout_s: float = 30) -> Mirror:
+    """Wait until a mirror has ended; return it."""
 
-    def look() -> dict[str, Any] | None:
-        now = publisher(lan).mirror(row["id"])
-        return now if now["state"] in ("done", "failed") else None
+    def look() -> Mirror | None:
+        now = publisher(lan).mirror(mirror.id)
+        return None if now.state.is_open else now
 
-    return eventually(look, timeout_s=timeout_s, what=f"the end of {row}")
+    return eventually(look, timeout_s=timeout_s, what=f"the end of {mirror}")
 
 
 def blobs(lan: Lan) -> set[str]:
@@ -114,11 +115,11 @@ def test_a_hundred_clients_that_ask_together_cost_the_hub_one_question(lan: Lan,
 def test_machines_with_a_hook_wait_for_what_the_server_fetches(lan: Lan, repo: str) -> None:
     files = add(lan, repo, big=2, size=2 * MIB)
     lan.hub.mode.total_rate_bytes_s = MIB
-    row = publisher(lan).ask_mirror(RepoRef("model", repo), revision="main", include=["*"])
+    mirror = publisher(lan).ask_mirror(MirrorAsk(RepoRef("model", repo), "main", ("*",)))
     with lan.machine("ann") as ann:
         folder = ann.download(repo)
         assert {name: (folder / name).read_bytes() for name in files} == files
-    assert ended(lan, row)["state"] == "done"
+    assert ended(lan, mirror).state is MirrorState.DONE
     assert {name: lan.hub.gets(name) for name in files if name.endswith("safetensors")} == {
         "model-0.safetensors": 1,
         "model-1.safetensors": 1,
@@ -137,7 +138,7 @@ def test_the_no_of_upstream_is_passed_on(lan: Lan, repo: str, kind: dict[str, bo
         assert (answered, headers.get("X-Error-Code")) == (status, code), body
     assert sum(repo in request.raw_path and "revision" in request.raw_path for request in lan.hub.requests) == 1
     assert lan.hub.byte_gets == 0
-    assert repo not in json.dumps(TrackerClient(lan.tracker.url).mirrors())  # whose names these are is nobody's business
+    assert repo not in repr(TrackerClient(lan.tracker.url).mirrors())  # whose names these are is nobody's business
 
 
 def test_an_unknown_revision_is_upstreams_word_too(lan: Lan, repo: str) -> None:
@@ -156,25 +157,29 @@ def test_a_429_of_upstream_reaches_the_client_with_its_retry_after(lan: Lan, rep
 
 def test_a_429_for_a_file_is_waited_for_and_shown(lan: Lan, repo: str) -> None:
     add(lan, repo, big=1)
-    row = publisher(lan).ask_mirror(RepoRef("model", repo), revision="main", include=["*.json"])
-    ended(lan, row)
+    mirror = publisher(lan).ask_mirror(MirrorAsk(RepoRef("model", repo), "main", ("*.json",)))
+    ended(lan, mirror)
     lan.hub.mode = Mode(fail_gets_status=429, retry_after_s=1)
-    row = publisher(lan).ask_mirror(RepoRef("model", repo), revision="main", include=["*.safetensors"])
+    mirror = publisher(lan).ask_mirror(MirrorAsk(RepoRef("model", repo), "main", ("*.safetensors",)))
 
     def waits() -> Any:
-        error = publisher(lan).mirror(row["id"])["error"]
-        return error is not None and error["status"] == 429
+        error = publisher(lan).mirror(mirror.id).error
+        return error is not None and error.status == 429
 
-    eventually(waits, timeout_s=20, what="the row says that upstream asks to wait")
+    eventually(waits, timeout_s=20, what="the mirror says that upstream asks to wait")
     lan.hub.mode = Mode()
-    assert ended(lan, row)["state"] == "done"
+    assert ended(lan, mirror).state is MirrorState.DONE
 
 
 def test_a_connection_that_breaks_costs_nothing_that_had_come(lan: Lan, repo: str) -> None:
     files = add(lan, repo, big=1, size=4 * MIB)
     lan.hub.mode.cut_after_bytes = 3 * MIB
-    row = ended(lan, publisher(lan).ask_mirror(RepoRef("model", repo), revision="main", include=["*"]))
-    assert (row["state"], row["files_done"], row["bytes_done"]) == ("done", 4, sum(map(len, files.values())))
+    mirror = ended(lan, publisher(lan).ask_mirror(MirrorAsk(RepoRef("model", repo), "main", ("*",))))
+    assert (mirror.state, mirror.report.files_done, mirror.report.bytes_done) == (
+        MirrorState.DONE,
+        4,
+        sum(map(len, files.values())),
+    )
     assert lan.hub.bytes_sent <= 1.02 * sum(map(len, files.values()))
     lan.seeded(repo)
 
@@ -201,16 +206,16 @@ def test_nobody_gets_the_whole_of_what_is_not_what_its_etag_says(lan: Lan, repo:
     lan.hub.repos["model", repo].commits[commit]["model-0.safetensors"] = File(wrong, len(wrong), etag, True)
     assert get(f"{lan.tracker.url}/api/models/{repo}/revision/main")[0] == 200
     lan.hub.mode.throttle_bytes_s = 2 * MIB
-    row = publisher(lan).ask_mirror(RepoRef("model", repo), revision=commit, include=["model-0.safetensors"])
+    mirror = publisher(lan).ask_mirror(MirrorAsk(RepoRef("model", repo), commit, ("model-0.safetensors",)))
     eventually(lambda: get_head(f"{lan.tracker.url}/blobs/{etag}"), what="the file begins to come")
     with (
         pytest.raises((OSError, http.client.IncompleteRead)),
         urllib.request.urlopen(f"{lan.tracker.url}/blobs/{etag}", timeout=30) as answer,
     ):
         answer.read()
-    row = ended(lan, row)
-    assert (row["state"], row["files_done"]) == ("failed", 0)
-    assert "not what its etag says" in row["error"]["message"]
+    mirror = ended(lan, mirror)
+    assert (mirror.state, mirror.report.files_done) == (MirrorState.FAILED, 0)
+    assert "not what its etag says" in str(mirror.error)
     assert etag not in blobs(lan)
     assert not TrackerClient(lan.tracker.url).get_torrents(etag=etag)
 
@@ -226,12 +231,12 @@ def get_head(url: str) -> bool:
 def test_the_queue_goes_on_after_the_seeder_was_killed(lan: Lan, repo: str) -> None:
     add(lan, repo, big=3, size=2 * MIB)
     lan.hub.mode.total_rate_bytes_s = MIB
-    row = publisher(lan).ask_mirror(RepoRef("model", repo), revision="main", include=["*"])
-    eventually(lambda: publisher(lan).mirror(row["id"])["bytes_done"] > 0, timeout_s=20, what="the first bytes")
+    mirror = publisher(lan).ask_mirror(MirrorAsk(RepoRef("model", repo), "main", ("*",)))
+    eventually(lambda: publisher(lan).mirror(mirror.id).report.bytes_done > 0, timeout_s=20, what="the first bytes")
     lan.seeder.kill()
     lan.hub.mode = Mode()
     lan.seeder.start()
-    assert ended(lan, row, timeout_s=40)["state"] == "done"
+    assert ended(lan, mirror, timeout_s=40).state is MirrorState.DONE
     assert not [name for name in blobs(lan) if name.endswith(".incomplete")]
     lan.seeded(repo)
 
@@ -239,18 +244,18 @@ def test_the_queue_goes_on_after_the_seeder_was_killed(lan: Lan, repo: str) -> N
 def test_what_was_dropped_for_the_quota_is_fetched_again_when_it_is_wanted(lan: Lan, repo: str) -> None:
     content = add(lan, repo, big=1, size=2 * MIB)["model-0.safetensors"]
     etag = hashlib.sha256(content).hexdigest()
-    ended(lan, publisher(lan).ask_mirror(RepoRef("model", repo), revision="main", include=["*.safetensors"]))
+    ended(lan, publisher(lan).ask_mirror(MirrorAsk(RepoRef("model", repo), "main", ("*.safetensors",))))
     lan.seeded(repo)
     lan.hub.add("org/huge", {"huge.bin": os.urandom(63 * MIB)})
-    row = ended(lan, publisher(lan).ask_mirror(RepoRef("model", "org/huge"), revision="main", include=["*.bin"]))
-    assert row["state"] == "done"
+    mirror = ended(lan, publisher(lan).ask_mirror(MirrorAsk(RepoRef("model", "org/huge"), "main", ("*.bin",))))
+    assert mirror.state is MirrorState.DONE
     assert etag not in blobs(lan)
     eventually(lambda: all(one.seeders == 0 for one in lan.torrents(repo)), timeout_s=20, what="the blob to be withdrawn")
     assert get(f"{lan.tracker.url}/{repo}/resolve/main/model-0.safetensors")[2] == content
     assert lan.hub.gets("model-0.safetensors") == 2
     lan.hub.add("org/never", {"never.bin": bytes(65 * MIB)})
-    row = ended(lan, publisher(lan).ask_mirror(RepoRef("model", "org/never"), revision="main", include=["*"]))
-    assert "can never fit into LLMPT_MIRROR_QUOTA" in row["error"]["message"]
+    mirror = ended(lan, publisher(lan).ask_mirror(MirrorAsk(RepoRef("model", "org/never"), "main", ("*",))))
+    assert "can never fit into LLMPT_MIRROR_QUOTA" in str(mirror.error)
 
 
 def test_the_command_line_has_a_repo_fetched_and_shows_what_is(lan: Lan, repo: str) -> None:

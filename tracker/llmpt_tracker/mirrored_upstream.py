@@ -13,13 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from urllib.parse import quote
 
 from llmpt.core.errors import InvalidInput
+from llmpt.core.mirrors import UNREACHABLE, Mirror, MirrorAsk, MirrorState, exactly
 from llmpt.core.repo import RepoRef, check_ref
 from llmpt_tracker.clock import Clock
-from llmpt_tracker.database.models import Mirror
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import Refused, UpstreamRefused
 from llmpt_tracker.rules import catalogue, mirrors
@@ -49,28 +48,12 @@ class Patience:
     most: int = MAX_WAITING
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """A row as it was seen: what it says, and how long that stands (seconds)."""
-
-    state: str
-    status: int | None
-    code: str
-    message: str
-    stands_s: int
-
-    @classmethod
-    def of(cls, row: Mirror, now: datetime) -> _Outcome:
-        left_s = 0 if row.retry_at is None else max(1, int((row.retry_at - now).total_seconds()))
-        return cls(row.state, row.status, row.code or "", row.error or "", left_s)
-
-
 @dataclass(slots=True)
 class _Watch:
-    """One row that requests wait for; the first of them looks at it for all."""
+    """One mirror that requests wait for; the first of them looks at it for all, and leaves what it saw."""
 
     over: threading.Event = field(default_factory=threading.Event)
-    outcome: _Outcome | None = None
+    seen: Mirror | None = None
 
 
 class MirroredUpstream:
@@ -101,22 +84,25 @@ class MirroredUpstream:
     def learn(self, repo: RepoRef, revision: str | None) -> None:
         """See `Upstream`. A ref whose commit is known as a whole is looked up anew behind the client's back."""
         try:
-            wish = mirrors.Ask(repo, check_ref(revision or "main"))
+            ask = MirrorAsk(repo, check_ref(revision or "main"))
         except InvalidInput:
             return  # no repo has such a revision, and the catalogue will say so
-        known = self._known(wish)
+        known = self._known(ask)
         if known is not None and known.complete:
-            if known.commit != wish.revision:
-                self._enter(wish)
+            if known.commit != ask.revision:
+                self._enter(ask)
             return
-        outcome = self._enter(wish)
-        if outcome.state in mirrors.OPEN:
-            outcome = self._watch(wish) or outcome
-        if outcome.state == mirrors.FAILED and outcome.code == mirrors.UNREACHABLE:
+        mirror = self._enter(ask)
+        if mirror is not None and mirror.state.is_open:
+            mirror = self._watch(ask) or mirror
+        if mirror is None or mirror.state is not MirrorState.FAILED or mirror.error is None:
+            return
+        no = mirror.error
+        if no.code == UNREACHABLE:
             self._quiet_until = time.monotonic() + self._patience.quiet_s
-        elif outcome.state == mirrors.FAILED and outcome.status is not None and known is None:
-            retry_after_s = outcome.stands_s if outcome.status == 429 else None
-            raise UpstreamRefused(outcome.status, outcome.code, outcome.message, retry_after_s)
+        elif no.status is not None and known is None:
+            retry_after_s = max(1, no.retry_after_s or 0) if no.status == 429 else None
+            raise UpstreamRefused(no.status, no.code or "", no.message, retry_after_s)
 
     def fetch(self, repo: RepoRef, commit: str, path: str, etag: str) -> None:
         """See `Upstream`."""
@@ -127,76 +113,73 @@ class MirroredUpstream:
             if len(self._asked) >= MAX_REMEMBERED:
                 self._asked.clear()
             self._asked[etag] = now
-        self._enter(mirrors.Ask(repo, commit, (mirrors.exactly(path),)))
+        self._enter(MirrorAsk(repo, commit, (exactly(path),)))
 
     def url(self, repo: RepoRef, revision: str, path: str) -> str:
         """See `Upstream`."""
         kind = "" if repo.type == "model" else f"{repo.type}s/"
         return f"{self._address() or ''}/{kind}{repo.id}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
-    def _known(self, wish: mirrors.Ask) -> catalogue.RevisionSummary | None:
+    def _known(self, ask: MirrorAsk) -> catalogue.RevisionSummary | None:
         try:
             with self._database.reading() as session:
-                return catalogue.find_revision(session, wish.repo, wish.revision)
+                return catalogue.find_revision(session, ask.repo, ask.revision)
         except Refused:
             return None
 
-    def _enter(self, wish: mirrors.Ask) -> _Outcome:
-        """Put a wish into the queue, unless it stands there or has just been answered; return how its row is."""
+    def _enter(self, ask: MirrorAsk) -> Mirror | None:
+        """Queue a mirror, unless it stands there or has just ended; return how it is, None when the queue is full."""
         now = self._clock()
         with self._database.reading() as session:
-            row = mirrors.find(session, wish)
-            if row is not None and mirrors.stands(row, now):
-                return _Outcome.of(row, now)
+            mirror = mirrors.standing(session, ask, now=now)
+        if mirror is not None:
+            return mirror
         try:
             with self._database.writing() as session:
-                outcome = _Outcome.of(mirrors.ask(session, wish, now=now), now)
+                mirror = mirrors.ask(session, ask, now=now)
         except Refused as error:
-            log.warning("%s@%s is not asked for: %s", wish.repo, wish.revision, error)
-            return _Outcome(mirrors.DONE, None, "", "", 0)
+            log.warning("%s is not asked for: %s", ask, error)
+            return None
         self._knock()
-        return outcome
+        return mirror
 
-    def _watch(self, wish: mirrors.Ask) -> _Outcome | None:
-        """Wait until the row has ended; None when it has not in time, or nobody may wait now."""
+    def _watch(self, ask: MirrorAsk) -> Mirror | None:
+        """Wait until the mirror has ended; None when it has not in time, or nothing may wait now."""
         with self._lock:
             if self._waiting >= self._patience.most or time.monotonic() < self._quiet_until:
                 return None
             self._waiting += 1
-            watch = self._watched.get(wish.key)
+            watch = self._watched.get(ask.key)
             first = watch is None
             if watch is None:
-                watch = self._watched[wish.key] = _Watch()
+                watch = self._watched[ask.key] = _Watch()
         try:
             if not first:
                 watch.over.wait(self._patience.wait_s)
-                return watch.outcome
+                return watch.seen
             try:
-                watch.outcome = self._poll(wish)
+                watch.seen = self._poll(ask)
             finally:
                 with self._lock:
-                    del self._watched[wish.key]
+                    del self._watched[ask.key]
                 watch.over.set()
-            return watch.outcome
+            return watch.seen
         finally:
             with self._lock:
                 self._waiting -= 1
 
-    def _poll(self, wish: mirrors.Ask) -> _Outcome | None:
+    def _poll(self, ask: MirrorAsk) -> Mirror | None:
         deadline = time.monotonic() + self._patience.wait_s
         while True:
             with self._database.reading() as session:
-                row = mirrors.find(session, wish)
-                if row is None:
-                    return None
-                outcome = _Outcome.of(row, self._clock())
-            if outcome.state not in mirrors.OPEN:
-                return outcome
+                mirror = mirrors.find(session, ask, now=self._clock())
+            if mirror is None or not mirror.state.is_open:
+                return mirror
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 break
             time.sleep(min(left_s, max(self._patience.poll_s, len(self._watched) / POLLS_PER_S)))
-        if outcome.state == mirrors.QUEUED:  # nobody has as much as looked at it
-            log.warning("no seeder takes the queue: nobody waits for it in the next %.0f s", self._patience.quiet_s)
+        if mirror.state is MirrorState.QUEUED:  # no seeder has as much as looked at it
+            log.warning("no seeder takes the queue: nothing waits for it in the next %.0f s", self._patience.quiet_s)
             self._quiet_until = time.monotonic() + self._patience.quiet_s
-        return outcome
+        return mirror

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
 
 import click
 from rich.filesize import decimal
@@ -15,7 +14,7 @@ from llmpt.agent.sharing.right import Sharing
 from llmpt.cli.arguments import repo, repo_type_option, tracker
 from llmpt.cli.output import add_row, console, count, json_option, show_json, table
 from llmpt.core.errors import LlmptError, TrackerRefused, TrackerUnavailable
-from llmpt.core.repo import RepoRef
+from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorState
 from llmpt.settings import ClientSettings
 from llmpt.tracker.client import TrackerClient
 
@@ -50,24 +49,22 @@ def mirror(
     if name is None:
         raise click.UsageError("name a REPO, or give --list")
     ref = repo(name, repo_type)
-    row = _ask(settings, client, ref, revision, include or ("*",))
+    asked = _ask(settings, client, MirrorAsk(ref, revision, include or ("*",)))
     if not no_wait:
-        row = _wait(client, ref, row)
+        asked = _wait(client, asked)
     if as_json:
-        show_json(row)
-        sys.exit(1 if row["state"] == "failed" else 0)
-    if row["state"] == "failed":
-        raise LlmptError(f"{ref} was not fetched: {_reason(row)}")
-    click.echo(_told(ref, row))
+        show_json(asked.as_json())
+        sys.exit(1 if asked.state is MirrorState.FAILED else 0)
+    if asked.state is MirrorState.FAILED:
+        raise LlmptError(f"{ref} was not fetched: {_reason(asked)}")
+    click.echo(_told(asked))
 
 
-def _ask(
-    settings: ClientSettings, client: TrackerClient, ref: RepoRef, revision: str, include: tuple[str, ...]
-) -> dict[str, Any]:
-    """Put the repo into the queue, with the token that is set, else with this machine's own."""
+def _ask(settings: ClientSettings, client: TrackerClient, wanted: MirrorAsk) -> Mirror:
+    """Put the mirror into the queue, with the token that is set, else with this machine's own."""
 
-    def ask(known: TrackerClient) -> dict[str, Any]:
-        return known.ask_mirror(ref, revision=revision, include=include)
+    def ask(known: TrackerClient) -> Mirror:
+        return known.ask_mirror(wanted)
 
     try:
         if settings.token is not None:
@@ -79,55 +76,53 @@ def _ask(
         raise
 
 
-def _wait(client: TrackerClient, ref: RepoRef, row: dict[str, Any]) -> dict[str, Any]:
-    """Show the progress until the fetch has ended; return the row as it is then."""
+def _wait(client: TrackerClient, asked: Mirror) -> Mirror:
+    """Show the progress until the mirror has ended; return it as it is then."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    answered_at = time.monotonic()
+    repo, answered_at = asked.ask.repo, time.monotonic()
     with Progress(*columns, console=console()) as progress:
-        bar = progress.add_task(str(ref), total=None)
-        while row["state"] in ("queued", "running"):
-            said = f"{ref} ({_reason(row)})" if row["error"] else str(ref)
-            total = row["bytes_total"] or None
-            progress.update(bar, description=said, total=total, completed=row["bytes_done"])
+        bar = progress.add_task(str(repo), total=None)
+        while asked.state.is_open:
+            said = f"{repo} ({_reason(asked)})" if asked.error else str(repo)
+            progress.update(bar, description=said, total=asked.report.bytes_total or None, completed=asked.report.bytes_done)
             time.sleep(LOOK_EVERY_S)
             try:
-                row = client.mirror(row["id"])
+                asked = client.mirror(asked.id)
                 answered_at = time.monotonic()
             except TrackerUnavailable:  # it may be starting anew: the queue is kept
                 if time.monotonic() - answered_at > PATIENCE_S:
                     raise
-        progress.update(bar, total=row["bytes_total"] or 1, completed=row["bytes_done"])
-    return row
+        progress.update(bar, total=asked.report.bytes_total or 1, completed=asked.report.bytes_done)
+    return asked
 
 
-def _told(ref: RepoRef, row: dict[str, Any]) -> str:
-    """Say in a line how the row is."""
-    if row["state"] == "done":
-        commit = (row["commit"] or row["revision"])[:12]
-        return f"{ref} at {commit} is here: {count(row['files_total'], 'file')}, {decimal(row['bytes_total'])}"
-    return f"{ref} is in the queue; `llmpt mirror --list` shows how far it is"
+def _told(asked: Mirror) -> str:
+    """Say in a line how the mirror is."""
+    repo, report = asked.ask.repo, asked.report
+    if asked.state is MirrorState.DONE:
+        commit = (report.commit or asked.ask.revision)[:12]
+        return f"{repo} at {commit} is here: {count(report.files_total, 'file')}, {decimal(report.bytes_total)}"
+    return f"{repo} is in the queue; `llmpt mirror --list` shows how far it is"
 
 
-def _reason(row: dict[str, Any]) -> str:
-    error = row["error"] or {}
-    later = error.get("retry_after_s") if row["state"] in ("queued", "running") else None
-    status = f" ({error['status']})" if error.get("status") else ""
-    return f"{error.get('message', 'no reason was given')}{status}" + (f"; again in {later} s" if later else "")
+def _reason(asked: Mirror) -> str:
+    if (error := asked.error) is None:
+        return "no reason was given"
+    later = f"; again in {error.retry_after_s} s" if error.retry_after_s and asked.state.is_open else ""
+    return error.message + (f" ({error.status})" if error.status else "") + later
 
 
 def _list(client: TrackerClient, as_json: bool) -> None:
-    rows = client.mirrors()
+    found = client.mirrors()
     if as_json:
-        show_json(rows)
+        show_json([one.as_json() for one in found])
         return
-    if not rows:
+    if not found:
         click.echo(f"{client.url} has fetched nothing in the last days")
         return
     made = table("repo", "revision", "files", "size", "state")
-    for row in rows:
-        ref = RepoRef(row["repo_type"], row["repo_id"])
-        include = ", ".join(row["include"])
-        size = f"{decimal(row['bytes_done'])} of {decimal(row['bytes_total'])}"
-        state = row["state"] + (f": {_reason(row)}" if row["error"] else "")
-        add_row(made, [str(ref), row["revision"][:12], include, size, state])
+    for one in found:
+        size = f"{decimal(one.report.bytes_done)} of {decimal(one.report.bytes_total)}"
+        state = one.state.value + (f": {_reason(one)}" if one.error else "")
+        add_row(made, [str(one.ask.repo), one.ask.revision[:12], ", ".join(one.ask.include), size, state])
     console().print(made)

@@ -9,12 +9,13 @@ import json
 import urllib.error
 import urllib.request
 
+from llmpt.core.breaker import Pauses
 from llmpt.core.errors import LlmptError
 from llmpt.core.repo import RepoRef
 
 ASK_TIMEOUT_S = 5.0
 ASK_AGAIN_S = 24 * 3600.0  # an answer may change: a model that was gated at first, a repo that was made public or private
-BACK_OFF_S = (30.0, 60.0, 120.0, 300.0, 600.0)
+HUB_PAUSES = Pauses(first_s=30.0, longest_s=600.0)  # of a Hub that cannot be reached, for all questions together
 MAX_ANSWER_BYTES = 16 << 20
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, TrackerError, TrackerRefused, TrackerUnavailable
 from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.metainfo import MAX_PIECE_BYTES, Metainfo
-from llmpt.core.repo import RepoRef
+from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState, mirrors_in
 from llmpt.tracker.answers import Answer, sense
 from llmpt.tracker.url import in_url
 from llmpt.tracker.wire import Wire
@@ -253,31 +253,38 @@ class TrackerClient:
         """POST /api/v1/reports: the torrent's content is not what its etag says."""
         self._wire.call("POST", "/api/v1/reports", {}, {"etag": etag.value, "info_hash": info_hash, "reason": reason})
 
-    # What is fetched from upstream: rows as the OpenAPI document describes them.
+    # Mirrors: what is fetched from upstream.
 
-    def mirrors(self, states: str = "") -> list[dict[str, Any]]:
-        """Return the rows in one of `states` (separated by commas; none: in any), the newest first; all pages are read."""
-        rows: list[dict[str, Any]] = []
-        query = {"limit": "200", **({"state": states} if states else {})}
+    def mirrors(self, states: Collection[MirrorState] = ()) -> list[Mirror]:
+        """Return the mirrors in one of `states` (none: in any), the newest first; all pages are read. One that makes no sense
+        (a newer tracker's?) is passed over."""
+        found: list[Mirror] = []
+        query = {"limit": "200", **({"state": ",".join(state.value for state in states)} if states else {})}
         while True:
             page, _ = self._wire.call("GET", "/api/v1/mirrors", query, authorized=True)
-            rows += page.get("mirrors", ())
+            known, odd = mirrors_in(page)
+            for error in odd:
+                log.warning("a mirror of the tracker's queue is passed over: %s", error)
+            found += known
             if not page.get("next"):
-                return rows
+                return found
             query["cursor"] = str(page["next"])
 
-    def mirror(self, mirror_id: int) -> dict[str, Any]:
-        """Return one row."""
-        return self._wire.call("GET", f"/api/v1/mirrors/{mirror_id}", {}, authorized=True)[0]
+    def mirror(self, mirror_id: int) -> Mirror:
+        """Return one mirror."""
+        answer = self._wire.call("GET", f"/api/v1/mirrors/{mirror_id}", {}, authorized=True)[0]
+        with sense(self.url):
+            return Mirror.parse(answer)
 
-    def ask_mirror(self, repo: RepoRef, *, revision: str, include: Sequence[str]) -> dict[str, Any]:
-        """Have the files of a revision that one of the patterns names fetched; return the row. Needs a token."""
-        body = {"repo_type": repo.type, "repo_id": repo.id, "revision": revision, "include": list(include)}
-        return self._wire.call("POST", "/api/v1/mirrors", {}, body)[0]
+    def ask_mirror(self, ask: MirrorAsk) -> Mirror:
+        """Have a mirror made; return it. Needs a token."""
+        answer = self._wire.call("POST", "/api/v1/mirrors", {}, ask.as_json())[0]
+        with sense(self.url):
+            return Mirror.parse(answer)
 
-    def report_mirror(self, mirror_id: int, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Say how far a row is. Needs a publisher's token."""
-        return self._wire.call("PUT", f"/api/v1/mirrors/{mirror_id}", {}, body)[0]
+    def report_mirror(self, mirror_id: int, report: MirrorReport) -> None:
+        """Say how far a mirror is. Needs a publisher's token."""
+        self._wire.call("PUT", f"/api/v1/mirrors/{mirror_id}", {}, report.as_json())
 
 
 def _read_torrent(entry: Answer) -> Torrent:

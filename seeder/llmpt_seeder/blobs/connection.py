@@ -34,14 +34,39 @@ _GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How long a client may take, in seconds: for the head of a request, between two of them, without taking a byte; and
-    how long it is kept waiting for a blob that does not grow."""
+class BlobLimits:
+    """How long a client may take, in seconds, and how many there may be.
+
+    head_s: for the head of a request
+    idle_s: between two requests
+    stall_s: without taking a byte
+    growth_s: it is kept waiting for so long for a blob that does not grow
+    connections: so many at once
+    """
 
     head_s: float = 10.0
     idle_s: float = 30.0
     stall_s: float = 60.0
     growth_s: float = 120.0
+    connections: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """What all clients are served from.
+
+    sources: who has blobs, asked in this order
+    pace: how fast they are sent
+    limits: what a client may do
+    on_knock: called when a client knocks
+    on_sent: called with the number of bytes that were sent
+    """
+
+    sources: Sequence[BlobSource]
+    pace: Pace
+    limits: BlobLimits
+    on_knock: Callable[[], None]
+    on_sent: Callable[[int], None]
 
 
 class Cut(Exception):
@@ -49,21 +74,10 @@ class Cut(Exception):
 
 
 class Connection:
-    """Answers one client. `turned_away` is said to its first request instead of an answer; `on_sent` counts bytes."""
+    """Answers one client. `turned_away` is said to its first request instead of an answer."""
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        *,
-        sources: Sequence[BlobSource],
-        pace: Pace,
-        limits: Limits,
-        on_knock: Callable[[], None],
-        on_sent: Callable[[int], None],
-        turned_away: Answer | None = None,
-    ) -> None:
-        self._sock, self._sources, self._pace, self._limits = sock, sources, pace, limits
-        self._on_knock, self._on_sent, self._turned_away = on_knock, on_sent, turned_away
+    def __init__(self, sock: socket.socket, counter: Counter, *, turned_away: Answer | None = None) -> None:
+        self._sock, self._counter, self._limits, self._turned_away = sock, counter, counter.limits, turned_away
         self._buffer = b""
         self.idle_since: float | None = None
 
@@ -121,7 +135,7 @@ class Connection:
         if head.path == _KNOCK:
             if head.method != b"POST":
                 return refusal(405, "method_not_allowed", "POST knocks here", "Allow: POST"), None
-            self._on_knock()
+            self._counter.on_knock()
             return Answer(HTTPStatus.NO_CONTENT), None
         if not head.path.startswith(_BLOBS):
             return refusal(404, "not_found", "here are /blobs/<etag> and nothing else"), None
@@ -131,7 +145,7 @@ class Connection:
             etag = Etag(head.path[len(_BLOBS) :].decode("latin-1"))
         except InvalidName as error:
             return refusal(404, "not_found", str(error)), None
-        for source in self._sources:
+        for source in self._counter.sources:
             blob = source.open(etag)
             if blob is not None:
                 return blob_answer(head, etag, blob.size), blob
@@ -179,7 +193,7 @@ class Connection:
         while at < span.stop:
             ready = _sendable(blob, span.stop)
             if ready > at:
-                at += self._sendfile(blob, at, self._pace.take(ready - at))
+                at += self._sendfile(blob, at, self._counter.pace.take(ready - at))
                 grew_at = time.monotonic()
             elif time.monotonic() - grew_at > self._limits.growth_s:
                 raise Cut(f"no new bytes for {self._limits.growth_s:.0f} s")
@@ -190,7 +204,7 @@ class Connection:
         sent = os.sendfile(self._sock.fileno(), blob.fileno(), at, count)
         if not sent:
             raise Cut("the file is shorter than it was")
-        self._on_sent(sent)
+        self._counter.on_sent(sent)
         if sent < count and not self._poll(select.POLLOUT, 0):  # else the call was interrupted by a signal
             raise Cut(f"its client took nothing for {self._limits.stall_s:.0f} s")
         return sent

@@ -8,24 +8,43 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 
+from llmpt.core.breaker import Pauses
 from llmpt.core.networks import CidrSet, parse_address
 from llmpt.core.rates import NO_LIMIT, RateLimit
+from llmpt.host import loops
 from llmpt.host.listening import listen_on
+from llmpt.host.loops import Health, Rhythm
 from llmpt.host.routes import HostNetwork
 from llmpt_seeder.blobs.answers import Answer, refusal
-from llmpt_seeder.blobs.connection import Connection, Limits
+from llmpt_seeder.blobs.connection import BlobLimits, Connection, Counter
 from llmpt_seeder.blobs.pace import Pace
 from llmpt_seeder.blobs.sources import BlobSource
 
 log = logging.getLogger("llmpt.seeder")
 
-MAX_CONNECTIONS = 256
 TURNED_AWAY_AT_ONCE = 32  # connections more than that are told so; what comes on top is closed
 RETRY_AFTER_S = 5
 KNOCKS_EVERY_S = 0.2
 END_TIMEOUT_S = 2.0
+ACCEPTING = Rhythm(interval_s=0, pauses=Pauses(first_s=0.5, longest_s=5.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Where clients come in.
+
+    listen, port: the addresses to listen on; port 0 takes a free one
+    peer_cidrs: the networks that may come
+    network: of this host; the tracker in the container beside ours is let in, as it lets us in
+    """
+
+    listen: Sequence[str]
+    port: int
+    peer_cidrs: CidrSet
+    network: HostNetwork = field(default_factory=HostNetwork)
 
 
 class BlobServer:
@@ -37,30 +56,30 @@ class BlobServer:
     def __init__(
         self,
         sources: Sequence[BlobSource],
+        doors: Doors,
         *,
-        listen: Sequence[str],
-        port: int,
-        peer_cidrs: CidrSet,
-        network: HostNetwork | None = None,
         upload_limit: RateLimit = NO_LIMIT,
         on_knock: Callable[[], None] = lambda: None,
-        limits: Limits | None = None,
-        max_connections: int = MAX_CONNECTIONS,
+        limits: BlobLimits = BlobLimits(),
+        health: Health | None = None,
     ) -> None:
-        self._sources, self._peer_cidrs, self._network = tuple(sources), peer_cidrs, network or HostNetwork()
-        self._pace, self._limits, self._max = Pace(upload_limit), limits or Limits(), max_connections
+        self._doors, self._limits, self._health = doors, limits, health or Health()
         self._knocks = _Knocks(on_knock)
+        self._counter = Counter(tuple(sources), Pace(upload_limit), limits, self._knocks.knock, self._count)
         self._lock = threading.Lock()
         self._sent = 0
         self._connections: dict[Connection, threading.Thread] = {}
-        self._stopping = False
-        self._listening = listen_on(listen, port, setting="LLMPT_BLOB_PORT")
+        self._stopping = threading.Event()
+        self._listening = listen_on(doors.listen, doors.port, setting="LLMPT_BLOB_PORT")
         self.port = int(self._listening[0].getsockname()[1])
         self._wake, self._woken = socket.socketpair()
-        self._acceptor = threading.Thread(target=self._accept, name="blobs", daemon=True)
+        self._selector = selectors.DefaultSelector()
+        for sock in (*self._listening, self._woken):
+            self._selector.register(sock, selectors.EVENT_READ)
+        self._acceptor: threading.Thread | None = None
 
     def __enter__(self) -> BlobServer:
-        self._acceptor.start()
+        self._acceptor = loops.start("blobs", self._accept, ACCEPTING, stop=self._stopping, health=self._health)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -72,10 +91,11 @@ class BlobServer:
 
     def close(self) -> None:
         """Stop listening and end every connection."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.close()
-        if self._acceptor.is_alive():
+        if self._acceptor is not None:
             self._acceptor.join(END_TIMEOUT_S)
+        self._selector.close()
         for sock in (*self._listening, self._woken):
             sock.close()
         self._knocks.close()
@@ -88,38 +108,23 @@ class BlobServer:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _accept(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            for sock in (*self._listening, self._woken):
-                selector.register(sock, selectors.EVENT_READ)
-            while not self._stopping:
-                for key, _ in selector.select():
-                    if key.fileobj is not self._woken and isinstance(key.fileobj, socket.socket):
-                        self._take(key.fileobj)
+        """Take the clients that have come, or wait for one. Raises `OSError` without descriptors for another one."""
+        for key, _ in self._selector.select():
+            if key.fileobj is not self._woken and isinstance(key.fileobj, socket.socket):
+                self._take(key.fileobj)
 
     def _take(self, listening: socket.socket) -> None:
         try:
             sock, peer = listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
-        except OSError as error:  # no descriptors left: the loop would spin on a client that it cannot take
-            log.warning("no new connections for a moment: %s", error)
-            time.sleep(0.5)
-            return
         with self._lock:
             count = len(self._connections)
-            if count >= self._max + TURNED_AWAY_AT_ONCE:
+            if count >= self._limits.connections + TURNED_AWAY_AT_ONCE:
                 sock.close()
                 return
-            is_full = count >= self._max and not self._make_room()
-            connection = Connection(
-                sock,
-                sources=self._sources,
-                pace=self._pace,
-                limits=self._limits,
-                on_knock=self._knocks.knock,
-                on_sent=self._count,
-                turned_away=self._refusal(peer[0], is_full=is_full),
-            )
+            is_full = count >= self._limits.connections and not self._make_room()
+            connection = Connection(sock, self._counter, turned_away=self._refusal(peer[0], is_full=is_full))
             thread = threading.Thread(target=self._serve, args=(connection,), name="blob client", daemon=True)
             self._connections[connection] = thread
         try:
@@ -144,11 +149,11 @@ class BlobServer:
     def _refusal(self, text: str, *, is_full: bool) -> Answer | None:
         """Say why a client gets no answer. The tracker in the container beside ours is let in, as it lets us in."""
         address = parse_address(text)
-        if address not in self._peer_cidrs and not self._network.is_neighbour(address):
+        if address not in self._doors.peer_cidrs and not self._doors.network.is_neighbour(address):
             log.warning("refused %s: outside LLMPT_PEER_CIDRS", address)
             return refusal(403, "address_refused", f"{address} is not in LLMPT_PEER_CIDRS, the networks that this seeder serves")
         if is_full:
-            return refusal(503, "busy", f"{self._max} clients are served already", f"Retry-After: {RETRY_AFTER_S}")
+            return refusal(503, "busy", f"{self._limits.connections} clients are served already", f"Retry-After: {RETRY_AFTER_S}")
         return None
 
     def _make_room(self) -> bool:

@@ -7,39 +7,71 @@ they are. A cache that cannot be looked at now (a mount that failed?) counts as 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from llmpt.core.repo import RepoRef
 from llmpt_seeder.cache.scanner import CachedRepo, CacheMissing, Problem, scan
 from llmpt_seeder.cache.view import View
+from llmpt_seeder.life import WORK, Life
 from llmpt_seeder.sharing import Sharing, Verdict
 
 log = logging.getLogger("llmpt.seeder")
 
 
 class Caches:
-    """Owns the looks. `beat` is called after each repo; `stopped` says whether to break off."""
+    """Owns the looks, one every `interval_s` seconds; a folder that was asked for is looked at out of turn."""
 
-    def __init__(
-        self, folders: Sequence[Path], *, sharing: Sharing, beat: Callable[[], None], stopped: Callable[[], bool]
-    ) -> None:
+    def __init__(self, folders: Sequence[Path], *, sharing: Sharing, life: Life, interval_s: float) -> None:
         self._folders = tuple(folders)
-        self._sharing, self._beat, self._stopped = sharing, beat, stopped
+        self._sharing, self._life, self._interval_s = sharing, life, interval_s
+        self._look_at = float("-inf")
+        self._asked: SimpleQueue[Path] = SimpleQueue()
         self._found: dict[Path, list[tuple[CachedRepo, Verdict]]] = {}
         self._verdicts: dict[RepoRef, Verdict] = {}
         self._problem: Problem | None = None
         self.view = View()
 
+    def look_when_due(self) -> None:
+        """Scan every cache when it is time to, else those that were asked for.
+
+        A huge cache on a slow disk is looked at less often: no more than a tenth of the time goes into that.
+        """
+        started = time.monotonic()
+        if started < self._look_at:
+            self.look_where_asked()
+            return
+        self.look()
+        ended = time.monotonic()
+        self._look_at = ended + max(self._interval_s, 9 * (ended - started))
+
+    def left_s(self) -> float:
+        """Return the seconds until it is time to look again."""
+        return max(0.0, self._look_at - time.monotonic())
+
+    def ask_for(self, folder: Path) -> None:
+        """Have one of the caches looked at, and no other. May be called from any thread."""
+        self._asked.put(folder)
+
+    def look_where_asked(self) -> None:
+        """Scan the caches that were asked for since the last time; of the others the last scan counts."""
+        named: set[Path] = set()
+        while True:
+            try:
+                named.add(self._asked.get_nowait())
+            except Empty:
+                break
+        for folder in sorted(named):
+            self._scan(folder)
+        if named:
+            self._see()
+
     def look(self) -> None:
         """Scan every cache, and bring `view` up to date."""
         for folder in self._folders:
             self._scan(folder)
-        self._see()
-
-    def look_at(self, folder: Path) -> None:
-        """Scan one of the caches; of the others the last scan counts."""
-        self._scan(folder)
         self._see()
 
     def problems(self) -> list[Problem]:
@@ -60,8 +92,8 @@ class Caches:
         found: list[tuple[CachedRepo, Verdict]] = []
         try:
             for repo in scan(folder):
-                self._beat()
-                if self._stopped():
+                self._life.beat(WORK)
+                if self._life.stop.is_set():
                     return
                 found.append((repo, self._judge(repo.ref)))
         except CacheMissing as error:

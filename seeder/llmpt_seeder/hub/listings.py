@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from llmpt.core.errors import StateUnavailable
+from llmpt.core.breaker import Breaker
 from llmpt.core.repo import RepoRef
 from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable
-from llmpt_seeder.back_off import BackOff
 from llmpt_seeder.cache.listing import Listing
 from llmpt_seeder.hub.tree import HubRefused
 
@@ -48,19 +47,20 @@ class Memory(Protocol):
 
 
 class HubListings:
-    """Owns what the Hub was asked. `fetch` asks it, as nobody; `on_news` is called, on our thread, when a listing has come."""
+    """Owns what the Hub was asked. `fetch` asks it anonymously, `hub` says when it is left alone; `on_news` is called, on our
+    thread, when a listing has come."""
 
     def __init__(
         self,
         *,
         memory: Memory,
         fetch: Callable[[RepoRef, str], Listing],
-        back_off: BackOff,
+        hub: Breaker,
         clock: Callable[[], float],
         on_news: Callable[[], None],
         stop: threading.Event,
     ) -> None:
-        self._memory, self._fetch, self._back_off, self._clock = memory, fetch, back_off, clock
+        self._memory, self._fetch, self._hub, self._clock = memory, fetch, hub, clock
         self._on_news, self._stop = on_news, stop
         self._due = threading.Event()
         self._lock = threading.Lock()
@@ -85,7 +85,7 @@ class HubListings:
         with self._lock:
             wanted = sorted(self._wanted.items(), key=lambda item: not item[1])
         for commit, public in wanted:
-            if self._back_off.is_quiet or self._stop.is_set():
+            if not self._hub.allows() or self._stop.is_set():
                 return False
             if self._is_due(commit, public):
                 self._ask(commit, public)
@@ -103,16 +103,16 @@ class HubListings:
             log.info("the Hub lists %d files of %s@%s", len(files), repo, commit[:12])
             self._on_news()
 
-    def run(self) -> None:
-        """Ask for what is wanted until told to stop."""
-        while not self._stop.is_set():
-            self._due.clear()
-            try:
-                while self.ask():
-                    pass
-            except StateUnavailable as error:  # a full disk
-                log.error("what the Hub said cannot be kept (%s); trying again", error)
-            self._due.wait(LOOK_EVERY_S)
+    def step(self) -> float:
+        """Ask for what is wanted and due; return in how many seconds to look again."""
+        self._due.clear()
+        while self.ask():
+            pass
+        return LOOK_EVERY_S
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until there is something to ask for, at most so long."""
+        self._due.wait(timeout_s)
 
     def hurry(self) -> None:
         """Look again now: there is something to ask, or to stop for."""
@@ -136,10 +136,10 @@ class HubListings:
         except (HubRefused, HubUnreachable) as error:
             answered = isinstance(error, HubRefused) and error.status in ANSWERS
             log.log(logging.INFO if answered else logging.DEBUG, "no listing of %s@%s: %s", repo, revision[:12], error)
+            if not answered:
+                self._hub.failed(error)
         if answered:
-            self._back_off.succeeded()
-        else:
-            self._back_off.failed()
+            self._hub.succeeded()
         if answered or not public:  # else it is asked again when the Hub can be
             self.keep(repo, revision, files)
 

@@ -4,20 +4,51 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import tenacity
 
+from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
 
 log = logging.getLogger("llmpt.seeder")
 
-HEARTBEAT_S = 10.0
 SHORTEST_PAUSE_S = 0.5  # however much there is to tell
-FIRST_RETRY_S = 1.0
-PUBLISH_RETRY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTimings:
+    """When the tracker is told how the seeder is, and how long a failure is waited for.
+
+    heartbeat_s: between two heartbeats
+    pauses: after heartbeats that failed, so that the seeder is back soon
+    no_token_s: until it is looked for a token again: a file of ours, no call to anything
+    publish_retries_s: a tracker that restarts is given so long to take what is published
+    clock: seconds of it measure the pauses
+    """
+
+    heartbeat_s: float = 10.0
+    pauses: Pauses = Pauses(first_s=1.0, longest_s=10.0, jitter=0.2)
+    no_token_s: float = 1.0
+    publish_retries_s: float = 10.0
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the seeder is to its tracker.
+
+    seeder_id: its own name
+    find_token: reads the token where it is now; None: there is none yet
+    where_token: says in words where it is expected
+    """
+
+    seeder_id: str
+    find_token: Callable[[], str | None]
+    where_token: str
 
 
 class Tracker(Protocol):
@@ -44,62 +75,67 @@ class Welcome:
 
 
 class TrackerLink:
-    """Speaks to the tracker. `connect` makes a client that uses a token; `find_token` reads it where it is now.
-
-    `report` is asked for what each heartbeat says; `on_news` is called, on the heartbeat's thread, when `welcome` changed.
-    """
+    """Speaks to the tracker. `connect` makes a client that uses a token; `report` is asked for what each heartbeat says;
+    `on_news` is called, on the heartbeat's thread, when `welcome` changed."""
 
     def __init__(
         self,
-        *,
-        seeder_id: str,
+        identity: Identity,
         connect: Callable[[str], Tracker],
-        find_token: Callable[[], str | None],
-        where_token: str,
+        *,
         report: Callable[[], Mapping[str, object]],
         on_news: Callable[[], None],
-        beat: Callable[[str], None],
         stop: threading.Event,
+        timings: LinkTimings = LinkTimings(),
     ) -> None:
-        self._seeder_id, self._connect, self._find_token, self._where_token = seeder_id, connect, find_token, where_token
-        self._report, self._on_news, self._beat, self._stop = report, on_news, beat, stop
+        self._identity, self._connect, self._report = identity, connect, report
+        self._on_news, self._stop, self._timings = on_news, stop, timings
         self._due = threading.Event()
         self._client: Tracker | None = None
         self._token: str | None = None
-        self._failures = 0
+        self._breaker = Breaker(timings.pauses, clock=timings.clock)
         self._said: str | None = None
         self.welcome: Welcome | None = None
 
     @property
     def is_up(self) -> bool:
         """Whether the last heartbeat was answered."""
-        return self.welcome is not None and self._failures == 0
+        return self.welcome is not None and self._breaker.failures == 0
 
     def heartbeat(self) -> float:
         """Send one heartbeat; return the seconds until the next (sooner after a failure, so that we are back at once)."""
-        if self._find_token() is None:
-            self._failed(TrackerUnavailable(f"no token to publish with yet: it is expected in {self._where_token}"))
-            return FIRST_RETRY_S  # a file of ours to look at, no call to anybody
+        self._due.clear()
+        if self._identity.find_token() is None:
+            self._failed(TrackerUnavailable(f"no token to publish with yet: it is expected in {self._identity.where_token}"))
+            return self._timings.no_token_s
         try:
             client = self._usable_client()
-            welcome = _read_welcome(client, client.heartbeat(self._seeder_id, self._report()))
+            welcome = _read_welcome(client, client.heartbeat(self._identity.seeder_id, self._report()))
         except TrackerError as error:
-            self._failed(error)
-            return min(HEARTBEAT_S, FIRST_RETRY_S * float(1 << min(self._failures - 1, 10)))
-        if self._failures or self.welcome is None:
+            return self._failed(error)
+        was_up = self.is_up
+        if not was_up:
             log.info("the tracker %s answers", client.url)
-        news = welcome != self.welcome or self._failures > 0
-        self._failures, self._said, self.welcome = 0, None, welcome
+        news = welcome != self.welcome or not was_up
+        self._said, self.welcome = None, welcome
+        self._breaker.succeeded()
         if news:
             self._on_news()
-        return HEARTBEAT_S
+        return self._timings.heartbeat_s
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until there is something to tell, at most so long, and a moment at least."""
+        if not self._stop.wait(min(timeout_s, SHORTEST_PAUSE_S)):
+            self._due.wait(timeout_s - SHORTEST_PAUSE_S)
 
     def publish(self, body: Mapping[str, object]) -> Mapping[str, object]:
         """`POST /api/v1/publish`; raises `TrackerError`. A tracker that restarts is given a few seconds to be back."""
         patiently = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=3),
-            stop=tenacity.stop_any(tenacity.stop_after_delay(PUBLISH_RETRY_S), tenacity.stop_when_event_set(self._stop)),
+            stop=tenacity.stop_any(
+                tenacity.stop_after_delay(self._timings.publish_retries_s), tenacity.stop_when_event_set(self._stop)
+            ),
             sleep=tenacity.sleep_using_event(self._stop),
             reraise=True,
         )
@@ -110,35 +146,27 @@ class TrackerLink:
                 self._failed(error)
             raise
 
-    def run(self) -> None:
-        """Send heartbeats until told to stop."""
-        while not self._stop.is_set():
-            self._beat("heartbeat")
-            self._due.clear()
-            delay_s = self.heartbeat()
-            if not self._stop.wait(min(delay_s, SHORTEST_PAUSE_S)):
-                self._due.wait(delay_s - SHORTEST_PAUSE_S)
-
     def hurry(self) -> None:
         """Send the next heartbeat now: there is something to tell, or to stop for."""
         self._due.set()
 
     def _usable_client(self) -> Tracker:
-        token = self._find_token()
+        token = self._identity.find_token()
         if token is None:
-            raise TrackerUnavailable(f"no token to publish with: it is expected in {self._where_token}")
+            raise TrackerUnavailable(f"no token to publish with: it is expected in {self._identity.where_token}")
         if self._client is None or token != self._token:
             self._client, self._token = self._connect(token), token
         return self._client
 
-    def _failed(self, error: TrackerError) -> None:
-        self._failures += 1
+    def _failed(self, error: TrackerError) -> float:
+        """Note a failure, and say it once; return the seconds until the next try."""
         message = str(error)
         if isinstance(error, TrackerRefused) and error.status == 401:
-            message = f"the tracker does not accept our token ({message}): it is expected in {self._where_token}"
+            message = f"the tracker does not accept our token ({message}): it is expected in {self._identity.where_token}"
         if message != self._said:
             log.warning("%s; it is tried again, what is seeded stays seeded", message)
             self._said = message
+        return self._breaker.failed(error)
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""Fetching blobs, a few at a time: each once, whoever wants it, into the cache, verified.
+"""Fetching blobs, a few at a time: each once, however many mirrors want it, into the cache, verified.
 
 A slot is a thread; it follows its file as it grows, ends what hangs, and tries again what may pass. When upstream asks to wait
 (429), all wait. There are as many slots as a program's `snapshot_download` has workers: a client that reads the files while
@@ -7,55 +7,96 @@ they come finds each of them coming.
 
 from __future__ import annotations
 
+import enum
 import logging
+import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
-
-import tenacity
+from typing import Protocol
 
 from llmpt.core.blob import Etag
+from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import ContentMismatch
+from llmpt.host import loops
 from llmpt_seeder.cache.listing import ListedFile
-from llmpt_seeder.upstream.growing import Growth, Growths
-from llmpt_seeder.upstream.process import Fetch, FetchFailed, Place
+from llmpt_seeder.life import Life
+from llmpt_seeder.upstream.growing import GrowingBlob
+from llmpt_seeder.upstream.process import Download, FetchFailed, Place
 from llmpt_seeder.upstream.shelf import Shelf
 
 log = logging.getLogger("llmpt.seeder")
 
-SLOTS = 8
-TICK_S = 0.05
+AT_ONCE = loops.Rhythm(interval_s=0)
 STALL_S = 90.0  # the library itself tries again for a minute
-IDLE_S = 30.0  # when there is nothing to do for so long, the process is ended
-TRIES = 5
-LONGEST_WAIT_S = 30.0
-LONGEST_ASKED_WAIT_S = 3600.0  # whatever upstream says: all fetches wait for it
+
+
+@dataclass(frozen=True, slots=True)
+class FetchTimings:
+    """How many blobs are fetched at once, and when a fetch is given up.
+
+    slots: so many at once
+    tick_s: between two looks at a file that grows
+    stall_s: without a byte for so long a fetch is ended
+    idle_s: with nothing to do for so long the process is ended
+    tries: of one blob, before it has failed
+    pauses: between them, and of all slots when upstream asks to wait
+    """
+
+    slots: int = 8
+    tick_s: float = 0.05
+    stall_s: float = STALL_S
+    idle_s: float = 30.0
+    tries: int = 5
+    pauses: Pauses = Pauses(first_s=1.0, longest_s=30.0, jitter=0.2)
+
+
+class BlobState(enum.Enum):
+    """How the fetch of a blob is. `WAITING`: it failed, and is tried again."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+
+    @property
+    def is_over(self) -> bool:
+        return self in (BlobState.DONE, BlobState.FAILED)
 
 
 @dataclass(slots=True)
-class Want:
-    """A blob that is wanted from `place`. `error`: why it did not come, or (while it waits) why not yet."""
+class WantedBlob:
+    """A blob that mirrors want.
+
+    file, place: what it is, and where it is on the Hub
+    error: why it did not come, or (while it waits) why not yet
+    growing: the last try
+    holders: how many mirrors look at it
+    """
 
     file: ListedFile
     place: Place
-    state: Literal["queued", "running", "waiting", "done", "failed"] = "queued"
+    state: BlobState = BlobState.QUEUED
     error: FetchFailed | None = None
-    growth: Growth | None = None
+    growing: GrowingBlob | None = None
     holders: int = 0
 
     @property
     def bytes(self) -> int:
         """How much of it is here."""
-        return self.growth.bytes if self.growth is not None and self.growth.state != "failed" else 0
+        return self.growing.bytes if self.growing is not None and self.growing.state != "failed" else 0
+
+    def end(self, state: BlobState, error: FetchFailed | None = None) -> None:
+        self.error, self.state = error, state
 
 
 class Process(Protocol):
     """The verbs of `FetchProcess` that are used here."""
 
-    def fetch(self, place: Place, token: str | None) -> Fetch: ...
+    def fetch(self, place: Place, token: str | None) -> Download: ...
 
     def end_when_idle(self) -> None: ...
 
@@ -68,148 +109,138 @@ class Fetcher:
 
     def __init__(
         self,
-        *,
         shelf: Shelf,
-        growths: Growths,
         process: Process,
+        *,
         token: Callable[[Place], str | None],
-        on_fetched: Callable[[Want], None],
-        stop: threading.Event,
-        stall_s: float = STALL_S,
+        on_fetched: Callable[[WantedBlob], None],
+        life: Life,
+        timings: FetchTimings = FetchTimings(),
     ) -> None:
-        self._shelf, self._growths, self._process, self._token = shelf, growths, process, token
-        self._on_fetched, self._stop, self._stall_s = on_fetched, stop, stall_s
+        self._shelf, self._process, self._token = shelf, process, token
+        self._on_fetched, self._life, self._timings = on_fetched, life, timings
         self._changed = threading.Condition()
-        self._wants: dict[Etag, Want] = {}
-        self._queue: deque[Want] = deque()
-        self._not_before = 0.0
-        self._threads = [threading.Thread(target=self._run, name=f"fetch {n}", daemon=True) for n in range(SLOTS)]
+        self._wanted: dict[Etag, WantedBlob] = {}
+        self._queue: deque[WantedBlob] = deque()
+        self._upstream = Breaker(timings.pauses)
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Begin to work."""
-        for thread in self._threads:
-            thread.start()
+        stop, health = self._life.stop, self._life.health
+        for number in range(self._timings.slots):
+            self._threads.append(loops.start(f"fetch {number}", self.step, AT_ONCE, stop=stop, health=health))
 
     def join(self, timeout_s: float) -> None:
-        """Wait until the slots have ended; `stop` is set."""
+        """Wait until the slots have ended; the seeder's life has."""
         with self._changed:
             self._changed.notify_all()
         deadline = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def want(self, file: ListedFile, place: Place) -> Want:
-        """Have a blob fetched; whoever wants it holds it until `release`."""
+    def want(self, file: ListedFile, place: Place) -> WantedBlob:
+        """Have a blob fetched; it is held until `release`."""
         with self._changed:
-            want = self._wants.get(file.etag)
-            if want is None or (want.state in ("done", "failed") and not want.holders):
-                want = self._wants[file.etag] = Want(file, place)
-                self._queue.append(want)
+            blob = self._wanted.get(file.etag)
+            if blob is None or (blob.state.is_over and not blob.holders):
+                blob = self._wanted[file.etag] = WantedBlob(file, place)
+                self._queue.append(blob)
                 self._changed.notify()
-            want.holders += 1
-            return want
+            blob.holders += 1
+            return blob
 
-    def release(self, want: Want) -> None:
-        """Nobody looks at it any more."""
+    def release(self, blob: WantedBlob) -> None:
+        """Let go of a blob."""
         with self._changed:
-            want.holders -= 1
-            if not want.holders and want.state in ("done", "failed") and self._wants.get(want.file.etag) is want:
-                del self._wants[want.file.etag]
+            blob.holders -= 1
+            if not blob.holders and blob.state.is_over and self._wanted.get(blob.file.etag) is blob:
+                del self._wanted[blob.file.etag]
 
-    def wants(self) -> list[Want]:
-        """Return all that is wanted, what is under way and what has ended."""
+    def wanted(self) -> list[WantedBlob]:
+        """Return all that is wanted: what waits, what is under way, and what has ended."""
         with self._changed:
-            return list(self._wants.values())
+            return list(self._wanted.values())
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            want = self._next()
-            if want is None:
-                self._process.end_when_idle()
-                continue
-            try:
-                self._fetch(want)
-                want.state, want.error = "done", None
-            except FetchFailed as error:
-                log.warning("%s of %s was not fetched: %s", want.place.path, want.place.repo, error)
-                want.state, want.error = "failed", error
-            except Exception as error:
-                log.exception("fetching %s of %s failed", want.place.path, want.place.repo)
-                want.state, want.error = "failed", FetchFailed(f"something went wrong here ({type(error).__name__})")
-            self._on_fetched(want)
+    def step(self) -> None:
+        """Fetch one blob, or wait a while for one."""
+        blob = self._next()
+        if blob is None:
+            self._process.end_when_idle()
+            return
+        try:
+            self._fetch(blob)
+            blob.end(BlobState.DONE)
+        except FetchFailed as error:
+            log.warning("%s of %s was not fetched: %s", blob.place.path, blob.place.repo, error)
+            blob.end(BlobState.FAILED, error)
+        except Exception as error:
+            blob.end(BlobState.FAILED, FetchFailed(f"something went wrong here ({type(error).__name__})"))
+            raise
+        finally:
+            self._on_fetched(blob)
 
-    def _next(self) -> Want | None:
+    def _next(self) -> WantedBlob | None:
         with self._changed:
             if not self._queue:
-                self._changed.wait(IDLE_S)
-            if not self._queue or self._stop.is_set():
+                self._changed.wait(self._timings.idle_s)
+            if not self._queue or self._life.stop.is_set():
                 return None
-            want = self._queue.popleft()
-            want.state = "running"
-            return want
+            blob = self._queue.popleft()
+            blob.state = BlobState.RUNNING
+            return blob
 
-    def _fetch(self, want: Want) -> None:
-        patiently = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: isinstance(error, FetchFailed) and error.may_pass),
-            wait=_pause,
-            stop=tenacity.stop_any(tenacity.stop_after_attempt(TRIES), tenacity.stop_when_event_set(self._stop)),
-            before_sleep=lambda state: self._note_wait(want, state),
-            sleep=tenacity.sleep_using_event(self._stop),
-            reraise=True,
-        )
-        patiently(self._try, want)
-        self._shelf.want(want.file.etag)
+    def _fetch(self, blob: WantedBlob) -> None:
+        """Try until the blob is here. Raises `FetchFailed` for a no, or for the last try."""
+        for tried in range(1, self._timings.tries + 1):
+            while not self._life.stop.is_set() and (left_s := self._upstream.left_s) > 0:
+                self._life.stop.wait(left_s)
+            try:
+                with self._shelf.room(blob.file.etag, blob.file.size):
+                    self._try(blob)
+            except FetchFailed as error:
+                if not error.may_pass or tried == self._timings.tries or self._life.stop.is_set():
+                    raise
+                pause_s = self._pause_s(error, tried)
+                blob.end(BlobState.WAITING, error)
+                log.info("%s of %s: %s; tried again in %.0f s", blob.place.path, blob.place.repo, error, pause_s)
+                self._life.stop.wait(pause_s)
+            else:
+                break
+        self._shelf.want(blob.file.etag)
 
-    def _try(self, want: Want) -> None:
-        while not self._stop.is_set() and (left_s := self._not_before - time.monotonic()) > 0:
-            self._stop.wait(left_s)
-        with self._shelf.room(want.file.etag, want.file.size):
-            self._try_now(want)
-
-    def _try_now(self, want: Want) -> None:
-        etag, blobs = want.file.etag, self._shelf.root / want.place.repo.folder / "blobs"
-        self._shelf.clear_unfinished(blobs, etag)
-        growth = Growth(etag, want.file.size, blobs)
-        want.state, want.growth = "running", growth
-        self._growths.begin(growth)
+    def _try(self, blob: WantedBlob) -> None:
+        etag, folder = blob.file.etag, self._shelf.root / blob.place.repo.folder / "blobs"
+        self._shelf.clear_unfinished(folder, etag)
+        growing = GrowingBlob(etag, blob.file.size, folder)
+        blob.state, blob.growing = BlobState.RUNNING, growing
+        self._shelf.growing.begin(growing)
         try:
-            self._follow(self._process.fetch(want.place, self._token(want.place)), growth)
+            self._follow(self._process.fetch(blob.place, self._token(blob.place)), growing)
         except (ContentMismatch, OSError) as error:
             self._shelf.remove(etag)
             words = (
                 "what came is not what its etag says" if isinstance(error, ContentMismatch) else f"it cannot be read ({error})"
             )
-            raise FetchFailed(f"{want.place.path}: {words}; it was removed", final=True) from error
+            raise FetchFailed(f"{blob.place.path}: {words}; it was removed", final=True) from error
         finally:
-            growth.fail()  # but for a whole one
+            growing.fail()  # but for a whole one
 
-    def _follow(self, fetch: Fetch, growth: Growth) -> None:
-        seen, moved_at = -1, time.monotonic()
-        while (file := fetch.answer(TICK_S)) is None:
-            now, before, seen = time.monotonic(), seen, growth.look()
+    def _follow(self, download: Download, growing: GrowingBlob) -> None:
+        seen, moved_at, stall_s = -1, time.monotonic(), self._timings.stall_s
+        while (file := download.answer(self._timings.tick_s)) is None:
+            now, before, seen = time.monotonic(), seen, growing.look()
             if seen != before:
                 moved_at = now
-            if self._stop.is_set() or now - moved_at > self._stall_s:
+            if self._life.stop.is_set() or now - moved_at > stall_s:
                 self._process.end()
-                raise FetchFailed("the seeder ends" if self._stop.is_set() else f"no byte came for {self._stall_s:.0f} s")
-        growth.finish(file)
+                raise FetchFailed("the seeder ends" if self._life.stop.is_set() else f"no byte came for {stall_s:.0f} s")
+        growing.finish(file)
 
-    def _note_wait(self, want: Want, state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        pause_s = _pause(state)
-        if isinstance(error, FetchFailed):
-            if error.status == 429:
-                self._not_before = max(self._not_before, time.monotonic() + pause_s)
-            want.state, want.error = "waiting", error
-            log.info("%s of %s: %s; tried again in %.0f s", want.place.path, want.place.repo, error, pause_s)
-
-
-_growing_pause = tenacity.wait_exponential(multiplier=1, max=LONGEST_WAIT_S)
-
-
-def _pause(state: tenacity.RetryCallState) -> float:
-    """Wait as long as upstream says, else longer each time."""
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, FetchFailed) and error.retry_after_s is not None:
-        return min(float(error.retry_after_s), LONGEST_ASKED_WAIT_S)
-    return float(_growing_pause(state))
+    def _pause_s(self, error: FetchFailed, tried: int) -> float:
+        """Say how long a blob waits: as long as upstream says, and then all do; else longer each time."""
+        if error.status == 429:
+            return self._upstream.failed(error, retry_after_s=error.retry_after_s)
+        if error.retry_after_s is not None:
+            return min(float(error.retry_after_s), self._timings.pauses.longest_asked_s)
+        return self._timings.pauses.after(tried, random.random())  # noqa: S311  (a pause)

@@ -1,6 +1,6 @@
 """Files that come in just now: hashed as they grow, and given to clients that cannot wait for the whole.
 
-Each try of a fetch is a `Growth` of its own: when it breaks off, whoever was reading it is cut off, and asks again.
+Each try of a fetch is a `GrowingBlob` of its own: when it breaks off, whoever was reading it is cut off, and asks again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llmpt.disk.prefix import PrefixHasher
 from llmpt_seeder.blobs.sources import OpenBlob, State
 
 
-class Growth:
+class GrowingBlob:
     """One try to fetch a blob of `size` bytes into `blobs`, a folder of the cache. One thread writes, many read."""
 
     def __init__(self, etag: Etag, size: int, blobs: Path) -> None:
@@ -80,70 +80,70 @@ class Growth:
                 self.path = self._blobs / name
 
 
-class Growths:
+class GrowingBlobs:
     """What comes in, and what has just come in: a source of the blob server. Its methods are called by any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._growths: dict[Etag, Growth] = {}
+        self._growing: dict[Etag, GrowingBlob] = {}
 
-    def begin(self, growth: Growth) -> None:
+    def begin(self, growing: GrowingBlob) -> None:
         """Note a try; an earlier one of the same blob is over."""
         with self._lock:
-            before = self._growths.pop(growth.etag, None)
-            self._growths[growth.etag] = growth
+            before = self._growing.pop(growing.etag, None)
+            self._growing[growing.etag] = growing
         if before is not None:
             before.fail()
 
-    def of(self, etag: Etag) -> Growth | None:
+    def of(self, etag: Etag) -> GrowingBlob | None:
         """Return the last try to fetch a blob."""
         with self._lock:
-            return self._growths.get(etag)
+            return self._growing.get(etag)
 
     def forget(self, known: Callable[[Etag], bool]) -> None:
         """Let go of what has broken off, and of what others know of by now."""
         with self._lock:
             over = [
-                etag for etag, one in self._growths.items() if one.state == "failed" or (one.state == "whole" and known(etag))
+                etag for etag, one in self._growing.items() if one.state == "failed" or (one.state == "whole" and known(etag))
             ]
             for etag in over:
-                del self._growths[etag]
+                del self._growing[etag]
 
     def open(self, etag: Etag) -> OpenBlob | None:
         """Open what there is of a blob, for one client."""
-        growth = self.of(etag)
-        if growth is None or growth.state == "failed":
+        growing = self.of(etag)
+        if growing is None or growing.state == "failed":
             return None
-        file = _GrowingFile(growth)
-        if growth.state == "whole" and not file.is_right():
+        file = _GrowingFile(growing)
+        if growing.state == "whole" and not file.is_right():
             file.close()
             return None
         return file
 
 
 class _GrowingFile:
-    """A growth as one client reads it; opened when its first byte is there."""
+    """A growing as one client reads it; opened when its first byte is there."""
 
-    def __init__(self, growth: Growth) -> None:
-        self._growth = growth
+    def __init__(self, growing: GrowingBlob) -> None:
+        self._growing = growing
         self._descriptor: int | None = None
 
     @property
     def size(self) -> int:
-        return self._growth.size
+        return self._growing.size
 
     @property
     def state(self) -> State:
-        return self._growth.state
+        return self._growing.state
 
     def is_right(self) -> bool:
         """Whether the file is the one that was found to be whole."""
-        return self._open() and FileStamp.of(os.fstat(self.fileno())) == self._growth.stamp
+        return self._open() and FileStamp.of(os.fstat(self.fileno())) == self._growing.stamp
 
     def available(self) -> int:
         if not self._open():
             return 0
-        return self.size if self._growth.state == "whole" else min(os.fstat(self.fileno()).st_size, self.size)
+        return self.size if self._growing.state == "whole" else min(os.fstat(self.fileno()).st_size, self.size)
 
     def fileno(self) -> int:
         assert self._descriptor is not None  # noqa: S101  nothing is read before something is there
@@ -155,7 +155,7 @@ class _GrowingFile:
             self._descriptor = None
 
     def _open(self) -> bool:
-        if self._descriptor is None and (path := self._growth.path) is not None:
+        if self._descriptor is None and (path := self._growing.path) is not None:
             try:
                 self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError:  # it is just being renamed

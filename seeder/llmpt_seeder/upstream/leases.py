@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import TrackerError, TrackerRefused
-from llmpt.core.leases import MAX_LINES, Ended, Fetching, LeaseAnswer, Outcome, Poll
-from llmpt.core.leases import Want as LeaseWant
-from llmpt_seeder.upstream.fetcher import STALL_S, Want
+from llmpt.core.leases import MAX_LINES, Ended, Fetching, LeaseAnswer, Outcome, Poll, Want
+from llmpt_seeder.upstream.fetcher import STALL_S, BlobState, WantedBlob
 
 log = logging.getLogger("llmpt.seeder")
 
@@ -49,7 +48,7 @@ class LeaseReports:
     ) -> None:
         self._ask, self._published, self._min_blob_bytes, self._timings = ask, published, min_blob_bytes, timings
         self._machine = secrets.token_hex(8)
-        self._held: dict[Etag, Want] = {}
+        self._held: dict[Etag, WantedBlob] = {}
         self._told_at = float("-inf")
         self._tracker = Breaker(timings.pauses)
         self._seen: dict[Etag, tuple[int, float]] = {}
@@ -59,16 +58,16 @@ class LeaseReports:
         """Whether there is more to tell."""
         return bool(self._held)
 
-    def tell(self, wants: Iterable[Want]) -> None:
+    def tell(self, blobs: Iterable[WantedBlob]) -> None:
         """Say what is under way; a blob that has come is held until others can have it. Cheap when there is nothing to say."""
         now = time.monotonic()
-        for want in wants:
-            if want.file.size >= self._min_blob_bytes and len(self._held) < MAX_LINES and want.state != "done":
-                self._held.setdefault(want.file.etag, want)
+        for blob in blobs:
+            if blob.file.size >= self._min_blob_bytes and len(self._held) < MAX_LINES and blob.state is not BlobState.DONE:
+                self._held.setdefault(blob.file.etag, blob)
         if not self._held or now - self._told_at < self._timings.every_s or not self._tracker.allows():
             return
         self._told_at = now
-        over = {etag: how for etag, want in self._held.items() if (how := self._outcome(want)) is not None}
+        over = {etag: how for etag, blob in self._held.items() if (how := self._outcome(blob)) is not None}
         try:
             self._ask(self._poll(over, now))
         except TrackerRefused as error:
@@ -84,18 +83,22 @@ class LeaseReports:
             del self._held[etag]
             self._seen.pop(etag, None)
 
-    def _outcome(self, want: Want) -> Outcome | None:
-        if want.state == "failed":
+    def _outcome(self, blob: WantedBlob) -> Outcome | None:
+        if blob.state is BlobState.FAILED:
             return Outcome.FAILED
-        return Outcome.PUBLISHED if want.state == "done" and self._published(want.file.etag) else None
+        return Outcome.PUBLISHED if blob.state is BlobState.DONE and self._published(blob.file.etag) else None
 
     def _poll(self, over: Mapping[Etag, Outcome], now: float) -> Poll:
-        held = [(etag, want) for etag, want in self._held.items() if etag not in over]
+        held = [(etag, blob) for etag, blob in self._held.items() if etag not in over]
         return Poll(
             self._machine,
             STALL_S,
-            tuple(LeaseWant(etag, want.file.size, want.place.repo) for etag, want in held),
-            tuple(Fetching(etag, want.bytes, self._rate(etag, want.bytes, now)) for etag, want in held if want.state != "queued"),
+            tuple(Want(etag, blob.file.size, blob.place.repo) for etag, blob in held),
+            tuple(
+                Fetching(etag, blob.bytes, self._rate(etag, blob.bytes, now))
+                for etag, blob in held
+                if blob.state is not BlobState.QUEUED
+            ),
             tuple(Ended(etag, how) for etag, how in over.items()),
             unlimited=True,
         )

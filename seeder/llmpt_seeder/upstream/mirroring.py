@@ -1,9 +1,9 @@
-"""The queue at work: what the tracker's clients want from upstream, taken, fetched, and reported on.
+"""The queue of mirrors at work: what the tracker's clients want from upstream, taken, fetched, and reported on.
 
-take      rows that are queued (and, after a restart, those that ran): at a knock, else every ten seconds
-look up   each row's commit and listing, a few at a time; a row that wants no more is done with that
+take      mirrors that are queued (and, after a restart, those that ran): at a knock, else every ten seconds
+look up   each one's commit and listing, a few at a time; one that wants no more is done with that
 fetch     the blobs that are not here, each once (`Fetcher`)
-report    how far each row is, twice a second while it moves; and to the LAN's machines, who fetches what (`LeaseReports`)
+report    how far each mirror is, twice a second while it moves
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from dataclasses import dataclass
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused
+from llmpt.core.mirrors import UNREACHABLE, Mirror, MirrorProblem, MirrorReport, MirrorState
 from llmpt.hub.visibility import HubUnreachable
 from llmpt_seeder.hub.tree import HubRefused
-from llmpt_seeder.upstream.fetcher import Fetcher, Want
-from llmpt_seeder.upstream.growing import Growths
-from llmpt_seeder.upstream.jobs import UNREACHABLE, Job, Row, no
-from llmpt_seeder.upstream.leases import LeaseReports
+from llmpt_seeder.life import UPSTREAM, Life
+from llmpt_seeder.upstream.fetcher import Fetcher, WantedBlob
 from llmpt_seeder.upstream.lookup import Lookup
+from llmpt_seeder.upstream.mirrors import TakenMirror, chosen
 from llmpt_seeder.upstream.process import Place
+from llmpt_seeder.upstream.queue import MirrorQueue
 from llmpt_seeder.upstream.shelf import Shelf
 
 log = logging.getLogger("llmpt.seeder")
@@ -34,39 +35,44 @@ TICK_S = 0.1
 REPORT_EVERY_S = 0.5
 LOOKUPS = 4
 END_TIMEOUT_S = 6.0
-OPEN = "queued,running"
 
 
-class Tracker(Protocol):
-    """The calls of `llmpt.tracker.client.TrackerClient` that are used here."""
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What is here.
 
-    def mirrors(self, states: str) -> list[dict[str, Any]]: ...
+    shelf: the cache that is fetched into, with what comes in just now
+    has: whether a blob is here, verified, for others to have
+    """
 
-    def report_mirror(self, mirror_id: int, body: Mapping[str, object]) -> object: ...
+    shelf: Shelf
+    has: Callable[[Etag], bool]
+
+    def tidy(self) -> None:
+        """Write down what was wanted; what others can have by now need not be remembered as coming."""
+        self.shelf.keep()
+        self.shelf.growing.forget(self.has)
 
 
 class Mirroring:
-    """Owns the jobs. `has` says whether a blob is here, verified, for others to have."""
+    """Owns the mirrors that are taken; a context manager, within which `step` is done again and again."""
 
-    def __init__(
-        self,
-        *,
-        connect: Callable[[], Tracker],
-        lookup: Lookup,
-        fetcher: Fetcher,
-        growths: Growths,
-        shelf: Shelf,
-        leases: LeaseReports,
-        has: Callable[[Etag], bool],
-        beat: Callable[[], None],
-        stop: threading.Event,
-    ) -> None:
-        self._connect, self._lookup, self._fetcher, self._growths = connect, lookup, fetcher, growths
-        self._shelf, self._leases, self._has, self._beat, self._stop = shelf, leases, has, beat, stop
+    def __init__(self, queue: MirrorQueue, lookup: Lookup, fetcher: Fetcher, stock: Stock, *, life: Life) -> None:
+        self._queue, self._lookup, self._fetcher, self._stock, self._life = queue, lookup, fetcher, stock, life
         self._due, self._knocked = threading.Event(), threading.Event()
         self._lock = threading.Lock()
-        self._taken: set[int] = set()
-        self._jobs: dict[int, tuple[Job, dict[Etag, Want]]] = {}
+        self._mirrors: dict[int, TakenMirror] = {}
+        self._take_at = float("-inf")
+        self._pool = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="look-up")
+
+    def __enter__(self) -> Mirroring:
+        self._fetcher.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        self._stock.shelf.keep()
+        self._fetcher.join(END_TIMEOUT_S)
 
     def knock(self) -> None:
         """Look at the queue now. May be called from any thread."""
@@ -77,135 +83,89 @@ class Mirroring:
         """Something has come, or it is time to stop. May be called from any thread."""
         self._due.set()
 
-    def run(self) -> None:
-        """Work until told to stop."""
-        self._fetcher.start()
-        take_at = time.monotonic()
-        with ThreadPoolExecutor(LOOKUPS, thread_name_prefix="look-up") as pool:
-            while not self._stop.is_set():
-                self._beat()
-                self._due.clear()
-                if self._knocked.is_set() or time.monotonic() >= take_at:
-                    self._knocked.clear()
-                    take_at = time.monotonic() + TAKE_EVERY_S
-                    self._take(pool)
-                    self._tidy()
-                self._advance()
-                self._leases.tell(self._fetcher.wants())
-                busy = self._jobs or self._leases.are_held or self._fetcher.wants()
-                self._due.wait(TICK_S if busy else max(0.0, take_at - time.monotonic()))
-            pool.shutdown(cancel_futures=True)
-        self._shelf.keep()
-        self._fetcher.join(END_TIMEOUT_S)
+    def wait(self, timeout_s: float) -> None:
+        """Wait until there is something to do, at most so long."""
+        self._due.wait(timeout_s)
 
-    def _take(self, pool: ThreadPoolExecutor) -> None:
-        """Begin with the rows that are new, listings first: somebody waits for those."""
-        try:
-            answer = self._connect().mirrors(OPEN)
-        except TrackerError as error:
-            log.debug("the queue cannot be read: %s", error)
-            return
-        rows = [row for said in answer if (row := Row.read(said)) is not None]
-        with self._lock:
-            new = [row for row in rows if row.id not in self._taken]
-            self._taken.update(row.id for row in new)
-        for row in sorted(new, key=lambda row: (bool(row.include), row.id)):
-            pool.submit(self._begin, row)
+    def step(self) -> float:
+        """Take what is new, and say how far the rest is; return in how many seconds to look again."""
+        self._due.clear()
+        if self._knocked.is_set() or time.monotonic() >= self._take_at:
+            self._knocked.clear()
+            self._take_at = time.monotonic() + TAKE_EVERY_S
+            for mirror in self._queue.take():
+                self._pool.submit(self._begin, mirror)
+            self._stock.tidy()
+        self._advance()
+        busy = self._mirrors or self._fetcher.wanted()
+        return TICK_S if busy else max(0.0, self._take_at - time.monotonic())
 
-    def _begin(self, row: Row) -> None:
-        """Look a row up, and have its files fetched. Runs in the pool."""
+    def _begin(self, mirror: Mirror) -> None:
+        """Look a mirror up, and have its files fetched. Runs in the pool."""
         try:
-            if not row.include:
-                self._report(row.id, {"state": "running"})  # a long listing, and not a seeder that is away
-            look = self._lookup.known if row.include else self._lookup.learn
-            commit, listing = look(row.repo, row.revision)
-            if not row.include:
-                self._end(row.id, {"state": "done", "commit": commit})
-                return
-            files = row.chosen(listing)
-            if not files:
-                raise HubRefused(404, "EntryNotFound", f"no file of {row.repo}@{row.revision} is named like that", None)
-            wants: dict[Etag, Want] = {}
-            for path, file in sorted(files.items(), key=lambda item: item[1].size):  # what a program reads first is small
-                if file.etag not in wants and not self._has(file.etag):
-                    wants[file.etag] = self._fetcher.want(file, Place(row.repo, commit, path))
-            with self._lock:
-                self._jobs[row.id] = (Job(row, commit, files), wants)
-            self._due.set()
-        except HubRefused as error:
-            if error.status < 500:
-                said = no(error.message, error.status, error.code, error.retry_after_s)
-            else:  # it is not well; that says nothing of what was asked for
-                said = no(f"upstream cannot be used: it answered {error.status}, {error.message}", code=UNREACHABLE)
-            self._end(row.id, {"state": "failed", "error": said})
-        except HubUnreachable as error:
-            self._end(row.id, {"state": "failed", "error": no(f"upstream cannot be reached: {error}", code=UNREACHABLE)})
+            if mirror.ask.is_listing:
+                self._queue.report(mirror, MirrorReport(MirrorState.RUNNING))  # a long listing, and not a seeder that is away
+                commit, _ = self._lookup.learn(mirror.ask.repo, mirror.ask.revision)
+                self._queue.end(mirror, MirrorReport(MirrorState.DONE, commit))
+            else:
+                self._want_files(mirror)
         except TrackerRefused as error:
-            self._end(row.id, {"state": "failed", "error": no(f"the tracker does not take its listing: {error}")})
+            self._fail(mirror, MirrorProblem.within(f"the tracker does not take its listing: {error}"))
         except TrackerError as error:
-            log.info("%s@%s is put off: %s", row.repo, row.revision, error)
-            with self._lock:
-                self._taken.discard(row.id)
+            log.info("%s is put off: %s", mirror.ask, error)
+            self._queue.let_go(mirror)
+        except (HubRefused, HubUnreachable) as error:
+            self._fail(mirror, no_of(error))
         except Exception as error:
-            log.exception("looking up %s@%s failed", row.repo, row.revision)
-            self._end(row.id, {"state": "failed", "error": no(f"something went wrong in the seeder ({type(error).__name__})")})
+            log.exception("looking up %s failed", mirror.ask)
+            self._fail(mirror, MirrorProblem.within(f"something went wrong in the seeder ({type(error).__name__})"))
+
+    def _want_files(self, mirror: Mirror) -> None:
+        commit, listing = self._lookup.known(mirror.ask.repo, mirror.ask.revision)
+        files = chosen(mirror, listing)
+        if not files:
+            raise HubRefused(404, "EntryNotFound", f"no file of {mirror.ask} is named like that", None)
+        wanted: dict[Etag, WantedBlob] = {}
+        for path, file in sorted(files.items(), key=lambda item: item[1].size):  # what a program reads first is small
+            if file.etag not in wanted and not self._stock.has(file.etag):
+                wanted[file.etag] = self._fetcher.want(file, Place(mirror.ask.repo, commit, path))
+        with self._lock:
+            self._mirrors[mirror.id] = TakenMirror(mirror, commit, files, wanted)
+        self._due.set()
+
+    def _fail(self, mirror: Mirror, error: MirrorProblem) -> None:
+        self._queue.end(mirror, MirrorReport(MirrorState.FAILED, error=error))
 
     def _advance(self) -> None:
-        """Tell the tracker how far each job is; let go of those that have ended."""
+        """Tell the tracker how far each mirror is; let go of those that have ended."""
         with self._lock:
-            jobs = list(self._jobs.values())
+            taken = list(self._mirrors.values())
         now = time.monotonic()
-        for job, wants in jobs:
-            if self._stop.is_set():
+        for one in taken:
+            if self._life.stop.is_set():
                 return  # what is not finished goes on after a restart
-            self._beat()
-            said = self._state_of(job, wants)
-            if said["state"] in ("done", "failed"):
-                self._end(job.row.id, said)
-                with self._lock:
-                    del self._jobs[job.row.id]
-                for want in wants.values():
-                    self._fetcher.release(want)
-            elif said != job.told and now - job.told_at >= REPORT_EVERY_S and (said["state"] != "queued" or job.is_news(said)):
-                if not self._report(job.row.id, said):
+            self._life.beat(UPSTREAM)
+            said = one.report()
+            if not said.state.is_open:
+                self._end(one, said)
+            elif now - one.told_at >= REPORT_EVERY_S and one.is_news(said):
+                if not self._queue.report(one.mirror, said):
                     return  # the tracker is away: the next one would cost a time-out, too
-                job.told, job.told_at = said, now
+                one.told, one.told_at = said, now
 
-    def _state_of(self, job: Job, wants: Mapping[Etag, Want]) -> dict[str, object]:
-        """Say how a job is: it has ended when all of its files have."""
-        total = sum(file.size for file in job.files.values())
-        missing = sum(file.size - self._here(file.etag, file.size, wants) for file in job.files.values())
-        done = sum(file.etag not in wants or wants[file.etag].state == "done" for file in job.files.values())
-        states = {want.state for want in wants.values()}
-        over = states <= {"done", "failed"}
-        state = ("failed" if "failed" in states else "done") if over else "running" if "running" in states else "queued"
-        said: dict[str, object] = {"state": state, "commit": job.commit, "files_total": len(job.files), "files_done": done}
-        said |= {"bytes_total": total, "bytes_done": total - missing}
-        error = next((want.error for want in wants.values() if want.error and want.state in ("waiting", "failed")), None)
-        if error is not None:
-            said["error"] = no(str(error), error.status, error.code, error.retry_after_s)
-        return said
-
-    def _here(self, etag: Etag, size: int, wants: Mapping[Etag, Want]) -> int:
-        want = wants.get(etag)
-        return size if want is None or want.state == "done" else min(want.bytes, size)
-
-    def _end(self, row_id: int, said: Mapping[str, object]) -> None:
-        """Report on a row for the last time. When the tracker is away the row stays open there, and is taken again."""
-        self._report(row_id, said)
+    def _end(self, one: TakenMirror, said: MirrorReport) -> None:
+        self._queue.end(one.mirror, said)
         with self._lock:
-            self._taken.discard(row_id)
+            del self._mirrors[one.mirror.id]
+        for blob in one.wanted.values():
+            self._fetcher.release(blob)
 
-    def _report(self, row_id: int, said: Mapping[str, object]) -> bool:
-        """Tell the tracker how a row is; return whether it has answered."""
-        try:
-            self._connect().report_mirror(row_id, said)
-        except TrackerError as error:
-            log.info("the tracker was not told of row %d: %s", row_id, error)
-            return isinstance(error, TrackerRefused)
-        return True
 
-    def _tidy(self) -> None:
-        """Write down what was wanted; what the service has by now need not be remembered here."""
-        self._shelf.keep()
-        self._growths.forget(self._has)
+def no_of(error: HubRefused | HubUnreachable) -> MirrorProblem:
+    """Say why upstream does not give something; where it is not well, that says nothing of what was asked for."""
+    if isinstance(error, HubUnreachable):
+        return MirrorProblem.within(f"upstream cannot be reached: {error}", code=UNREACHABLE)
+    if error.status >= 500:
+        said = f"upstream cannot be used: it answered {error.status}, {error.message}"
+        return MirrorProblem.within(said, code=UNREACHABLE)
+    return MirrorProblem.within(error.message, error.status, error.code, error.retry_after_s)

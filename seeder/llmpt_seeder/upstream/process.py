@@ -55,7 +55,7 @@ class Place:
     path: str
 
 
-class Fetch:
+class Download:
     """A file that is being fetched. `answer` is asked by one thread."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class FetchProcess:
         }
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
-        self._pending: dict[int, Fetch] = {}
+        self._pending: dict[int, Download] = {}
         self._ids = itertools.count()
 
     def __enter__(self) -> FetchProcess:
@@ -105,19 +105,19 @@ class FetchProcess:
     def __exit__(self, *exc: object) -> None:
         self.end()
 
-    def fetch(self, place: Place, token: str | None) -> Fetch:
+    def fetch(self, place: Place, token: str | None) -> Download:
         """Begin to fetch a file."""
         wanted = {"repo_type": place.repo.type, "repo_id": place.repo.id, "commit": place.commit, "path": place.path}
         wanted |= {"cache": str(self._cache), "endpoint": self._endpoint, "token": token or ""}
-        fetch = Fetch()
+        download = Download()
         with self._lock:
             process, number = self._running(), next(self._ids)
-            self._pending[number] = fetch
+            self._pending[number] = download
             try:
                 print(json.dumps({**wanted, "id": number}), file=process.stdin, flush=True)
             except OSError:  # it has just died, and whoever listens to it says so
                 pass
-        return fetch
+        return download
 
     def end_when_idle(self) -> None:
         """End the process unless it has something to do."""
@@ -133,8 +133,8 @@ class FetchProcess:
     def _kill(self) -> None:
         process, self._process = self._process, None
         lost, self._pending = list(self._pending.values()), {}
-        for fetch in lost:
-            fetch.end({"event": "failed", "message": "the process that fetches has ended"})
+        for download in lost:
+            download.end({"event": "failed", "message": "the process that fetches has ended"})
         if process is None:
             return
         process.kill()
@@ -170,9 +170,9 @@ class FetchProcess:
                 except (ValueError, KeyError):  # killed in the middle of a line
                     continue
                 with self._lock:
-                    fetch = self._pending.pop(number, None)
-                if fetch is not None:
-                    fetch.end(said)
+                    download = self._pending.pop(number, None)
+                if download is not None:
+                    download.end(said)
         process.wait()
         with self._lock:
             if self._process is process:  # it has died by itself

@@ -21,6 +21,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName, SettingError
 from llmpt.disk.inventory import Inventory
 from llmpt_seeder.cache.scanner import BlobFile
+from llmpt_seeder.upstream.growing import GrowingBlobs
 from llmpt_seeder.upstream.process import FetchFailed
 
 log = logging.getLogger("llmpt.seeder")
@@ -31,7 +32,8 @@ _SCHEMA = "CREATE TABLE IF NOT EXISTS mirror_wanted (etag TEXT PRIMARY KEY, want
 
 
 class Shelf:
-    """Owns the cache at `root`; 0 as `quota_bytes` is no limit. `uploaded` says how many bytes of each blob the swarm took.
+    """Owns the cache at `root`, and what comes into it just now (`growing`); 0 as `quota_bytes` is no limit. `uploaded` says
+    how many bytes of each blob the swarm took.
 
     Its methods may be called from any thread.
     """
@@ -45,7 +47,7 @@ class Shelf:
         clock: Callable[[], float],
         uploaded: Callable[[], Mapping[Etag, int]] = dict,
     ) -> None:
-        self.root = root
+        self.root, self.growing = root, GrowingBlobs()
         self._real_root = root.resolve()
         self._quota_bytes, self._memory, self._clock, self._uploaded = quota_bytes, memory, clock, uploaded
         self._lock = threading.RLock()

@@ -9,19 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from llmpt.core.blob import Etag
+from llmpt.core.breaker import Breaker
 from llmpt.core.errors import ContentMismatch, TrackerRefused, TrackerUnavailable
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
 from llmpt.disk.torrents import create_torrent
-from llmpt.hub.visibility import HubUnreachable
+from llmpt.hub.visibility import HUB_PAUSES, HubUnreachable
 from llmpt.swarm.types import SeededBlob, Totals
-from llmpt_seeder.back_off import BackOff
+from llmpt_seeder.cache.caches import Caches
 from llmpt_seeder.cache.listing import Listing
 from llmpt_seeder.cache.scanner import BlobFile
 from llmpt_seeder.hashing.readers import Hashed, HashingProgress
+from llmpt_seeder.hashing.verification import Verification
 from llmpt_seeder.hub.listings import HubListings
 from llmpt_seeder.hub.tree import HubRefused
-from llmpt_seeder.publishing.tracker_link import TrackerLink
+from llmpt_seeder.life import Life
+from llmpt_seeder.publishing.publishing import Publishing
+from llmpt_seeder.publishing.tracker_link import Identity, TrackerLink
+from llmpt_seeder.seeding import Seeding
 from llmpt_seeder.service import Service
 from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.state import SeederState
@@ -202,39 +207,29 @@ class Bench:
         self.engine, self.hasher = FakeEngine(), InlineHasher()
         self.stop, self.wake = threading.Event(), threading.Event()
         self.stop.set()  # the link makes one attempt of each publish, and waits for nothing
+        self.life = Life(self.database.with_name("seeder.alive"), clock=lambda: self.now)
         self.link = TrackerLink(
-            seeder_id=self.state.seeder_id,
-            connect=self.tracker.connect,
-            find_token=lambda: self.token,
-            where_token="LLMPT_DATA/publish.token or LLMPT_TOKEN",
+            Identity(self.state.seeder_id, lambda: self.token, "LLMPT_DATA/publish.token or LLMPT_TOKEN"),
+            self.tracker.connect,
             report=lambda: self.service.report(),
             on_news=self.wake.set,
-            beat=lambda loop: None,
             stop=self.stop,
         )
         self.listings = HubListings(
             memory=self.state,
             fetch=self.hub,
-            back_off=BackOff(lambda: self.now),
-            clock=lambda: self.now,
+            hub=Breaker(HUB_PAUSES, clock=self.life.clock),
+            clock=self.life.clock,
             on_news=self.wake.set,
-            stop=threading.Event(),
+            stop=self.life.stop,
         )
-        self.service = Service(
-            caches=[self.cache, self.mirror],
-            min_blob_bytes=self.min_blob_bytes,
-            scan_interval_s=10,
-            state=self.state,
-            engine=self.engine,
-            hasher=self.hasher,
-            sharing=Sharing(self.patterns, memory=self.state, ask=_no_hub, clock=lambda: self.now),
-            listings=self.listings,
-            link=self.link,
-            clock=lambda: self.now,
-            beat=lambda: None,
-            stop=threading.Event(),
-            wake=self.wake,
-        )
+        sharing = Sharing(self.patterns, memory=self.state, ask=_no_hub, clock=self.life.clock)
+        self.caches = Caches([self.cache, self.mirror], sharing=sharing, life=self.life, interval_s=10)
+        verification = Verification(self.hasher, self.state, clock=self.life.clock)
+        minimum = self.min_blob_bytes
+        publishing = Publishing(self.link, self.listings, verification, self.state, min_blob_bytes=minimum, life=self.life)
+        seeding = Seeding(self.engine, self.state)
+        self.service = Service(self.caches, verification, publishing, seeding, wake=self.wake, life=self.life)
 
     def __enter__(self) -> Bench:
         return self
@@ -249,7 +244,7 @@ class Bench:
     def work(self) -> None:
         """Let it meet the tracker, look at the cache, and do all that follows."""
         self.link.heartbeat()
-        self.service.look()
+        self.caches.look()
         for _ in range(3):
             self.service.reconcile()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from llmpt.core.mirrors import UNREACHABLE, MirrorProblem, MirrorReport, MirrorState
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import UpstreamRefused
@@ -22,12 +24,16 @@ from tests.unit.tracker.conftest import NOW
 ORG = RepoRef("model", "org/name")
 
 
+def failed(message: str, status: int | None = None, code: str | None = None, retry_after_s: int | None = None) -> MirrorReport:
+    return MirrorReport(MirrorState.FAILED, error=MirrorProblem(message, status, code, retry_after_s))
+
+
 class Seeder:
     """Takes what is queued when it is knocked for, and says `answer` of it; publishes it when that is well."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.answer: dict[str, Any] = {"state": "done"}
+        self.answer = MirrorReport(MirrorState.DONE)
         self.is_away = False
         self.asked: list[str] = []
         self.knocks = threading.Semaphore(0)
@@ -50,17 +56,16 @@ class Seeder:
 
     def _work(self) -> None:
         with self.database.reading() as session:
-            page, _ = mirrors.page(session, states=("queued",), limit=100, before=None, listings=True)
-            rows = [(row.id, row.revision, row.include) for row in page]
-        for row, revision, include in rows:
-            self.asked.append(f"{revision} {include}")
+            queued, _ = mirrors.page(session, states=[MirrorState.QUEUED], limit=100, before=None, listings=True, now=NOW)
+        for mirror in queued:
+            self.asked.append(f"{mirror.ask.revision} {json.dumps(mirror.ask.include)}")
             with self.database.writing() as session:
-                if self.answer["state"] == "done" and include == mirrors.LISTING:
+                if self.answer.state is MirrorState.DONE and mirror.ask.is_listing:
                     body = publication.PublishBody.model_validate(manifest(small("config.json"), refs=["main"]))
                     told = publication.read(body.model_dump_json(exclude_none=True).encode())
                     by = tokens.find(session, "t") or tokens.add(session, "t", name="t", now=NOW)
                     publish.publish(session, told, by=by, min_blob_bytes=1 << 20, now=NOW)
-                mirrors.report(session, row, mirrors.Report(**self.answer), now=NOW)
+                mirrors.report(session, mirror.id, self.answer, now=NOW)
 
 
 @pytest.fixture
@@ -94,7 +99,7 @@ def test_a_ref_of_a_whole_commit_is_looked_up_behind_the_clients_back(upstream: 
 
 
 def test_the_no_of_upstream_is_raised_in_its_words_and_asked_for_once(upstream: MirroredUpstream, seeder: Seeder) -> None:
-    seeder.answer = {"state": "failed", "status": 403, "code": "GatedRepo", "message": "Ask its owner."}
+    seeder.answer = failed("Ask its owner.", 403, "GatedRepo")
     for _ in range(2):
         with pytest.raises(UpstreamRefused, match=r"Ask its owner\.") as no:
             upstream.learn(ORG, "main")
@@ -109,7 +114,7 @@ def test_a_revision_that_cannot_be_is_not_asked_for(upstream: MirroredUpstream, 
 
 
 def test_a_429_says_when_to_come_again(upstream: MirroredUpstream, seeder: Seeder) -> None:
-    seeder.answer = {"state": "failed", "status": 429, "message": "slowly", "retry_after_s": 33}
+    seeder.answer = failed("slowly", 429, retry_after_s=33)
     with pytest.raises(UpstreamRefused) as no:
         upstream.learn(ORG, "main")
     assert no.value.retry_after_s == 33
@@ -117,7 +122,7 @@ def test_a_429_says_when_to_come_again(upstream: MirroredUpstream, seeder: Seede
 
 def test_an_upstream_that_cannot_be_reached_is_no_error_and_nobody_waits_for_it_again(database: Database, seeder: Seeder) -> None:
     upstream = asking(database, seeder, Patience(wait_s=5))
-    seeder.answer = {"state": "failed", "code": mirrors.UNREACHABLE, "message": "no route"}
+    seeder.answer = failed("no route", code=UNREACHABLE)
     upstream.learn(ORG, "main")
     seeder.is_away = True
     started = time.monotonic()
@@ -127,7 +132,7 @@ def test_an_upstream_that_cannot_be_reached_is_no_error_and_nobody_waits_for_it_
 
 def test_a_listing_that_cannot_be_taken_is_no_reason_to_wait_for_no_other(database: Database, seeder: Seeder) -> None:
     upstream = asking(database, seeder, Patience(wait_s=0.3))
-    seeder.answer = {"state": "failed", "message": "the tracker does not take its listing"}
+    seeder.answer = failed("the tracker does not take its listing")
     upstream.learn(ORG, "main")
     seeder.is_away = True
     started = time.monotonic()
@@ -149,7 +154,7 @@ def test_a_seeder_that_is_away_costs_one_wait(database: Database, seeder: Seeder
 
 def test_a_long_listing_is_not_taken_for_a_seeder_that_is_away(database: Database, seeder: Seeder) -> None:
     upstream = asking(database, seeder, Patience(wait_s=0.3))
-    seeder.answer = {"state": "running"}
+    seeder.answer = MirrorReport(MirrorState.RUNNING)
     upstream.learn(ORG, "main")
     started = time.monotonic()
     upstream.learn(RepoRef("model", "org/other"), "main")
@@ -169,9 +174,9 @@ def test_many_who_wait_for_as_many_repos_leave_the_database_alone(
     looks: list[float] = []
     find = mirrors.find
 
-    def counted(*args: Any) -> Any:
+    def counted(*args: Any, **more: Any) -> Any:
         looks.append(time.monotonic())
-        return find(*args)
+        return find(*args, **more)
 
     upstream = asking(database, seeder, Patience(wait_s=1))
     seeder.is_away = True

@@ -203,10 +203,10 @@ class Absent(Base):
     path: Mapped[str] = mapped_column(String(2048), primary_key=True)
 
 
-class Mirror(Base):
-    """Something that the seeder is to fetch from upstream: the files of a revision that `include` names (a JSON list of patterns;
-    an empty one: its listing only). `key` is the SHA-256 of what is asked for; sizes in bytes; `status`, `code` and `error` are
-    upstream's own words when it failed, `retry_at` is until when that stands."""
+class MirrorRow(Base):
+    """A mirror (`llmpt.core.mirrors`): the files of a revision that `include` names (a JSON list of patterns; an empty one: its
+    listing only). `key` is the SHA-256 of what is asked for; sizes in bytes; `status`, `code` and `error` are upstream's own
+    words when it failed, `retry_at` is until when that stands."""
 
     __tablename__ = "mirrors"
     __table_args__ = (Index(None, "state", "wanted_at"),)

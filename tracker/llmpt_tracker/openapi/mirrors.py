@@ -1,7 +1,8 @@
-"""The part of the OpenAPI document that is about what is fetched from upstream."""
+"""The part of the OpenAPI document that is about mirrors: what is fetched from upstream."""
 
 from __future__ import annotations
 
+from llmpt.core.mirrors import MirrorState
 from llmpt_tracker.openapi.terms import (
     NEXT,
     REPO_ID,
@@ -20,14 +21,14 @@ from llmpt_tracker.openapi.terms import (
 )
 
 _COMMIT: Schema = {"type": ["string", "null"], "pattern": "^[0-9a-f]{40}$"}
-_STATE = text(enum=["queued", "running", "done", "failed"])
+_STATE = text(enum=[state.value for state in MirrorState])
 _FIGURES = {
     "files_total": count(),
     "files_done": count(),
     "bytes_total": count("of all its files"),
     "bytes_done": count(),
 }
-_WISH = {
+_ASK = {
     "repo_type": REPO_TYPE,
     "repo_id": REPO_ID,
     "revision": text("a commit, or the name of a ref"),
@@ -47,10 +48,10 @@ def schemas() -> Schema:
     maybe_error: Schema = {"anyOf": [error, {"type": "null"}]}
     moment = text(format="date-time")
     return {
-        "MirrorAsk": partly(("repo_type", "revision", "include"), **_WISH),
+        "MirrorAsk": partly(("repo_type", "revision", "include"), **_ASK),
         "Mirror": record(
             id=count(),
-            **_WISH,
+            **_ASK,
             state=_STATE,
             commit=_COMMIT,
             **_FIGURES,
@@ -68,7 +69,7 @@ def paths(paging: list[Schema]) -> Schema:
     """Return the routes; `paging` are the parameters of every list."""
     secured: Schema = {"security": [{"publisher": []}]}
     by_id = [path("mirror_id", count())]
-    asked = answer("Mirror", "Its row", 400, 401, 409, 413, 415, 422, 429)
+    asked = answer("Mirror", "The mirror", 400, 401, 409, 413, 415, 422, 429)
     asked["202"] = asked.pop("200")
     return {
         "/api/v1/mirrors": {
@@ -79,18 +80,18 @@ def paths(paging: list[Schema]) -> Schema:
                 **secured,
             },
             "get": {
-                "summary": "What is to be fetched, what is under way, and what came of it; the newest first",
+                "summary": "Mirrors that are queued, under way, and ended; the newest first",
                 "parameters": [query("state", text("queued, running, done, failed: separated by commas")), *paging],
                 "responses": answer("MirrorPage", "A page", 400, 401),
             },
         },
         "/api/v1/mirrors/{mirror_id}": {
-            "get": {"summary": "How far it is", "parameters": by_id, "responses": answer("Mirror", "Its row", 400, 404)},
+            "get": {"summary": "How far it is", "parameters": by_id, "responses": answer("Mirror", "The mirror", 400, 404)},
             "put": {
-                "summary": "The seeder's word on it",
+                "summary": "The seeder's report on it",
                 "parameters": by_id,
                 "requestBody": {"required": True, **body(ref("MirrorReport"), "How far it is")},
-                "responses": answer("Mirror", "Its row", 400, 401, 404, 413, 415, 429),
+                "responses": answer("Mirror", "The mirror", 400, 401, 404, 413, 415, 429),
                 **secured,
             },
         },

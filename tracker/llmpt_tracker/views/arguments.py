@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -29,3 +32,11 @@ def body(max_bytes: int) -> bytes:
     if request.content_length is None and len(data) >= max_bytes:
         raise RequestEntityTooLarge  # sent in chunks, and cut off at the limit
     return data
+
+
+def document(max_bytes: int) -> Any:
+    """Return the JSON of the body; raise as `body` does, and `Refused` (400) for what is no JSON."""
+    try:
+        return json.loads(body(max_bytes))
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, "bad_request", f"not JSON: {error}") from None

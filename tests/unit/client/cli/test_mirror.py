@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from llmpt.core.errors import LlmptError, TrackerRefused, TrackerUnavailable
+from llmpt.core.mirrors import Mirror, MirrorAsk
 from llmpt.core.repo import RepoRef
 
 module = importlib.import_module("llmpt.cli.mirror")  # the package's attribute of that name is the command
@@ -16,6 +17,7 @@ module = importlib.import_module("llmpt.cli.mirror")  # the package's attribute 
 ROW = {
     "id": 7, "repo_type": "model", "repo_id": "org/name", "revision": "main", "include": ["*"], "state": "queued", "commit": None,
     "files_total": 0, "files_done": 0, "bytes_total": 0, "bytes_done": 0, "error": None,
+    "requested_at": "2026-11-01T00:00:00+00:00", "wanted_at": "2026-11-01T00:00:00+00:00", "ended_at": None,
 }  # fmt: skip
 
 
@@ -32,21 +34,22 @@ class FakeClient:
     def share_token(self, name: str, code: str | None = None) -> str:
         return "llmpt_share_x"
 
-    def ask_mirror(self, repo: RepoRef, *, revision: str, include: tuple[str, ...]) -> dict[str, Any]:
-        self.asked.append((self._token, repo, revision, tuple(include)))
+    def ask_mirror(self, ask: MirrorAsk) -> Mirror:
+        self.asked.append((self._token, ask.repo, ask.revision, ask.include))
         if self.refuse is not None:
             raise self.refuse
-        return dict(ROW)
+        return Mirror.parse({**ROW, **ask.as_json()})
 
-    def mirror(self, mirror_id: int) -> dict[str, Any]:
+    def mirror(self, mirror_id: int) -> Mirror:
         assert mirror_id == 7
         row = self.rows.pop(0)
         if isinstance(row, Exception):
             raise row
-        return {**ROW, **row}
+        _, repo, revision, include = self.asked[-1]
+        return Mirror.parse({**ROW, **MirrorAsk(repo, revision, include).as_json(), **row})
 
-    def mirrors(self, states: str = "") -> list[dict[str, Any]]:
-        return [{**ROW, **row} for row in self.rows]
+    def mirrors(self, states: Any = ()) -> list[Mirror]:
+        return [Mirror.parse({**ROW, **row}) for row in self.rows]
 
 
 @pytest.fixture(autouse=True)

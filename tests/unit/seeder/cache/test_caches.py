@@ -67,12 +67,12 @@ def test_one_cache_is_looked_at_again_and_the_other_counts_as_it_was_seen(
     bench.wake.clear()
     bench.service.look_at(bench.mirror)
     assert bench.wake.is_set()
-    bench.service.look_where_asked()
+    bench.caches.look_where_asked()
     for _ in range(3):
         bench.service.reconcile()
     assert bench.engine.etags() == {lfs_sha256(OTHER)}
     bench.service.look_at(bench.cache)
-    bench.service.look_where_asked()
+    bench.caches.look_where_asked()
     for _ in range(3):
         bench.service.reconcile()
     assert bench.engine.etags() == {lfs_sha256(BIG), lfs_sha256(OTHER)}

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from llmpt.core.blob import Etag
+from llmpt.core.breaker import Breaker
 from llmpt.core.repo import RepoRef
-from llmpt_seeder.back_off import BackOff
+from llmpt.host.loops import Health, start
+from llmpt.hub.visibility import HUB_PAUSES, HubUnreachable
 from llmpt_seeder.cache.listing import ListedFile
 from llmpt_seeder.hub.listings import HubListings
 from llmpt_seeder.hub.tree import HubRefused
@@ -28,14 +30,14 @@ class World:
     def __init__(self, state: SeederState) -> None:
         self.state, self.hub, self.now, self.news = state, FakeHubTree(), 1_000_000.0, 0
         self.stop = threading.Event()
-        self.back_off = BackOff(lambda: self.now)
+        self.breaker = Breaker(HUB_PAUSES, clock=lambda: self.now)
         self.restart()
 
     def restart(self) -> None:
         self.listings = HubListings(
             memory=self.state,
             fetch=self.hub,
-            back_off=self.back_off,
+            hub=self.breaker,
             clock=lambda: self.now,
             on_news=self._on_news,
             stop=self.stop,
@@ -87,7 +89,7 @@ def test_a_hub_that_cannot_be_reached_costs_one_question_and_not_one_for_each_re
 
 def test_a_question_about_what_is_public_quiets_these_too(world: World) -> None:
     world.listings.want({(REPO, A): True})
-    world.back_off.failed()
+    world.breaker.failed(HubUnreachable("no route"))
     assert world.ask_all() == []
 
 
@@ -139,8 +141,7 @@ def test_what_is_not_wanted_is_not_asked_for(world: World) -> None:
 
 def test_it_asks_by_itself_as_soon_as_something_is_wanted(world: World) -> None:
     world.hub.answers[A] = FILES
-    thread = threading.Thread(target=world.listings.run)
-    thread.start()
+    thread = start("listings", world.listings.step, stop=world.stop, health=Health(), wait=world.listings.wait)
     try:
         world.listings.want({(REPO, A): True})
         eventually(lambda: world.news == 1, what="the listing")

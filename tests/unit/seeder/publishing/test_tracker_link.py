@@ -7,10 +7,22 @@ from collections.abc import Mapping
 
 import pytest
 
+from llmpt.core.breaker import Pauses
 from llmpt.core.errors import TrackerRefused, TrackerUnavailable
-from llmpt_seeder.publishing.tracker_link import HEARTBEAT_S, TrackerLink
+from llmpt.host.loops import Health, start
+from llmpt_seeder.publishing.tracker_link import Identity, LinkTimings, TrackerLink
 from tests.support.waiting import eventually
 from tests.unit.seeder.fakes import FakeTracker
+
+ME = Identity("me", lambda: "good", "the data folder")
+TIMINGS = LinkTimings()
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class Impatient(threading.Event):
@@ -39,47 +51,48 @@ def tracker() -> Flaky:
 
 
 @pytest.fixture
-def link(tracker: Flaky) -> TrackerLink:
-    return TrackerLink(
-        seeder_id="me",
-        connect=tracker.connect,
-        find_token=lambda: "good",
-        where_token="the data folder",
-        report=lambda: {"blobs": 0},
-        on_news=lambda: None,
-        beat=lambda loop: None,
-        stop=Impatient(),
-    )
+def clock() -> Clock:
+    return Clock()
 
 
-def test_heartbeats_are_regular_and_sooner_after_a_failure(tracker: Flaky, link: TrackerLink) -> None:
-    assert link.heartbeat() == HEARTBEAT_S
+@pytest.fixture
+def timings(clock: Clock) -> LinkTimings:
+    return LinkTimings(pauses=Pauses(first_s=1, longest_s=10, jitter=0), clock=clock)
+
+
+@pytest.fixture
+def link(tracker: Flaky, timings: LinkTimings) -> TrackerLink:
+    return TrackerLink(ME, tracker.connect, report=lambda: {"blobs": 0}, on_news=lambda: None, stop=Impatient(), timings=timings)
+
+
+def test_heartbeats_are_regular_and_sooner_after_a_failure(tracker: Flaky, link: TrackerLink, clock: Clock) -> None:
+    assert link.heartbeat() == TIMINGS.heartbeat_s
     tracker.up = False
-    assert [link.heartbeat() for _ in range(6)] == [1, 2, 4, 8, 10, 10]
+    pauses = []
+    for _ in range(6):
+        pauses.append(link.heartbeat())
+        clock.now += pauses[-1]
+    assert pauses == [1, 2, 4, 8, 10, 10]
     assert not link.is_up
     tracker.up = True
-    assert link.heartbeat() == HEARTBEAT_S
+    assert link.heartbeat() == TIMINGS.heartbeat_s
     assert link.is_up
 
 
 def test_with_something_to_tell_the_next_heartbeat_does_not_wait_its_turn(tracker: Flaky) -> None:
     stop, told = threading.Event(), []
     link = TrackerLink(
-        seeder_id="me",
-        connect=tracker.connect,
-        find_token=lambda: "good",
-        where_token="the data folder",
+        ME,
+        tracker.connect,
         report=lambda: told.append(1) or {"blobs": len(told)},  # type: ignore[func-returns-value]
         on_news=lambda: None,
-        beat=lambda loop: None,
         stop=stop,
     )
-    thread = threading.Thread(target=link.run)
-    thread.start()
+    thread = start("heartbeat", link.heartbeat, stop=stop, health=Health(), wait=link.wait)
     try:
         eventually(lambda: len(told) == 1, what="the first heartbeat")
         link.hurry()
-        eventually(lambda: len(told) == 2, timeout_s=HEARTBEAT_S / 2, what="the second, long before its time")
+        eventually(lambda: len(told) == 2, timeout_s=TIMINGS.heartbeat_s / 2, what="the second, long before its time")
     finally:
         stop.set()
         link.hurry()

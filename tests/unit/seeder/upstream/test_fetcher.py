@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmpt.core.blob import Etag
+from llmpt.core.breaker import Pauses
 from llmpt.core.errors import ContentMismatch
 from llmpt.core.repo import RepoRef
 from llmpt_seeder.cache.listing import ListedFile
+from llmpt_seeder.life import Life
 from llmpt_seeder.state import SeederState
-from llmpt_seeder.upstream import fetcher as module
-from llmpt_seeder.upstream.fetcher import Fetcher, Want
-from llmpt_seeder.upstream.growing import Growth, Growths
-from llmpt_seeder.upstream.process import Fetch, Place
+from llmpt_seeder.upstream.fetcher import BlobState, Fetcher, FetchTimings, WantedBlob
+from llmpt_seeder.upstream.growing import GrowingBlob, GrowingBlobs
+from llmpt_seeder.upstream.process import Download, Place
 from llmpt_seeder.upstream.shelf import Shelf
 from tests.support.cache_builder import lfs_sha256
 from tests.support.waiting import eventually
@@ -36,13 +37,13 @@ class FakeProcess:
         self.script: list[Any] = []
         self.places: list[Place] = []
         self.tokens: list[str | None] = []
-        self.pending: list[Fetch] = []
+        self.pending: list[Download] = []
         self.ended = 0
 
-    def fetch(self, place: Place, token: str | None) -> Fetch:
+    def fetch(self, place: Place, token: str | None) -> Download:
         self.places.append(place)
         self.tokens.append(token)
-        fetch, what = Fetch(), self.script.pop(0) if self.script else CONTENT
+        fetch, what = Download(), self.script.pop(0) if self.script else CONTENT
         if isinstance(what, bytes):
             blob = self.root / place.repo.folder / "blobs" / lfs_sha256(CONTENT)
             blob.parent.mkdir(parents=True, exist_ok=True)
@@ -64,22 +65,21 @@ class FakeProcess:
 
 
 class World:
-    def __init__(self, root: Path, state: SeederState, stall_s: float) -> None:
-        self.process, self.growths, self.stop = FakeProcess(root), Growths(), threading.Event()
+    def __init__(self, root: Path, state: SeederState, timings: FetchTimings) -> None:
+        self.process, self.life = FakeProcess(root), Life(root.with_name("seeder.alive"))
         self.shelf = Shelf(root, quota_bytes=0, memory=state, clock=time.time)
         self.shelf.prepare()
-        self.over: list[Want] = []
+        self.over: list[WantedBlob] = []
         self.fetcher = Fetcher(
-            shelf=self.shelf,
-            growths=self.growths,
-            process=self.process,
+            self.shelf,
+            self.process,
             token=lambda place: "secret" if place.repo.id == "org/named" else None,
             on_fetched=self.over.append,
-            stop=self.stop,
-            stall_s=stall_s,
+            life=self.life,
+            timings=timings,
         )
 
-    def ended(self, want: Want) -> Want:
+    def ended(self, want: WantedBlob) -> WantedBlob:
         eventually(lambda: want in self.over, what="the end of a fetch")
         return want
 
@@ -88,12 +88,20 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, state: SeederState, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(module, "_growing_pause", lambda state: 0.02)
-    made = World(tmp_path / "mirror", state, stall_s=0.3)
+def world(tmp_path: Path, state: SeederState) -> Iterator[World]:
+    with running(tmp_path, state, QUICK) as made:
+        yield made
+
+
+QUICK = FetchTimings(stall_s=0.3, pauses=Pauses(first_s=0.02, longest_s=0.02))
+
+
+@contextmanager
+def running(tmp_path: Path, state: SeederState, timings: FetchTimings) -> Iterator[World]:
+    made = World(tmp_path / "mirror", state, timings)
     made.fetcher.start()
     yield made
-    made.stop.set()
+    made.life.stop.set()
     made.process.end()
     made.fetcher.join(5)
 
@@ -108,9 +116,9 @@ def test_a_blob_comes_once_whoever_wants_it_from_wherever(world: World) -> None:
     eventually(lambda: world.process.places, what="the fetch")
     assert world.fetcher.want(FILE, place("b.bin", RepoRef("dataset", "org/other"))) is first
     world.process.pending.pop().end({"event": "failed", "message": "broke off"})
-    assert world.ended(first).state == "done"
+    assert world.ended(first).state is BlobState.DONE
     assert [at.path for at in world.process.places] == ["a.bin", "a.bin"]
-    opened = world.growths.open(FILE.etag)
+    opened = world.shelf.growing.open(FILE.etag)
     assert opened is not None
     assert (opened.state, opened.available(), opened.size) == ("whole", FILE.size, FILE.size)
     opened.close()
@@ -126,10 +134,10 @@ def test_only_a_named_repo_is_fetched_with_the_servers_token(world: World) -> No
 def test_what_is_not_its_etag_is_removed_and_not_tried_again(world: World) -> None:
     world.process.script = [CONTENT[:-1] + b"x"]
     want = world.ended(world.fetcher.want(FILE, place()))
-    assert want.state == "failed"
+    assert want.state is BlobState.FAILED
     assert "not what its etag says" in str(want.error)
     assert not world.blob().exists()
-    assert world.growths.open(FILE.etag) is None
+    assert world.shelf.growing.open(FILE.etag) is None
     assert len(world.process.places) == 1
 
 
@@ -139,42 +147,42 @@ def test_what_is_not_its_etag_is_removed_and_not_tried_again(world: World) -> No
 def test_a_no_is_a_no(world: World, failure: dict[str, Any]) -> None:
     world.process.script = [failure]
     want = world.ended(world.fetcher.want(FILE, place()))
-    assert (want.state, str(want.error)) == ("failed", failure["message"])
+    assert (want.state, str(want.error)) == (BlobState.FAILED, failure["message"])
     assert len(world.process.places) == 1
 
 
 def test_what_may_pass_is_tried_again_a_few_times(world: World) -> None:
     world.process.script = [{"message": "broke off"}, {"message": "busy", "status": 503}]
-    assert world.ended(world.fetcher.want(FILE, place())).state == "done"
+    assert world.ended(world.fetcher.want(FILE, place())).state is BlobState.DONE
     world.over.clear()
     world.process.script = [{"message": f"broke off {n}"} for n in range(9)]
     other = ListedFile(Etag("ab" * 32), 5)
     want = world.ended(world.fetcher.want(other, place()))
-    assert (want.state, str(want.error)) == ("failed", "broke off 4")
+    assert (want.state, str(want.error)) == (BlobState.FAILED, "broke off 4")
 
 
 def test_all_wait_when_upstream_asks_to(world: World) -> None:
     world.process.script = [{"message": "slowly", "status": 429, "retry_after_s": 1}]
     started = time.monotonic()
     first = world.fetcher.want(FILE, place())
-    eventually(lambda: first.state == "waiting", what="a fetch that waits")
+    eventually(lambda: first.state is BlobState.WAITING, what="a fetch that waits")
     assert first.error is not None
     assert (first.error.status, first.error.retry_after_s) == (429, 1)
     world.fetcher.want(ListedFile(Etag("ab" * 32), 5), place("b.bin"))
-    assert world.ended(first).state == "done"
+    assert world.ended(first).state is BlobState.DONE
     assert time.monotonic() - started >= 1
     assert len(world.process.places) >= 2
 
 
-def test_nothing_is_put_off_for_days(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LONGEST_ASKED_WAIT_S", 0.1)
-    world.process.script = [{"message": "not today", "status": 429, "retry_after_s": 999_999}]
-    assert world.ended(world.fetcher.want(FILE, place())).state == "done"
+def test_nothing_is_put_off_for_days(tmp_path: Path, state: SeederState) -> None:
+    with running(tmp_path, state, FetchTimings(pauses=Pauses(longest_asked_s=0.1))) as world:
+        world.process.script = [{"message": "not today", "status": 429, "retry_after_s": 999_999}]
+        assert world.ended(world.fetcher.want(FILE, place())).state is BlobState.DONE
 
 
 def test_what_hangs_is_ended_and_tried_again(world: World) -> None:
     world.process.script = [None]
-    assert world.ended(world.fetcher.want(FILE, place())).state == "done"
+    assert world.ended(world.fetcher.want(FILE, place())).state is BlobState.DONE
     assert world.process.ended >= 1
 
 
@@ -192,56 +200,56 @@ def growing(folder: Path, etag: Etag = FILE.etag) -> Callable[[bytes], None]:
 
 
 def test_a_file_is_followed_from_before_its_first_byte_to_its_last(tmp_path: Path) -> None:
-    growths, growth = Growths(), Growth(FILE.etag, FILE.size, tmp_path)
-    growths.begin(growth)
-    opened = growths.open(FILE.etag)
+    blobs, growing_blob = GrowingBlobs(), GrowingBlob(FILE.etag, FILE.size, tmp_path)
+    blobs.begin(growing_blob)
+    opened = blobs.open(FILE.etag)
     assert opened is not None
     assert (opened.state, opened.size, opened.available()) == ("growing", FILE.size, 0)
     write = growing(tmp_path)
     write(CONTENT[:1000])
-    assert growth.look() == 1000
+    assert growing_blob.look() == 1000
     assert opened.available() == 1000
     write(CONTENT[1000:])
-    assert growth.look() == FILE.size
+    assert growing_blob.look() == FILE.size
     (tmp_path / f"{FILE.etag}.0a1b2c3d.incomplete").rename(tmp_path / FILE.etag.value)
-    growth.finish(tmp_path / FILE.etag.value)
+    growing_blob.finish(tmp_path / FILE.etag.value)
     assert (opened.state, opened.available()) == ("whole", FILE.size)
     opened.close()
-    growths.forget(lambda etag: False)
-    assert growths.of(FILE.etag) is growth
-    growths.forget(lambda etag: True)
-    assert growths.of(FILE.etag) is None
+    blobs.forget(lambda etag: False)
+    assert blobs.of(FILE.etag) is growing_blob
+    blobs.forget(lambda etag: True)
+    assert blobs.of(FILE.etag) is None
 
 
 def test_whoever_reads_what_turns_out_wrong_is_told(tmp_path: Path) -> None:
-    growths, growth = Growths(), Growth(FILE.etag, FILE.size, tmp_path)
-    growths.begin(growth)
+    blobs, growing_blob = GrowingBlobs(), GrowingBlob(FILE.etag, FILE.size, tmp_path)
+    blobs.begin(growing_blob)
     growing(tmp_path)(b"x" * FILE.size)
-    growth.look()
-    opened = growths.open(FILE.etag)
+    growing_blob.look()
+    opened = blobs.open(FILE.etag)
     assert opened is not None
     with pytest.raises(ContentMismatch):
-        growth.finish(tmp_path / f"{FILE.etag}.0a1b2c3d.incomplete")
+        growing_blob.finish(tmp_path / f"{FILE.etag}.0a1b2c3d.incomplete")
     assert opened.state == "failed"
     opened.close()
-    assert growths.open(FILE.etag) is None
+    assert blobs.open(FILE.etag) is None
 
 
 def test_another_try_ends_the_readers_of_the_last(tmp_path: Path) -> None:
-    growths, growth = Growths(), Growth(FILE.etag, FILE.size, tmp_path)
-    growths.begin(growth)
-    opened = growths.open(FILE.etag)
-    growths.begin(Growth(FILE.etag, FILE.size, tmp_path))
+    blobs, growing_blob = GrowingBlobs(), GrowingBlob(FILE.etag, FILE.size, tmp_path)
+    blobs.begin(growing_blob)
+    opened = blobs.open(FILE.etag)
+    blobs.begin(GrowingBlob(FILE.etag, FILE.size, tmp_path))
     assert opened is not None
     assert opened.state == "failed"
     opened.close()
 
 
 def test_a_whole_file_that_was_changed_since_is_not_given(tmp_path: Path) -> None:
-    growths, growth = Growths(), Growth(FILE.etag, FILE.size, tmp_path)
-    growths.begin(growth)
+    blobs, growing_blob = GrowingBlobs(), GrowingBlob(FILE.etag, FILE.size, tmp_path)
+    blobs.begin(growing_blob)
     blob = tmp_path / FILE.etag.value
     blob.write_bytes(CONTENT)
-    growth.finish(blob)
+    growing_blob.finish(blob)
     blob.write_bytes(CONTENT[:-1] + b"x")
-    assert growths.open(FILE.etag) is None
+    assert blobs.open(FILE.etag) is None

@@ -1,4 +1,4 @@
-"""What is to be fetched from upstream: the queue's rules, and its routes."""
+"""Mirrors, what is to be fetched from upstream: the queue's rules, and its routes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from llmpt.core.mirrors import MirrorAsk, MirrorProblem, MirrorReport, MirrorState, exactly
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import Refused
@@ -20,29 +21,33 @@ from tests.unit.tracker.conftest import NOW, Api, state_of
 from tests.unit.tracker.fakes import FakeBlobs
 
 ORG = RepoRef("model", "org/new")
-LISTING = mirrors.Ask(ORG, "main")
-ALL = mirrors.Ask(ORG, "main", ("*",))
+LISTING = MirrorAsk(ORG, "main")
+ALL = MirrorAsk(ORG, "main", ("*",))
 SECOND = timedelta(seconds=1)
 
 
-def ask(database: Database, wish: mirrors.Ask, *, later: timedelta = timedelta(), insist: bool = False) -> tuple[int, str]:
+def ask(database: Database, wanted: MirrorAsk, *, later: timedelta = timedelta(), insist: bool = False) -> tuple[int, str]:
     with database.writing() as session:
-        row = mirrors.ask(session, wish, now=NOW + later, insist=insist)
-        return row.id, row.state
+        row = mirrors.ask(session, wanted, now=NOW + later, insist=insist)
+        return row.id, row.state.value
 
 
 def report(database: Database, row_id: int, *, later: timedelta = timedelta(), **said: Any) -> None:
+    """Report on a mirror; `message`, `status` and `retry_after_s` are its error's."""
+    error = {name: said.pop(name) for name in ("message", "status", "retry_after_s") if name in said}
+    state = MirrorState(said.pop("state"))
     with database.writing() as session:
-        mirrors.report(session, row_id, mirrors.Report(**said), now=NOW + later)
+        problem = MirrorProblem(**error) if error else None
+        mirrors.report(session, row_id, MirrorReport(state, **said, error=problem), now=NOW + later)
 
 
-def test_the_same_wish_is_one_row_however_often_it_is_made(database: Database) -> None:
-    first = ask(database, mirrors.Ask(ORG, "main", ("a", "b")))
-    assert ask(database, mirrors.Ask(ORG, "main", ("b", "a", "b")), later=SECOND) == first
-    assert ask(database, mirrors.Ask(ORG, "dev", ("a", "b"))) != first
-    assert ask(database, mirrors.Ask(RepoRef("dataset", "org/new"), "main", ("a", "b"))) != first
+def test_what_is_asked_for_again_is_one_mirror(database: Database) -> None:
+    first = ask(database, MirrorAsk(ORG, "main", ("a", "b")))
+    assert ask(database, MirrorAsk(ORG, "main", ("b", "a", "b")), later=SECOND) == first
+    assert ask(database, MirrorAsk(ORG, "dev", ("a", "b"))) != first
+    assert ask(database, MirrorAsk(RepoRef("dataset", "org/new"), "main", ("a", "b"))) != first
     with database.reading() as session:
-        assert mirrors.get(session, first[0]).wanted_at == NOW + SECOND
+        assert mirrors.get(session, first[0], now=NOW).wanted_at == NOW + SECOND
 
 
 def test_what_is_done_is_queued_anew_but_not_at_once(database: Database) -> None:
@@ -64,12 +69,12 @@ def test_a_failure_stands_for_a_while_unless_somebody_insists(
     assert ask(database, LISTING, later=SECOND, insist=True) == (row, "queued")
 
 
-def test_a_row_under_way_is_not_begun_anew(database: Database) -> None:
+def test_a_mirror_under_way_is_not_begun_anew(database: Database) -> None:
     row, _ = ask(database, ALL)
     report(database, row, state="running", files_total=3, files_done=1)
     assert ask(database, ALL, later=60 * SECOND, insist=True) == (row, "running")
     with database.reading() as session:
-        assert mirrors.get(session, row).files_done == 1
+        assert mirrors.get(session, row, now=NOW).report.files_done == 1
 
 
 def test_what_ended_a_week_ago_is_forgotten(database: Database) -> None:
@@ -77,8 +82,8 @@ def test_what_ended_a_week_ago_is_forgotten(database: Database) -> None:
     report(database, old, state="done")
     ask(database, LISTING, later=timedelta(days=8))
     with database.reading() as session:
-        assert mirrors.find(session, ALL) is None
-        assert mirrors.find(session, LISTING) is not None
+        assert mirrors.find(session, ALL, now=NOW) is None
+        assert mirrors.find(session, LISTING, now=NOW) is not None
 
 
 def test_names_that_were_made_up_are_forgotten_soon(database: Database) -> None:
@@ -86,7 +91,7 @@ def test_names_that_were_made_up_are_forgotten_soon(database: Database) -> None:
     report(database, row, state="failed", status=401, message="Repository Not Found")
     ask(database, ALL, later=timedelta(minutes=11))
     with database.reading() as session:
-        assert mirrors.find(session, LISTING) is None
+        assert mirrors.find(session, LISTING, now=NOW) is None
 
 
 def test_the_queue_has_an_end(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,21 +99,21 @@ def test_the_queue_has_an_end(database: Database, monkeypatch: pytest.MonkeyPatc
     ask(database, LISTING)
     row, _ = ask(database, ALL)
     with pytest.raises(Refused, match="2 things"):
-        ask(database, mirrors.Ask(ORG, "dev"))
+        ask(database, MirrorAsk(ORG, "dev"))
     report(database, row, state="done")
-    assert ask(database, mirrors.Ask(ORG, "dev"))[1] == "queued"
+    assert ask(database, MirrorAsk(ORG, "dev"))[1] == "queued"
 
 
 @pytest.mark.parametrize("path", ["a[1].bin", "what?.txt", "*", "plain.bin"])
 def test_a_pattern_for_one_file_fits_that_file_only(path: str) -> None:
-    assert fnmatchcase(path, mirrors.exactly(path))
-    assert not fnmatchcase(path + "x", mirrors.exactly(path))
-    assert not fnmatchcase("a1.bin", mirrors.exactly(path))
+    assert fnmatchcase(path, exactly(path))
+    assert not fnmatchcase(path + "x", exactly(path))
+    assert not fnmatchcase("a1.bin", exactly(path))
 
 
 def test_the_files_of_a_commit_are_summed_up_over_all_who_want_some(database: Database) -> None:
     for number, (path, state) in enumerate((("a", "done"), ("b", "running"))):
-        row, _ = ask(database, mirrors.Ask(ORG, COMMIT, (path,)))
+        row, _ = ask(database, MirrorAsk(ORG, COMMIT, (path,)))
         figures: dict[str, Any] = {"files_total": 1, "files_done": 1 - number, "bytes_total": 10, "bytes_done": 10 - 3 * number}
         report(database, row, state=state, commit=COMMIT, **figures)
     ask(database, LISTING)
@@ -152,9 +157,19 @@ def test_a_publisher_and_a_sharer_may_ask_and_the_seeder_is_knocked_for(api: Api
         ({"repo_id": "org/new", "revision": "a..b"}, 422),
         ({"repo_id": "org/new", "include": [""]}, 422),
         ({"repo_id": "org/new", "include": ["a\nb"]}, 422),
+        ({"repo_id": "org/new", "include": "a"}, 400),
+        ({"repo_id": "org/new", "include": ["a"] * 1001}, 400),
+        ({"repo_id": "org/new", "include": ["\ud800"]}, 400),
+        ({"repo_id": "org/new", "revision": None}, 400),
+        ({"repo_id": "org/new", "odd": 1}, 400),
+        ({"repo_id": 7}, 400),
+        ([], 400),
+        (b"{", 400),
+        (b"[" * 100_000, 400),
+        (b"\xff", 400),
     ],
 )
-def test_a_wish_that_cannot_be_is_refused(api: Api, body: dict[str, Any], status: int) -> None:
+def test_what_cannot_be_mirrored_is_refused(api: Api, body: Any, status: int) -> None:
     assert api.send("POST", "/api/v1/mirrors", body).status_code == status
 
 
@@ -174,8 +189,8 @@ def test_who_asked_for_which_listing_is_told_to_the_seeder_only(api: Api, databa
     assert api.get(f"/api/v1/mirrors/{files}").status_code == 200
 
 
-def test_rows_come_in_pages_and_by_state(api: Api, database: Database) -> None:
-    rows = [ask(database, mirrors.Ask(ORG, "main", (str(number),)))[0] for number in range(3)]
+def test_mirrors_come_in_pages_and_by_state(api: Api, database: Database) -> None:
+    rows = [ask(database, MirrorAsk(ORG, "main", (str(number),)))[0] for number in range(3)]
     report(database, rows[0], state="done")
     first = api.get("/api/v1/mirrors?limit=2").get_json()
     second = api.get(f"/api/v1/mirrors?limit=2&cursor={first['next']}").get_json()

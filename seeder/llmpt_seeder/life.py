@@ -1,0 +1,82 @@
+"""The life of the seeder: its loops, each with one boundary, the end of all of them, and the signs that they live.
+
+Each loop notes the time in LLMPT_DATA/seeder.alive, also in the middle of a long step; what goes on failing is noted there
+as well, and the health check reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from llmpt.host import loops
+from llmpt.host.loops import Health, Rhythm, Step
+
+log = logging.getLogger("llmpt.seeder")
+
+WORK, UPSTREAM, HEARTBEAT, LISTINGS = "work", "upstream", "heartbeat", "listings"  # the loops that must live
+STALE_S = 60.0
+WRITE_EVERY_S = 5.0
+
+
+class Life:
+    """Owns the file. `stop` is set when the seeder ends; `health` has what does not work. A loop that never beat is not
+    expected to."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.stop, self.health = threading.Event(), Health()
+        self.clock, self._path = clock, path
+        self._lock = threading.Lock()
+        self._beats: dict[str, float] = {}
+        self._written: dict[str, float] = {}
+
+    def start(
+        self, name: str, step: Step, rhythm: Rhythm = Rhythm(), *, wait: Callable[[float], object] | None = None
+    ) -> threading.Thread:
+        """Run a loop until the end, on a thread that is started (see `llmpt.host.loops`); each step is a sign of life."""
+
+        def alive() -> float | None:
+            self.beat(name)
+            return step()
+
+        return loops.start(name, alive, rhythm, stop=self.stop, health=self.health, wait=wait)
+
+    def beat(self, loop: str) -> None:
+        """Note that `loop` is alive; written to the file at most every few seconds."""
+        now = self.clock()
+        with self._lock:
+            self._beats[loop] = now
+            if abs(now - self._written.get(loop, 0.0)) < WRITE_EVERY_S:
+                return
+            self._written[loop] = now
+            temporary = self._path.with_suffix(".new")
+            troubles = [trouble.as_json() for trouble in self.health.troubles()]
+            try:
+                temporary.write_text(json.dumps({"beats": self._beats, "troubles": troubles}))
+                temporary.replace(self._path)
+            except OSError as error:
+                log.warning("cannot write %s: %s", self._path, error.strerror)
+
+    def remove(self) -> None:
+        """Remove the file: the seeder has ended."""
+        self._path.unlink(missing_ok=True)
+
+
+def what_is_wrong(path: Path, *, now: float) -> str | None:
+    """Read the file; return why the seeder does not count as alive, None when it does."""
+    try:
+        said = json.loads(path.read_text())
+        beats = {str(loop): float(at) for loop, at in said["beats"].items()}
+        troubles = [f"{trouble['name']} does not work: {trouble['error']}" for trouble in said["troubles"]]
+    except OSError:
+        return f"no seeder runs with its state in {path.parent} (no {path.name})"
+    except (ValueError, AttributeError, TypeError, KeyError):
+        return f"{path} cannot be understood"
+    stale = [f"{loop} for {now - at:.0f} s" for loop, at in sorted(beats.items()) if now - at > STALE_S]
+    if stale or not beats:
+        return f"no sign of life from: {', '.join(stale) or 'any loop'}"
+    return "; ".join(troubles) or None
