@@ -80,7 +80,15 @@ def test_a_file_that_a_silent_agent_may_still_give_to_others_is_left_as_it_is(
     workstation: Workstation, hub: FakeHub, agent: FakeAgent
 ) -> None:
     agent.behaviour = "hang"
-    impatient = "from llmpt.link.timings import TIMINGS\nobject.__setattr__(TIMINGS, 'silence_margin_s', 0.1)\n"
+    impatient = """
+import functools
+from huggingface_hub import file_download
+from llmpt.hook import patch
+from llmpt.hook.lan import Lan
+from llmpt.link.timings import LinkTimings
+patch.disable()
+patch.install(file_download, connect=functools.partial(Lan.of, timings=LinkTimings(silence_margin_s=0.1)))
+"""
     path = Path(workstation.run(impatient + DOWNLOAD.format(more=""), LLMPT_STALL_TIMEOUT="0.3").result)
     assert path.read_bytes() == WEIGHTS
     (left,) = workstation.leftovers()

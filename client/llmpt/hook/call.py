@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,27 +15,41 @@ from llmpt.link.requests import Landed
 
 @dataclass
 class Call:
-    """What huggingface_hub was asked for, and what the Hub said about it, in this very call."""
+    """What huggingface_hub was asked for, and what the Hub said about it, in this very call.
+
+    `repo_type`, `repo_id`, `filename`: the file.
+    `revision`: as asked: a branch, a tag, a commit.
+    `endpoint`: the Hub's URL; `is_server`: it is the tracker, which stands in for the Hub.
+    `etag`, `size`: what the Hub says; None and 0 before, and for what has no etag of the Hub's kinds.
+    `anonymous`: the Hub showed the file to a question without a token.
+    `served`: filled when the agent is to know where the file lies.
+    `fetching`: while it is open, the agent watches the library's download.
+    """
 
     repo_type: str
     repo_id: str
-    revision: str  # as asked: a branch, a tag, a commit
+    revision: str
     filename: str
-    etag: str = ""
-    commit: str = ""
-    size: int = 0
     endpoint: str = ""
-    is_server: bool = False  # that endpoint is the tracker, which stands in for the Hub
-    anonymous: bool = False  # the Hub showed it to a question without a token
-    served: Served | None = None  # filled when the agent is to know where the file lies
-    fetching: ExitStack = field(default_factory=ExitStack)  # while it is open, the agent watches the library's download
+    is_server: bool = False
+    etag: Etag | None = None
+    size: int = 0
+    anonymous: bool = False
+    served: Served | None = None
+    fetching: ExitStack = field(default_factory=ExitStack)
+
+
+current: ContextVar[Call | None] = ContextVar("llmpt_call", default=None)
 
 
 @dataclass(frozen=True)
 class Served:
-    """A file that the agent seeds: the whole or a part came from the LAN, or it was `fetched` for all of the LAN.
+    """A file that the agent seeds.
 
-    The agent seeds it already if it has put it at `known_at` itself.
+    `agent`, `tracker`: which one, and what it asks.
+    `etag`: the blob.
+    `known_at`: where the agent has put it, and seeds it already; None when it has not.
+    `fetched`: it was downloaded for all of the LAN; else the whole or a part came from there.
     """
 
     agent: AgentClient

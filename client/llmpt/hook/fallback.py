@@ -11,20 +11,18 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from llmpt.core.errors import LlmptError
+from llmpt.hook.library import Asked
+from llmpt.link.answers import Ranges
 
 log = logging.getLogger("llmpt")
-
-Ranges = tuple[tuple[int, int], ...]
 
 # Fetching a little twice costs less than one more request.
 SMALL_ISLAND = 1 / 512  # of the file
 FRUITLESS_TRIES = 3
-PAUSE_S = 1.0  # as the library waits
+PAUSE_S = 1.0  # before the Hub is asked again, as the library waits
 
 _NEEDED = {"url", "temp_file", "resume_size", "headers", "expected_size", "_nb_retries", "_tqdm_bar"}
 
@@ -51,14 +49,12 @@ def missing(have: Ranges, size: int) -> Ranges:
     return tuple(gaps)
 
 
-def why_not(library: ModuleType, asked: Mapping[str, Any], size: int) -> str | None:
-    """Say why the library must download this file in its own way; None when the rest can be fetched in parts.
-
-    `asked` are the arguments of its `_download_to_tmp_and_move`.
-    """
+def why_not(asked: Asked, size: int) -> str | None:
+    """Say why the library must download this file in its own way; None when the rest can be fetched in parts."""
+    library = asked.library
     constants = getattr(library, "constants", library)
     xet_usable = getattr(library, "is_xet_available", lambda: False)
-    if asked.get("xet_file_data") is not None and xet_usable():
+    if asked.arguments.get("xet_file_data") is not None and xet_usable():
         return "it comes through Xet"
     if size > getattr(constants, "MAX_HTTP_DOWNLOAD_SIZE", 50_000_000_000):
         return "it is too large for plain HTTP"
@@ -70,25 +66,24 @@ def why_not(library: ModuleType, asked: Mapping[str, Any], size: int) -> str | N
 
 
 def fetch(
-    library: ModuleType,
-    asked: Mapping[str, Any],
+    asked: Asked,
     descriptor: int,
     gaps: Iterable[tuple[int, int]],
     *,
     on_bytes: Callable[[int], None],
+    pause_s: float = PAUSE_S,
 ) -> None:
     """Write the stretches `gaps` of the file into the open `descriptor`; `on_bytes` is told of every few that came.
 
     Raises `NotInParts` when the Hub, the network or the disk has it otherwise; what came is in the file all the same.
     """
-    proxies = {"proxies": asked["proxies"]} if "proxies" in asked else {}  # before 1.0
     for start, stop in gaps:
         window = _Window(descriptor, start, stop, on_bytes)
         fruitless = 0
         while window.at < window.stop:
             before = window.at
             try:
-                _get(library, asked, window, proxies)
+                _get(asked, window)
             except Exception as error:  # noqa: BLE001 - requests', httpx's, httpx2's, the library's: not for us to know which
                 if window.broken is not None:
                     raise window.broken from None
@@ -97,18 +92,20 @@ def fetch(
                 if (status is not None and status >= 400) or fruitless >= FRUITLESS_TRIES:
                     raise NotInParts(f"the Hub: {error}") from None
                 log.debug("asked again for the rest after %s", error)
-                time.sleep(PAUSE_S)
+                time.sleep(pause_s)
             else:
                 if window.at == before:
                     raise NotInParts("the Hub gave nothing")
 
 
-def _get(library: ModuleType, asked: Mapping[str, Any], window: _Window, proxies: Mapping[str, Any]) -> None:
+def _get(asked: Asked, window: _Window) -> None:
+    arguments = asked.arguments
+    proxies = {"proxies": arguments["proxies"]} if "proxies" in arguments else {}  # before 1.0
     window.begin()
-    library.http_get(
-        asked["url_to_download"],
+    asked.library.http_get(
+        arguments["url_to_download"],
         window,
-        headers={**(asked["headers"] or {}), "Range": f"bytes={window.at}-{window.stop - 1}", "Accept-Encoding": "identity"},
+        headers={**(arguments["headers"] or {}), "Range": f"bytes={window.at}-{window.stop - 1}", "Accept-Encoding": "identity"},
         expected_size=window.stop - window.at,
         _nb_retries=0,
         _tqdm_bar=_Silent(),

@@ -9,6 +9,7 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,6 +72,36 @@ def asked_as_nobody(asked: Mapping[str, Any], answer: tuple[Any, ...], environ: 
         return False
     home = Path(environ.get("HOME", "/"))
     return not any(path.exists() for path in (Path(environ.get("NETRC") or home / ".netrc"), home / "_netrc"))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the library asks its `_download_to_tmp_and_move` for.
+
+    `library`: the module.
+    `arguments`: of that call, by name.
+    """
+
+    library: ModuleType
+    arguments: Mapping[str, Any]
+
+    @property
+    def incomplete(self) -> Path:
+        """Where the library would write to, in some versions with more at its end."""
+        return _absolute(self.arguments["incomplete_path"])
+
+    @property
+    def destination(self) -> Path:
+        return _absolute(self.arguments["destination_path"])
+
+    @property
+    def stem(self) -> Path | None:
+        """How the path of what the library writes to begins; None when that cannot be watched."""
+        return self.incomplete.with_name(self.incomplete.stem) if writes_as_it_comes(self.library) else None
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link
 
 
 class Chunks:

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from llmpt.hook import fallback
-from llmpt.hook.fallback import DiskFull, NotInParts, Ranges, missing
+from llmpt.hook.fallback import DiskFull, NotInParts, missing
+from llmpt.hook.library import Asked
+from llmpt.link.answers import Ranges
 
 CONTENT = bytes(range(250))
 ASKED = {"url_to_download": "http://hub/f", "headers": {"authorization": "Bearer x"}}
@@ -74,8 +76,7 @@ class Library(types.ModuleType):
 
 
 @pytest.fixture
-def library(monkeypatch: pytest.MonkeyPatch) -> Library:
-    monkeypatch.setattr(fallback, "PAUSE_S", 0.0)
+def library() -> Library:
     return Library()
 
 
@@ -117,7 +118,7 @@ def fetch(library: Library, partial: int, *gaps: tuple[int, int]) -> int:
         nonlocal count
         count += some
 
-    fallback.fetch(library, ASKED, partial, gaps, on_bytes=on_bytes)
+    fallback.fetch(Asked(library, ASKED), partial, gaps, on_bytes=on_bytes, pause_s=0)
     return count
 
 
@@ -185,5 +186,5 @@ def test_the_library_has_to_do_it_where_it_does_it_in_a_way_of_its_own(
 ) -> None:
     for name, value in more.items():
         setattr(library, name, value)
-    found = fallback.why_not(library, asked, size)
+    found = fallback.why_not(Asked(library, asked), size)
     assert found == reason or (reason and found and reason in found)

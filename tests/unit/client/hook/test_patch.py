@@ -16,13 +16,15 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoPath
-from llmpt.hook import patch
+from llmpt.hook import call, patch
 from llmpt.hook.call import Call
+from llmpt.hook.lan import Lan
 from llmpt.hook.summary import Summary
 from llmpt.link.answers import Done, Failed, Progress, Refused
 from llmpt.link.client import FetchResult
 from llmpt.link.requests import Fetching, FetchRequest, Landed
 from llmpt.settings import ClientSettings
+from llmpt.tracker.blobs import BlobHttp
 
 ETAG = "a" * 64
 SIZE = 2 << 20
@@ -83,7 +85,7 @@ def _hf_hub_download_to_local_dir(*, cache_dir, repo_id, repo_type, revision, fi
 
 
 class Agent:
-    """Stands in for `AgentClient`."""
+    """Stands in for `AgentClient`, as told."""
 
     def __init__(self) -> None:
         self.fetches: list[FetchRequest] = []
@@ -123,10 +125,17 @@ class Agent:
 
 
 @pytest.fixture
-def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
-    agent = Agent()
-    monkeypatch.setattr(patch, "AgentClient", lambda settings, *, environ: agent)
-    return agent
+def agent() -> Agent:
+    return Agent()
+
+
+def install(library: Any, agent: Any, **settings: str) -> None:
+    """Put the hook in place for `library`, with `agent` in the place of the machine's."""
+
+    def connect(settings: ClientSettings) -> Lan:
+        return Lan(str(settings.tracker), agent, BlobHttp(str(settings.tracker), stall_timeout_s=1))
+
+    assert patch.install(library, settings=ClientSettings.read(settings), connect=connect)
 
 
 @pytest.fixture
@@ -141,8 +150,7 @@ def library() -> Iterator[Any]:
 
 @pytest.fixture
 def download(library: Any, agent: Agent, tmp_path: Path) -> Callable[..., Path]:
-    settings = ClientSettings.read({"LLMPT_TRACKER": "http://server:8000", "XDG_CONFIG_HOME": str(tmp_path), "LLMPT_QUIET": "1"})
-    assert patch.install(library, settings=settings)
+    install(library, agent, LLMPT_TRACKER="http://server:8000", XDG_CONFIG_HOME=str(tmp_path), LLMPT_QUIET="1")
     (tmp_path / "blobs").mkdir()
 
     def download(**more: Any) -> Path:
@@ -184,11 +192,11 @@ def test_a_file_whose_size_or_etag_is_told_in_two_ways_is_left_to_the_library(
     download: Download, library: Any, agent: Agent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for expected_size, etag in [(SIZE + 1, ETAG), (SIZE, "b" * 64)]:
-        token = patch._call.set(Call("model", "org/m", "main", "w.bin", ETAG, "c" * 40, SIZE))
+        token = call.current.set(Call("model", "org/m", "main", "w.bin", etag=Etag(ETAG), size=SIZE))
         library._download_to_tmp_and_move(
             tmp_path / "x.incomplete", tmp_path / "x", "url", {}, expected_size, "w.bin", True, etag=etag
         )
-        patch._call.reset(token)
+        call.current.reset(token)
     assert not agent.fetches
     assert len(library.fetched) == 2
 
@@ -329,16 +337,15 @@ def test_what_arrived_goes_where_there_is_no_room_for_a_second_copy(download: Do
 
 
 def test_what_the_server_gave_in_the_hubs_place_is_not_said_to_be_from_the_hub(
-    download: Download, agent: Agent, monkeypatch: pytest.MonkeyPatch
+    download: Download, library: Any, agent: Agent, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said: list[str] = []
-    assert patch._hook is not None
-    monkeypatch.setattr(patch._hook._summary, "_write", said.append)
+    install(library, agent, LLMPT_TRACKER="http://server:8000", XDG_CONFIG_HOME=str(tmp_path))
     agent.answer = agent.break_off
     download(endpoint="http://server:8000/")
     download(endpoint="https://hub.example", force_download=True)
     patch.disable()
-    assert said == ["llmpt: 2.1 MB from the Hub, 2.1 MB from the server, the LAN broke off in the middle of 2 files"]
+    said = capsys.readouterr().err
+    assert said == "llmpt: 2.1 MB from the Hub, 2.1 MB from the server, the LAN broke off in the middle of 2 files\n"
 
 
 def test_an_interrupted_download_keeps_what_arrived(download: Download, library: Any, agent: Agent) -> None:
@@ -423,15 +430,16 @@ def test_the_umask_gives_the_mode(download: Download, library: Any, agent: Agent
         os.umask(before)
 
 
-def test_an_existing_file_is_replaced_by_the_hook_and_never_by_the_agent(download: Download, library: Any, agent: Agent) -> None:
-    def serve_in_place(request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
-        assert request.replace
-        os.truncate(request.path, request.size)
-        return Done(moved=False, peers=1)
+def serve_in_place(request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
+    os.truncate(request.path, request.size)
+    return Done(moved=False, peers=1)
 
+
+def test_an_existing_file_is_replaced_by_the_hook_and_never_by_the_agent(download: Download, library: Any, agent: Agent) -> None:
     path = download()
     agent.answer = serve_in_place
     assert download(force_download=True) == path
+    assert agent.fetches[-1].replace
     assert agent.told == [(Etag(ETAG), path, "http://server:8000")]
     assert list(path.parent.iterdir()) == [path]
 
@@ -475,8 +483,7 @@ def test_our_own_bugs_are_logged_and_hurt_nobody(
     agent.answer = bug if where == "fetch" else (lambda *_: Refused("no"))
     monkeypatch.setattr(agent, "landed", bug)
     if where == "report":
-        monkeypatch.setattr("llmpt.hook.download.Served.report", bug)
-        agent.answer = agent.serve
+        agent.answer = serve_in_place
     if where == "count":
         monkeypatch.setattr(Summary, "from_hub", bug)
     assert download().exists()
@@ -502,8 +509,7 @@ def test_each_decision_is_one_line(download: Download, library: Any, agent: Agen
 
 def test_a_new_tracker_holds_from_the_next_file_on(download: Download, library: Any, agent: Agent, tmp_path: Path) -> None:
     download().unlink()
-    other = ClientSettings.read({"LLMPT_TRACKER": "http://other:8000", "XDG_CONFIG_HOME": str(tmp_path)})
-    assert patch.install(library, settings=other)
+    install(library, agent, LLMPT_TRACKER="http://other:8000", XDG_CONFIG_HOME=str(tmp_path))
     download()
     assert [asked.tracker for asked in agent.fetches] == ["http://server:8000", "http://other:8000"]
 

@@ -1,0 +1,98 @@
+"""What this process downloads: which files go to the LAN, how fast the ordinary path is, and what there is to say of it all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import InvalidName, SettingError
+from llmpt.hook.call import Call
+from llmpt.hook.download import Download
+from llmpt.hook.lan import Lan
+from llmpt.hook.library import Asked, asked_as_nobody, constant
+from llmpt.hook.rate import Rate
+from llmpt.hook.summary import Summary, write_to_stderr
+from llmpt.settings import ClientSettings
+
+log = logging.getLogger("llmpt")
+
+Connect = Callable[[ClientSettings], Lan | None]
+
+
+class Downloads:
+    """Owned by the hook. `connect` makes the way to the LAN from the settings."""
+
+    def __init__(self, library: ModuleType, connect: Connect) -> None:
+        self._library, self._connect = library, connect
+        self._settings_read = self._quiet = False
+        self._lan: Lan | None = None
+        self._rate = Rate()
+        self.summary = Summary(self._say)
+
+    def use(self, settings: ClientSettings | None) -> None:
+        """Go by these settings from now on; None: none can be had, everything takes the ordinary path."""
+        self._lan = None if settings is None else self._connect(settings)
+        self._quiet = settings is not None and settings.quiet
+        self._settings_read = True
+
+    def call(self, asked: Mapping[str, Any]) -> Call | None:
+        """Return the call of one of the library's outer functions; None when nothing of this process goes to the LAN."""
+        if not self._settings_read:
+            self._read_settings()
+        if self._lan is None:
+            return None
+        endpoint = asked.get("endpoint") or constant(self._library, "ENDPOINT", "")
+        call = Call(asked["repo_type"], asked["repo_id"], asked["revision"], asked["filename"], endpoint=str(endpoint))
+        call.is_server = call.endpoint.rstrip("/") == self._lan.tracker
+        names = (call.repo_type, call.repo_id, call.revision, call.filename)
+        return call if all(isinstance(name, str) for name in names) else None
+
+    def _read_settings(self) -> None:
+        try:
+            self.use(ClientSettings.read(os.environ))
+        except SettingError as error:
+            log.warning("%s; downloads take the ordinary path", error)
+            self.use(None)
+
+    def note(self, call: Call, asked: Mapping[str, Any], answer: tuple[Any, ...]) -> None:
+        """Note what the Hub says about this very file: (url, etag, commit, size[, xet], error)."""
+        if not isinstance(answer, tuple) or len(answer) < 5 or answer[-1] is not None:
+            return
+        call.size, call.etag = answer[3] or 0, None
+        try:
+            call.etag = Etag(str(answer[1]))
+        except InvalidName as error:
+            log.debug("%s: %s", call.filename, error)
+        call.anonymous = asked_as_nobody(asked, answer, os.environ)
+
+    def download(self, call: Call, arguments: Mapping[str, Any]) -> Download | None:
+        """Return what fetches a file from the LAN; None for a file that the agent is not asked for."""
+        if self._lan is None:
+            return None
+        if arguments["destination_path"].exists() and not arguments["force_download"]:
+            call.size = 0  # there already: it will not be downloaded
+            return None
+        if call.size < max(1, self._lan.agent.min_blob_bytes) or arguments["expected_size"] not in (None, call.size):
+            return None
+        if call.etag is None or arguments.get("etag", call.etag.value) != call.etag.value:
+            return None
+        asked = Asked(self._library, arguments)
+        return Download(call, asked, etag=call.etag, lan=self._lan, summary=self.summary)
+
+    def run(self, download: Download) -> bool:
+        """Fetch it; True when the file lies at its destination, verified."""
+        return download.run(ordinary_rate_bytes_s=self._rate.bytes_s)
+
+    def count(self, call: Call, started: float, *, after_lan: bool = False) -> None:
+        """Note what came the ordinary way since `started` (monotonic seconds), and how fast."""
+        self.summary.from_hub(call.size, after_lan=after_lan, is_server=call.is_server)
+        self._rate.note(call.size, time.monotonic() - started)
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            write_to_stderr(line)

@@ -1,0 +1,42 @@
+"""A file that this machine fetches the ordinary way for the whole LAN, and the agent that watches it come."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from enum import Enum
+from pathlib import Path
+
+from llmpt.core.blob import Etag
+from llmpt.link.client import AgentClient
+from llmpt.link.requests import Fetching
+
+
+class Watch(Enum):
+    """How far it is; the text says it."""
+
+    NONE = "an ordinary download"
+    DUE = "the agent has asked for it, and is to be told when it begins"
+    ON = "the agent watches"
+
+
+class ForAll:
+    """Whether one blob is fetched for all. The agent watches until `until` is closed."""
+
+    def __init__(self, agent: AgentClient, until: ExitStack) -> None:
+        self._agent, self._until = agent, until
+        self.watch = Watch.NONE
+
+    def ask(self) -> None:
+        """The agent has said that this machine is to fetch it."""
+        self.watch = Watch.DUE
+
+    def begin(self, tracker: str, etag: Etag, stem: Path | None) -> None:
+        """Tell the agent, once, that it is being fetched now, into a file whose path begins with `stem`."""
+        if self.watch is Watch.DUE:
+            watches = stem is not None and self._agent.fetching(Fetching(tracker, etag, stem), until=self._until)
+            self.watch = Watch.ON if watches else Watch.NONE
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the agent is to be told that the file has landed."""
+        return self.watch is Watch.ON

@@ -1,0 +1,36 @@
+"""The ways from this process to the LAN: the machine's agent, and the seeders' HTTP where no agent can be had."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from llmpt.link.client import AgentClient
+from llmpt.link.timings import TIMINGS, LinkTimings
+from llmpt.settings import ClientSettings
+from llmpt.tracker.blobs import BlobHttp
+
+
+@dataclass(frozen=True, slots=True)
+class Lan:
+    """What a download asks.
+
+    `tracker`: the tracker's URL.
+    `agent`: the machine's agent, which is started if there is none.
+    `blobs`: the seeders' HTTP.
+    """
+
+    tracker: str
+    agent: AgentClient
+    blobs: BlobHttp
+
+    @classmethod
+    def of(cls, settings: ClientSettings, *, timings: LinkTimings = TIMINGS) -> Lan | None:
+        """Return the LAN that `settings` name; None when nothing of this process goes there."""
+        if not settings.use_p2p or settings.tracker is None:
+            return None
+        return cls(
+            settings.tracker,
+            AgentClient(settings, environ=os.environ, timings=timings),
+            BlobHttp(settings.tracker, stall_timeout_s=settings.stall_timeout_s),
+        )
