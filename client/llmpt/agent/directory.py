@@ -28,7 +28,7 @@ Peer = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Timings:
+class TrackerTimings:
     """How often the tracker and peers are asked again.
 
     quiet: after a failure of the tracker
@@ -55,7 +55,7 @@ class Directory:
         client: TrackerClient,
         *,
         peer_port: int,
-        timings: Timings = Timings(),
+        timings: TrackerTimings = TrackerTimings(),
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:

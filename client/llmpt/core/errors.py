@@ -18,6 +18,7 @@
     ├── AgentUnavailable       no agent on this machine, and none could be started
     │   ├── AgentEnding        there is one, and it is ending: its successor is to be asked
     │   └── AlreadyRunning     this process cannot be the agent: there is one (link.lock)
+    ├── HashingStopped         the caller asked to stop hashing (disk.torrents)
     ├── StateUnavailable       what llmpt remembers on this disk cannot be read or written
     ├── NotOverHttp            a blob cannot be had by HTTP from the LAN's servers (tracker.blobs)
     ├── _Broke                 this server does not send the blob now; another one may (tracker.blobs)

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from llmpt.core.blob import Etag, EtagHasher
-from llmpt.core.errors import ContentMismatch
+from llmpt.core.errors import ContentMismatch, LlmptError
 from llmpt.core.merkle import BLOCK_BYTES, PieceHasher
 from llmpt.core.metainfo import Metainfo, piece_length_for
 
@@ -23,7 +23,7 @@ STEP_BYTES = 1 << 20
 BUFFERS = 8
 
 
-class Cancelled(Exception):
+class HashingStopped(LlmptError):
     """The caller asked to stop hashing."""
 
 
@@ -39,7 +39,7 @@ def create_torrent(
     `etag` is what the content must be; by default the file's name, as in a Hub cache. `on_progress` is called with the
     number of bytes of each step. Raises `ContentMismatch` when the content is not what the etag says or changes
     underway, `InvalidName` when the name is no etag, `MetainfoError` for a file of no bytes, `OSError` when it cannot be
-    read, `Cancelled` when told to stop.
+    read, `HashingStopped` when told to stop.
     """
     etag = etag or Etag(path.name)
     with path.open("rb", buffering=0) as file:
@@ -93,7 +93,7 @@ def _hash(
     try:
         while True:
             if cancelled is not None and cancelled.is_set():
-                raise Cancelled
+                raise HashingStopped("told to stop")
             if made < BUFFERS and free.empty():
                 buffer, made = _Buffer(), made + 1
             else:

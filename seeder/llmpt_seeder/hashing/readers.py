@@ -26,7 +26,7 @@ from typing import Any, Protocol
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
 from llmpt.core.metainfo import Metainfo
-from llmpt.disk.torrents import Cancelled, create_torrent
+from llmpt.disk.torrents import HashingStopped, create_torrent
 from llmpt_seeder.cache.scanner import BlobFile
 
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}  # the number of the system call
@@ -176,7 +176,7 @@ def _outcome(blob: BlobFile, future: Future[Any]) -> Hashed | None:
     try:
         size, root, layer = future.result()
         return Hashed(blob, metainfo=Metainfo(blob.etag, size, root, layer))
-    except Cancelled:
+    except HashingStopped:
         return None
     except ContentMismatch as error:
         return Hashed(blob, mismatch=str(error).removeprefix(f"{blob.path}: "))

@@ -28,7 +28,7 @@ QUIET = Pauses(first_s=5.0, longest_s=30.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Timings:
+class PublicityTimings:
     """How long the Hub is waited for.
 
     patience_s: by one download
@@ -55,7 +55,7 @@ class Publicity:
         inventory: Inventory,
         *,
         ask: Callable[[str, RepoRef], tuple[bool, str]] = ask_hub,
-        timings: Timings = Timings(),
+        timings: PublicityTimings = PublicityTimings(),
         clock: Callable[[], float] = time.time,
         breaker: Callable[[], Breaker] = lambda: Breaker(QUIET),
     ) -> None:

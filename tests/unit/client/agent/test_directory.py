@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from llmpt.agent.directory import Directory, Timings
+from llmpt.agent.directory import Directory, TrackerTimings
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.tracker.client import Contact, TrackerClient
 
-TIMINGS = Timings()
+TIMINGS = TrackerTimings()
 SEEN = {"address": "10.0.0.7", "reachable": True, "version": "0.9", "protocol": 1, "oldest_client": "0.1.0"}
 
 

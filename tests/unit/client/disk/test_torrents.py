@@ -10,7 +10,7 @@ import pytest
 from llmpt.core.blob import READ_BYTES, Etag
 from llmpt.core.errors import ContentMismatch, InvalidName, MetainfoError
 from llmpt.core.metainfo import Metainfo
-from llmpt.disk.torrents import Cancelled, create_torrent
+from llmpt.disk.torrents import HashingStopped, create_torrent
 
 
 def content(size: int) -> bytes:
@@ -104,7 +104,7 @@ def test_hashing_stops_when_told_to(tmp_path: Path) -> None:
         steps.append(count)
         stop.set()
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(HashingStopped):
         create_torrent(blob(tmp_path, 5 * READ_BYTES), on_progress=then_stop, cancelled=stop)
     assert sum(steps) < 5 * READ_BYTES
 

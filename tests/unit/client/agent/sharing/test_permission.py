@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent.sharing.permission import QUIET, Permission, Publicity, Timings
+from llmpt.agent.sharing.permission import QUIET, Permission, Publicity, PublicityTimings
 from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker
 from llmpt.core.files import FileId
@@ -47,7 +47,7 @@ class Hub:
         self.go_on = threading.Event()
         self.go_on.set()
 
-    def publicity(self, inventory: Inventory, timings: Timings = Timings(patience_s=10)) -> Publicity:
+    def publicity(self, inventory: Inventory, timings: PublicityTimings = PublicityTimings(patience_s=10)) -> Publicity:
         def breaker() -> Breaker:
             return Breaker(QUIET, clock=lambda: self.now, chance=lambda: 0.0)
 
@@ -109,7 +109,7 @@ def test_a_hub_that_cannot_be_asked_makes_nothing_public_and_is_left_alone_for_a
 
 
 def test_a_slow_hub_is_not_waited_for_and_asked_only_once_meanwhile(inventory: Inventory, hub: Hub) -> None:
-    publicity = hub.publicity(inventory, Timings(patience_s=0.05))
+    publicity = hub.publicity(inventory, PublicityTimings(patience_s=0.05))
     hub.go_on.clear()
     assert publicity.why_not(HUB, REPO)
     assert publicity.why_not(HUB, REPO)
@@ -120,7 +120,7 @@ def test_a_slow_hub_is_not_waited_for_and_asked_only_once_meanwhile(inventory: I
 
 
 def test_a_hub_whose_answer_never_ends_is_left_alone_and_then_asked_anew(inventory: Inventory, hub: Hub) -> None:
-    publicity = hub.publicity(inventory, Timings(patience_s=0, limit_s=0))
+    publicity = hub.publicity(inventory, PublicityTimings(patience_s=0, limit_s=0))
     hub.go_on.clear()
     assert publicity.why_not(HUB, REPO)
     assert publicity.why_not(HUB, REPO)
