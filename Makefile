@@ -12,7 +12,7 @@ PARALLEL := -n $(WORKERS) --dist worksteal -m 'not alone'
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install check format unit test hook matrix torch-check live soak e2e once bench demo clean
+.PHONY: help install check format unit test hook matrix torch-check live soak e2e once bench mutants demo clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -80,6 +80,10 @@ once: $(STAMP)  ## Ten machines want one absent repo of 1 GiB: how often does it
 
 bench: $(STAMP)  ## Benchmarks: ratios against a reference measured in the same run
 	$(BIN)/python -m tests.bench
+
+mutants: $(STAMP)  ## Change the code in small ways: do its tests notice nine of ten? (all of a group: GROUPS="core --sample 0")
+	$(BIN)/uv pip install --quiet --python $(BIN)/python cosmic-ray==8.7.0
+	$(BIN)/python -m tests.mutants $(GROUPS)
 
 .PHONY: dist  # a folder, too
 dist: $(STAMP)  ## What a server hands out at /dist/ (LLMPT_DIST=dist): the client, and what it needs, as wheels
