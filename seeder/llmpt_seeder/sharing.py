@@ -13,7 +13,8 @@ from typing import Protocol
 
 from llmpt.core.breaker import Breaker
 from llmpt.core.repo import HubAnswer, RepoRef
-from llmpt.hub.visibility import ASK_AGAIN_S, HUB_PAUSES, HubUnreachable
+from llmpt.hub.asking import HubUnreachable
+from llmpt.hub.visibility import ASK_AGAIN_S, HUB_PAUSES
 
 
 @dataclass(frozen=True, slots=True)

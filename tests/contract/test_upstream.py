@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 from llmpt.core.repo import RepoRef
-from llmpt.hub.visibility import HubUnreachable
+from llmpt.hub.asking import HubNo, HubUnreachable
 from llmpt_seeder.cache.listing import Listing
-from llmpt_seeder.hub.tree import HubRefused
 from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.upstream import FetchProcess, Lookup, UpstreamHub, token_rule
 from llmpt_seeder.upstream.process import FetchFailed, Place
@@ -58,7 +57,7 @@ def test_a_revision_is_its_commit_its_refs_and_its_listing(hub: FakeHub) -> None
 def test_the_no_of_the_hub_has_its_own_words(hub: FakeHub, kind: dict[str, bool] | None, status: int, code: str) -> None:
     if kind is not None:
         hub.add("org/name", {"config.json": b"{}"}, **kind)  # type: ignore[arg-type]
-    with pytest.raises(HubRefused) as no:
+    with pytest.raises(HubNo) as no:
         asking(hub).revision(ORG, "main")
     assert (no.value.status, no.value.code) == (status, code)
     assert no.value.message
@@ -67,7 +66,7 @@ def test_the_no_of_the_hub_has_its_own_words(hub: FakeHub, kind: dict[str, bool]
 def test_the_servers_token_is_used_for_what_its_operator_names_and_for_nothing_else(hub: FakeHub) -> None:
     hub.add("org/name", {"config.json": b"{}"}, private=True)
     for patterns in ((), ("*",), ("*/*",), ("model*/*x",), ("other/name",)):
-        with pytest.raises(HubRefused):
+        with pytest.raises(HubNo):
             asking(hub, *patterns, token="secret").revision(ORG, "main")
     assert not any(request.authorized for request in hub.requests)
     found = asking(hub, "org/*", token="secret").revision(ORG, "main")
@@ -171,7 +170,7 @@ def test_what_was_looked_up_is_published_once_as_a_whole_listing_without_bytes(h
 def test_a_repo_that_is_excluded_is_not_even_asked_for(hub: FakeHub) -> None:
     hub.add("org/name", {"config.json": b"{}"})
     told = list[Mapping[str, Any]]()
-    with pytest.raises(HubRefused, match="excluded by LLMPT_REPOS") as no:
+    with pytest.raises(HubNo, match="excluded by LLMPT_REPOS") as no:
         looking(hub, Memory(), told, "!org/*").learn(ORG, "main")
     assert no.value.status == 403
     assert (hub.requests, told) == ([], [])

@@ -14,7 +14,8 @@
     │   ├── TrackerUnavailable no answer in time, or one that makes no sense
     │   │   └── TrackerSlow    it is there, and has not answered in time
     │   └── TrackerRefused     an answer, and it is no (status, code, message)
-    ├── HubUnreachable         the Hub gave no answer from which anything follows (hub.visibility)
+    ├── HubUnreachable         the Hub gave no answer from which anything follows (hub.asking)
+    ├── HubNo                  the Hub has answered, and it is no: status, code, message (hub.asking)
     ├── AgentUnavailable       no agent on this machine, and none could be started
     │   ├── AgentEnding        there is one, and it is ending: its successor is to be asked
     │   └── AlreadyRunning     this process cannot be the agent: there is one (link.lock)

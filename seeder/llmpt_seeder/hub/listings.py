@@ -15,9 +15,9 @@ from typing import Protocol
 
 from llmpt.core.breaker import Breaker
 from llmpt.core.repo import RepoRef
-from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable
+from llmpt.hub.asking import HubNo, HubUnreachable
+from llmpt.hub.visibility import ASK_AGAIN_S
 from llmpt_seeder.cache.listing import Listing
-from llmpt_seeder.hub.tree import HubRefused
 
 log = logging.getLogger("llmpt.seeder")
 
@@ -133,8 +133,8 @@ class HubListings:
         answered = True
         try:
             files = self._fetch(repo, revision)
-        except (HubRefused, HubUnreachable) as error:
-            answered = isinstance(error, HubRefused) and error.status in ANSWERS
+        except (HubNo, HubUnreachable) as error:
+            answered = isinstance(error, HubNo) and error.status in ANSWERS
             log.log(logging.INFO if answered else logging.DEBUG, "no listing of %s@%s: %s", repo, revision[:12], error)
             if not answered:
                 self._hub.failed(error)

@@ -6,11 +6,7 @@ that the proxies of the environment count.
 
 from __future__ import annotations
 
-import http.client
-import json
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -19,9 +15,9 @@ from urllib.parse import quote
 
 from llmpt.core.errors import InvalidName
 from llmpt.core.repo import RepoRef, check_commit, check_ref
-from llmpt.hub.visibility import ASK_TIMEOUT_S, MAX_ANSWER_BYTES, HubUnreachable
+from llmpt.hub.asking import HubNo, HubUnreachable, ask
 from llmpt_seeder.cache.listing import Listing
-from llmpt_seeder.hub.tree import HubRefused, fetch_tree, refusal
+from llmpt_seeder.hub.tree import fetch_tree
 
 ANY_FILE = ".gitattributes"  # every repo of the Hub begins with one
 
@@ -50,7 +46,7 @@ def token_rule(patterns: tuple[str, ...], token: str | None) -> Callable[[RepoRe
 
 
 class UpstreamHub:
-    """The Hub at `endpoint`. Its methods raise `HubRefused` with the Hub's own words, and `HubUnreachable`."""
+    """The Hub at `endpoint`. Its methods raise `HubNo` with the Hub's own words, and `HubUnreachable`."""
 
     def __init__(self, endpoint: str, *, token: Callable[[RepoRef], str | None], stopped: Callable[[], bool]) -> None:
         self.endpoint = endpoint
@@ -69,11 +65,11 @@ class UpstreamHub:
         except (KeyError, TypeError, InvalidName) as error:
             raise HubUnreachable(f"{self.endpoint} names no commit of {repo}@{revision}: {error!r}") from None
         if info.get("disabled"):
-            raise HubRefused(403, "", "Access to this resource is disabled.", None)
+            raise HubNo(403, "", "Access to this resource is disabled.", None)
         if info.get("gated") or (info.get("private") and token is None):
             self._head(repo, commit, token)
             if token is None:
-                raise HubRefused(403, "GatedRepo", f"Access to {repo} is restricted.", None)
+                raise HubNo(403, "GatedRepo", f"Access to {repo} is restricted.", None)
         named = () if revision == commit else (revision,)
         refs = dict.fromkeys((*named, *self._refs(repo, commit, token)))
         return Revision(commit, tuple(refs), not (info.get("gated") or info.get("private")))
@@ -88,40 +84,22 @@ class UpstreamHub:
             answer = self._json(f"/api/{repo.type}s/{repo.id}/refs", token)
             named = [ref for kind in ("branches", "tags") for ref in answer.get(kind, ()) if ref["targetCommit"] == commit]
             return [check_ref(ref["name"]) for ref in named]
-        except (HubRefused, HubUnreachable, KeyError, TypeError, InvalidName):
+        except (HubNo, HubUnreachable, KeyError, TypeError, InvalidName):
             return []
 
     def _head(self, repo: RepoRef, commit: str, token: str | None) -> None:
         """Ask for a file as its downloader does; the Hub's no is raised."""
         kind = "" if repo.type == "model" else f"{repo.type}s/"
         try:
-            with self._open(f"/{kind}{repo.id}/resolve/{commit}/{ANY_FILE}", token, method="HEAD"):
-                pass
-        except HubRefused as no:
+            ask(f"{self.endpoint}/{kind}{repo.id}/resolve/{commit}/{ANY_FILE}", token=token, method="HEAD")
+        except HubNo as no:
             if no.status in (401, 403):
                 raise
 
     def _json(self, path: str, token: str | None) -> dict[str, Any]:
-        try:
-            with self._open(path, token) as answer:
-                document = json.loads(answer.read(MAX_ANSWER_BYTES))
-                if answer.headers.get("X-Llmpt-Version"):
-                    raise ValueError("that is a tracker of ours, no Hub")
-        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-            raise HubUnreachable(f"{self.endpoint}{path}: {error}") from None
-        if not isinstance(document, dict):
+        reply = ask(f"{self.endpoint}{path}", token=token)
+        if reply.is_a_trackers:
+            raise HubUnreachable(f"{self.endpoint}{path}: that is a tracker of ours, no Hub")
+        if not isinstance(reply.document, dict):
             raise HubUnreachable(f"{self.endpoint}{path}: not the Hub's answer (a proxy's page?)")
-        return document
-
-    def _open(self, path: str, token: str | None, *, method: str = "GET") -> Any:
-        headers = {"Accept": "application/json", "User-Agent": "llmpt"}
-        request = urllib.request.Request(f"{self.endpoint}{path}", headers=headers, method=method)  # noqa: S310
-        if token:
-            request.add_unredirected_header("Authorization", f"Bearer {token}")  # wherever it leads, it goes to the Hub alone
-        try:
-            return urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S)  # noqa: S310
-        except urllib.error.HTTPError as error:
-            with error:
-                raise refusal(error) from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise HubUnreachable(f"{self.endpoint}{path}: {error}") from None
+        return dict(reply.document)

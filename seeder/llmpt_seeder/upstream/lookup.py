@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 
 from llmpt.core.errors import InvalidName
 from llmpt.core.repo import HubAnswer, RepoRef, check_commit
+from llmpt.hub.asking import HubNo
 from llmpt_seeder.cache.listing import Listing
 from llmpt_seeder.hub.listings import HubListings
-from llmpt_seeder.hub.tree import HubRefused
 from llmpt_seeder.publishing.manifest import Line, Manifest
 from llmpt_seeder.sharing import Memory, Sharing
 from llmpt_seeder.upstream.hub import UpstreamHub
@@ -41,7 +41,7 @@ class Lookup:
     def learn(self, repo: RepoRef, revision: str) -> tuple[str, Listing]:
         """Return the commit that a revision is now, and its listing; the catalogue has both when this returns.
 
-        Raises `HubRefused`, `HubUnreachable`, and `TrackerError` when the tracker does not take it.
+        Raises `HubNo`, `HubUnreachable`, and `TrackerError` when the tracker does not take it.
         """
         self._allowed(repo)
         found = self._hub.revision(repo, revision)
@@ -66,7 +66,7 @@ class Lookup:
     def _allowed(self, repo: RepoRef) -> None:
         excluded = self._sharing.exclusion(repo)
         if excluded is not None:
-            raise HubRefused(403, "", f"{repo} is not fetched here: {excluded}", None)
+            raise HubNo(403, "", f"{repo} is not fetched here: {excluded}", None)
 
     def _tell(self, repo: RepoRef, commit: str, refs: tuple[str, ...], files: Listing) -> None:
         key = (self._instance(), repo, commit, refs)

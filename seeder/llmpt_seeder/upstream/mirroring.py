@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused
 from llmpt.core.mirrors import UNREACHABLE, Mirror, MirrorProblem, MirrorReport, MirrorState
-from llmpt.hub.visibility import HubUnreachable
-from llmpt_seeder.hub.tree import HubRefused
+from llmpt.hub.asking import HubNo, HubUnreachable
 from llmpt_seeder.life import UPSTREAM, Life
 from llmpt_seeder.upstream.fetcher import Fetcher, WantedBlob
 from llmpt_seeder.upstream.lookup import Lookup
@@ -114,7 +113,7 @@ class Mirroring:
         except TrackerError as error:
             log.info("%s is put off: %s", mirror.ask, error)
             self._queue.let_go(mirror)
-        except (HubRefused, HubUnreachable) as error:
+        except (HubNo, HubUnreachable) as error:
             self._fail(mirror, no_of(error))
         except Exception as error:
             log.exception("looking up %s failed", mirror.ask)
@@ -124,7 +123,7 @@ class Mirroring:
         commit, listing = self._lookup.known(mirror.ask.repo, mirror.ask.revision)
         files = chosen(mirror, listing)
         if not files:
-            raise HubRefused(404, "EntryNotFound", f"no file of {mirror.ask} is named like that", None)
+            raise HubNo(404, "EntryNotFound", f"no file of {mirror.ask} is named like that", None)
         wanted: dict[Etag, WantedBlob] = {}
         for path, file in sorted(files.items(), key=lambda item: item[1].size):  # what a program reads first is small
             if file.etag not in wanted and not self._stock.has(file.etag):
@@ -161,7 +160,7 @@ class Mirroring:
             self._fetcher.release(blob)
 
 
-def no_of(error: HubRefused | HubUnreachable) -> MirrorProblem:
+def no_of(error: HubNo | HubUnreachable) -> MirrorProblem:
     """Say why upstream does not give something; where it is not well, that says nothing of what was asked for."""
     if isinstance(error, HubUnreachable):
         return MirrorProblem.within(f"upstream cannot be reached: {error}", code=UNREACHABLE)

@@ -14,7 +14,8 @@ from llmpt.core.errors import ContentMismatch, TrackerRefused, TrackerUnavailabl
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
 from llmpt.disk.torrents import create_torrent
-from llmpt.hub.visibility import HUB_PAUSES, HubUnreachable
+from llmpt.hub.asking import HubNo, HubUnreachable
+from llmpt.hub.visibility import HUB_PAUSES
 from llmpt.swarm.types import SeededBlob, Totals
 from llmpt_seeder.cache.caches import Caches
 from llmpt_seeder.cache.listing import Listing
@@ -22,7 +23,6 @@ from llmpt_seeder.cache.scanner import BlobFile
 from llmpt_seeder.hashing.readers import Hashed, HashingProgress
 from llmpt_seeder.hashing.verification import Verification
 from llmpt_seeder.hub.listings import HubListings
-from llmpt_seeder.hub.tree import HubRefused
 from llmpt_seeder.life import Life
 from llmpt_seeder.publishing.publishing import Publishing
 from llmpt_seeder.publishing.tracker_link import Identity, TrackerLink
@@ -113,7 +113,7 @@ class FakeHubTree:
     """What `fetch_tree` would say: a listing, a refusal, or nothing."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Listing | HubRefused] = {}
+        self.answers: dict[str, Listing | HubNo] = {}
         self.up = True
         self.asked: list[str] = []
 
@@ -121,8 +121,8 @@ class FakeHubTree:
         self.asked.append(commit)
         if not self.up:
             raise HubUnreachable("no route")
-        answer = self.answers.get(commit) or HubRefused(404, "RevisionNotFound", "no such revision", None)
-        if isinstance(answer, HubRefused):
+        answer = self.answers.get(commit) or HubNo(404, "RevisionNotFound", "no such revision", None)
+        if isinstance(answer, HubNo):
             raise answer
         return answer
 

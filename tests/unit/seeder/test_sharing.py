@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from llmpt.core.repo import RepoRef
-from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable, ask_hub
+from llmpt.hub.asking import HubUnreachable
+from llmpt.hub.visibility import ASK_AGAIN_S, ask_hub
 from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.state import SeederState
 

@@ -19,7 +19,8 @@ from llmpt.core.errors import StateUnavailable
 from llmpt.core.repo import HubAnswer, RepoRef
 from llmpt.disk.inventory import Inventory
 from llmpt.host.mounts import Mounts
-from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable, ask_hub
+from llmpt.hub.asking import HubUnreachable
+from llmpt.hub.visibility import ASK_AGAIN_S, ask_hub
 from llmpt.link.requests import FetchRequest
 
 log = logging.getLogger("llmpt.agent")

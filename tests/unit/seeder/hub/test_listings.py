@@ -11,10 +11,10 @@ from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker
 from llmpt.core.repo import RepoRef
 from llmpt.host.loops import Health, start
-from llmpt.hub.visibility import HUB_PAUSES, HubUnreachable
+from llmpt.hub.asking import HubNo, HubUnreachable
+from llmpt.hub.visibility import HUB_PAUSES
 from llmpt_seeder.cache.listing import ListedFile
 from llmpt_seeder.hub.listings import HubListings
-from llmpt_seeder.hub.tree import HubRefused
 from llmpt_seeder.state import SeederState
 from tests.support.cache_builder import commit_id, git_sha1
 from tests.support.waiting import eventually
@@ -105,7 +105,7 @@ def test_no_is_an_answer_for_a_day(world: World) -> None:
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_hub_that_has_no_time_is_left_alone(world: World, status: int) -> None:
-    world.hub.answers |= {A: HubRefused(status, "", "later", 5), B: HubRefused(status, "", "later", 5)}
+    world.hub.answers |= {A: HubNo(status, "", "later", 5), B: HubNo(status, "", "later", 5)}
     world.listings.want({(REPO, A): True, (REPO, B): True})
     assert len(world.ask_all()) == 1
     world.now += 31

@@ -13,10 +13,9 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef
-from llmpt.hub.visibility import HubUnreachable
+from llmpt.hub.asking import HubNo, HubUnreachable
 from llmpt_seeder.cache.listing import ListedFile, Listing
-from llmpt_seeder.hub import tree as module
-from llmpt_seeder.hub.tree import HubRefused, fetch_tree
+from llmpt_seeder.hub.tree import TreeLimits, fetch_tree
 from tests.support.cache_builder import commit_id, git_sha1, lfs_sha256
 from tests.support.hub import FakeHub
 
@@ -119,7 +118,7 @@ def test_a_next_page_that_lies_elsewhere_is_not_fetched(hub: Hub, link: str) -> 
         hub.listing()
 
 
-def test_pages_without_an_end_end(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_without_an_end_end(hub: Hub) -> None:
     hub.answers[hub.first] = Answer([SMALL], headers={"Link": f'<{hub.url}{hub.first}>; rel="next"'})
     with pytest.raises(HubUnreachable):
         hub.listing()
@@ -128,17 +127,15 @@ def test_pages_without_an_end_end(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> 
     hub.answers[second] = Answer([], headers={"Link": f'<{hub.first}&cursor=3>; rel="next"'})
     with pytest.raises(HubUnreachable, match="without an end"):
         hub.listing()
-    monkeypatch.setattr(module, "MAX_FILES", 1)
     hub.answers[second] = Answer([{**SMALL, "path": "b.json"}])
     with pytest.raises(HubUnreachable, match="without an end"):
-        hub.listing()
+        hub.listing(limits=TreeLimits(files=1))
 
 
-def test_a_page_that_is_too_long_is_not_read(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_PAGE_BYTES", 20)
+def test_a_page_that_is_too_long_is_not_read(hub: Hub) -> None:
     hub.answers[hub.first] = Answer([SMALL])
-    with pytest.raises(HubUnreachable):
-        hub.listing()
+    with pytest.raises(HubUnreachable, match="more than 20 bytes"):
+        hub.listing(limits=TreeLimits(page_bytes=20))
 
 
 @pytest.mark.parametrize(
@@ -174,12 +171,12 @@ def test_a_tracker_of_ours_is_not_the_hub(hub: Hub) -> None:
 def test_a_refusal_keeps_the_hubs_own_words(hub: Hub) -> None:
     headers = {"X-Error-Code": "GatedRepo", "Retry-After": "17"}
     hub.answers[hub.first] = Answer({"error": "Access is restricted"}, 403, headers)
-    with pytest.raises(HubRefused) as caught:
+    with pytest.raises(HubNo) as caught:
         hub.listing()
     no = caught.value
     assert (no.status, no.code, no.message, no.retry_after_s) == (403, "GatedRepo", "Access is restricted", 17)
     hub.answers[hub.first] = Answer(b"<html>", 429, {"Retry-After": "Mon, 1 Jan"})
-    with pytest.raises(HubRefused, match="the Hub answered 429") as caught:
+    with pytest.raises(HubNo, match="the Hub answered 429") as caught:
         hub.listing()
     assert caught.value.retry_after_s is None
 

@@ -18,9 +18,8 @@ from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.mirrors import UNREACHABLE, Mirror, MirrorAsk, MirrorProblem, MirrorReport, MirrorState
 from llmpt.core.repo import RepoRef
 from llmpt.host.loops import Rhythm
-from llmpt.hub.visibility import HubUnreachable
+from llmpt.hub.asking import HubNo, HubUnreachable
 from llmpt_seeder.cache.listing import ListedFile, Listing
-from llmpt_seeder.hub.tree import HubRefused
 from llmpt_seeder.life import Life
 from llmpt_seeder.upstream.fetcher import BlobState, WantedBlob
 from llmpt_seeder.upstream.growing import GrowingBlobs
@@ -230,9 +229,9 @@ def test_one_file_that_fails_fails_the_row_when_the_others_are_there(world: Worl
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (HubRefused(403, "GatedRepo", "Ask its owner.", None), 403, "Ask its owner."),
-        (HubRefused(429, "", "slowly", 30), 429, "slowly"),
-        (HubRefused(503, "", "busy", None), None, "it answered 503, busy"),
+        (HubNo(403, "GatedRepo", "Ask its owner.", None), 403, "Ask its owner."),
+        (HubNo(429, "", "slowly", 30), 429, "slowly"),
+        (HubNo(503, "", "busy", None), None, "it answered 503, busy"),
         (HubUnreachable("no route"), None, "upstream cannot be reached: no route"),
         (TrackerRefused("a conflict", status=422, code="manifest_conflict"), None, "does not take its listing"),
         (ZeroDivisionError(), None, "ZeroDivisionError"),

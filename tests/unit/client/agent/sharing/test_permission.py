@@ -17,7 +17,8 @@ from llmpt.core.breaker import Breaker
 from llmpt.core.files import FileId
 from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.disk.inventory import Inventory
-from llmpt.hub.visibility import ASK_AGAIN_S, HubUnreachable
+from llmpt.hub.asking import HubUnreachable
+from llmpt.hub.visibility import ASK_AGAIN_S
 from llmpt.link.requests import FetchRequest
 from tests.support.waiting import eventually
 

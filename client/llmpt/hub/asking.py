@@ -1,0 +1,91 @@
+"""A question to the Hub: within bounds, in time, and with two ways to fail.
+
+    reply = ask(f"{endpoint}/api/models/{repo}")
+    reply.document, reply.headers
+
+This is Internet traffic, so that the proxies of the environment count. Only the standard library is needed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmpt.core.errors import LlmptError
+
+ASK_TIMEOUT_S = 5.0
+MAX_ANSWER_BYTES = 16 << 20
+MAX_WORDS_BYTES = 2000
+TRACKERS_OWN = "X-Llmpt-Version"  # a tracker of ours answers as the Hub does, of what it knows
+_BROKEN = (OSError, http.client.HTTPException, ValueError, RecursionError)  # no route, time-outs, what makes no sense
+
+
+class HubUnreachable(LlmptError):
+    """The Hub gave no answer from which anything follows."""
+
+
+class HubNo(LlmptError):
+    """The Hub has said no.
+
+    status: of HTTP
+    code: its X-Error-Code; "" for none
+    message: its words
+    retry_after_s: when to ask again, if it said so
+    """
+
+    def __init__(self, status: int, code: str, message: str, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.retry_after_s = status, code, message, retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class HubReply:
+    """What the Hub answered: its JSON (None after a HEAD), and its headers."""
+
+    document: Any
+    headers: Mapping[str, str]
+
+    @property
+    def is_a_trackers(self) -> bool:
+        """Whether it is no Hub that answers, but a tracker of ours."""
+        return self.headers.get(TRACKERS_OWN) is not None
+
+
+def ask(url: str, *, token: str | None = None, method: str = "GET", most_bytes: int = MAX_ANSWER_BYTES) -> HubReply:
+    """Ask without a token, unless one is given; raise `HubNo` for the Hub's no, `HubUnreachable` without an answer."""
+    headers = {"Accept": "application/json", "User-Agent": "llmpt"}
+    try:
+        request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310
+        if token:
+            request.add_unredirected_header("Authorization", f"Bearer {token}")  # wherever it leads, it goes to the Hub alone
+        with urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S) as response:  # noqa: S310
+            return HubReply(None if method == "HEAD" else _document(response, most_bytes), response.headers)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise _no(error) from None
+    except _BROKEN as error:
+        raise HubUnreachable(f"{url}: {error}") from None
+
+
+def _document(response: Any, most_bytes: int) -> Any:
+    body = response.read(most_bytes + 1)
+    if len(body) > most_bytes:
+        raise ValueError(f"an answer of more than {most_bytes} bytes")
+    return json.loads(body)
+
+
+def _no(error: urllib.error.HTTPError) -> HubNo:
+    """Read the Hub's no, in its own words."""
+    try:
+        message = json.loads(error.read(MAX_WORDS_BYTES))["error"]
+    except (*_BROKEN, TypeError, KeyError):
+        message = error.headers.get("X-Error-Message") or f"the Hub answered {error.code}"
+    retry = error.headers.get("Retry-After", "")
+    code = error.headers.get("X-Error-Code", "")
+    return HubNo(error.code, code, str(message), int(retry) if re.fullmatch(r"[0-9]{1,6}", retry) else None)
