@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from llmpt.agent.directory import Directory
 from llmpt.agent.host import memory, places
-from llmpt.agent.host.lifetime import JOB, Job, Package
+from llmpt.agent.host.lifetime import JOB, Package, UserProcesses
 from llmpt.agent.host.listening import Listening
 from llmpt.agent.seeding.offers import Offers
 from llmpt.agent.server import Server, Services
@@ -31,9 +31,8 @@ from llmpt.settings import ClientSettings
 from llmpt.tracker.client import TrackerClient
 
 if TYPE_CHECKING:  # they load libtorrent, or the like
-    from llmpt.agent.seeding.seeds import Seeds
     from llmpt.agent.sharing.right import Sharing
-    from llmpt.agent.transfer.misses import Misses
+    from llmpt.agent.transfer.shared_fetch import ForAll
     from llmpt.swarm import Engine
 
 log = logging.getLogger("llmpt.agent")
@@ -63,8 +62,10 @@ def run(
     from llmpt.agent.seeding.seeds import Seeds
     from llmpt.agent.sharing.complaints import Complaints
     from llmpt.agent.sharing.right import Sharing
+    from llmpt.agent.transfer.jobs import Jobs
     from llmpt.agent.transfer.partials import Partials
-    from llmpt.agent.transfer.transfers import Transfers
+    from llmpt.agent.transfer.timings import JobTimings
+    from llmpt.agent.transfer.work import JobParts
     from llmpt.swarm import Engine, EngineSettings, free_port
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -72,7 +73,7 @@ def run(
     stopping, health = threading.Event(), Health()
     client = TrackerClient(settings.tracker)
     listening = Listening(settings, tracker=(client.host, client.port))
-    job = Job(os.getppid() if starter is None else starter) if settings.agent == JOB else None
+    users = UserProcesses(os.getppid() if starter is None else starter) if settings.agent == JOB else None
     package = Package()
     with ExitStack() as stack:
         stack.enter_context(lock.held(environ))
@@ -92,26 +93,24 @@ def run(
         directory.on_boot = _announce_anew(engine)
         partials = Partials(inventory)
         sharing = Sharing(settings.tracker, share_token.token_path(settings.tracker)) if settings.share else None
-        misses = _misses(sharing, directory, inventory, seeds, settings) if sharing is not None else None
-        transfers = Transfers(
+        parts = JobParts(
             engine,
             directory,
             seeds,
-            partials,
-            misses,
-            stall_timeout_s=settings.stall_timeout_s,
+            for_all=_for_all(sharing, directory, inventory, settings) if sharing is not None else None,
             on_wrong=Complaints(sharing).make if sharing is not None else lambda _torrent, _reason: None,
+            timings=JobTimings(stall_s=settings.stall_timeout_s),
         )
+        jobs = Jobs(parts, partials)
         threading.excepthook = _note_bug
         seeds.restore()
         partials.sweep()
         services = Services(
-            fetch=transfers.fetch,
+            jobs=jobs,
             landed=seeds.landed,
-            fetches=misses.fetches if misses is not None else None,
             offers=Offers(directory, seeds),
-            status=Report(engine, directory, seeds, transfers, listening, sharing, misses, settings.agent, health).as_json,
-            used_by=job.join if job is not None else lambda _pid: None,
+            status=Report(engine, directory, seeds, jobs, listening, sharing, settings.agent, health).as_json,
+            used_by=users.join if users is not None else lambda _pid: None,
             stop=stopping.set,
             min_blob_bytes=lambda: directory.min_blob_bytes,
         )
@@ -121,8 +120,8 @@ def run(
             signal.signal(number, lambda *_: stopping.set())
         log.info("agent %d ready at %s, peers on port %d", os.getpid(), paths.socket_path(environ), engine.port)
         ready()
-        if misses is not None:
-            misses.leases.start(stop=stopping, health=health)
+        if parts.for_all is not None:
+            parts.for_all.leases.start(stop=stopping, health=health)
         loops.start("tracker-watch", directory.contact, WATCHING, stop=stopping, health=health)
         if sharing is not None:
             threading.Thread(target=sharing.prepare, name="share-token", daemon=True).start()
@@ -134,7 +133,7 @@ def run(
                 engine.listen_on(listening.hosts, listening.announced)
 
         def look_for_the_end() -> None:
-            if reason := _over(server, package, job):
+            if reason := _over(server, package, users):
                 log.info("%s; ending", reason)
                 stopping.set()
 
@@ -143,13 +142,12 @@ def run(
         sweeping.join(LEAVE_S)
 
 
-def _misses(sharing: Sharing, directory: Directory, inventory: Inventory, seeds: Seeds, settings: ClientSettings) -> Misses:
-    """What is fetched once for the whole LAN."""
-    from llmpt.agent.sharing.fetches import Fetches
+def _for_all(sharing: Sharing, directory: Directory, inventory: Inventory, settings: ClientSettings) -> ForAll:
+    """What it takes to fetch a blob once for the whole LAN."""
     from llmpt.agent.sharing.leases import Leases
     from llmpt.agent.sharing.permission import Permission, Publicity
     from llmpt.agent.sharing.publishing import Publishing
-    from llmpt.agent.transfer.misses import Misses
+    from llmpt.agent.transfer.shared_fetch import ForAll
 
     def ask(poll: Poll) -> LeaseAnswer:
         answer = sharing.call(lambda client: client.leases(poll))
@@ -162,17 +160,16 @@ def _misses(sharing: Sharing, directory: Directory, inventory: Inventory, seeds:
         return settings.min_blob_bytes if directory.min_blob_bytes is None else directory.min_blob_bytes
 
     permission = Permission(sharing, Publicity(inventory), tracker=settings.tracker or "", min_blob_bytes=min_blob_bytes)
-    fetches = Fetches(leases, Publishing(sharing), seeds)
-    return Misses(leases, fetches, permission, stall_timeout_s=settings.stall_timeout_s)
+    return ForAll(leases, permission, Publishing(sharing))
 
 
-def _over(server: Server, package: Package, job: Job | None) -> str:
+def _over(server: Server, package: Package, users: UserProcesses | None) -> str:
     """Say why the agent is to end now; nothing when it goes on."""
     if not server.in_place():
         return "the socket's folder has gone"
     if package.gone() and server.retire():
         return "llmpt was uninstalled, or another version installed"
-    if job is not None and job.over() and server.retire():
+    if users is not None and users.over() and server.retire():
         return "the job is over"
     return ""
 

@@ -12,8 +12,7 @@ from llmpt.agent.directory import Directory
 from llmpt.agent.host.listening import Listening
 from llmpt.agent.seeding.seeds import Seeds
 from llmpt.agent.sharing.right import Sharing
-from llmpt.agent.transfer.misses import Misses
-from llmpt.agent.transfer.transfers import Transfers
+from llmpt.agent.transfer.jobs import Jobs
 from llmpt.host.loops import Health
 from llmpt.swarm import Engine
 
@@ -25,10 +24,9 @@ class Report:
     engine: Engine
     directory: Directory
     seeds: Seeds
-    transfers: Transfers
+    jobs: Jobs
     listening: Listening
     sharing: Sharing | None
-    misses: Misses | None
     mode: str
     health: Health
     started: float = field(default_factory=time.monotonic)
@@ -56,12 +54,11 @@ class Report:
             "troubles": [trouble.as_json() for trouble in self.health.troubles()],
             "sharing": {"why_not": "LLMPT_SHARE=off" if self.sharing is None else self.sharing.why_not},
             "fetching": self._fetching(),
-            "downloads": [record.as_json() for record in list(self.transfers.records)],
+            "downloads": [record.as_json() for record in list(self.jobs.records)],
         }
 
     def _fetching(self) -> list[dict[str, Any]]:
-        running = [] if self.misses is None else self.misses.fetches.all()
-        return [{"etag": str(fetch.etag), "size": fetch.size, "bytes": fetch.done_bytes} for fetch in running]
+        return [{"etag": str(one.etag), "size": one.size, "bytes": one.done_bytes} for one in self.jobs.fetching()]
 
     def _not_seeded(self) -> list[tuple[Path, str]]:
         kept = [] if self.engine.shares else [(blob.path, "LLMPT_SHARE=off") for blob in self.seeds.all()]

@@ -18,32 +18,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from llmpt.agent.seeding.offers import Offers
-from llmpt.agent.sharing.fetches import Fetches
 from llmpt.core.blob import Etag
 from llmpt.core.errors import AgentEnding, InvalidInput, LlmptError
 from llmpt.link import protocol, requests
-from llmpt.link.answers import Answer, Done, Ending, Failed, Greeting, Ok, Progress, Refused, Retiring, StatusReport, Stopping
+from llmpt.link.answers import Answer, Ending, Failed, Greeting, Ok, Refused, Retiring, StatusReport, Stopping
 from llmpt.link.protocol import LineReader
 from llmpt.link.requests import Fetching, FetchRequest, Hello, Landed, Request, Retire, Seed, Status, Stop, Unseed
+
+if TYPE_CHECKING:  # it loads libtorrent
+    from llmpt.agent.transfer.jobs import Jobs
 
 log = logging.getLogger("llmpt.agent")
 
 MAX_CONNECTIONS = 256
-
-Emit: TypeAlias = Callable[[Progress], None]
-Cancelled: TypeAlias = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """What the agent does for those that ask.
 
-    `fetch`: serves a download; is told how to report progress, and how to see that its hook has gone.
+    `jobs`: serves downloads, and watches what this machine fetches for all.
     `landed`: is told where a blob came to lie.
-    `fetches`: what this machine fetches for all; None: nothing.
     `offers`: takes what people want seeded.
     `status`: returns what `llmpt status` shows.
     `used_by`: is told which processes have something fetched.
@@ -51,9 +49,8 @@ class Services:
     `min_blob_bytes`: the size below which files have no swarm, as the tracker says; None: it has not said so far.
     """
 
-    fetch: Callable[[FetchRequest, Emit, Cancelled], Done | Refused | Failed]
+    jobs: Jobs
     landed: Callable[[Etag, Path], None]
-    fetches: Fetches | None
     offers: Offers
     status: Callable[[], Mapping[str, Any]]
     used_by: Callable[[int], None]
@@ -230,26 +227,23 @@ class Server:
             return Refused(f"files of less than {least} bytes have no swarm here")
         with self._work():
             self._services.used_by(asker.asked_by())
-            return self._services.fetch(request, asker.tell, asker.gone)
+            return self._services.jobs.fetch(request, asker.tell, asker.gone)
 
     def _watch(self, request: Fetching, asker: Conversation) -> Answer | None:
         with self._work():
-            if self._services.fetches is None:
-                return Ok()
-            self._services.fetches.watch(request.etag, request.stem, asker.gone, ready=lambda: asker.tell(Ok()))
+            self._services.jobs.watch(request.etag, request.stem, asker.gone, ready=lambda: asker.tell(Ok()))
             return None  # it was said when the watch began
 
     def _landed(self, request: Landed, _asker: Conversation) -> Answer:
-        fetches = self._services.fetches
-        fetched = request.fetched and fetches is not None and fetches.landed(request.etag)
-        threading.Thread(target=self._land, args=(request, fetched), name="agent-landed", daemon=True).start()
+        await_job = self._services.jobs.landed(request.etag, request.path) if request.fetched else None
+        threading.Thread(target=self._land, args=(request, await_job), name="agent-landed", daemon=True).start()
         return Ok()
 
-    def _land(self, request: Landed, fetched: bool) -> None:
+    def _land(self, request: Landed, await_job: Callable[[], None] | None) -> None:
         try:
             with self._work():
-                if fetched and self._services.fetches is not None:
-                    self._services.fetches.finish(request.etag, request.path)
+                if await_job is not None:
+                    await_job()
                 else:
                     self._services.landed(request.etag, request.path)
         except AgentEnding as error:

@@ -106,7 +106,7 @@ class Export:
         with source:
             part.touch()
             try:
-                copy_blob(source, part, file.etag, file.size_bytes, on_copied=self._progress(file))
+                copy_blob(source.fileno(), part, file.etag, file.size_bytes, on_copied=self._progress(file))
             except ContentMismatch as error:
                 log.warning("llmpt: %s; it is taken from the LAN", error)
                 part.unlink()

@@ -54,7 +54,7 @@ class CachedRepo:
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
         try:
             with source.open("rb", buffering=0) as opened:
-                copy_blob(opened, temporary, etag, size_bytes, on_copied=on_copied)
+                copy_blob(opened.fileno(), temporary, etag, size_bytes, on_copied=on_copied)
             temporary.replace(self.blob(etag))
         finally:
             temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The shared vocabulary: values that carry their invariants, used by the client, the tracker and the seeder.
+"""The shared vocabulary: values that carry their invariants, used by every process.
 
-Nothing here does I/O beyond reading a file it is given, and nothing here imports a third-party package.
+Nothing here opens a file or a socket, and nothing here imports a third-party package.
 """

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import sys
 from collections.abc import Callable
-from io import FileIO
 from pathlib import Path
 
 from llmpt.core.blob import READ_BYTES, Etag, EtagHasher
@@ -14,26 +14,27 @@ from llmpt.core.errors import ContentMismatch
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copied on write
 
 
-def copy_blob(source: FileIO, target: Path, etag: Etag, size: int, *, on_copied: Callable[[int], None]) -> None:
-    """Fill the existing file `target` with the content of the open `source`; `on_copied` is told the bytes done so far.
+def copy_blob(source: int, target: Path, etag: Etag, size: int, *, on_copied: Callable[[int], None]) -> None:
+    """Fill the existing file `target` with the content of the file that is open as `source`; `on_copied` is told the bytes done.
+
+    Several may copy from one descriptor at once: where it stands does not matter, and stays as it is.
 
     Raises `ContentMismatch` when the content is not that of `etag`, `OSError` when it cannot be read or written. The
     target is never a hard link: people edit files in a `local_dir`.
     """
     hasher = EtagHasher(etag, size)
     buffer = memoryview(bytearray(READ_BYTES))
-    source.seek(0)
     with target.open("r+b", buffering=0) as writer:
         writer.truncate(0)
-        cloned = _clone(source.fileno(), writer.fileno())
-        while count := source.readinto(buffer):
+        cloned = _clone(source, writer.fileno())
+        while count := os.preadv(source, [buffer], hasher.seen):
             hasher.update(buffer[:count])
             written = count if cloned else 0
             while written < count:
                 written += writer.write(buffer[written:count])
             on_copied(hasher.seen)
     if not hasher.matches():
-        raise ContentMismatch(f"{source.name!s} is no longer what its etag {etag} says")
+        raise ContentMismatch(f"what {target} was copied from is no longer what its etag {etag} says")
 
 
 def _clone(source: int, target: int) -> bool:

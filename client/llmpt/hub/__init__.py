@@ -1,0 +1,1 @@
+"""The Hub, asked by ourselves: which repos are public, and whole snapshots."""

@@ -1,0 +1,1 @@
+"""The agent among the other processes of its machine: where it listens, where its state lies, when it ends."""

@@ -15,7 +15,7 @@ from pathlib import Path
 STAY, JOB = "stay", "job"
 
 
-class Job:
+class UserProcesses:
     """The processes for which an agent is there. One that ended and whose number was given out again does not count."""
 
     def __init__(self, starter: int) -> None:

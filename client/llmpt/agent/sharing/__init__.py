@@ -1,0 +1,1 @@
+"""What this machine may share, and what it says to the tracker about it."""

@@ -17,8 +17,8 @@ from typing import Any, cast
 import pytest
 
 from llmpt.agent.seeding.offers import Offers
-from llmpt.agent.server import TIMINGS, Cancelled, Emit, Server, Services, SocketTimings
-from llmpt.agent.sharing.fetches import Fetches
+from llmpt.agent.server import TIMINGS, Server, Services, SocketTimings
+from llmpt.agent.transfer.jobs import Jobs
 from llmpt.core.blob import Etag
 from llmpt.core.files import FileId
 from llmpt.core.repo import RepoPath, RepoRef
@@ -44,14 +44,13 @@ class World:
         self.landed: list[tuple[str, Path]] = []
         self.ours = True
         self.bug: Exception | None = None
-        self.cancelled: Cancelled = lambda: False
+        self.cancelled: Callable[[], bool] = lambda: False
         self.watched: list[Path] = []
         self.watch_over = threading.Event()
         self.min_blob_bytes: int | None = None
         services = Services(
-            fetch=self._fetch,
             landed=lambda etag, path: self.landed.append(("landed", path)),
-            fetches=cast(Fetches, SimpleNamespace(watch=self.watch, landed=lambda _etag: self.ours, finish=self.finish)),
+            jobs=cast(Jobs, SimpleNamespace(fetch=self._fetch, watch=self.watch, landed=self._landed)),
             offers=cast(Offers, None),
             status=lambda: {"pid": os.getpid()},
             used_by=self.users.append,
@@ -60,7 +59,7 @@ class World:
         )
         self.server = Server(path, services, tracker="http://t:1", timings=timings)
 
-    def _fetch(self, request: FetchRequest, emit: Emit, cancelled: Cancelled) -> Done | Refused | Failed:
+    def _fetch(self, request: FetchRequest, emit: object, cancelled: Callable[[], bool]) -> Done | Refused | Failed:
         self.begun.set()
         self.cancelled = cancelled
         if self.bug is not None:
@@ -74,8 +73,8 @@ class World:
         eventually(gone, what="the hook to hang up")
         self.watch_over.set()
 
-    def finish(self, _etag: Etag, path: Path) -> None:
-        self.landed.append(("fetched", path))
+    def _landed(self, _etag: Etag, path: Path) -> Callable[[], None] | None:
+        return (lambda: self.landed.append(("fetched", path))) if self.ours else None
 
     @contextmanager
     def asked(self, message: dict[str, Any]) -> Iterator[LineReader]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from llmpt.agent.host import lifetime
-from llmpt.agent.host.lifetime import Job, Package
+from llmpt.agent.host.lifetime import Package, UserProcesses
 from tests.support.waiting import eventually
 
 
@@ -30,7 +30,7 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 def test_a_job_is_over_when_all_who_belong_to_it_have_ended() -> None:
     with process() as starter, process() as rank:
-        job = Job(starter.pid)
+        job = UserProcesses(starter.pid)
         job.join(rank.pid)
         assert not job.over()
         starter.communicate(b"\n")
@@ -41,20 +41,20 @@ def test_a_job_is_over_when_all_who_belong_to_it_have_ended() -> None:
 
 def test_a_process_that_nobody_has_waited_for_has_ended_all_the_same() -> None:
     with process() as starter:
-        job = Job(starter.pid)
+        job = UserProcesses(starter.pid)
         starter.send_signal(signal.SIGKILL)
         eventually(job.over, what="the end of a zombie's job")
 
 
 def test_a_number_that_was_given_out_again_is_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    job = Job(os.getpid())
+    job = UserProcesses(os.getpid())
     monkeypatch.setattr(lifetime, "_born", lambda pid: "later")
     assert job.over()
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**22 + 1])
 def test_a_process_that_cannot_be_seen_is_not_waited_for(pid: int) -> None:
-    assert Job(pid).over()
+    assert UserProcesses(pid).over()
 
 
 def test_an_installed_package_is_there() -> None:

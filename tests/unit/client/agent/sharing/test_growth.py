@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from llmpt.agent.sharing.growth import Growth
-from llmpt.agent.transfer.meter import Meter
 
 MIB = 1 << 20
 
@@ -66,15 +65,3 @@ def test_one_that_has_its_size_from_the_start_counts_by_what_is_on_disk(tmp_path
 
 def test_a_folder_that_is_not_there_has_nothing(tmp_path: Path) -> None:
     assert Growth(tmp_path / "gone" / "etag", 5).done_bytes == 0
-
-
-def test_a_bar_that_waited_goes_on_from_there_and_ends_where_the_file_does() -> None:
-    meter = Meter(1001)
-    shown = [meter.waiting(done) for done in (0, 400, 300, 1001)]
-    assert shown == [0, 200, 200, 500], "another fetcher begins anew, the bar does not"
-    assert meter.arriving(0) == 500
-    assert [meter.arriving(done) for done in (500, 1001, 1002)] == [750, 1001, 1001]
-
-
-def test_a_bar_that_did_not_wait_is_the_transfers_own() -> None:
-    assert [Meter(1001).arriving(done) for done in (0, 1, 500, 1001)] == [0, 1, 500, 1001]

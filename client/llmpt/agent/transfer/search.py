@@ -1,6 +1,6 @@
 """Nothing comes: perhaps others have it by now. Looked up beside the download, one look at a time.
 
-Neither a tracker that takes its time nor a session that stands still keeps the hook waiting for a word.
+Neither a tracker that takes its time nor a session that stands still keeps the job from seeing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from llmpt.swarm import Download, Engine
 log = logging.getLogger("llmpt.agent")
 
 
-class Looking:
+class Search:
     """Looks for more sources of one download: peers, and a seeder's HTTP (`web`)."""
 
     def __init__(self, engine: Engine, directory: Directory, etag: Etag, web: WebSeed) -> None:
@@ -25,13 +25,13 @@ class Looking:
         self._thread: threading.Thread | None = None
 
     @property
-    def under_way(self) -> bool:
+    def is_under_way(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
     def begin(self, download: Download, *, in_vain: tuple[Peer, ...]) -> None:
         """Look, unless that is under way. `in_vain`: peers of which none has answered as yet."""
-        if not self.under_way:
-            self._thread = threading.Thread(target=self._look, args=(download, in_vain), name="look-again", daemon=True)
+        if not self.is_under_way:
+            self._thread = threading.Thread(target=self._look, args=(download, in_vain), name="search", daemon=True)
             self._thread.start()
 
     def _look(self, download: Download, in_vain: tuple[Peer, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Meter:
+class Bar:
     """The bar of one blob of `size` bytes. It never goes down for a change of phase, or of the machine that fetches."""
 
     def __init__(self, size: int) -> None:

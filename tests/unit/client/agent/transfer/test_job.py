@@ -1,36 +1,38 @@
-"""When a transfer is given up and when not, against an engine that does as told."""
+"""When a download is given up and when not, against an engine that does as told."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmpt.agent.sharing.leases import AwaitedBlob
-from llmpt.agent.transfer import pace
-from llmpt.agent.transfer import transfer as module
-from llmpt.agent.transfer.record import Record
-from llmpt.agent.transfer.refusals import Failed, Refused, Yours
-from llmpt.agent.transfer.transfer import Transfer
+from llmpt.agent.transfer.jobs import Jobs
+from llmpt.agent.transfer.sight import Http
+from llmpt.agent.transfer.timings import JobTimings
 from llmpt.agent.transfer.web_seed import WebSeed
+from llmpt.agent.transfer.work import JobParts
 from llmpt.core.blob import Etag
 from llmpt.core.files import FileId
 from llmpt.core.leases import Grant, LeaseRole, Want
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoPath, RepoRef
-from llmpt.link.answers import Progress
+from llmpt.link.answers import Done, Failed, Progress, Refused
 from llmpt.link.requests import FetchRequest
 from llmpt.swarm import Download, Source, Totals
 from tests.support.waiting import eventually
 
 CONTENT = b"0123456789" * 20_000
 PEERS = (("127.0.0.1", 1),)
+IMPATIENT = JobTimings(stall_s=0.2, connect_s=0.1, keep_alive_s=0.02, progress_s=0.02, growth_s=0.02)
 
 
 class World:
@@ -96,32 +98,45 @@ class World:
 
     def add(self, *_: Any, **__: Any) -> None: ...
 
+    def find(self, _etag: Etag) -> None: ...
+
+    def asked(self, *_: Any) -> None: ...
+
+    def done(self, *_: Any) -> None: ...
+
     def expect(self, _metainfo: Metainfo, path: Path) -> None:
         self.expected.append(path)
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(module, "KEEP_ALIVE_S", 0.02)
-    monkeypatch.setattr(module, "PROGRESS_INTERVAL_S", 0.02)
-
-
 def make(
-    tmp_path: Path, plot: Callable[[Download], None], *, ordinary_rate_bytes_s: int = 0, misses: Any = None
-) -> tuple[World, Callable[[], bool], list[Progress]]:
+    tmp_path: Path,
+    plot: Callable[[Download], None],
+    *,
+    ordinary_rate_bytes_s: int = 0,
+    for_all: Any = None,
+    timings: JobTimings = IMPATIENT,
+) -> tuple[World, Callable[[], Done | Refused | Failed], list[Progress]]:
     path = tmp_path / f"{'a' * 64}.01234567.incomplete"
     path.write_bytes(CONTENT)
     etag = Etag(hashlib.sha256(CONTENT).hexdigest())
     metainfo = Metainfo(etag, len(CONTENT), bytes(32), bytes(32 * 4))
     world: Any = World(path, metainfo, plot)
     request = FetchRequest(
-        "http://t", etag, len(CONTENT), RepoRef("model", "org/m"), "main", RepoPath("f"), path, FileId.of(path.stat()),
-        tmp_path / "final", False, ordinary_rate_bytes_s,
-    )  # fmt: skip
-    transfer = Transfer(request, world, world, world, misses, stall_timeout_s=0.2)
+        tracker="http://t",
+        etag=etag,
+        size=len(CONTENT),
+        repo=RepoRef("model", "org/m"),
+        revision="main",
+        filename=RepoPath("f"),
+        path=path,
+        file=FileId.of(path.stat()),
+        destination=tmp_path / "final",
+        replace=False,
+        ordinary_rate_bytes_s=ordinary_rate_bytes_s,
+    )
+    jobs = Jobs(JobParts(world, world, world, for_all, timings=timings), world)
     heard: list[Progress] = []
-    return world, lambda: transfer.run(Record.begin(request), heard.append, lambda: False), heard
+    return world, lambda: jobs.fetch(request, heard.append, lambda: False), heard
 
 
 def test_a_check_of_what_is_there_takes_its_time_and_the_hook_hears_of_it(tmp_path: Path) -> None:
@@ -132,9 +147,9 @@ def test_a_check_of_what_is_there_takes_its_time_and_the_hook_hears_of_it(tmp_pa
         download.finish()
 
     _, run, heard = make(tmp_path, plot)
-    assert run() is True
+    assert isinstance(run(), Done)
     assert (tmp_path / "final").read_bytes() == CONTENT
-    assert len([report for report in heard if report.done_bytes == 0]) >= 5, "at work, and nothing to show yet"
+    assert len([progress for progress in heard if progress.done_bytes == 0]) >= 5, "at work, and nothing to show yet"
 
 
 def test_peers_that_do_not_answer_are_refused_soon_and_left_alone(tmp_path: Path) -> None:
@@ -142,8 +157,9 @@ def test_peers_that_do_not_answer_are_refused_soon_and_left_alone(tmp_path: Path
         download.checking = False
 
     world, run, _ = make(tmp_path, plot)
-    with pytest.raises(Refused, match="none of its 1 peers answered"):
-        run()
+    answer = run()
+    assert isinstance(answer, Refused)
+    assert re.search("none of its 1 peers answered", answer.reason)
     assert world.buried == list(PEERS)
 
 
@@ -153,9 +169,10 @@ def test_what_is_on_disk_when_peers_do_not_answer_is_told_of(tmp_path: Path) -> 
 
     world, run, _ = make(tmp_path, plot)
     world.have = ((0, 65536),)
-    with pytest.raises(Failed, match="none of its 1 peers answered") as failure:
-        run()
-    assert failure.value.have == ((0, 65536),)
+    answer = run()
+    assert isinstance(answer, Failed)
+    assert re.search("none of its 1 peers answered", answer.reason)
+    assert answer.have == ((0, 65536),)
     assert world.expected == [world.path], "the hook will say where the whole file lies"
 
 
@@ -170,7 +187,7 @@ def test_a_transfer_that_progresses_is_never_given_up(tmp_path: Path) -> None:
         download.finish()
 
     _, run, _ = make(tmp_path, plot)
-    assert run() is True
+    assert isinstance(run(), Done)
 
 
 def test_one_without_a_byte_is(tmp_path: Path) -> None:
@@ -180,8 +197,9 @@ def test_one_without_a_byte_is(tmp_path: Path) -> None:
         download.touch()
 
     _, run, _ = make(tmp_path, plot)
-    with pytest.raises(Failed, match=r"no byte for 0.2 s, 5 of \d+ bytes had come"):
-        run()
+    answer = run()
+    assert isinstance(answer, Failed)
+    assert re.search(r"no byte for 0.2 s, 5 of \d+ bytes had come", answer.reason)
 
 
 def test_a_disk_that_says_no_ends_it_at_once(tmp_path: Path) -> None:
@@ -190,13 +208,12 @@ def test_a_disk_that_says_no_ends_it_at_once(tmp_path: Path) -> None:
         download.fail("the disk said no: No space left on device")
 
     _, run, _ = make(tmp_path, plot)
-    with pytest.raises(Failed, match="No space left"):
-        run()
+    answer = run()
+    assert isinstance(answer, Failed)
+    assert re.search("No space left", answer.reason)
 
 
-def test_one_that_crawls_beside_the_ordinary_path_leaves_it_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "WINDOW_S", 0.5)
-
+def test_one_that_crawls_beside_the_ordinary_path_leaves_it_the_rest(tmp_path: Path) -> None:
     def plot(download: Download) -> None:
         download.checking = False
         download.peers = 1
@@ -205,40 +222,30 @@ def test_one_that_crawls_beside_the_ordinary_path_leaves_it_the_rest(tmp_path: P
             download.bytes_done += 1
             download.touch()
 
-    world, run, _ = make(tmp_path, plot, ordinary_rate_bytes_s=1_000_000)
+    timings = replace(IMPATIENT, window_s=0.5)
+    world, run, _ = make(tmp_path, plot, ordinary_rate_bytes_s=1_000_000, timings=timings)
     world.have = ((0, 65536),)
-    with pytest.raises(Failed, match="much slower than the Hub") as failure:
-        run()
-    assert failure.value.have == ((0, 65536),)
+    answer = run()
+    assert isinstance(answer, Failed)
+    assert re.search("much slower than the Hub", answer.reason)
+    assert answer.have == ((0, 65536),)
     assert world.buried == [], "its peers are not to blame"
-
-
-def test_the_lan_is_too_slow_only_by_far_and_only_over_a_whole_window() -> None:
-    watch = pace.Pace(800, now=0.0)
-    assert not watch.falls_behind(0, now=9.0)
-    assert not watch.falls_behind(1000, now=10.0), "an eighth of the Hub's rate is enough"
-    assert watch.falls_behind(1500, now=20.0)
-    assert not pace.Pace(0, now=0.0).falls_behind(0, now=1000.0), "with nothing to compare it with, nothing is too slow"
 
 
 URL = "http://server:8001/blobs/x"
 
 
 @pytest.mark.parametrize("look_again_s", [0.05, 1.5])
-def test_when_no_peer_answers_a_seeder_gives_it_over_http(
-    tmp_path: Path, look_again_s: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "LOOK_AGAIN_S", look_again_s)
-
+def test_when_no_peer_answers_a_seeder_gives_it_over_http(tmp_path: Path, look_again_s: float) -> None:
     def plot(download: Download) -> None:
         download.checking = False
         eventually(lambda: world.web_seeds, what="the web seed")
         download.peers = 1
         download.finish()
 
-    world, run, _ = make(tmp_path, plot)
+    world, run, _ = make(tmp_path, plot, timings=replace(IMPATIENT, look_again_s=look_again_s))
     world.by_http = URL
-    assert run() is True
+    assert isinstance(run(), Done)
     assert world.web_seeds == [URL]
     assert world.buried == list(PEERS), "the next file need not wait for them"
 
@@ -249,8 +256,9 @@ def test_one_that_does_not_answer_over_http_either_is_refused(tmp_path: Path) ->
 
     world, run, _ = make(tmp_path, plot)
     world.by_http = URL
-    with pytest.raises(Refused, match="none of its 1 peers answered"):
-        run()
+    answer = run()
+    assert isinstance(answer, Refused)
+    assert re.search("none of its 1 peers answered", answer.reason)
 
 
 def test_what_only_a_seeders_http_gives_is_taken_from_there_at_once(tmp_path: Path) -> None:
@@ -261,7 +269,7 @@ def test_what_only_a_seeders_http_gives_is_taken_from_there_at_once(tmp_path: Pa
 
     world, run, _ = make(tmp_path, plot)
     world.peers, world.by_http = (), URL
-    assert run() is True
+    assert isinstance(run(), Done)
     assert world.web_seeds == [URL]
 
 
@@ -275,7 +283,7 @@ def test_a_transfer_that_stalls_goes_on_over_http(tmp_path: Path) -> None:
 
     world, run, _ = make(tmp_path, plot)
     world.by_http = URL
-    assert run() is True
+    assert isinstance(run(), Done)
 
 
 def test_one_whose_peers_give_bytes_leaves_the_server_alone(tmp_path: Path) -> None:
@@ -290,7 +298,7 @@ def test_one_whose_peers_give_bytes_leaves_the_server_alone(tmp_path: Path) -> N
 
     world, run, _ = make(tmp_path, plot)
     world.by_http = URL
-    assert run() is True
+    assert isinstance(run(), Done)
     assert world.web_seeds == []
 
 
@@ -301,45 +309,56 @@ def test_machines_that_trade_do_not_pull_on_the_one_server_any_more(tmp_path: Pa
     anything: Any = world
     web = WebSeed(anything, anything, world.metainfo.etag)
     assert web.take(download)
-    web.spare(download)
+    assert not web.is_spare(download)
     download.leechers = 1
-    web.spare(download)
-    assert web.used, "no seeder gives anything by BitTorrent"
+    assert not web.is_spare(download), "no seeder gives anything by BitTorrent"
     download.seeder_bytes += 1
-    web.spare(download)
-    assert not web.used
+    assert web.is_spare(download)
+    web.drop(download)
+    assert web.state is not Http.TAKEN
     assert world.web_seeds == []
 
 
-@pytest.mark.parametrize(("leechers", "expected"), [(0, [URL]), (1, [])])
-def test_a_lone_leecher_of_a_lone_seeder_takes_both_ways(
-    tmp_path: Path, leechers: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "WORTH_HTTP_BYTES", 1)
+def test_a_running_download_lets_go_of_the_server_when_machines_trade(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        download.checking = False
+        download.peers, download.leechers, download.bytes_done, download.seeder_bytes = 2, 1, 5, 5
+        download.touch()
+        eventually(lambda: not world.web_seeds, what="the web seed to be dropped")
+        download.finish()
 
+    world, run, _ = make(tmp_path, plot)
+    world.peers, world.by_http = (), URL
+    assert isinstance(run(), Done)
+
+
+@pytest.mark.parametrize(("leechers", "expected"), [(0, [URL]), (1, [])])
+def test_a_lone_leecher_of_a_lone_seeder_takes_both_ways(tmp_path: Path, leechers: int, expected: list[str]) -> None:
     def plot(download: Download) -> None:
         download.checking = False
         download.peers = 1
         download.finish()
 
-    world, run, _ = make(tmp_path, plot)
+    world, run, _ = make(tmp_path, plot, timings=replace(IMPATIENT, worth_http_bytes=1))
     world.by_http, world.leechers = URL, leechers
-    assert run() is True
+    assert isinstance(run(), Done)
     assert world.web_seeds == expected
 
 
 class Tracker:
-    """Answers like `Misses` whose turn it is; `role` None: the tracker says nothing."""
+    """Answers whose turn it is, as `ForAll` with its leases and its permission; `role` None: the tracker says nothing."""
 
     def __init__(self, role: LeaseRole | None, *, why_not: str = "") -> None:
         self.role, self.reason = role, why_not
-        self.granted: list[bool] = []
+        self.held: list[Etag] = []
         self.asked = 0
         self.leases: Any = self
-        self.fetches: Any = self
+        self.permission: Any = self
 
-    def likely(self, _request: FetchRequest) -> bool:
+    def lacks(self, _repo: RepoRef) -> bool:
         return False
+
+    def note(self, _repo: RepoRef, *, lacks: bool) -> None: ...
 
     def why_not(self, _request: FetchRequest) -> str:
         return self.reason
@@ -347,12 +366,19 @@ class Tracker:
     @contextmanager
     def want(self, etag: Etag, size: int, repo: RepoRef) -> Iterator[AwaitedBlob]:
         self.asked += 1
-        want = AwaitedBlob(Want(etag, size, repo), 0.0)
-        want.lease = None if self.role is None else Grant(etag, self.role, "bob")
-        yield want
+        awaited = AwaitedBlob(Want(etag, size, repo), 0.0)
+        awaited.lease = None if self.role is None else Grant(etag, self.role, "bob")
+        yield awaited
 
-    def grant(self, _request: FetchRequest, *, rest: bool) -> None:
-        self.granted.append(rest)
+    def await_answer(self, *_: Any) -> None: ...
+
+    def hold(self, etag: Etag) -> None:
+        self.held.append(etag)
+
+    def end(self, etag: Etag, _outcome: str) -> None:
+        self.held.remove(etag)
+
+    def report(self, *_: Any) -> None: ...
 
 
 def stands_still(download: Download) -> None:
@@ -363,19 +389,20 @@ def stands_still(download: Download) -> None:
 
 def test_where_others_stand_still_too_one_machine_fetches_the_rest_for_all(tmp_path: Path) -> None:
     tracker = Tracker(LeaseRole.FETCH)
-    world, run, _ = make(tmp_path, stands_still, misses=tracker)
+    world, run, _ = make(tmp_path, stands_still, for_all=tracker)
     world.have = ((0, 65536),)
-    with pytest.raises(Failed, match="no byte for") as failure:
-        run()
-    assert (failure.value.have, failure.value.fetch, tracker.granted) == (((0, 65536),), True, [True])
+    answer = run()
+    assert isinstance(answer, Failed)
+    assert "no byte for" in answer.reason
+    assert (answer.have, answer.fetch, tracker.held) == (((0, 65536),), True, [world.metainfo.etag])
 
 
 def test_if_nothing_of_it_is_there_it_fetches_the_whole(tmp_path: Path) -> None:
     tracker = Tracker(LeaseRole.FETCH)
-    _, run, _ = make(tmp_path, stands_still, misses=tracker)
-    with pytest.raises(Yours):
-        run()
-    assert tracker.granted == [True]
+    world, run, _ = make(tmp_path, stands_still, for_all=tracker)
+    answer = run()
+    assert isinstance(answer, Refused)
+    assert (answer.fetch, tracker.held) == (True, [world.metainfo.etag])
 
 
 def test_the_others_wait_and_take_what_comes_meanwhile(tmp_path: Path) -> None:
@@ -386,20 +413,20 @@ def test_the_others_wait_and_take_what_comes_meanwhile(tmp_path: Path) -> None:
         download.finish()
 
     tracker = Tracker(LeaseRole.WAIT)
-    _, run, _ = make(tmp_path, plot, misses=tracker)
-    assert run() is True
-    assert tracker.granted == []
+    _, run, _ = make(tmp_path, plot, for_all=tracker)
+    assert isinstance(run(), Done)
+    assert tracker.held == []
 
 
 @pytest.mark.parametrize(
     "tracker", [Tracker(LeaseRole.HERE), Tracker(LeaseRole.FETCH, why_not="it is private")], ids=["here in vain", "not shared"]
 )
 def test_who_is_told_nothing_better_fetches_the_rest_for_itself(tmp_path: Path, tracker: Tracker) -> None:
-    world, run, _ = make(tmp_path, stands_still, misses=tracker)
+    world, run, _ = make(tmp_path, stands_still, for_all=tracker)
     world.have = ((0, 65536),)
-    with pytest.raises(Failed) as failure:
-        run()
-    assert (failure.value.fetch, tracker.granted) == (False, [])
+    answer = run()
+    assert isinstance(answer, Failed)
+    assert (answer.fetch, tracker.held) == (False, [])
     assert world.buried == list(PEERS)
 
 
@@ -410,9 +437,10 @@ def test_with_one_peer_only_nobody_is_asked(tmp_path: Path) -> None:
         download.touch()
 
     tracker = Tracker(LeaseRole.WAIT)
-    _, run, _ = make(tmp_path, plot, misses=tracker)
-    with pytest.raises(Failed, match="no byte for"):
-        run()
+    _, run, _ = make(tmp_path, plot, for_all=tracker)
+    answer = run()
+    assert isinstance(answer, Failed)
+    assert "no byte for" in answer.reason
     assert tracker.asked == 0
 
 
@@ -425,12 +453,10 @@ def test_a_blob_waits_while_others_of_the_machine_get_on(tmp_path: Path) -> None
         download.finish()
 
     world, run, _ = make(tmp_path, plot)
-    assert run() is True
+    assert isinstance(run(), Done)
 
 
-def test_one_that_crawls_while_the_machine_has_its_fill_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "WINDOW_S", 0.3)
-
+def test_one_that_crawls_while_the_machine_has_its_fill_goes_on(tmp_path: Path) -> None:
     def plot(download: Download) -> None:
         download.checking = False
         download.peers = 1
@@ -441,5 +467,17 @@ def test_one_that_crawls_while_the_machine_has_its_fill_goes_on(tmp_path: Path, 
             download.touch()
         download.finish()
 
-    world, run, _ = make(tmp_path, plot, ordinary_rate_bytes_s=1_000_000)
-    assert run() is True
+    world, run, _ = make(tmp_path, plot, ordinary_rate_bytes_s=1_000_000, timings=replace(IMPATIENT, window_s=0.3))
+    assert isinstance(run(), Done)
+
+
+def test_a_bug_is_an_answer_and_nothing_is_left_behind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world, run, _ = make(tmp_path, lambda download: setattr(download, "checking", False))
+    withdrawn: list[Etag] = []
+    world.withdraw = withdrawn.append  # type: ignore[method-assign, assignment]
+    world.bury = lambda _: 1 / 0  # type: ignore[method-assign, assignment]
+    answer = run()
+    assert isinstance(answer, Failed)
+    assert "a bug of llmpt (ZeroDivisionError)" in answer.reason
+    assert "ZeroDivisionError" in caplog.text
+    assert withdrawn == [world.metainfo.etag], "nothing writes to the file any more"

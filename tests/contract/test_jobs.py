@@ -1,4 +1,4 @@
-"""The agent's transfers, held against real sessions on loopback: shared, cancelled, resumed, given up, verified on the way."""
+"""The agent's jobs, held against real sessions on loopback: shared, cancelled, resumed, given up, verified on the way."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import pytest
 
 from llmpt.agent.directory import Peer
 from llmpt.agent.seeding.seeds import Seeds
-from llmpt.agent.transfer import transfer
+from llmpt.agent.transfer.jobs import Jobs
 from llmpt.agent.transfer.partials import Partials
-from llmpt.agent.transfer.transfers import Transfers
+from llmpt.agent.transfer.timings import JobTimings
+from llmpt.agent.transfer.work import JobParts
 from llmpt.core.blob import Etag
 from llmpt.core.files import FileId
 from llmpt.core.metainfo import Metainfo
@@ -27,23 +28,24 @@ from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.disk.inventory import Inventory
 from llmpt.disk.torrents import create_torrent
 from llmpt.link.answers import Done, Failed, Progress, Refused
-from llmpt.link.fields import Message
 from llmpt.link.requests import FetchRequest
 from llmpt.swarm import Engine, EngineSettings, EngineTimings, SeededBlob, free_port
 from tests.support.blob_server import BlobServer
 from tests.support.waiting import eventually
 
 MIB = 1 << 20
+TIMINGS = JobTimings(stall_s=3.0)
+Answer = Done | Refused | Failed
 LOOPBACK = CidrSet.parse("127.0.0.0/8")
 
 
 @contextmanager
 def engine(
-    limit: str = "0", *, downloads: bool = True, shares: bool = True, timings: EngineTimings | None = None
+    limit: str = "0", *, downloads: bool = True, shares: bool = True, engine_timings: EngineTimings | None = None
 ) -> Iterator[Engine]:
     limits = RateLimit.parse(limit)
     settings = EngineSettings(("127.0.0.1",), free_port(0), LOOPBACK, upload_limit=limits, downloads=downloads, shares=shares)
-    with Engine(settings, timings=timings) as running:
+    with Engine(settings, timings=engine_timings) as running:
         yield running
 
 
@@ -91,33 +93,44 @@ class Blob:
 class Call:
     """A hook that asks for a blob, in a thread; `hang_up` is its end."""
 
-    def __init__(self, transfers: Transfers, blob: Blob, path: Path, *, replace: bool = False) -> None:
+    def __init__(self, jobs: Jobs, blob: Blob, path: Path, *, replaces: bool = False) -> None:
         self.path, self.destination = path, path.with_name(f"final-{path.name}")
         path.touch()
+        found = path.stat()
         self.request = FetchRequest(
-            "http://t", blob.metainfo.etag, blob.metainfo.size, RepoRef("model", "org/m"), "main", RepoPath("f"), path,
-            FileId.of(path.stat()), self.destination, replace,
+            tracker="http://t", etag=blob.metainfo.etag, size=blob.metainfo.size, repo=RepoRef("model", "org/m"), revision="main",
+            filename=RepoPath("f"), path=path, file=FileId.of(found), destination=self.destination, replace=replaces,
         )  # fmt: skip
-        self.answer: Done | Refused | Failed | None = None
+        self.answer: Answer | None = None
         self.heard: list[Progress] = []
         self._hung_up = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(transfers,), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(jobs,), daemon=True)
         self._thread.start()
 
-    def _run(self, transfers: Transfers) -> None:
-        self.answer = transfers.fetch(self.request, self.heard.append, self._hung_up.is_set)
+    def _run(self, jobs: Jobs) -> None:
+        self.answer = jobs.fetch(self.request, self.heard.append, self._hung_up.is_set)
 
     def hang_up(self) -> None:
         self._hung_up.set()
 
     def bytes_shown(self) -> int:
-        return max((report.done_bytes for report in list(self.heard)), default=0)
+        return max((progress.done_bytes for progress in list(self.heard)), default=0)
 
-    def end(self) -> Message:
+    def end(self) -> Answer:
         self._thread.join(60)
         assert not self._thread.is_alive(), self.heard[-1:]
         assert self.answer is not None
-        return self.answer.as_json()
+        return self.answer
+
+    def done(self) -> Done:
+        answer = self.end()
+        assert isinstance(answer, Done), answer
+        return answer
+
+    def failed(self) -> Failed:
+        answer = self.end()
+        assert isinstance(answer, Failed), answer
+        return answer
 
 
 @pytest.fixture
@@ -135,7 +148,7 @@ def slow(blob: Blob) -> Iterator[Engine]:
 
 
 @contextmanager
-def agent(folder: Path, blob: Blob, **settings: Any) -> Iterator[Transfers]:
+def agent(folder: Path, blob: Blob, *, timings: JobTimings = TIMINGS, **settings: Any) -> Iterator[Jobs]:
     with engine(**settings) as running, Inventory(folder / "agent.db") as inventory:
         seeds = Seeds(running, inventory)
         catalogue: Any = blob.catalogue
@@ -143,11 +156,14 @@ def agent(folder: Path, blob: Blob, **settings: Any) -> Iterator[Transfers]:
         def complain(torrent: Metainfo, reason: str) -> None:
             blob.catalogue.wrong.append((torrent, reason))
 
-        yield Transfers(running, catalogue, seeds, Partials(inventory), stall_timeout_s=3, on_wrong=complain)
+        parts = JobParts(running, catalogue, seeds, on_wrong=complain, timings=timings)
+        jobs = Jobs(parts, Partials(inventory))
+        yield jobs
+        eventually(lambda: not jobs.running(), what="the jobs to end")
 
 
 @pytest.fixture
-def transfers(tmp_path: Path, blob: Blob) -> Iterator[Transfers]:
+def jobs(tmp_path: Path, blob: Blob) -> Iterator[Jobs]:
     with agent(tmp_path, blob) as running:
         yield running
 
@@ -156,89 +172,85 @@ def name(number: int) -> str:
     return f"{'a' * 64}.0000000{number}.incomplete"
 
 
-def test_several_that_want_one_blob_share_one_transfer(transfers: Transfers, slow: Engine, blob: Blob, tmp_path: Path) -> None:
-    calls = [Call(transfers, blob, tmp_path / name(number)) for number in range(4)]
-    answers = [call.end() for call in calls]
-    assert [answer["event"] for answer in answers] == ["done"] * 4
-    assert sorted(answer["moved"] for answer in answers) == [False, False, False, True]
+def test_several_that_want_one_blob_share_one_transfer(jobs: Jobs, slow: Engine, blob: Blob, tmp_path: Path) -> None:
+    calls = [Call(jobs, blob, tmp_path / name(number)) for number in range(4)]
+    answers = [call.done() for call in calls]
+    assert sorted(answer.moved for answer in answers) == [False, False, False, True]
     for call, answer in zip(calls, answers, strict=True):
-        file = call.destination if answer["moved"] else call.path
+        file = call.destination if answer.moved else call.path
         assert file.read_bytes() == blob.content
         assert file.stat().st_nlink == 1
     eventually(lambda: slow.totals().uploaded_bytes == len(blob.content), what="one copy to have left the seeder")
 
 
-def test_a_leader_that_hangs_up_leaves_its_follower_the_blob(
-    transfers: Transfers, slow: Engine, blob: Blob, tmp_path: Path
-) -> None:
-    leader = Call(transfers, blob, tmp_path / name(1))
+def test_a_leader_that_hangs_up_leaves_its_follower_the_blob(jobs: Jobs, slow: Engine, blob: Blob, tmp_path: Path) -> None:
+    leader = Call(jobs, blob, tmp_path / name(1))
     eventually(lambda: leader.bytes_shown() > MIB, what="bytes to flow")
-    follower = Call(transfers, blob, tmp_path / name(2))
+    follower = Call(jobs, blob, tmp_path / name(2))
     eventually(lambda: follower.heard, what="the follower to follow")
     leader.hang_up()
-    assert follower.end()["event"] == "done"
+    follower.done()
     assert follower.path.read_bytes() == blob.content
-    assert leader.end()["moved"] is False
+    assert leader.failed().reason == "cancelled"
     assert leader.path.read_bytes() == blob.content, "it stays for the next try"
     eventually(lambda: slow.totals().uploaded_bytes == len(blob.content), what="one copy to have left the seeder")
 
 
-def test_a_follower_that_hangs_up_leaves_the_others(transfers: Transfers, slow: Engine, blob: Blob, tmp_path: Path) -> None:
-    leader = Call(transfers, blob, tmp_path / name(1))
+def test_a_follower_that_hangs_up_leaves_the_others(jobs: Jobs, slow: Engine, blob: Blob, tmp_path: Path) -> None:
+    leader = Call(jobs, blob, tmp_path / name(1))
     eventually(lambda: leader.bytes_shown() > MIB, what="bytes to flow")
-    follower = Call(transfers, blob, tmp_path / name(2))
+    follower = Call(jobs, blob, tmp_path / name(2))
     eventually(lambda: follower.heard, what="the follower to follow")
     follower.hang_up()
-    assert follower.end() == {"event": "failed", "reason": "cancelled", "have": [], "fetch": False}
-    assert leader.end()["event"] == "done"
+    assert follower.end() == Failed("cancelled")
+    leader.done()
     assert leader.destination.read_bytes() == blob.content
 
 
-def test_when_all_have_hung_up_the_transfer_ends(transfers: Transfers, slow: Engine, blob: Blob, tmp_path: Path) -> None:
-    calls = [Call(transfers, blob, tmp_path / name(number)) for number in (1, 2)]
+def test_when_all_have_hung_up_the_transfer_ends(jobs: Jobs, slow: Engine, blob: Blob, tmp_path: Path) -> None:
+    calls = [Call(jobs, blob, tmp_path / name(number)) for number in (1, 2)]
     eventually(lambda: all(call.bytes_shown() for call in calls), what="bytes to flow")
     for call in calls:
         call.hang_up()
-    assert {call.end()["event"] for call in calls} == {"failed"}
+    assert {call.failed().reason for call in calls} == {"cancelled"}
+    eventually(lambda: not jobs.running(), what="the job to end")
     before = slow.totals().uploaded_bytes
     assert before < len(blob.content)
 
 
 def test_a_killed_leader_that_comes_back_while_others_wait_keeps_its_file(
-    transfers: Transfers, slow: Engine, blob: Blob, tmp_path: Path
+    jobs: Jobs, slow: Engine, blob: Blob, tmp_path: Path
 ) -> None:
-    leader = Call(transfers, blob, tmp_path / name(1))
+    leader = Call(jobs, blob, tmp_path / name(1))
     eventually(lambda: leader.bytes_shown() > MIB, what="bytes to flow")
-    follower = Call(transfers, blob, tmp_path / name(2))
+    follower = Call(jobs, blob, tmp_path / name(2))
     eventually(lambda: follower.heard, what="the follower to follow")
     leader.hang_up()
-    again = Call(transfers, blob, tmp_path / name(1))
-    assert [call.end()["event"] for call in (follower, again)] == ["done", "done"]
-    assert again.path.read_bytes() == follower.path.read_bytes() == blob.content
+    again = Call(jobs, blob, tmp_path / name(1))
+    follower.done()
+    file = again.destination if again.done().moved else again.path
+    assert file.read_bytes() == follower.path.read_bytes() == blob.content
     eventually(lambda: slow.totals().uploaded_bytes == len(blob.content), what="one copy to have left the seeder")
 
 
-def test_when_the_only_peer_dies_what_has_come_can_be_used(transfers: Transfers, blob: Blob, tmp_path: Path) -> None:
+def test_when_the_only_peer_dies_what_has_come_can_be_used(jobs: Jobs, blob: Blob, tmp_path: Path) -> None:
     with engine("5M", downloads=False) as dying:
         blob.seeded_by(dying)
-        call = Call(transfers, blob, tmp_path / name(1))
+        call = Call(jobs, blob, tmp_path / name(1))
         eventually(lambda: call.bytes_shown() > 3 * MIB, what="a third of the blob")
-    answer = call.end()
-    assert answer["event"] == "failed"
-    assert "no byte for 3 s" in answer["reason"]
+    answer = call.failed()
+    assert "no byte for 3 s" in answer.reason
     partial = call.path.read_bytes()
-    assert sum(stop - start for start, stop in answer["have"]) >= 2 * MIB
-    assert all(partial[start:stop] == blob.content[start:stop] for start, stop in answer["have"])
+    assert sum(stop - start for start, stop in answer.have) >= 2 * MIB
+    assert all(partial[start:stop] == blob.content[start:stop] for start, stop in answer.have)
 
 
-def test_what_an_earlier_try_left_is_used_though_nobody_seeds_now(transfers: Transfers, blob: Blob, tmp_path: Path) -> None:
+def test_what_an_earlier_try_left_is_used_though_nobody_seeds_now(jobs: Jobs, blob: Blob, tmp_path: Path) -> None:
     path = tmp_path / name(1)
     path.write_bytes(blob.content[: 4 * MIB] + bytes(MIB) + blob.content[5 * MIB : 6 * MIB])
-    answer = Call(transfers, blob, path).end()
-    assert answer["event"] == "failed"
-    assert answer["have"] == [[0, 4 * MIB], [5 * MIB, 6 * MIB]]
-    nothing = Call(transfers, blob, tmp_path / name(2)).end()
-    assert nothing["event"] == "refused"
+    answer = Call(jobs, blob, path).failed()
+    assert answer.have == ((0, 4 * MIB), (5 * MIB, 6 * MIB))
+    assert isinstance(Call(jobs, blob, tmp_path / name(2)).end(), Refused)
 
 
 def test_another_agent_and_another_seeder_go_on_where_the_first_were_killed(blob: Blob, slow: Engine, tmp_path: Path) -> None:
@@ -246,14 +258,18 @@ def test_another_agent_and_another_seeder_go_on_where_the_first_were_killed(blob
         call = Call(first, blob, tmp_path / name(1))
         eventually(lambda: call.bytes_shown() > 4 * MIB, what="some of the blob")
         call.hang_up()
-        had = sum(stop - start for start, stop in call.end()["have"])
+        call.failed()
+    piece = blob.metainfo.piece_length
+    left = call.path.read_bytes()
+    had = sum(piece for at in range(0, len(left), piece) if left[at : at + piece] == blob.content[at : at + piece])
+    assert had > 3 * MIB
     slow.withdraw(blob.metainfo.etag)
     with engine(downloads=False) as other, agent(tmp_path, blob) as second:
         blob.seeded_by(other)
         again = Call(second, blob, call.path)
-        assert again.end()["event"] == "done"
+        again.done()
         assert again.destination.read_bytes() == blob.content
-        assert again.destination.stat().st_ino == call.request.file.ino
+        assert FileId.of(again.destination.stat()) == call.request.file
         (record,) = second.records
         assert record.as_json()["resumed_bytes"] >= had
         assert record.bytes_from_lan <= len(blob.content) - had
@@ -261,27 +277,24 @@ def test_another_agent_and_another_seeder_go_on_where_the_first_were_killed(blob
 
 
 def test_most_of_a_file_is_hashed_before_its_last_byte_comes(slow: Engine, blob: Blob, tmp_path: Path) -> None:
-    with agent(tmp_path, blob, timings=EngineTimings(alone_s=0.1)) as transfers:
-        assert Call(transfers, blob, tmp_path / name(1)).end()["event"] == "done"
-        (record,) = transfers.records
+    with agent(tmp_path, blob, engine_timings=EngineTimings(alone_s=0.1)) as jobs:
+        Call(jobs, blob, tmp_path / name(1)).done()
+        (record,) = jobs.records
     assert 0 <= record.tail_bytes < len(blob.content) // 2, "the whole, if it were read again"
 
 
-def test_a_torrent_whose_content_is_not_the_etags_is_refused_for_a_while(
-    transfers: Transfers, blob: Blob, tmp_path: Path
-) -> None:
+def test_a_torrent_whose_content_is_not_the_etags_is_refused_for_a_while(jobs: Jobs, blob: Blob, tmp_path: Path) -> None:
     other = Etag("b" * 64)
     wrong = Metainfo(other, blob.metainfo.size, blob.metainfo.root, blob.metainfo.layer)
     blob.metainfo = blob.catalogue.metainfo = wrong
     with engine(downloads=False) as liar:
         blob.seeded_by(liar)
-        answer = Call(transfers, blob, tmp_path / name(1)).end()
-        assert answer["event"] == "failed"
-        assert answer["have"] == []
-        assert "not that of etag" in answer["reason"]
-        again = Call(transfers, blob, tmp_path / name(2)).end()
-    assert (again["event"], again["reason"]) == ("refused", "what the swarm has under this etag is not its content")
-    assert blob.catalogue.wrong == [(wrong, answer["reason"])], "whoever published it is complained of"
+        answer = Call(jobs, blob, tmp_path / name(1)).failed()
+        assert answer.have == ()
+        assert "not that of etag" in answer.reason
+        again = Call(jobs, blob, tmp_path / name(2)).end()
+    assert again == Refused("what the swarm has under this etag is not its content")
+    assert blob.catalogue.wrong == [(wrong, answer.reason)], "whoever published it is complained of"
 
 
 def test_a_machine_that_shares_nothing_downloads_and_gives_nothing_also_after_a_restart(blob: Blob, tmp_path: Path) -> None:
@@ -289,10 +302,10 @@ def test_a_machine_that_shares_nothing_downloads_and_gives_nothing_also_after_a_
         blob.seeded_by(seeder)
         with agent(tmp_path, blob, shares=False) as selfish:
             call = Call(selfish, blob, tmp_path / name(1))
-            assert call.end()["moved"] is True
+            assert call.done().moved is True
             assert call.destination.read_bytes() == blob.content
             copy = Call(selfish, blob, tmp_path / name(2))
-            assert copy.end()["event"] == "done", "this machine's own programs get theirs"
+            assert copy.done(), "this machine's own programs get theirs"
             assert copy.path.read_bytes() == blob.content
     with engine(shares=False) as running, Inventory(tmp_path / "agent.db") as inventory:
         seeds = Seeds(running, inventory)
@@ -310,55 +323,47 @@ def over_http(blob: Blob) -> Iterator[BlobServer]:
         yield server
 
 
-def test_peers_behind_a_closed_port_are_made_up_for_by_http(transfers: Transfers, blob: Blob, tmp_path: Path) -> None:
+def test_peers_behind_a_closed_port_are_made_up_for_by_http(jobs: Jobs, blob: Blob, tmp_path: Path) -> None:
     blob.catalogue.peers = (("127.0.0.1", free_port(0)),)
     with over_http(blob) as server:
-        call = Call(transfers, blob, tmp_path / name(1))
-        answer = call.end()
-    assert answer["event"] == "done", answer
+        call = Call(jobs, blob, tmp_path / name(1))
+        answer = call.done()
     assert call.destination.read_bytes() == blob.content
-    assert answer["bytes_from_lan"] == answer["bytes_by_http"] == len(blob.content)
-    assert answer["peers"] == 1
-    assert transfers.records[0].bytes_by_peer == {"http": len(blob.content)}
+    assert answer.bytes_from_lan == answer.bytes_by_http == len(blob.content)
+    assert answer.peers == 1
+    assert jobs.records[0].bytes_by_peer == {"http": len(blob.content)}
     assert server.bytes_sent >= len(blob.content)
 
 
-def test_where_nobody_is_but_a_seeders_http_the_blob_comes_from_there(transfers: Transfers, blob: Blob, tmp_path: Path) -> None:
+def test_where_nobody_is_but_a_seeders_http_the_blob_comes_from_there(jobs: Jobs, blob: Blob, tmp_path: Path) -> None:
     with over_http(blob):
-        answer = Call(transfers, blob, tmp_path / name(1)).end()
-    assert answer["event"] == "done", answer
-    assert answer["bytes_by_http"] == len(blob.content)
+        answer = Call(jobs, blob, tmp_path / name(1)).done()
+    assert answer.bytes_by_http == len(blob.content)
 
 
-def test_the_rest_comes_by_http_when_the_only_peer_dies(transfers: Transfers, blob: Blob, tmp_path: Path) -> None:
+def test_the_rest_comes_by_http_when_the_only_peer_dies(jobs: Jobs, blob: Blob, tmp_path: Path) -> None:
     with over_http(blob) as server:
         with engine("5M", downloads=False) as dying:
             blob.seeded_by(dying)
-            call = Call(transfers, blob, tmp_path / name(1))
+            call = Call(jobs, blob, tmp_path / name(1))
             eventually(lambda: call.bytes_shown() > 3 * MIB, what="a third of the blob")
-        answer = call.end()
-    assert answer["event"] == "done", answer
+        answer = call.done()
     assert call.destination.read_bytes() == blob.content
-    assert 0 < answer["bytes_by_http"] < len(blob.content) - 2 * MIB
+    assert 0 < answer.bytes_by_http < len(blob.content) - 2 * MIB
     assert server.bytes_sent < len(blob.content) - 2 * MIB
 
 
-def test_a_lone_leecher_of_a_lone_seeder_takes_both_ways(
-    transfers: Transfers, blob: Blob, slow: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transfer, "WORTH_HTTP_BYTES", 1)
-    with over_http(blob):
-        call = Call(transfers, blob, tmp_path / name(1))
-        answer = call.end()
-    assert answer["event"] == "done", answer
+def test_a_lone_leecher_of_a_lone_seeder_takes_both_ways(blob: Blob, slow: Engine, tmp_path: Path) -> None:
+    with agent(tmp_path, blob, timings=replace(TIMINGS, worth_http_bytes=1)) as jobs, over_http(blob):
+        call = Call(jobs, blob, tmp_path / name(1))
+        answer = call.done()
     assert call.destination.read_bytes() == blob.content
-    assert 0 < answer["bytes_by_http"] <= len(blob.content)
+    assert 0 < answer.bytes_by_http <= len(blob.content)
 
 
-def test_while_a_peer_gives_bytes_the_server_is_not_asked(transfers: Transfers, blob: Blob, tmp_path: Path) -> None:
+def test_while_a_peer_gives_bytes_the_server_is_not_asked(jobs: Jobs, blob: Blob, tmp_path: Path) -> None:
     with over_http(blob) as server, engine(downloads=False) as seeder:
         blob.seeded_by(seeder)
-        answer = Call(transfers, blob, tmp_path / name(1)).end()
-    assert answer["event"] == "done", answer
-    assert answer["bytes_by_http"] == 0
+        answer = Call(jobs, blob, tmp_path / name(1)).done()
+    assert answer.bytes_by_http == 0
     assert server.requests == []
