@@ -141,7 +141,7 @@ print(json.dumps(hf_hub_download("org/model", "model.safetensors")))
 def test_a_hook_that_breaks_hurts_nobody(workstation: Workstation, hub: FakeHub, agent: FakeAgent) -> None:
     script = ASK.replace(
         "import json, sys",
-        "import json, sys\nimport llmpt.hook.download\nllmpt.hook.download.Download.run = lambda self, **_: 1 / 0",
+        "import json, sys\nimport llmpt.hook.download\nllmpt.hook.download.LibraryDownload.run = lambda self, **_: 1 / 0",
     )
     run = workstation.run(script)
     assert hub.byte_gets == 1

@@ -7,10 +7,7 @@ is ending.
 from __future__ import annotations
 
 import logging
-import select
 import socket
-import struct
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,20 +17,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from llmpt.agent.conversation import Conversation
 from llmpt.agent.seeding.offers import Offers
 from llmpt.core.blob import Etag
-from llmpt.core.errors import AgentEnding, InvalidInput, LlmptError
+from llmpt.core.errors import AgentEnding, AgentUnavailable, InvalidInput, LlmptError
 from llmpt.link import protocol, requests
 from llmpt.link.answers import Answer, Ending, Failed, Greeting, Ok, Refused, Retiring, StatusReport, Stopping
 from llmpt.link.protocol import LineReader
-from llmpt.link.requests import Fetching, FetchRequest, Hello, Landed, Request, Retire, Seed, Status, Stop, Unseed
+from llmpt.link.requests import FetchBegun, FetchRequest, Hello, Landed, Request, Retire, Seed, Status, Stop, Unseed
 
 if TYPE_CHECKING:  # it loads libtorrent
     from llmpt.agent.transfer.jobs import Jobs
 
 log = logging.getLogger("llmpt.agent")
 
-MAX_CONNECTIONS = 256
+MAX_WORKING = 256
+MAX_CONNECTIONS = 2 * MAX_WORKING  # so that there is room for questions about the agent itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,42 +72,21 @@ class SocketTimings:
 TIMINGS = SocketTimings()
 
 
-class Conversation:
-    """One connection, from the agent's side: who asks, whether it is still there, and what it is told meanwhile."""
-
-    def __init__(self, connection: socket.socket, *, timeout_s: float) -> None:
-        self._connection, self._timeout_s = connection, timeout_s
-        self._broken = False
-        self._poll = select.poll()  # not select: a busy agent has descriptors above 1024
-        self._poll.register(connection, select.POLLIN)
-
-    def tell(self, answer: Answer) -> None:
-        """Say something; once the other side has gone nothing happens but that `gone` says so."""
-        try:
-            self._connection.settimeout(self._timeout_s)
-            self._connection.sendall(protocol.encode(answer.as_json()))
-        except OSError as error:
-            log.debug("a connection broke: %s", error)
-            self._broken = True
-
-    def gone(self) -> bool:
-        """Whether the other side has hung up. After its request it says nothing more: all that can come is the end."""
-        return self._broken or bool(self._poll.poll(0))
-
-    def asked_by(self) -> int:
-        """Return the process at the other end; 0 when it cannot be told or seen from here."""
-        if sys.platform.startswith("linux"):
-            credentials = self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            return int(struct.unpack("3i", credentials)[0])
-        return self._connection.getsockopt(0, 2)  # macOS: SOL_LOCAL, LOCAL_PEERPID
-
-
 class Server:
     """Listens at `path`; a context manager. Each connection has a thread of its own."""
 
-    def __init__(self, path: Path, services: Services, *, tracker: str | None, timings: SocketTimings = TIMINGS) -> None:
-        """`tracker` is the agent's; requests that name another one are refused."""
+    def __init__(
+        self,
+        path: Path,
+        services: Services,
+        *,
+        tracker: str | None,
+        timings: SocketTimings = TIMINGS,
+        max_working: int = MAX_WORKING,
+    ) -> None:
+        """`tracker` is the agent's; requests that name another one are refused, and fetches beyond `max_working`."""
         self._path, self._services, self._tracker, self._timings = path, services, tracker, timings
+        self._max_working = max_working
         self._lock = threading.Lock()
         self._working = 0
         self._retired = self._closed = False
@@ -116,7 +94,7 @@ class Server:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._handlers: dict[type[Request], Callable[[Any, Conversation], Answer | None]] = {
             FetchRequest: self._fetch,
-            Fetching: self._watch,
+            FetchBegun: self._watch,
             Landed: self._landed,
             Seed: self._seed,
             Unseed: self._unseed,
@@ -170,6 +148,11 @@ class Server:
             with self._lock:
                 self._working -= 1
 
+    def _check_room(self) -> None:
+        """Raise `AgentUnavailable` when there is too much to do for another thread that stays."""
+        if self._working >= self._max_working:
+            raise AgentUnavailable(f"the agent serves {self._working} requests already")
+
     def _accept(self) -> None:
         while True:
             self._slots.acquire()
@@ -206,7 +189,7 @@ class Server:
             return self._handlers[type(request)](request, asker)
         except AgentEnding:
             return Ending()
-        except InvalidInput as error:
+        except (InvalidInput, AgentUnavailable) as error:
             return Refused(str(error))
         except Exception as error:  # a bug of ours must leave no hook waiting
             if request is None and isinstance(error, OSError):
@@ -218,18 +201,19 @@ class Server:
 
     def _check_tracker(self, request: Request) -> None:
         """Raise `InvalidInput` for a request that another tracker's agent should get."""
-        if isinstance(request, FetchRequest | Fetching | Landed | Seed) and request.tracker != self._tracker:
+        if isinstance(request, FetchRequest | FetchBegun | Landed | Seed) and request.tracker != self._tracker:
             raise InvalidInput(f"this machine's agent uses {self._tracker or 'no tracker'}, not {request.tracker}")
 
     def _fetch(self, request: FetchRequest, asker: Conversation) -> Answer:
         least = self._services.min_blob_bytes()
         if least is not None and request.size < least:
             return Refused(f"files of less than {least} bytes have no swarm here")
+        self._check_room()
         with self._work():
             self._services.used_by(asker.asked_by())
             return self._services.jobs.fetch(request, asker.tell, asker.gone)
 
-    def _watch(self, request: Fetching, asker: Conversation) -> Answer | None:
+    def _watch(self, request: FetchBegun, asker: Conversation) -> Answer | None:
         with self._work():
             self._services.jobs.watch(request.etag, request.stem, asker.gone, ready=lambda: asker.tell(Ok()))
             return None  # it was said when the watch began
@@ -252,6 +236,7 @@ class Server:
             log.warning("%s is not seeded: %s", request.path, error)
 
     def _seed(self, request: Seed, asker: Conversation) -> Answer:
+        self._check_room()
         with self._work():
             return self._services.offers.seed(request.etag, request.path, asker.tell, asker.gone)
 

@@ -32,7 +32,7 @@ from llmpt.tracker.blobs import NotOverHttp
 log = logging.getLogger("llmpt")
 
 
-class Download:
+class LibraryDownload:
     """A file that the agent is asked for.
 
     `run`; if that is False, `fall_back`, then the library downloads, then `discard`; `close` at the end of it all.

@@ -12,7 +12,7 @@ from typing import Any
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName, SettingError
 from llmpt.hook.call import Call
-from llmpt.hook.download import Download
+from llmpt.hook.download import LibraryDownload
 from llmpt.hook.lan import Lan
 from llmpt.hook.library import Asked, asked_as_nobody, constant
 from llmpt.hook.rate import Rate
@@ -24,7 +24,7 @@ log = logging.getLogger("llmpt")
 Connect = Callable[[ClientSettings], Lan | None]
 
 
-class Downloads:
+class LibraryDownloads:
     """Owned by the hook. `connect` makes the way to the LAN from the settings."""
 
     def __init__(self, library: ModuleType, connect: Connect) -> None:
@@ -70,7 +70,7 @@ class Downloads:
             log.debug("%s: %s", call.filename, error)
         call.anonymous = asked_as_nobody(asked, answer, os.environ)
 
-    def download(self, call: Call, arguments: Mapping[str, Any]) -> Download | None:
+    def download(self, call: Call, arguments: Mapping[str, Any]) -> LibraryDownload | None:
         """Return what fetches a file from the LAN; None for a file that the agent is not asked for."""
         if self._lan is None:
             return None
@@ -82,9 +82,9 @@ class Downloads:
         if call.etag is None or arguments.get("etag", call.etag.value) != call.etag.value:
             return None
         asked = Asked(self._library, arguments)
-        return Download(call, asked, etag=call.etag, lan=self._lan, summary=self.summary)
+        return LibraryDownload(call, asked, etag=call.etag, lan=self._lan, summary=self.summary)
 
-    def run(self, download: Download) -> bool:
+    def run(self, download: LibraryDownload) -> bool:
         """Fetch it; True when the file lies at its destination, verified."""
         return download.run(ordinary_rate_bytes_s=self._rate.bytes_s)
 

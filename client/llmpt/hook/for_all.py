@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmpt.core.blob import Etag
 from llmpt.link.client import AgentClient
-from llmpt.link.requests import Fetching
+from llmpt.link.requests import FetchBegun
 
 
 class Watch(Enum):
@@ -33,7 +33,7 @@ class ForAll:
     def begin(self, tracker: str, etag: Etag, stem: Path | None) -> None:
         """Tell the agent, once, that it is being fetched now, into a file whose path begins with `stem`."""
         if self.watch is Watch.DUE:
-            watches = stem is not None and self._agent.fetching(Fetching(tracker, etag, stem), until=self._until)
+            watches = stem is not None and self._agent.fetching(FetchBegun(tracker, etag, stem), until=self._until)
             self.watch = Watch.ON if watches else Watch.NONE
 
     @property

@@ -1,4 +1,4 @@
-"""The patch of huggingface_hub: a thin door in front of `Downloads`.
+"""The patch of huggingface_hub: a thin door in front of `LibraryDownloads`.
 
 Three functions of `huggingface_hub.file_download` know what is being downloaded, and one, `_download_to_tmp_and_move`,
 moves the bytes; all are looked up as globals of that module, in every version since 0.23, so replacing these names reaches
@@ -23,8 +23,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from llmpt.hook.call import Call, current
-from llmpt.hook.download import Download
-from llmpt.hook.downloads import Connect, Downloads
+from llmpt.hook.download import LibraryDownload
+from llmpt.hook.downloads import Connect, LibraryDownloads
 from llmpt.hook.lan import Lan
 from llmpt.hook.library import BYTES, METADATA, OUTER, Chunks, unfit
 from llmpt.settings import ClientSettings
@@ -100,7 +100,7 @@ class Hook:
             **{name: self._wrap(name, functools.partial(self._outer, name)) for name in OUTER},
         }
         self._chunks = Chunks(file_download)
-        self.downloads = Downloads(file_download, connect)
+        self.downloads = LibraryDownloads(file_download, connect)
 
     def in_place(self) -> bool:
         return self._active and all(getattr(self._library, name) is wrapper for name, wrapper in self._wrappers.items())
@@ -180,7 +180,7 @@ class Hook:
         finally:
             _guarded(download.close)
 
-    def _wanted(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Download | None:
+    def _wanted(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LibraryDownload | None:
         return self.downloads.download(call, self._signature.bind(*args, **kwargs).arguments)
 
 

@@ -16,7 +16,7 @@ from llmpt.link import answers, lock, paths, protocol
 from llmpt.link.answers import Answer, Done, Ending, Failed, Ok, Progress, Refused, StatusReport
 from llmpt.link.fields import Message
 from llmpt.link.protocol import LineReader
-from llmpt.link.requests import Fetching, FetchRequest, Landed, Request, Status
+from llmpt.link.requests import FetchBegun, FetchRequest, Landed, Request, Status
 from llmpt.link.starter import Starter
 from llmpt.link.timings import TIMINGS, LinkTimings
 from llmpt.settings import ClientSettings
@@ -121,7 +121,7 @@ class AgentClient:
         except OSError as error:
             return Silent(f"the agent's socket broke: {error.strerror or error}")
 
-    def fetching(self, message: Fetching, *, until: ExitStack) -> bool:
+    def fetching(self, message: FetchBegun, *, until: ExitStack) -> bool:
         """Tell the agent what is being downloaded for all; True if it watches from here on, until `until` is closed."""
         try:
             connection = until.enter_context(self._connected(start=False))

@@ -103,7 +103,7 @@ class FetchRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetching:
+class FetchBegun:
     """Says that the library downloads a blob for all, as long as the connection stays open.
 
     `stem`: how the path of the file that it writes begins.
@@ -119,7 +119,7 @@ class Fetching:
         return {"op": self.op, "etag": self.etag.value, "stem": str(self.stem), "tracker": self.tracker}
 
     @classmethod
-    def parse(cls, message: Mapping[str, Any]) -> Fetching:
+    def parse(cls, message: Mapping[str, Any]) -> FetchBegun:
         return cls(fields.text(message, "tracker"), fields.etag(message), fields.path(message, "stem"))
 
 
@@ -225,10 +225,10 @@ class Stop(_OfEveryVersion):
     op: ClassVar[str] = "stop"
 
 
-Request: TypeAlias = FetchRequest | Fetching | Landed | Seed | Unseed | Hello | Retire | Status | Stop
+Request: TypeAlias = FetchRequest | FetchBegun | Landed | Seed | Unseed | Hello | Retire | Status | Stop
 
 REQUESTS: dict[str, type[Request]] = {
-    kind.op: kind for kind in (FetchRequest, Fetching, Landed, Seed, Unseed, Hello, Retire, Status, Stop)
+    kind.op: kind for kind in (FetchRequest, FetchBegun, Landed, Seed, Unseed, Hello, Retire, Status, Stop)
 }
 
 

@@ -37,14 +37,14 @@ REQUEST = FetchRequest(
 class World:
     """A server whose downloads last until they are let go."""
 
-    def __init__(self, path: Path, timings: SocketTimings = TIMINGS) -> None:
+    def __init__(self, path: Path, timings: SocketTimings = TIMINGS, *, max_working: int = 256) -> None:
         self.path = path
         self.begun, self.go_on, self.stopped = threading.Event(), threading.Event(), threading.Event()
         self.users: list[int] = []
         self.landed: list[tuple[str, Path]] = []
         self.ours = True
         self.bug: Exception | None = None
-        self.cancelled: Callable[[], bool] = lambda: False
+        self.gone: Callable[[], bool] = lambda: False
         self.watched: list[Path] = []
         self.watch_over = threading.Event()
         self.min_blob_bytes: int | None = None
@@ -57,11 +57,11 @@ class World:
             stop=self.stopped.set,
             min_blob_bytes=lambda: self.min_blob_bytes,
         )
-        self.server = Server(path, services, tracker="http://t:1", timings=timings)
+        self.server = Server(path, services, tracker="http://t:1", timings=timings, max_working=max_working)
 
-    def _fetch(self, request: FetchRequest, emit: object, cancelled: Callable[[], bool]) -> Done | Refused | Failed:
+    def _fetch(self, request: FetchRequest, emit: object, gone: Callable[[], bool]) -> Done | Refused | Failed:
         self.begun.set()
-        self.cancelled = cancelled
+        self.gone = gone
         if self.bug is not None:
             raise self.bug
         self.go_on.wait(10)
@@ -137,6 +137,21 @@ def test_an_agent_does_not_make_room_while_something_is_under_way(world: World) 
         done = reader.read(timeout_s=10)
         assert done is not None
         assert done["reason"] == "let go"
+
+
+def test_an_agent_with_too_much_to_do_says_so_and_still_answers_questions_about_itself() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="llmpt-"))
+    world = World(folder / "agent.sock", max_working=1)
+    with world.server, world.asked(REQUEST.as_json()):
+        assert world.begun.wait(10)
+        refused = world.answer(REQUEST.as_json())
+        assert refused is not None
+        assert (refused["event"], refused["reason"]) == ("refused", "the agent serves 1 requests already")
+        status = world.answer({"op": "status"})
+        assert status is not None
+        assert status["event"] == "status"
+        world.go_on.set()
+    shutil.rmtree(folder)
 
 
 def test_an_idle_agent_makes_room_at_once(world: World) -> None:
@@ -216,8 +231,8 @@ def test_a_hook_that_hangs_up_is_noticed_with_more_than_a_thousand_descriptors(w
         stack.callback(os.close, taken)
         with world.asked(REQUEST.as_json()):
             assert world.begun.wait(10)
-            assert not world.cancelled()
-        eventually(world.cancelled, what="the agent to see that the hook has gone")
+            assert not world.gone()
+        eventually(world.gone, what="the agent to see that the hook has gone")
 
 
 def test_without_a_descriptor_left_it_waits_and_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

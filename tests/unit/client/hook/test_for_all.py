@@ -11,7 +11,7 @@ import pytest
 from llmpt.core.blob import Etag
 from llmpt.hook.for_all import ForAll, Watch
 from llmpt.hook.rate import MEASURED_BYTES, Rate
-from llmpt.link.requests import Fetching
+from llmpt.link.requests import FetchBegun
 
 ETAG, STEM = Etag("a" * 64), Path("/cache/blob")
 
@@ -19,9 +19,9 @@ ETAG, STEM = Etag("a" * 64), Path("/cache/blob")
 class Agent:
     def __init__(self, *, watches: bool) -> None:
         self.watches = watches
-        self.told: list[Fetching] = []
+        self.told: list[FetchBegun] = []
 
-    def fetching(self, message: Fetching, *, until: ExitStack) -> bool:
+    def fetching(self, message: FetchBegun, *, until: ExitStack) -> bool:
         self.told.append(message)
         return self.watches
 
@@ -41,7 +41,7 @@ def test_the_agent_is_told_once_and_only_if_it_has_asked() -> None:
     ours.begin("http://t", ETAG, STEM)
     ours.begin("http://t", ETAG, STEM)
     assert ours.is_on
-    assert agent.told == [Fetching("http://t", ETAG, STEM)]
+    assert agent.told == [FetchBegun("http://t", ETAG, STEM)]
 
 
 @pytest.mark.parametrize(("watches", "stem"), [(False, STEM), (True, None)])

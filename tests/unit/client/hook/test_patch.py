@@ -22,7 +22,7 @@ from llmpt.hook.lan import Lan
 from llmpt.hook.summary import Summary
 from llmpt.link.answers import Done, Failed, Progress, Refused
 from llmpt.link.client import FetchResult
-from llmpt.link.requests import Fetching, FetchRequest, Landed
+from llmpt.link.requests import FetchBegun, FetchRequest, Landed
 from llmpt.settings import ClientSettings
 from llmpt.tracker.blobs import BlobHttp
 
@@ -100,7 +100,7 @@ class Agent:
         self.fetches.append(request)
         return self.answer(request, on_progress)
 
-    def fetching(self, message: Fetching, *, until: ExitStack) -> bool:
+    def fetching(self, message: FetchBegun, *, until: ExitStack) -> bool:
         self.watching.append(message.stem)
         until.callback(self.watching.remove, message.stem)
         return self.watches

@@ -14,7 +14,7 @@ from llmpt.core.files import FileId
 from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.link import answers, protocol, requests
 from llmpt.link.answers import Answer, Done, Ending, Failed, Greeting, Ok, Progress, Refused, Retiring, StatusReport, Stopping
-from llmpt.link.requests import Fetching, FetchRequest, Hello, Landed, Request, Retire, Seed, Status, Stop, Unseed
+from llmpt.link.requests import FetchBegun, FetchRequest, Hello, Landed, Request, Retire, Seed, Status, Stop, Unseed
 
 ETAG = "a" * 64
 FETCH = FetchRequest(
@@ -42,7 +42,7 @@ TRACKER = "http://server:8000"
 
 REQUESTS: list[tuple[Request, dict[str, Any]]] = [
     (FETCH, FETCH_LINE),
-    (Fetching(TRACKER, Etag(ETAG), Path("/s")), {"op": "fetching", "etag": ETAG, "stem": "/s", "tracker": TRACKER}),
+    (FetchBegun(TRACKER, Etag(ETAG), Path("/s")), {"op": "fetching", "etag": ETAG, "stem": "/s", "tracker": TRACKER}),
     (Landed(TRACKER, Etag(ETAG), Path("/f"), True),
      {"op": "landed", "etag": ETAG, "path": "/f", "tracker": TRACKER, "fetched": True}),
     (Seed(TRACKER, Etag(ETAG), Path("/f")), {"op": "seed", "tracker": TRACKER, "etag": ETAG, "path": "/f"}),
