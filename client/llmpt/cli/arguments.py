@@ -1,8 +1,10 @@
-"""What several commands take: the name of a repo, and the tracker that is set."""
+"""What several commands take: the name of a repo, which of its files, and the tracker that is set."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import click
@@ -15,6 +17,30 @@ from llmpt.tracker.client import TrackerClient
 repo_type_option: Callable[[Any], Any] = click.option(
     "--repo-type", type=click.Choice(REPO_TYPES), help="Instead of datasets/… or spaces/… in front of the name."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Which files of a repo.
+
+    `revision`: a branch, a tag or a commit; None: the Hub's default.
+    `include`: only files with names like these patterns; empty: all.
+    `exclude`: and not those with names like these.
+    """
+
+    revision: str | None
+    include: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+
+
+def picking(command: Callable[..., None]) -> Callable[..., None]:
+    """Hand `--revision`, `--include` and `--exclude` to a command as one `pick`."""
+
+    @wraps(command)
+    def picked(*, revision: str | None, include: tuple[str, ...], exclude: tuple[str, ...] = (), **others: Any) -> None:
+        command(pick=Pick(revision, include, exclude), **others)
+
+    return picked
 
 
 def repo(text: str, repo_type: str | None = None) -> RepoRef:

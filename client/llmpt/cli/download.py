@@ -11,7 +11,7 @@ from types import FrameType
 import click
 
 import llmpt
-from llmpt.cli.arguments import repo, repo_type_option
+from llmpt.cli.arguments import Pick, picking, repo, repo_type_option
 from llmpt.cli.output import INTERRUPTED, json_option, show_json
 from llmpt.hub import snapshot as hub
 from llmpt.settings import ClientSettings
@@ -25,11 +25,10 @@ from llmpt.settings import ClientSettings
 @click.option("--local-dir", type=click.Path(path_type=Path, file_okay=False), help="Into this folder, not into the Hub cache.")
 @repo_type_option
 @json_option
+@picking
 def download(
     name: str,
-    revision: str | None,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
+    pick: Pick,
     local_dir: Path | None,
     repo_type: str | None,
     as_json: bool,
@@ -42,9 +41,9 @@ def download(
     elif settings.tracker is None:
         click.echo("llmpt: no tracker is set, so all comes from the Hub: `llmpt join http://server:8000`", err=True)
     signal.signal(signal.SIGINT, _end_at_once)
-    folder = hub.snapshot(ref, revision=revision, include=include, exclude=exclude, local_dir=local_dir)
+    folder = hub.snapshot(ref, revision=pick.revision, include=pick.include, exclude=pick.exclude, local_dir=local_dir)
     if as_json:
-        show_json({"repo_type": ref.type, "repo_id": ref.id, "revision": revision, "folder": str(folder)})
+        show_json({"repo_type": ref.type, "repo_id": ref.id, "revision": pick.revision, "folder": str(folder)})
     else:
         click.echo(str(folder))
 

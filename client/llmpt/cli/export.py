@@ -12,7 +12,7 @@ from rich.filesize import decimal
 
 from llmpt.archive.exporting import Export, Exported, chosen
 from llmpt.archive.folder import ExportFolder, bytes_here
-from llmpt.cli.arguments import repo, repo_type_option, tracker
+from llmpt.cli.arguments import Pick, picking, repo, repo_type_option, tracker
 from llmpt.cli.output import add_row, console, json_option, show_json, table
 from llmpt.cli.progress import bytes_bar
 from llmpt.core.errors import LlmptError, TrackerRefused
@@ -32,12 +32,11 @@ from llmpt.tracker.catalogue import Catalogue, Manifest
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Not these files; may be repeated.")
 @repo_type_option
 @json_option
+@picking
 def export(
     names: tuple[str, ...],
     folder: Path,
-    revision: str,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
+    pick: Pick,
     repo_type: str | None,
     as_json: bool,
 ) -> None:
@@ -47,7 +46,9 @@ def export(
     """
     settings = ClientSettings.read()
     client = tracker(settings)
-    wanted = [chosen(_manifest(Catalogue(client), repo(name, repo_type), revision), include, exclude) for name in names]
+    catalogue, revision = Catalogue(client), pick.revision or "main"
+    manifests = [_manifest(catalogue, repo(name, repo_type), revision) for name in names]
+    wanted = [chosen(manifest, pick.include, pick.exclude) for manifest in manifests]
     with bytes_bar("exporting", sum(map(bytes_here, wanted))) as on_bytes:
         blobs = BlobHttp(client.url, stall_timeout_s=settings.stall_timeout_s)
         work = Export(ExportFolder.create(folder), client, blobs, expanded(hub_cache(os.environ)), on_bytes)

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from llmpt.agent.sharing import share_token
 from llmpt.agent.sharing.right import Sharing
-from llmpt.cli.arguments import repo, repo_type_option, tracker
+from llmpt.cli.arguments import Pick, picking, repo, repo_type_option, tracker
 from llmpt.cli.output import add_row, console, count, json_option, show_json, table
 from llmpt.core.errors import LlmptError, TrackerRefused, TrackerUnavailable
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorState
@@ -31,10 +31,10 @@ ASK_TIMEOUT_S = 10.0
 @click.option("--list", "as_list", is_flag=True, help="Show what the server fetches and has fetched of late.")
 @repo_type_option
 @json_option
+@picking
 def mirror(
     name: str | None,
-    revision: str,
-    include: tuple[str, ...],
+    pick: Pick,
     no_wait: bool,
     as_list: bool,
     repo_type: str | None,
@@ -49,7 +49,7 @@ def mirror(
     if name is None:
         raise click.UsageError("name a REPO, or give --list")
     ref = repo(name, repo_type)
-    asked = _ask(settings, client, MirrorAsk(ref, revision, include or ("*",)))
+    asked = _ask(settings, client, MirrorAsk(ref, pick.revision or "main", pick.include or ("*",)))
     if not no_wait:
         asked = _wait(client, asked)
     if as_json:
