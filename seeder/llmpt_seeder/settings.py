@@ -49,7 +49,7 @@ class SeederSettings:
         "repos to share without asking the Hub: names or patterns, `!` excludes, `*` shares all",
     )
     upstream: str | None = setting(
-        "LLMPT_UPSTREAM", core.url, "", "the Hub from which what nobody here has is fetched; empty: none"
+        "LLMPT_UPSTREAM", core.url, "", "the Hub from which what the LAN does not have is fetched; empty: none"
     )
     mirror: Path | None = setting(
         "LLMPT_MIRROR_CACHE", optional_path, "", "the Hub cache for what is fetched; empty: the folder mirror in LLMPT_DATA"

@@ -19,7 +19,7 @@ from llmpt.hub.visibility import ASK_AGAIN_S, HUB_PAUSES
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a repo is shared, and the reason in words fit for the operator; `public`: the Hub shows it to anybody."""
+    """Whether a repo is shared, and the reason in words fit for the operator; `public`: the Hub shows it without a token."""
 
     shared: bool
     reason: str

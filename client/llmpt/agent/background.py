@@ -19,7 +19,7 @@ MAX_LOG_BYTES = 5 << 20
 
 
 def daemonize(settings: ClientSettings, environ: Mapping[str, str]) -> int:
-    """Start an agent that belongs to nobody; return 0 once it (or one that runs already) answers, 1 otherwise.
+    """Start an agent that has no parent; return 0 once it (or one that runs already) answers, 1 otherwise.
 
     With LLMPT_AGENT=job it belongs to the process that has started this one.
     """

@@ -1,10 +1,10 @@
-"""A mirror: files of a revision that are fetched from upstream, for all who want them.
+"""A mirror: files of a revision that are fetched from upstream, for all clients that want them.
 
     MirrorAsk       what is asked for; it is what makes two mirrors the same
     MirrorReport    what the seeder says of it: how far it is, or why it does not come
     Mirror          what the tracker keeps and tells of it: both, with its number and its times
 
-Each is one type for everybody: the tracker, its seeder, and the clients. `parse` raises `InvalidInput` for a field that
+Each is one type for all: the tracker, its seeder, and the clients. `parse` raises `InvalidInput` for a field that
 cannot be, and `InvalidName` for a repo or a revision that cannot be one.
 """
 

@@ -1,6 +1,6 @@
 """What the agent says, over its socket: one class per event. `Progress` may come any number of times, the others end an answer.
 
-`event` names one on the wire. Whoever reads takes what makes sense: an agent of another version may say less, or more.
+`event` names one on the wire. The reader takes what makes sense: an agent of another version may say less, or more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The agent's lock: whoever holds it is this user's agent on this machine. The kernel lets go of it however a process ends."""
+"""The agent's lock: its holder is this user's agent on this machine. The kernel lets go of it however a process ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AlreadyRunning(AgentUnavailable):
 def held(environ: Mapping[str, str]) -> Iterator[None]:
     """Hold the lock that makes this the only agent.
 
-    One that holds it and answers nobody is ending, or only starting: it is given `ENDING_TIMEOUT_S`. Raises
+    One that holds it and answers no program is ending, or only starting: it is given `ENDING_TIMEOUT_S`. Raises
     `AlreadyRunning` when it answers, `AgentUnavailable` when it neither answers nor ends.
     """
     descriptor = os.open(paths.lock_path(environ), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -17,7 +17,7 @@ MAX_SOCKET_PATH_BYTES = 103
 def runtime_dir(environ: Mapping[str, str]) -> Path:
     """Return the folder of the agent's socket, made with mode 0700: `$XDG_RUNTIME_DIR/llmpt`, else `/tmp/llmpt-<uid>`.
 
-    An XDG_RUNTIME_DIR that belongs to somebody else (as after `su`) or cannot be made doesn't count. Raises
+    An XDG_RUNTIME_DIR that belongs to another user (as after `su`) or cannot be made doesn't count. Raises
     `AgentUnavailable` when the folder cannot be had, belongs to another user, or is a symbolic link.
     """
     base = environ.get("XDG_RUNTIME_DIR", "")
@@ -74,7 +74,7 @@ def lock_path(environ: Mapping[str, str]) -> Path:
 
 
 def connect(path: Path, *, timeout_s: float) -> socket.socket | None:
-    """Return a connection to whoever listens at `path`; None when nobody does. Raises `OSError` when it takes too long."""
+    """Return a connection to what listens at `path`; None when nothing does. Raises `OSError` when it takes too long."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(timeout_s)
     try:

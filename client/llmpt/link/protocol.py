@@ -19,7 +19,7 @@ all, so that the hook says `fetching`, and `landed` with `fetched` when it has i
 the byte ranges `[start, stop)` of it that are at `path` and verified, so that the hook need only fetch the rest, with `fetch`
 for all. Either way it takes the ordinary path. `done` with `moved`: the agent has renamed the file to its destination; without:
 its verified bytes lie at `path`, and the hook moves it. `bytes_by_http` of its `bytes_from_lan` came from a seeder's HTTP, the
-others by BitTorrent. `ending`, to any of these: the agent was ending when it was asked and has done nothing; whoever asked
+others by BitTorrent. `ending`, to any of these: the agent was ending when it was asked and has done nothing; the hook
 turns to its successor, as when an older agent closes the connection without a word.
 
 Programs of several environments, with several versions of llmpt, share one agent. `hello`, `retire`, `status` and `stop`

@@ -1,6 +1,6 @@
 """Starting the machine's agent on first need, and replacing one that is older than we are.
 
-Starting is single, however many threads and processes want an agent at once: whoever holds the start lock starts it, the
+Starting is single, however many threads and processes want an agent at once: the holder of the start lock starts it, the
 others wait and find it running, or learn that it could not be started. The agent belongs to none of them: it goes on when
 its starter ends.
 """
@@ -108,7 +108,7 @@ class Starter:
         return self._given_command is not None or importlib.util.find_spec("libtorrent") is not None
 
     def _start(self, path: Path) -> None:
-        """Start an agent unless somebody else does; an older one is asked to leave first. Raises `AgentUnavailable`."""
+        """Start an agent unless another program does; an older one is asked to leave first. Raises `AgentUnavailable`."""
         asked_at = time.monotonic()
         if not self._breaker.allows():
             raise AgentUnavailable("no agent is running, and the last try to start one failed")

@@ -9,7 +9,7 @@ import re
 @functools.cache
 def own_version() -> str:
     """Return the version of this llmpt; "0" when it is not installed but lies on the path."""
-    import importlib.metadata  # not at the top: it is only needed when there is somebody to talk to
+    import importlib.metadata  # not at the top: it is only needed when there is an agent to talk to
 
     try:
         return importlib.metadata.version("llmpt")

@@ -115,7 +115,7 @@ def _pack(settings: EngineSettings, user_agent: str) -> dict[str, Any]:
         "connection_speed": 200,
         "max_allowed_in_request_queue": 16,  # deeper queues send the same block from several peers
         "whole_pieces_threshold": 0,
-        # A downloader keeps its peers until the owner has read who sent what; a seeder lets finished peers go.
+        # A downloader keeps its peers until the owner has read which peer sent what; a seeder lets finished peers go.
         "close_redundant_connections": not settings.downloads,
         "inactivity_timeout": 60,
         # The operator names the peers' networks; the tracker may be elsewhere, as the container beside a seeder is.

@@ -1,4 +1,4 @@
-"""Hashing new blobs, many at once and out of everybody's way.
+"""Hashing new blobs, many at once and out of the way of all else.
 
 Worker processes (one per core, started when there is work and ended when there is none) read each blob once at low
 priority. The owner hands over what is to be hashed, in order, and collects results; nothing here decides anything.

@@ -1,7 +1,7 @@
 """Listings that the Hub itself gave, of commits of which the cache holds none.
 
-A commit is immutable: its listing is asked for once and remembered for ever. Only a repo that the Hub shows to anybody is asked
-for as often as it takes; of one that is shared because its operator named it the Hub is asked once a day, as by anybody. All
+A commit is immutable: its listing is asked for once and remembered for ever. Only a repo that the Hub shows without a token is
+asked for as often as it takes; of one that is shared because its operator named it the Hub is asked once a day, without one. All
 this happens on a thread of its own, so that a Hub that cannot be reached holds up nothing.
 """
 
@@ -69,7 +69,7 @@ class HubListings:
         self.version = 0
 
     def want(self, wanted: Mapping[Commit, bool]) -> None:
-        """Say of which commits a listing is needed, and whether the Hub shows their repos to anybody."""
+        """Say of which commits a listing is needed, and whether the Hub shows their repos without a token."""
         with self._lock:
             self._wanted = dict(wanted)
             self._known = {commit: known for commit, known in self._known.items() if commit in self._wanted}

@@ -1,7 +1,7 @@
 """The card of a repo: the YAML between two lines of `---` at the start of its README.md, which the Hub's API shows as JSON.
 
-Anybody can write one. It is read with bounds: so many bytes, no anchors (an alias makes ten lines a billion), no deep
-nesting, and nothing in it that JSON does not have.
+Any publisher of a repo can write one. It is read with bounds: so many bytes, no anchors (an alias makes ten lines a billion), no
+deep nesting, and nothing in it that JSON does not have.
 """
 
 from __future__ import annotations

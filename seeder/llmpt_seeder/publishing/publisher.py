@@ -149,5 +149,5 @@ class Publisher:
 
 
 def is_about_the_item(error: TrackerRefused) -> bool:
-    """Say whether a refusal is about what was sent, not about who sent it or how the tracker is."""
+    """Say whether a refusal is about what was sent, not about its sender or the tracker's state."""
     return 400 <= error.status < 500 and error.status not in (401, 403, 404, 408, 429)

@@ -3,7 +3,8 @@
 The tracker keeps the queue of mirrors; `MirrorQueue` takes them from it, first those that want a listing only, and `Mirroring`
 does them. `UpstreamHub` asks the Hub, `Lookup` makes the catalogue know its answers, `Fetcher` fetches blobs by `FetchProcess`,
 which runs huggingface_hub's own download in a process apart. `Shelf` keeps the cache within its quota, and knows which files
-come in just now: clients that cannot wait are sent their beginnings. `LeaseReports` tells the LAN's machines who fetches what.
+come in just now: clients that cannot wait are sent their beginnings. `LeaseReports` tells the LAN's machines
+which one fetches what.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Files that come in just now: hashed as they grow, and given to clients that cannot wait for the whole.
 
-Each try of a fetch is a `GrowingBlob` of its own: when it breaks off, whoever was reading it is cut off, and asks again.
+Each try of a fetch is a `GrowingBlob` of its own: when it breaks off, a client that was reading it is cut off, and asks again.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class GrowingBlob:
         self._stack.close()
 
     def fail(self) -> None:
-        """Nobody is sent any more of it."""
+        """No client is sent any more of it."""
         if self.state == "growing":
             self.state = "failed"
             self._stack.close()

@@ -1,6 +1,6 @@
 """What is asked of the Hub itself: which commit a revision is, which refs point at it, and its listing.
 
-As nobody, but for repos that the operator named: then with the server's token, if it has one. This is Internet traffic, so
+Without a token, but for repos that the operator named: then with the server's token, if it has one. This is Internet traffic, so
 that the proxies of the environment count.
 """
 
@@ -24,7 +24,7 @@ ANY_FILE = ".gitattributes"  # every repo of the Hub begins with one
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What a revision is on the Hub. `public`: anybody may read it."""
+    """What a revision is on the Hub. `public`: it may be read without a token."""
 
     commit: str
     refs: tuple[str, ...]
@@ -57,7 +57,7 @@ class UpstreamHub:
         return self._token(repo)
 
     def revision(self, repo: RepoRef, revision: str) -> Revision:
-        """Look a revision up. What the Hub shows to everybody, and gives to nobody (gated), is refused as its files are."""
+        """Look a revision up. What the Hub shows without a token and gives only with one (gated) is refused as its files are."""
         token = self._token(repo)
         info = self._json(f"/api/{repo.type}s/{repo.id}/revision/{quote(revision, safe='')}", token)
         try:

@@ -1,4 +1,4 @@
-"""From a revision that somebody wants to its commit and listing, published: what is known of it before a byte is fetched."""
+"""From a revision that a client wants to its commit and listing, published: what is known of it before a byte is fetched."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Lookup:
         return found.commit, files
 
     def known(self, repo: RepoRef, revision: str) -> tuple[str, Listing]:
-        """Return the same, and ask nobody when `revision` is a commit whose listing is known."""
+        """Return the same, and do not ask the Hub when `revision` is a commit whose listing is known."""
         self._allowed(repo)
         try:
             files = self._listings.of(repo, check_commit(revision))

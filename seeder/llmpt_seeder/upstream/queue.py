@@ -30,7 +30,7 @@ class MirrorQueue:
         self._taken: set[int] = set()
 
     def take(self) -> list[Mirror]:
-        """Take what is open and not taken yet, listings first: somebody waits for those. Nothing while the tracker is away."""
+        """Take what is open and not taken yet, listings first: a client waits for those. Nothing while the tracker is away."""
         try:
             told = self._connect().mirrors(OPEN)
         except TrackerError as error:

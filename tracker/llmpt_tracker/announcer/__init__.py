@@ -4,7 +4,7 @@ Arrows point one way::
 
     __main__ → server (TCP), control (AF_UNIX) → tracker (the state) → swarms (the rules) → visibility → seeders
                                                     ├→ http, wire (bytes ⇄ requests)   └→ store ← memory_store
-                                                    └→ prober (who can be reached) ───────┘
+                                                    └→ prober (which can be reached) ───────┘
 
 The application asks it over a local socket (`control`); clients announce over HTTP (`server`). It imports neither Flask nor
 SQLAlchemy, and knows only truncated info-hashes: 20 bytes.

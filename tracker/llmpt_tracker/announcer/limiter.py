@@ -1,4 +1,4 @@
-"""How often somebody may do something: a bucket for each, which holds `burst` and fills at a steady rate.
+"""How often a client may do something: a bucket for each, which holds `burst` and fills at a steady rate.
 
 It stands in the announcer because the application is several processes, and one of this.
 """
@@ -11,7 +11,7 @@ MAX_BUCKETS = 20_000
 
 
 class Limiter:
-    """The buckets, by name; who was not seen for longest is forgotten first, and has a full one again."""
+    """The buckets, by name; the one not seen for longest is forgotten first, and has a full one again."""
 
     def __init__(self) -> None:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # name → what is in it, when that was so

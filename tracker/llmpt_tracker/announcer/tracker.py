@@ -23,7 +23,7 @@ SWEPT_PER_SECOND = 1000  # swarms; a slice takes about a millisecond
 
 
 class Tracker:
-    """The state of the announcer. `boot_id` is another one at each start: who sees a new one announces again."""
+    """The state of the announcer. `boot_id` is another one at each start: a peer that sees a new one announces again."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Tracker:
         return Moment(self.store, self.visibility, self.clock())
 
     def asker(self, address: str) -> Asker:
-        """Return who is at the other end of a socket; raise `ValueError` when `address` is no IP address."""
+        """Return what is at the other end of a socket; raise `ValueError` when `address` is no IP address."""
         asker: Asker = self.visibility.asker(address)
         return asker
 
@@ -67,7 +67,7 @@ class Tracker:
         raise BadRequest(404, "here are /announce and /scrape")
 
     async def reach(self, address: str, port: int) -> bool | None:
-        """Say whether others can connect to that port of somebody who asks; None when that cannot be said: nobody knows who
+        """Say whether others can connect to that port of an asker; None when that cannot be said: it is not known what
         stands behind a gateway, and strangers are not knocked at."""
         asker = self.asker(address)
         if asker.is_gateway or not asker.is_allowed:

@@ -1,6 +1,6 @@
 """The queue of mirrors: it outlives restarts.
 
-    ask      somebody wants a revision's listing, or files of it: one mirror, however many want the same
+    ask      a client wants a revision's listing, or files of it: one mirror, however many want the same
     report   the seeder says how far it is, or why it cannot
     page     the mirrors, for the seeder, for people, for whatever asked
 

@@ -1,6 +1,6 @@
 """Blobs that lie on this machine and were not downloaded by the agent: `llmpt seed` offers them, `llmpt unseed` takes back.
 
-What the catalogue does not list is not taken: where it was published, somebody applied the rule of what may be shared.
+What the catalogue does not list is not taken: where it was published, the rule of what may be shared was applied.
 What it lists is read once and held against its etag, because files change.
 """
 
@@ -27,7 +27,7 @@ PROGRESS_INTERVAL_S = 0.5
 
 
 class Cancelled(LlmptError):
-    """Nobody waits for the answer any more."""
+    """No program waits for the answer any more."""
 
 
 class Offers:

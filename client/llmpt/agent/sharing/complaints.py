@@ -1,4 +1,4 @@
-"""What the swarm had under an etag was not its content: the tracker is told, once, so that nobody else need find out."""
+"""What the swarm had under an etag was not its content: the tracker is told, once, so that no other machine need find out."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """May a blob that no machine of the LAN has be fetched here for all?
 
-Only what the Hub shows to anybody: the library's own question went out without a token, or the Hub is asked without one, once
-per repo, and the answer remembered for a day. No question about any other repo goes to the tracker, but for the look-up.
+Only what the Hub shows without a token: the library's own question went out without a token, or the Hub is asked without
+one, once per repo, and the answer remembered for a day. No question about any other repo goes to the tracker, but the
+look-up.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Asking:
 
     @property
     def was_there_at_once(self) -> bool:
-        """Whether the first answer was that somebody of the LAN has it."""
+        """Whether the first answer was that a machine of the LAN has it."""
         return self._here_since is not None and self._seen == 1
 
     @property

@@ -1,4 +1,4 @@
-"""The unfinished files that downloads leave: kept for the next try, and removed when nobody asks for a week.
+"""The unfinished files that downloads leave: kept for the next try, and removed when no program asks for a week.
 
 Only files whose names the hook has made, that it gave to this agent itself, and that still are the same files.
 """
@@ -38,10 +38,10 @@ class Partials:
         self._inventory.forget_partial(path)
 
     def sweep(self) -> None:
-        """Remove what nobody has asked for since a week."""
+        """Remove what no program has asked for in a week."""
         for path in self._inventory.partials(asked_before=self._clock() - KEEP_S):
             if _remove(path):
-                log.info("%s is removed: nobody has asked for it for a week", path)
+                log.info("%s is removed: no program has asked for it for a week", path)
             self._inventory.forget_partial(path)
 
 

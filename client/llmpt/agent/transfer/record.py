@@ -55,7 +55,7 @@ class Record:
 
     @property
     def machines(self) -> int:
-        """How many machines sent bytes; who sent by HTTP alone is one more."""
+        """How many machines sent bytes; a seeder that sent by HTTP alone is one more."""
         return len(self.bytes_by_peer.keys() - {HTTP}) or len(self.bytes_by_peer)
 
     def as_json(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class LeaseSight:
-    """What the tracker has said of who fetches a blob.
+    """What the tracker has said of the machine that fetches a blob.
 
     `role`: None as long as there is no answer
     `is_fresh`: an answer has come since the last look
@@ -142,7 +142,7 @@ class Sight:
     `found`: the look-up's answer; None before it was made
     `skips_look_up`: the LAN lacked another file of the repo a moment ago, so the tracker's word on the lease is enough
     `why_not_shared`: why this blob may not be fetched for all; empty when it may, None before that was asked
-    `lease`: what the tracker says of who fetches it; None when it is not asked
+    `lease`: what the tracker says of the machine that fetches it; None when it is not asked
     `leech`: the download; None when there is none
     `verdict`: None before the whole was verified, then what is wrong with it, empty when nothing is
     `is_accused`: the verdict speaks against the torrent, not against the disk

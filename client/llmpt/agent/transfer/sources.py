@@ -1,4 +1,4 @@
-"""Who has a blob: the catalogue's answer, as a job decides by it."""
+"""The machines that have a blob: the catalogue's answer, as a job decides by it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def look_up(directory: Directory, etag: Etag, size: int, *, resumes: bool, worth
     if answer.metainfo.size != size:
         return Unusable(f"the catalogue says {answer.metainfo.size} bytes where the Hub says {size}")
     peers = directory.alive(answer.peers)
-    # A lone leecher of a lone seeder has nobody to trade with, and HTTP beside BitTorrent is faster than either.
+    # A lone leecher of a lone seeder has no peer to trade with, and HTTP beside BitTorrent is faster than either.
     is_alone = len(peers) == 1 and not answer.leechers and size >= worth_http_bytes
     web_seed = directory.blob_url(etag) if is_alone or not peers else None
     if not peers and web_seed is None and not resumes:

@@ -19,7 +19,7 @@ class Stay(Step):
 
 @dataclass(frozen=True, slots=True)
 class LookUp(Step):
-    """Ask the catalogue who has the blob."""
+    """Ask the catalogue which machines have the blob."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ class JobTimings:
     `connect_s`: by then a peer must have answered
     `look_again_s`: without a byte for so long, more sources are looked for
     `http_again_s`: after so long a silent web seed is connected anew, and a seeder's HTTP that was not to be had asked for again
-    `first_answer_s`: by then the tracker must have said who fetches a blob
+    `first_answer_s`: by then the tracker must have said which machine fetches a blob
     `begin_s`: by then the program that is to fetch for all must have begun
     `window_s`: rates are compared over such windows
     `longest_step_s`: of the time between two looks at the session no more counts as time in which it ran

@@ -1,6 +1,6 @@
-"""A seeder's HTTP as one more source of a running download (BEP 19): for whom BitTorrent gives nothing.
+"""A seeder's HTTP as one more source of a running download (BEP 19), where BitTorrent gives nothing.
 
-It is taken when nobody can be connected, and when nothing comes any more. It is let go of when other machines want the same
+It is taken when no peer can be connected, and when nothing comes any more. It is let go of when other machines want the same
 and a seeder sends it by BitTorrent: then they trade, and should not all pull from the one server.
 """
 

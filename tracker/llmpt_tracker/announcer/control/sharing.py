@@ -1,4 +1,4 @@
-"""What the control socket is asked about sharing: polls of machines, the fetches under way, and who asks too often."""
+"""What the control socket is asked about sharing: polls of machines, the fetches under way, and askers that ask too often."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fetches(tracker: Tracker, request: Reply) -> Reply:
 
 
 def take(tracker: Tracker, request: Reply) -> Reply:
-    """Count one deed of somebody; `wait_s` is 0, or how long it is too early."""
+    """Count one deed of an asker; `wait_s` is 0, or how long it is too early."""
     name, per_s, burst = str(request["name"]), float(request["per_s"]), float(request["burst"])
     return {"wait_s": tracker.limiter.take(name, per_s=per_s, burst=burst, now=tracker.clock())}
 

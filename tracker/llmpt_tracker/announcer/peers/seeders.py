@@ -1,4 +1,4 @@
-"""Our seeders as their heartbeats tell: who is alive, from where, under which announce key, and what it reports."""
+"""Our seeders as their heartbeats tell: which are alive, from where, under which announce key, and what it reports."""
 
 from __future__ import annotations
 

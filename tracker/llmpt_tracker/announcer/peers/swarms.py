@@ -20,7 +20,7 @@ from llmpt_tracker.announcer.peers.visibility import Asker, Visibility
 from llmpt_tracker.announcer.peers.wire import INTERVAL_S, AnnounceReply, AnnounceRequest, Endpoint, Event, ScrapeEntry
 from llmpt_tracker.errors import ClientError
 
-TRIED_AGAIN_S = 60.0  # an unreachable endpoint that is new to a swarm: somebody may have opened the port
+TRIED_AGAIN_S = 60.0  # an unreachable endpoint that is new to a swarm: its user may have opened the port
 
 _SEEDER = Role.SEEDER
 _STOPPED, _COMPLETED = Event.STOPPED, Event.COMPLETED

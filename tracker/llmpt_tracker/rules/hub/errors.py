@@ -44,7 +44,7 @@ def entry_not_found(path: str, *, commit: str | None) -> RefusedAsHub:
 
 
 def bytes_not_here(path: str) -> RefusedAsHub:
-    """The file is known of; no machine of the LAN that is on now gives its bytes (over HTTP, to whom asked for them)."""
+    """The file is known of; no machine of the LAN that is on now gives its bytes (over HTTP, to a client that asked for them)."""
     return RefusedAsHub(
         404, "EntryNotFound", f"Entry not found: {path:.300} is listed, but no machine on this LAN gives its bytes now"
     )
