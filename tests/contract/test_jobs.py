@@ -17,8 +17,8 @@ from llmpt.agent.directory import Peer
 from llmpt.agent.seeding.seeds import Seeds
 from llmpt.agent.transfer.jobs import Jobs
 from llmpt.agent.transfer.partials import Partials
+from llmpt.agent.transfer.parts import JobParts
 from llmpt.agent.transfer.timings import JobTimings
-from llmpt.agent.transfer.work import JobParts
 from llmpt.core.blob import Etag
 from llmpt.core.files import FileId
 from llmpt.core.metainfo import Metainfo

@@ -64,8 +64,8 @@ def run(
     from llmpt.agent.sharing.right import Sharing
     from llmpt.agent.transfer.jobs import Jobs
     from llmpt.agent.transfer.partials import Partials
+    from llmpt.agent.transfer.parts import JobParts
     from llmpt.agent.transfer.timings import JobTimings
-    from llmpt.agent.transfer.work import JobParts
     from llmpt.swarm import Engine, EngineSettings, free_port
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmpt.agent.transfer.decision import decide, is_cancellation
+from llmpt.agent.transfer.parts import JobParts
 from llmpt.agent.transfer.result import BrokenOff, JobResult
 from llmpt.agent.transfer.state import JobState, after
 from llmpt.agent.transfer.steps import Step
 from llmpt.agent.transfer.subscribers import Subscribers
-from llmpt.agent.transfer.work import JobParts, NotWanted, Work
+from llmpt.agent.transfer.work import NotWanted, Work
 from llmpt.core.errors import LlmptError
 from llmpt.link.requests import FetchRequest
 

@@ -21,10 +21,10 @@ from llmpt.agent.transfer.bar import Bar
 from llmpt.agent.transfer.decision import CANCELLED
 from llmpt.agent.transfer.job import Job
 from llmpt.agent.transfer.partials import Partials
+from llmpt.agent.transfer.parts import JobParts
 from llmpt.agent.transfer.record import Record
 from llmpt.agent.transfer.result import BrokenOff, FetchForAll, JobResult, NotFromLan, Whole
 from llmpt.agent.transfer.subscribers import Subscriber
-from llmpt.agent.transfer.work import JobParts
 from llmpt.core.blob import Etag
 from llmpt.core.errors import LlmptError
 from llmpt.core.files import FileId

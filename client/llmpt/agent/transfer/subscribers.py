@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmpt.agent.transfer.record import Record
-from llmpt.agent.transfer.result import JobResult, Whole
+from llmpt.agent.transfer.result import BrokenOff, JobResult, Whole
 from llmpt.core.files import FileId
 from llmpt.link.answers import Progress
 from llmpt.link.requests import FetchRequest
@@ -113,7 +113,10 @@ class Subscribers:
                 one.result = result if is_own or isinstance(result, Whole) else part
                 one.is_moved, one.record.waits = is_own and is_moved, False
                 if whole is not None and not is_own:
-                    one.copy_from = os.dup(whole)
+                    try:
+                        one.copy_from = os.dup(whole)
+                    except OSError as error:  # no more descriptors
+                        one.result = BrokenOff(f"it is here, and cannot be copied: {error.strerror}")
             self._waiting.clear()
             self._changed.notify_all()
 

@@ -4,49 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 
-from llmpt.agent.directory import Directory
-from llmpt.agent.seeding.seeds import Seeds
 from llmpt.agent.transfer import steps as to
-from llmpt.agent.transfer.asking import Asking
 from llmpt.agent.transfer.bar import Bar
 from llmpt.agent.transfer.decision import CANCELLED
 from llmpt.agent.transfer.leeching import Leeching
+from llmpt.agent.transfer.parts import JobParts
 from llmpt.agent.transfer.result import BrokenOff, FetchForAll, JobResult, Ranges, Whole
-from llmpt.agent.transfer.shared_fetch import ForAll, SharedFetch
+from llmpt.agent.transfer.shared_fetch import SharedFetch
 from llmpt.agent.transfer.sight import LookUpAnswer, Sight
 from llmpt.agent.transfer.sources import look_up
 from llmpt.agent.transfer.subscribers import Subscribers, has_blocks
-from llmpt.agent.transfer.timings import JobTimings
+from llmpt.agent.transfer.turn import Turn
 from llmpt.core.errors import ContentMismatch, LlmptError
-from llmpt.core.metainfo import Metainfo
 from llmpt.link.answers import Progress
 from llmpt.link.requests import FetchRequest
-from llmpt.swarm import Engine, Source
+from llmpt.swarm import Source
 
 log = logging.getLogger("llmpt.agent")
-
-
-@dataclass(frozen=True, slots=True)
-class JobParts:
-    """What every job of a machine works with.
-
-    `engine`: the swarm
-    `directory`: what the tracker says
-    `seeds`: the blobs that lie on this machine
-    `for_all`: what it takes to fetch for the whole LAN; None where nothing is shared
-    `on_wrong`: told of torrents whose content is not that of their etag, with the reason
-    `timings`: how long is waited for what
-    """
-
-    engine: Engine
-    directory: Directory
-    seeds: Seeds
-    for_all: ForAll | None = None
-    on_wrong: Callable[[Metainfo, str], None] = lambda _torrent, _reason: None
-    timings: JobTimings = field(default_factory=JobTimings)
 
 
 class NotWanted(LlmptError):
@@ -63,12 +39,11 @@ class Work:
     def __init__(self, request: FetchRequest, parts: JobParts, subscribers: Subscribers) -> None:
         self.is_wrong = False
         self.fetch: SharedFetch | None = None
-        self._etag, self._size, self._repo = request.etag, request.size, request.repo
+        self._etag, self._size = request.etag, request.size
         self._parts, self._subscribers = parts, subscribers
         self._bar = Bar(request.size)
         self._found: LookUpAnswer | None = None
-        self._why_not_shared: str | None = None
-        self._asking: Asking | None = None
+        self._turn = Turn(request, parts.for_all, parts.timings)
         self._leeching: Leeching | None = None
         self._own: FetchRequest | None = None  # the request in whose file the download is written
         self._verdict: str | None = None
@@ -84,12 +59,12 @@ class Work:
         wait_s = self._parts.timings.progress_s
         lease = leech = fetch = None
         if self._leeching is not None and self._verdict is None:
-            leech = self._leeching.see(wait_s, is_appealed=self._asking is not None)
-            lease = self._asking.see(0) if self._asking is not None else None
+            leech = self._leeching.see(wait_s, is_appealed=self._turn.is_asked)
+            lease = self._turn.see(0)
             self._show_arriving(0 if leech.is_checking else leech.done)
-        elif self._asking is not None:
-            lease = self._asking.see(wait_s)
-            self._show_waiting(*self._asking.fetched)
+        elif self._turn.is_asked:
+            lease = self._turn.see(wait_s)
+            self._show_waiting(*self._turn.fetched)
         elif self.fetch is not None:
             fetch = self.fetch.see(self._parts.timings.growth_s)
             self._show_waiting(fetch.done, 0)
@@ -98,8 +73,8 @@ class Work:
             writer_waits=self._own is not None and self._subscribers.of(self._own.file) is not None,
             ordinary_rate=request.ordinary_rate_bytes_s if request is not None else 0,
             found=self._found,
-            skips_look_up=request is not None and self._found is None and self._skips_look_up(request),
-            why_not_shared=self._why_not_shared,
+            skips_look_up=request is not None and self._found is None and self._turn.skips_look_up(request),
+            why_not_shared=self._turn.why_not_shared,
             lease=lease,
             leech=leech,
             verdict=self._verdict,
@@ -107,10 +82,6 @@ class Work:
             is_moved=self._is_moved,
             fetch=fetch,
         )
-
-    def _skips_look_up(self, request: FetchRequest) -> bool:
-        for_all = self._parts.for_all
-        return for_all is not None and self._repo is not None and for_all.lacks(self._repo) and not has_blocks(request.path)
 
     def _show_arriving(self, done: int) -> None:
         download = self._leeching.download if self._leeching is not None else None
@@ -151,11 +122,11 @@ class Work:
             case to.LookUp():
                 self._look_up()
             case to.AskPermission():
-                self._ask_permission()
+                self._turn.ask_permission(self._first())
             case to.AskTracker():
-                self._ask_tracker()
+                self._turn.ask()
             case to.GoOn():
-                self._stop_asking()
+                self._turn.stop()
             case to.Verify():
                 self._verify()
             case to.LookAgain() if leeching is not None:
@@ -170,61 +141,38 @@ class Work:
                 fetch.publish()
 
     def _look_up(self) -> None:
-        first, timings = self._subscribers.first, self._parts.timings
-        resumes = first is not None and has_blocks(first.request.path)
-        answer = look_up(
-            self._parts.directory, self._etag, self._size, resumes=resumes, worth_http_bytes=timings.worth_http_bytes
-        )
-        if isinstance(answer, Source) and self._asking is not None and self._asking.was_there_at_once:
-            self._note_repo(lacks=False)
+        resumes, worth_http_bytes = has_blocks(self._first().path), self._parts.timings.worth_http_bytes
+        answer = look_up(self._parts.directory, self._etag, self._size, resumes=resumes, worth_http_bytes=worth_http_bytes)
+        if isinstance(answer, Source):
+            self._turn.note_found()
         self._found = answer
 
-    def _ask_permission(self) -> None:
-        first, for_all = self._subscribers.first, self._parts.for_all
-        if for_all is None:
-            self._why_not_shared = "LLMPT_SHARE=off"
-        elif first is not None:
-            self._why_not_shared = for_all.permission.why_not(first.request)
-            if self._why_not_shared:
-                self._note_repo(lacks=False)
-
-    def _note_repo(self, *, lacks: bool) -> None:
-        if self._parts.for_all is not None and self._repo is not None:
-            self._parts.for_all.note(self._repo, lacks=lacks)
-
-    def _ask_tracker(self) -> None:
-        for_all = self._parts.for_all
-        if for_all is not None and self._repo is not None:
-            self._asking = Asking(for_all.leases, self._etag, self._size, self._repo, self._parts.timings)
-
-    def _stop_asking(self) -> None:
-        if self._asking is not None:
-            self._asking.close()
-            self._asking = None
-
-    def _leech(self, source: Source) -> None:
-        self._stop_asking()
+    def _first(self) -> FetchRequest:
+        """The request that has waited longest. Raises `NotWanted` when there is none any more."""
         first = self._subscribers.first
         if first is None:
             raise NotWanted(CANCELLED)
-        self._own = first.request
+        return first.request
+
+    def _leech(self, source: Source) -> None:
+        self._turn.stop()
+        self._own = self._first()
         self._leeching = Leeching(source, self._own.path, self._parts.engine, self._parts.directory, self._parts.timings)
         self._file = self._leeching.open_file()
-        first.record.download = self._leeching.download
+        if (writer := self._subscribers.of(self._own.file)) is not None:
+            writer.record.download = self._leeching.download
 
     def _take_lease(self, reason: str) -> None:
         """Take the lease, and tell a program to fetch: the one whose file has the most of it, if it still waits."""
-        for_all, first = self._parts.for_all, self._subscribers.first
-        if for_all is None or first is None:
+        first = self._subscribers.first
+        if first is None:
             raise NotWanted(CANCELLED)
         have: Ranges = ()
         if self._leeching is not None and self._own is not None:
             have = self._let_go(bury=True)
             own = self._subscribers.of(self._own.file)
             first, have = (own, have) if own is not None else (first, ())
-        self._note_repo(lacks=True)
-        self.fetch = SharedFetch(first.request, for_all, has_rest=bool(have))
-        self._stop_asking()
+        self.fetch = self._turn.take(first.request, has_rest=bool(have))
         words = "this machine fetches it for all"
         self._subscribers.tell(first, FetchForAll(f"{reason}; {words}" if reason else words, have))
 
@@ -236,15 +184,15 @@ class Work:
 
     def begin_anew(self) -> None:
         """Programs still wait, and nothing is in hand."""
-        self._stop_asking()
+        self._turn.stop()
         self._let_go(bury=False)
         self._close_file()
-        self.fetch = self._found = self._own = self._verdict = self._why_not_shared = None
+        self.fetch = self._found = self._own = self._verdict = None
 
     def _verify(self) -> None:
         if self._leeching is None or self._own is None:
             raise AssertionError("there is nothing to verify")
-        self._stop_asking()
+        self._turn.stop()
         try:
             self._leeching.verify(self._still_wanted)
         except NotWanted:
@@ -277,12 +225,16 @@ class Work:
             self._parts.seeds.expect(leeching.metainfo, own.path)
 
     def _go_on_seeding(self) -> Whole:
+        """Whatever hinders that, the blob is where it belongs."""
         seeds, fetch = self._parts.seeds, self.fetch
-        if fetch is not None and fetch.metainfo is not None and fetch.path is not None:
-            seeds.add(fetch.metainfo, fetch.path)
-            log.info("%s was fetched for all: published, and seeded from %s", self._etag, fetch.path)
-        elif self._leeching is not None and self._own is not None:
-            seeds.add(self._leeching.metainfo, self._own.destination, serving=True)
+        try:
+            if fetch is not None and fetch.metainfo is not None and fetch.path is not None:
+                seeds.add(fetch.metainfo, fetch.path)
+                log.info("%s was fetched for all: published, and seeded from %s", self._etag, fetch.path)
+            elif self._leeching is not None and self._own is not None:
+                seeds.add(self._leeching.metainfo, self._own.destination, serving=True)
+        except (LlmptError, OSError) as error:
+            log.warning("%s is whole, and not seeded: %s", self._etag, error)
         return Whole()
 
     # How it ends
@@ -315,17 +267,26 @@ class Work:
 
     def finish(self, result: JobResult) -> None:
         """End whatever is still open, and tell every program how it ended."""
-        self._stop_asking()
-        if self.fetch is not None:
-            self.fetch.end()
-        if self._leeching is not None:
-            if not isinstance(result, Whole):
-                self._leeching.withdraw()
-            self._leeching.close()
+        try:
+            with ExitStack() as until:
+                until.callback(self._turn.stop)
+                if self.fetch is not None:
+                    until.callback(self.fetch.end)
+                if self._leeching is not None:
+                    until.callback(self._leeching.close)
+                    if not isinstance(result, Whole):
+                        until.callback(self._leeching.withdraw)
+        finally:
+            self._tell(result)
+
+    def _tell(self, result: JobResult) -> None:
         own = self._own.file if self._own is not None else None
-        if self.fetch is not None and self.fetch.path is not None and isinstance(result, Whole):
-            self._close_file()
-            self._file, own = os.open(self.fetch.path, os.O_RDONLY | os.O_CLOEXEC), None
+        try:
+            if self.fetch is not None and self.fetch.path is not None and isinstance(result, Whole):
+                self._close_file()
+                self._file, own = os.open(self.fetch.path, os.O_RDONLY | os.O_CLOEXEC), None
+        except OSError as error:
+            result = BrokenOff(f"what was fetched for all is gone: {error}")
         part: JobResult = BrokenOff(result.reason) if isinstance(result, BrokenOff) else result
         whole = self._file if isinstance(result, Whole) else None
         try:

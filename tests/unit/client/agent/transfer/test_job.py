@@ -16,10 +16,10 @@ import pytest
 
 from llmpt.agent.sharing.leases import AwaitedBlob
 from llmpt.agent.transfer.jobs import Jobs
+from llmpt.agent.transfer.parts import JobParts
 from llmpt.agent.transfer.sight import Http
 from llmpt.agent.transfer.timings import JobTimings
 from llmpt.agent.transfer.web_seed import WebSeed
-from llmpt.agent.transfer.work import JobParts
 from llmpt.core.blob import Etag
 from llmpt.core.files import FileId
 from llmpt.core.leases import Grant, LeaseRole, Want

@@ -14,9 +14,9 @@ import pytest
 
 from llmpt.agent.sharing.leases import Leases
 from llmpt.agent.transfer.jobs import Jobs
+from llmpt.agent.transfer.parts import JobParts
 from llmpt.agent.transfer.shared_fetch import ForAll
 from llmpt.agent.transfer.timings import JobTimings
-from llmpt.agent.transfer.work import JobParts
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerUnavailable
 from llmpt.core.files import FileId
@@ -293,6 +293,28 @@ def test_what_the_tracker_does_not_take_is_not_seeded_and_others_of_this_machine
     assert request.path.read_bytes() == CONTENT
     assert world.outcome() == "failed"
     assert world.seeded == []
+
+
+def test_a_file_that_goes_before_it_is_copied_is_an_answer_too(world: World) -> None:
+    final = world.folder / "final"
+
+    class Gone(TrackerUnavailable):
+        def __init__(self) -> None:
+            final.unlink()
+            super().__init__("gone")
+
+    world.told_to_fetch()
+    thread, answers, _ = waiting_beside(world)
+    world.publish = lambda _metainfo: _raise(Gone())  # type: ignore[method-assign, assignment]
+    world.land(final)
+    thread.join(10)
+    (answer,) = answers
+    assert isinstance(answer, Failed)
+    assert "what was fetched for all is gone" in answer.reason
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def test_a_download_that_breaks_off_gives_the_lease_back(world: World) -> None:
