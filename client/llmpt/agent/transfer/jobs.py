@@ -136,7 +136,7 @@ class Jobs:
     def _attend(self, job: Job, subscriber: Subscriber, emit: Emit, cancelled: Cancelled) -> JobResult:
         """Pass on what the job tells until it says how it ended, or the program hangs up."""
         timings = self._parts.timings
-        seen, said_at = 0, time.monotonic() - timings.progress_s
+        seen, said_at = 0, time.monotonic()
         while True:
             early_s = said_at + timings.progress_s - time.monotonic()
             progress, version = job.subscribers.hear(
