@@ -1,29 +1,7 @@
-"""What the hook and the machine's agent say to each other, and where they meet.
+"""The lines on the agent's socket: how a message is written and read, and which version of the protocol it is of.
 
-They meet at a Unix socket in a folder that only its user can enter. Each message is one line of JSON that carries the
-version of this protocol (`v`) and that of the speaker's llmpt (`version`). The hook sends one request per connection::
-
-    hello    → hello
-    retire   → retiring | refused                      (refused while something is under way)
-    fetch    → progress* → done | refused | failed     (the hook closes the connection to cancel)
-    fetching → ok                                      (the connection stays open as long as the library downloads)
-    landed   → ok
-    seed     → progress* → ok | refused
-    unseed   → ok
-    status   → status
-    stop     → stopping
-
-`progress` may say 0 bytes: the agent is at work, and nothing flows yet; with `waiting` another machine fetches the file, and
-the bytes are what is to be shown of that. `refused`: nothing was transferred; with `fetch` this machine fetches the file for
-all, so that the hook says `fetching`, and `landed` with `fetched` when it has it. `failed`: the file is not whole; `have` lists
-the byte ranges `[start, stop)` of it that are at `path` and verified, so that the hook need only fetch the rest, with `fetch`
-for all. Either way it takes the ordinary path. `done` with `moved`: the agent has renamed the file to its destination; without:
-its verified bytes lie at `path`, and the hook moves it. `bytes_by_http` of its `bytes_from_lan` came from a seeder's HTTP, the
-others by BitTorrent. `ending`, to any of these: the agent was ending when it was asked and has done nothing; the hook
-turns to its successor, as when an older agent closes the connection without a word.
-
-Programs of several environments, with several versions of llmpt, share one agent. `hello`, `retire`, `status` and `stop`
-are the same in every version of the protocol, so that a newer hook can have an older agent make room for its own.
+Each message is one line of JSON with the version of this protocol (`v`) and that of the speaker's llmpt (`version`). What can
+be said stands in `requests` and `answers`, and on one page, with examples, in docs/protocols/agent-socket.md.
 """
 
 from __future__ import annotations

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmpt.agent.server import MAX_WORKING, SocketTimings
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput
 from llmpt.core.files import FileId
@@ -15,8 +18,10 @@ from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.link import answers, protocol, requests
 from llmpt.link.answers import Answer, Done, Ending, Failed, Greeting, Ok, Progress, Refused, Retiring, StatusReport, Stopping
 from llmpt.link.requests import FetchBegun, FetchRequest, Hello, Landed, Request, Retire, Seed, Status, Stop, Unseed
+from llmpt.link.timings import LinkTimings
 
 ETAG = "a" * 64
+PAGE = Path(__file__).parents[4] / "docs" / "protocols" / "agent-socket.md"
 FETCH = FetchRequest(
     tracker="http://server:8000",
     etag=Etag(ETAG),
@@ -87,6 +92,39 @@ def test_an_answer_is_written_as_ever_and_read_back(answer: Answer, line: Mappin
 def test_every_message_is_pinned() -> None:
     assert {type(request) for request, _ in REQUESTS} == set(requests.REQUESTS.values())
     assert {type(answer) for answer, _ in ANSWERS} | {StatusReport} == set(answers.ANSWERS.values())
+
+
+def test_the_page_of_the_protocol_shows_each_message_as_it_is_written() -> None:
+    page = PAGE.read_text()
+    lines = [json.loads(line) for line in page.splitlines() if line.startswith('{"')]
+    shown = [line for line in lines if "v" not in line]
+    for line in shown:
+        message = requests.parse(line) if "op" in line else answers.parse(line)
+        assert message is not None, line
+        assert message.as_json() == line
+    assert {line["op"] for line in shown if "op" in line} == set(requests.REQUESTS)
+    assert {line["event"] for line in shown if "event" in line} == set(answers.ANSWERS) - {"status"}
+    for op in requests.REQUESTS:
+        assert f"| `{op}` |" in page
+
+
+def test_the_page_of_the_protocol_names_the_times_and_limits_of_the_code() -> None:
+    page = PAGE.read_text()
+    link = LinkTimings()
+    for what, seconds in [
+        ("answers what takes it no time", link.connect_s),
+        ("`hello`, `retire`", link.hello_s),
+        ("an agent that dies is gone", link.ending_s),
+        ("a started agent is ready", link.start_s),
+        ("an older agent that makes room is gone", link.retire_s),
+        ("takes what it is told", SocketTimings().request_s),
+    ]:
+        assert re.search(rf"{what} \| {seconds:g} s", page), what
+    assert f"`LLMPT_STALL_TIMEOUT` + {link.silence_margin_s:g} s" in page
+    assert f"at most {MAX_WORKING} requests" in page
+    assert f"version of the protocol, {protocol.PROTOCOL_VERSION};" in page
+    assert protocol.MAX_LINE_BYTES == 1 << 20
+    assert "at most 1 MiB" in page
 
 
 def test_the_bytes_of_a_line() -> None:
