@@ -24,7 +24,7 @@ from llmpt.swarm import Engine, EngineSettings
 from llmpt.tracker.client import TrackerClient
 from llmpt_seeder.blobs import BlobServer, Doors, FileSource
 from llmpt_seeder.cache.caches import Caches
-from llmpt_seeder.cache.scanner import CacheMissing
+from llmpt_seeder.errors import CacheMissing
 from llmpt_seeder.hashing.readers import HashingPool
 from llmpt_seeder.hashing.verification import Verification
 from llmpt_seeder.hub.listings import HubListings

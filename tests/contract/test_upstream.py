@@ -17,9 +17,10 @@ import pytest
 from llmpt.core.repo import RepoRef
 from llmpt.hub.asking import HubNo, HubUnreachable
 from llmpt_seeder.cache.listing import Listing
+from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.upstream import FetchProcess, Lookup, UpstreamHub, token_rule
-from llmpt_seeder.upstream.process import FetchFailed, Place
+from llmpt_seeder.upstream.process import Place
 from tests.support.hub import FakeHub, Mode
 from tests.support.namespaces import python_with
 from tests.support.waiting import eventually

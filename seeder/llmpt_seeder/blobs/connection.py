@@ -22,6 +22,7 @@ from llmpt.core.http_head import MAX_HEAD_BYTES, BadRequest, Head, parse_head
 from llmpt_seeder.blobs.answers import Answer, blob_answer, refusal
 from llmpt_seeder.blobs.pace import Pace
 from llmpt_seeder.blobs.sources import BlobSource, OpenBlob
+from llmpt_seeder.errors import Cut
 
 log = logging.getLogger("llmpt.seeder")
 
@@ -67,10 +68,6 @@ class Counter:
     limits: BlobLimits
     on_knock: Callable[[], None]
     on_sent: Callable[[int], None]
-
-
-class Cut(Exception):
-    """The answer cannot be finished: the connection ends before its Content-Length."""
 
 
 class Connection:

@@ -16,17 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import InvalidName, LlmptError
+from llmpt.core.errors import InvalidName
 from llmpt.core.repo import MAX_PATH_PARTS, RepoRef, check_commit, check_path, check_ref
 from llmpt.disk.inventory import FileStamp
 from llmpt_seeder.cache.listing import Listing, read_listing
+from llmpt_seeder.errors import CacheMissing
 
 MAX_PROBLEMS = 50  # per repo; one wrong mount option would otherwise fill the report
 MAX_ABSENT = 1000  # per commit; transformers leaves a dozen
-
-
-class CacheMissing(LlmptError):
-    """There is no Hub cache where one was said to be, or it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

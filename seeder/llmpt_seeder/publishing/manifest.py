@@ -17,6 +17,7 @@ from llmpt.core.repo import RepoRef
 from llmpt_seeder.cache.listing import Listing
 from llmpt_seeder.cache.scanner import BlobFile, Problem, Snapshot
 from llmpt_seeder.cache.view import View
+from llmpt_seeder.errors import InDoubt
 from llmpt_seeder.publishing.card import README, read_card
 
 PART_BYTES = 7 << 20  # of JSON; the tracker takes 10 MiB
@@ -78,10 +79,6 @@ class Manifest:
         if self.card is not None:
             last["card"] = dict(self.card)
         yield last
-
-
-class InDoubt(Exception):
-    """A file has not been read yet, or its torrent is not published: it may be here, or not."""
 
 
 class Listings(Protocol):

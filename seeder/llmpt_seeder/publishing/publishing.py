@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from llmpt.core.blob import Etag
 from llmpt_seeder.cache.scanner import BlobFile, Problem
 from llmpt_seeder.cache.view import View
+from llmpt_seeder.errors import InDoubt
 from llmpt_seeder.hashing.verification import Verification, VerifiedBlob
 from llmpt_seeder.hub.listings import HubListings
 from llmpt_seeder.life import WORK, Life
-from llmpt_seeder.publishing.manifest import InDoubt, Manifests
+from llmpt_seeder.publishing.manifest import Manifests
 from llmpt_seeder.publishing.publisher import Publisher
 from llmpt_seeder.publishing.tracker_link import TrackerLink, Welcome
 from llmpt_seeder.state import SeederState

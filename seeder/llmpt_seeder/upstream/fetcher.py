@@ -22,9 +22,10 @@ from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import ContentMismatch
 from llmpt.host import loops
 from llmpt_seeder.cache.listing import ListedFile
+from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.life import Life
 from llmpt_seeder.upstream.growing import GrowingBlob
-from llmpt_seeder.upstream.process import Download, FetchFailed, Place
+from llmpt_seeder.upstream.process import Download, Place
 from llmpt_seeder.upstream.shelf import Shelf
 
 log = logging.getLogger("llmpt.seeder")

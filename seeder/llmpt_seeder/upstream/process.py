@@ -17,33 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmpt.core.errors import LlmptError
 from llmpt.core.repo import RepoRef
+from llmpt_seeder.errors import FetchFailed
 
 END_TIMEOUT_S = 5.0
 _NOT_OURS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "LLMPT_TOKEN")
-
-
-class FetchFailed(LlmptError):
-    """A file did not come. `status`, `code` and `retry_after_s` are the Hub's when it said no; `final`: it is no use to try again
-    soon, because there is no room, or what came is not what it should be."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        code: str | None = None,
-        retry_after_s: int | None = None,
-        final: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.status, self.code, self.retry_after_s, self.final = status, code, retry_after_s, final
-
-    @property
-    def may_pass(self) -> bool:
-        """Whether trying again may help."""
-        return not self.final and (self.status is None or self.status in (408, 429) or self.status >= 500)
 
 
 @dataclass(frozen=True, slots=True)

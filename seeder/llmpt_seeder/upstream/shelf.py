@@ -21,8 +21,8 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName, SettingError
 from llmpt.disk.inventory import Inventory
 from llmpt_seeder.cache.scanner import BlobFile
+from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.upstream.growing import GrowingBlobs
-from llmpt_seeder.upstream.process import FetchFailed
 
 log = logging.getLogger("llmpt.seeder")
 

@@ -15,15 +15,9 @@ import sys
 import threading
 from typing import Any
 
+from llmpt_seeder.errors import Throttled
+
 CHUNK_BYTES = 256 << 10  # written at once: a slow line is seen to move
-
-
-class Throttled(Exception):
-    """The Hub answered 429; `retry_after_s` is when to come again, if it said so."""
-
-    def __init__(self, retry_after_s: int | None) -> None:
-        super().__init__("the Hub asks to wait (429)")
-        self.retry_after_s = retry_after_s
 
 
 def main() -> None:

@@ -20,13 +20,14 @@ from llmpt.core.repo import RepoRef
 from llmpt.host.loops import Rhythm
 from llmpt.hub.asking import HubNo, HubUnreachable
 from llmpt_seeder.cache.listing import ListedFile, Listing
+from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.life import Life
 from llmpt_seeder.upstream.fetcher import BlobState, WantedBlob
 from llmpt_seeder.upstream.growing import GrowingBlobs
 from llmpt_seeder.upstream.leases import LeaseReports
 from llmpt_seeder.upstream.mirroring import Mirroring, Stock
 from llmpt_seeder.upstream.mirrors import chosen
-from llmpt_seeder.upstream.process import FetchFailed, Place
+from llmpt_seeder.upstream.process import Place
 from llmpt_seeder.upstream.queue import MirrorQueue
 from tests.support.waiting import eventually
 

@@ -11,8 +11,8 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import SettingError
+from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.state import SeederState
-from llmpt_seeder.upstream.process import FetchFailed
 from llmpt_seeder.upstream.shelf import Shelf
 from tests.support.cache_builder import CacheBuilder, lfs_sha256
 
