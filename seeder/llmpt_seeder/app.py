@@ -125,6 +125,7 @@ class _Core:
     listings: HubListings
     link: TrackerLink
     shelf: Shelf
+    publishing: Publishing
     service: Service
     reports: list[Callable[[], Mapping[str, object]]]
 
@@ -157,7 +158,7 @@ def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) ->
     publishing = Publishing(link, listings, verification, state, min_blob_bytes=settings.min_blob_bytes, life=life)
     service = Service(caches, verification, publishing, Seeding(engine, state), wake=wake, life=life)
     reports.append(service.report)
-    return _Core(life, state, engine, sharing, listings, link, shelf, service, reports)
+    return _Core(life, state, engine, sharing, listings, link, shelf, publishing, service, reports)
 
 
 def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, stack: ExitStack) -> Mirroring | None:
@@ -188,7 +189,9 @@ def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, st
     )
     fetcher = Fetcher(core.shelf, process, token=lambda place: hub.token(place.repo), on_fetched=fetched, life=life)
     mirroring = stack.enter_context(Mirroring(MirrorQueue(connect), lookup, fetcher, stock, life=life))
-    leases = LeaseReports(lambda poll: connect().leases(poll), published=stock.has, min_blob_bytes=settings.min_blob_bytes)
+    leases = LeaseReports(
+        lambda poll: connect().leases(poll), published=stock.has, min_blob_bytes=lambda: core.publishing.min_blob_bytes
+    )
     life.start("leases", lambda: leases.tell(fetcher.wanted()), TELL_LEASES)
     return mirroring
 

@@ -22,7 +22,7 @@ log = logging.getLogger("llmpt.seeder")
 
 class Publishing:
     """Publishes what is new. A file of `min_blob_bytes` has a torrent, and is out when that is published; a smaller one is out
-    when it is good."""
+    when it is good. The tracker says from which size on; what was set here counts until it does."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Publishing:
         life: Life,
     ) -> None:
         self._link, self._listings, self._verification, self._life = link, listings, verification, life
-        self._min_blob_bytes = max(min_blob_bytes, 1)  # an empty file has no torrent (BEP 52)
+        self.min_blob_bytes = max(min_blob_bytes, 1)  # an empty file has no torrent (BEP 52)
         self._publisher = Publisher(state, post=self._post, clock=life.clock)
         self._manifests = Manifests(listings)
         self._welcome: Welcome | None = None
@@ -50,6 +50,8 @@ class Publishing:
         if self._publisher.use_instance(welcome.instance_id):
             self._all_told = None
             log.info("the tracker's database is new to us: everything is published there")
+        if welcome.min_blob_bytes is not None:
+            self.min_blob_bytes = max(welcome.min_blob_bytes, 1)
         self._welcome = welcome
         return welcome
 
@@ -61,7 +63,7 @@ class Publishing:
         if not self._link.is_up:
             return []
         taken = self._publisher.publish_torrents(etag for etag, blob in good.items() if self._is_big(blob.file))
-        told = view.snapshots, good, self._listings.version
+        told = view.snapshots, good, self._listings.version, self.min_blob_bytes
         if told != self._all_told:
             self._publish_manifests(view, good, told)
         return taken
@@ -100,7 +102,7 @@ class Publishing:
         self._all_told = None if self._manifests.in_doubt or self._publisher.problems() else told
 
     def _is_big(self, file: BlobFile) -> bool:
-        return file.size >= self._min_blob_bytes
+        return file.size >= self.min_blob_bytes
 
     def _post(self, body: Mapping[str, object]) -> Mapping[str, object]:
         self._life.beat(WORK)  # a long listing goes in many parts

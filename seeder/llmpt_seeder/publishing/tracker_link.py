@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import quote
 
 import tenacity
 
 from llmpt.core.breaker import Breaker, Pauses
-from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.core.errors import InvalidInput, TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.core.fields import Fields
 
 log = logging.getLogger("llmpt.seeder")
 
@@ -67,11 +69,18 @@ class Tracker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """What the tracker answered to a heartbeat."""
+    """What the tracker answered to a heartbeat.
+
+    boot_id: another one after each start of the announcer
+    instance_id: another one for each database of a tracker
+    announce_url: where the seeder announces
+    min_blob_bytes: from which size on a file has a torrent; None: an older tracker does not say
+    """
 
     boot_id: str
     instance_id: str
     announce_url: str
+    min_blob_bytes: int | None = None
 
 
 class TrackerLink:
@@ -175,10 +184,16 @@ def _may_pass(error: BaseException) -> bool:
     )
 
 
-def _read_welcome(client: Tracker, reply: Mapping[str, object]) -> Welcome:
-    boot_id, instance_id = reply.get("boot_id"), reply.get("instance_id")
-    port, key = reply.get("announce_port"), reply.get("announce_key")
-    if not (isinstance(boot_id, str) and isinstance(instance_id, str) and isinstance(port, int) and isinstance(key, str)):
-        raise TrackerUnavailable(f"the answer of {client.url} to a heartbeat makes no sense")
+def _read_welcome(client: Tracker, reply: object) -> Welcome:
     host = f"[{client.host}]" if ":" in client.host and not client.host.startswith("[") else client.host
-    return Welcome(boot_id, instance_id, f"http://{host}:{port}/announce/{key}")
+    try:
+        fields = Fields(reply, "the answer to a heartbeat")
+        port, key = fields.count("announce_port", least=1, most=65535), fields.text("announce_key", longest=100)
+        return Welcome(
+            boot_id=fields.text("boot_id", longest=100),
+            instance_id=fields.text("instance_id", longest=100),
+            announce_url=f"http://{host}:{port}/announce/{quote(key, safe='')}",
+            min_blob_bytes=fields.optional("min_blob_bytes", fields.count),
+        )
+    except InvalidInput as error:
+        raise TrackerUnavailable(f"the answer of {client.url} to a heartbeat makes no sense: {error}") from None

@@ -35,7 +35,7 @@ class LeaseReports:
     """Tells the tracker, by `ask`.
 
     published: says whether others can have a blob of us by now
-    min_blob_bytes: no machine waits for smaller ones
+    min_blob_bytes: says from which size on machines wait for a blob
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class LeaseReports:
         ask: Callable[[Poll], LeaseAnswer],
         *,
         published: Callable[[Etag], bool],
-        min_blob_bytes: int,
+        min_blob_bytes: Callable[[], int],
         timings: ReportTimings = ReportTimings(),
     ) -> None:
         self._ask, self._published, self._min_blob_bytes, self._timings = ask, published, min_blob_bytes, timings
@@ -62,7 +62,7 @@ class LeaseReports:
         """Say what is under way; a blob that has come is held until others can have it. Cheap when there is nothing to say."""
         now = time.monotonic()
         for blob in blobs:
-            if blob.file.size >= self._min_blob_bytes and len(self._held) < MAX_LINES and blob.state is not BlobState.DONE:
+            if blob.file.size >= self._min_blob_bytes() and len(self._held) < MAX_LINES and blob.state is not BlobState.DONE:
                 self._held.setdefault(blob.file.etag, blob)
         if not self._held or now - self._told_at < self._timings.every_s or not self._tracker.allows():
             return

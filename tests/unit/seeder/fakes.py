@@ -43,6 +43,7 @@ class FakeTracker:
     def __init__(self) -> None:
         self.instance_id, self.boot_id = "instance-1", "boot-1"
         self.token: str | None = "good"
+        self.min_blob_bytes: int | None = None
         self.up = True
         self.torrents: dict[str, Metainfo] = {}
         self.manifests: dict[tuple[str, str, str], dict[str, Any]] = {}
@@ -67,7 +68,11 @@ class FakeTracker:
             metainfo = Metainfo.parse(base64.b64decode(text))
             self.torrents[metainfo.etag.value] = metainfo
         for file in body.get("files", ()):
-            if file.get("here", True) and file["size"] >= MIN_BLOB_BYTES and file["etag"] not in self.torrents:
+            if (
+                file.get("here", True)
+                and file["size"] >= (self.min_blob_bytes or MIN_BLOB_BYTES)
+                and file["etag"] not in self.torrents
+            ):
                 raise TrackerRefused(f"unknown etag {file['etag']}", status=422, code="unknown_etag")
         if "commit" in body:
             key = body["repo_type"], body["repo_id"], body["commit"]
@@ -106,6 +111,7 @@ class FakeConnection:
             "instance_id": self._tracker.instance_id,
             "announce_port": 6969,
             "announce_key": "k" * 32,
+            **({} if self._tracker.min_blob_bytes is None else {"min_blob_bytes": self._tracker.min_blob_bytes}),
         }
 
 

@@ -383,3 +383,15 @@ def test_a_blob_that_was_deleted_is_given_no_more(cache: CacheBuilder, bench: Be
     shutil.rmtree(repo.folder)
     bench.work()
     assert bench.service.blob(Etag(git_sha1(b"{}"))) is None
+
+
+def test_from_which_size_on_a_file_has_a_torrent_is_the_trackers_word(cache: CacheBuilder, bench: Bench) -> None:
+    cache.repo("org/model").commit({"model.bin": BIG, "other.bin": OTHER}, lfs={"model.bin", "other.bin"})
+    bench.tracker.min_blob_bytes = len(OTHER)
+    assert len(BIG) < len(OTHER)
+    bench.work()
+    assert bench.engine.etags() == {lfs_sha256(OTHER)}
+    assert bench.service.blob(Etag(lfs_sha256(BIG))) is not None
+    bench.tracker.min_blob_bytes = len(BIG)
+    bench.work()
+    assert bench.engine.etags() == {lfs_sha256(OTHER), lfs_sha256(BIG)}

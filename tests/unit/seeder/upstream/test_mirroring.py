@@ -125,7 +125,7 @@ class World:
             stock,
             life=self.life,
         )
-        self.leases = LeaseReports(self.hear, published=self.here.__contains__, min_blob_bytes=5)
+        self.leases = LeaseReports(self.hear, published=self.here.__contains__, min_blob_bytes=lambda: 5)
 
     def run(self, stack: ExitStack) -> None:
         stack.enter_context(self.mirroring)
