@@ -20,7 +20,21 @@ from llmpt_tracker.rules.hub.upstream import Upstream
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 from llmpt_tracker.state import BlobLocations, State, attach
 from llmpt_tracker.upstream_address import UpstreamAddress
-from llmpt_tracker.views import access, catalogue, dist, errors, health, leases, mirrors, pages, publishing, reports, versions
+from llmpt_tracker.views import (
+    access,
+    dist,
+    errors,
+    health,
+    leases,
+    mirrors,
+    openapi,
+    pages,
+    publishing,
+    reports,
+    repos,
+    torrents,
+    versions,
+)
 from llmpt_tracker.views import blobs as blob_views
 from llmpt_tracker.views import tokens as token_views
 from llmpt_tracker.views.hub import routes as hub
@@ -38,7 +52,7 @@ def create_app(
     """Build the application over a migrated database."""
     app = Flask("llmpt_tracker")
     app.config.update(MAX_CONTENT_LENGTH=publishing.MAX_PUBLISH_BYTES, MAX_FORM_MEMORY_SIZE=0)
-    app.url_map.converters["repo_id"] = catalogue.RepoIdConverter
+    app.url_map.converters["repo_id"] = repos.RepoIdConverter
     app.url_map.merge_slashes = False
     database = Database(settings.database_location)
     network = network or HostNetwork()
@@ -51,7 +65,8 @@ def create_app(
     app.before_request(hub.serve)
     app.after_request(versions.label)
     errors.register(app)
-    for views in (catalogue, blob_views, publishing, token_views, leases, reports, mirrors, versions, health, dist, pages):
+    api = (torrents, repos, openapi, publishing, token_views, leases, reports, mirrors, versions)
+    for views in (*api, blob_views, health, dist, pages):
         app.register_blueprint(views.blueprint)
     return app
 

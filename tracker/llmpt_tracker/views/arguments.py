@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from llmpt.core.errors import InvalidInput
+from llmpt.core.repo import RepoRef
 from llmpt_tracker.errors import Refused
+from llmpt_tracker.rules import search
 
 
 def arguments(*known: str) -> dict[str, str]:
@@ -21,6 +25,19 @@ def arguments(*known: str) -> dict[str, str]:
             raise Refused(400, "bad_request", f"{name}: given more than once")
         found[name] = values[0]
     return found
+
+
+def terms(args: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the words to look for, of `q`; none where it is not given."""
+    return search.terms(args["q"]) if "q" in args else ()
+
+
+def repo_named(repo_type: str, repo_id: str) -> RepoRef:
+    """Return the repo of that name; raise `Refused` (400) when there can be none."""
+    try:
+        return RepoRef(repo_type, repo_id)
+    except InvalidInput as error:
+        raise Refused(400, "bad_request", str(error)) from None
 
 
 def body(max_bytes: int) -> bytes:

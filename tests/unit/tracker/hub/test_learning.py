@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from flask import Flask
@@ -10,10 +11,10 @@ from flask import Flask
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.app import create_app
 from llmpt_tracker.errors import UpstreamRefused
-from llmpt_tracker.rules.hub.learning import Learning
+from llmpt_tracker.rules.hub.learning import Learning, LearningTimings
 from llmpt_tracker.rules.hub.revisions import HubRevision
 from llmpt_tracker.settings import TrackerSettings
-from llmpt_tracker.views.hub import content as hub_bytes
+from llmpt_tracker.state import attach
 from tests.unit.tracker.bodies import COMMIT, OTHER_COMMIT, manifest, small
 from tests.unit.tracker.conftest import NOW, Api, publisher, state_of
 from tests.unit.tracker.fakes import FakeAnnouncer, FakeBlobs
@@ -148,8 +149,9 @@ def test_a_get_waits_until_the_bytes_begin_to_come(hub: HubClient, seeder: Api, 
     assert "/blobs/" in hub.get("/org/name/resolve/main/config.json").headers["Location"]
 
 
-def test_a_get_that_has_waited_long_enough_is_sent_upstream(hub: HubClient, seeder: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_bytes, "GROWS_WITHIN_S", 0.2)
+def test_a_get_that_has_waited_long_enough_is_sent_upstream(hub: HubClient, seeder: Api, app_with_upstream: Flask) -> None:
+    impatient = Learning(timings=LearningTimings(grows_within_s=0.2))
+    attach(app_with_upstream, replace(state_of(app_with_upstream), learning=impatient))
     seeder.publish(manifest(CONFIG))
     answer = hub.get("/org/name/resolve/main/config.json")
     assert answer.headers["Location"] == f"https://hub.example/org/name/resolve/{COMMIT}/config.json"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from llmpt.core.repo import RepoRef
@@ -18,9 +19,23 @@ from llmpt_tracker.rules.hub.upstream import Upstream
 
 T = TypeVar("T")
 
-AGAIN_S = 60.0
 MAX_PATIENT = 64  # requests of one process that may wait for bytes: others want its threads, too
 MAX_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class LearningTimings:
+    """How long things take, in seconds.
+
+    again_s: before upstream is asked again for what the catalogue has
+    grows_within_s: for so long a request waits until a file begins to come in: clients give up after 10, and a seeder that
+        was silent is asked again after 5
+    poll_s: between two looks at whether it does
+    """
+
+    again_s: float = 60.0
+    grows_within_s: float = 6.0
+    poll_s: float = 0.2
 
 
 class Learning:
@@ -29,8 +44,9 @@ class Learning:
     A request that waits for bytes holds `patience` meanwhile; one that gets none does not wait.
     """
 
-    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, timings: LearningTimings = LearningTimings(), monotonic: Callable[[], float] = time.monotonic) -> None:
         self.patience = threading.BoundedSemaphore(MAX_PATIENT)
+        self.timings = timings
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._asked: dict[tuple[RepoRef, str | None], float] = {}
@@ -74,7 +90,7 @@ class Learning:
     def _due(self, repo: RepoRef, revision: str | None) -> bool:
         now = self._monotonic()
         with self._lock:
-            if now - self._asked.get((repo, revision), float("-inf")) < AGAIN_S:
+            if now - self._asked.get((repo, revision), float("-inf")) < self.timings.again_s:
                 return False
             if len(self._asked) >= MAX_REMEMBERED:
                 self._asked.clear()

@@ -21,8 +21,6 @@ from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker, host_as_asked
 from llmpt_tracker.views.hub.request import client_version
 
-GROWS_WITHIN_S = 6.0  # clients give up after 10; a seeder that was silent is asked again after 5
-POLL_S = 0.2
 MAX_HTTP_BYTES = 50_000_000_000  # huggingface_hub downloads nothing larger over HTTP, if it is told the size
 SIZE_OPTIONAL = (1, 31)  # from here on it does without
 
@@ -122,13 +120,13 @@ def _url(revision: hub.HubRevision, file: HubFile) -> str:
 
 def _await(file: HubFile) -> str | None:
     """Return where the bytes begin to come in; None: nowhere in time, or too many wait already."""
-    patience = state().learning.patience
+    patience, timings = state().learning.patience, state().learning.timings
     if not patience.acquire(blocking=False):
         return None
     try:
-        deadline = time.monotonic() + GROWS_WITHIN_S
+        deadline = time.monotonic() + timings.grows_within_s
         while (url := _locate(file)) is None and time.monotonic() < deadline:
-            time.sleep(POLL_S)
+            time.sleep(timings.poll_s)
         return url
     finally:
         patience.release()

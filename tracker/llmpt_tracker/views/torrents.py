@@ -1,4 +1,4 @@
-"""Routes for downloads: torrents by filters and words, .torrent files, peers, repos, manifests. No token."""
+"""Routes to what has a swarm: torrents by filters and words, .torrent files, peers. No token."""
 
 from __future__ import annotations
 
@@ -9,33 +9,24 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
-from werkzeug.routing import BaseConverter
 
 from llmpt.core import bencode
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput
-from llmpt.core.repo import RepoRef, check_path, check_ref
+from llmpt.core.repo import check_path, check_ref
 from llmpt_tracker.control.messages import Swarm
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.openapi.document import document
-from llmpt_tracker.rules import catalogue, paging, search
+from llmpt_tracker.rules import catalogue, paging
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker, base_url, host_as_asked
-from llmpt_tracker.views.arguments import arguments
+from llmpt_tracker.views.arguments import arguments, repo_named, terms
 
-blueprint = Blueprint("catalogue", __name__, url_prefix="/api/v1")
+blueprint = Blueprint("torrents", __name__, url_prefix="/api/v1")
 
 PEERS_IN_LIST = 50
 PEERS_OF_ONE = 100
 _HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _FILTERS = ("repo_type", "repo_id", "revision", "path", "etag", "info_hash")
-
-
-class RepoIdConverter(BaseConverter):
-    """`name` or `owner/name` in a route."""
-
-    regex = r"[^/]+(?:/[^/]+)?"
-    part_isolating = False
 
 
 @blueprint.get("/torrents")
@@ -50,12 +41,12 @@ def list_torrents() -> ResponseReturnValue:
         path=_checked("path", check_path, args.get("path")),
         etag=_checked("etag", Etag, args.get("etag")),
         info_hash=_info_hash(args["info_hash"]) if "info_hash" in args else None,
-        terms=_terms(args),
+        terms=terms(args),
         limit=paging.read_limit(args.get("limit")),
         before=paging.read_cursor(args.get("cursor")),
     )
     if query.repo_id is not None or query.repo_type is not None:
-        _repo(query.repo_type or "model", query.repo_id or "any")
+        repo_named(query.repo_type or "model", query.repo_id or "any")
     with state().database.reading() as session:
         page, last = catalogue.find_torrents(session, query)
         metainfo = catalogue.metainfo(session, [one.key for one in page]) if "metainfo" in include else {}
@@ -114,47 +105,6 @@ def torrent_peers(info_hash: str) -> ResponseReturnValue:
     return jsonify({"peers": _peers(swarms.get(found.swarm)), "boot_id": boot_id})
 
 
-@blueprint.get("/repos")
-def list_repos() -> ResponseReturnValue:
-    """List the repos, the newest first, each with its newest revisions."""
-    args = arguments("q", "limit", "cursor")
-    limit, before = paging.read_limit(args.get("limit")), paging.read_cursor(args.get("cursor"))
-    with state().database.reading() as session:
-        page, last = catalogue.list_repos(session, limit=limit, before=before, terms=_terms(args))
-    repos = [
-        {"repo_type": one.repo.type, "repo_id": one.repo.id, "revisions": [_revision(rev) for rev in one.revisions]}
-        for one in page
-    ]
-    return jsonify({"repos": repos, "next": paging.write_cursor(last) if last is not None else None})
-
-
-@blueprint.get("/repos/<repo_type>/<repo_id:repo_id>/revisions/<path:revision>")
-def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
-    """Return the manifest of a revision (a commit or the name of a ref): every file that is known of it."""
-    arguments()
-    repo = _repo(repo_type, repo_id)
-    with state().database.reading() as session:
-        found = catalogue.find_revision(session, repo, revision)
-        lines = catalogue.manifest(session, found)
-    files = [{"path": one.path, "size": one.size, "etag": one.etag, "lfs": one.lfs, "here": one.here} for one in lines]
-    return jsonify(
-        {
-            "repo_type": repo.type,
-            "repo_id": repo.id,
-            "commit": found.commit,
-            "refs": list(found.refs),
-            "complete": found.complete,
-            "files": files,
-        }
-    )
-
-
-@blueprint.get("/openapi.json")
-def openapi() -> ResponseReturnValue:
-    """Return this description."""
-    return jsonify(document())
-
-
 def with_servers(stored: bytes, *, announce: str, web_seed: str) -> bytes:
     """Put an announce URL and a web seed (BEP 19) into the outer dictionary of a stored metainfo; `info` keeps its very bytes.
 
@@ -170,10 +120,6 @@ def _include(text: str, known: Collection[str]) -> frozenset[str]:
     return wanted
 
 
-def _terms(args: Mapping[str, str]) -> tuple[str, ...]:
-    return search.terms(args["q"]) if "q" in args else ()
-
-
 def _checked(name: str, check: Callable[[str], Any], text: str | None) -> Any:
     if text is None:
         return None
@@ -181,13 +127,6 @@ def _checked(name: str, check: Callable[[str], Any], text: str | None) -> Any:
         return check(text)
     except InvalidInput as error:
         raise Refused(400, "bad_request", f"{name}: {error}") from None
-
-
-def _repo(repo_type: str, repo_id: str) -> RepoRef:
-    try:
-        return RepoRef(repo_type, repo_id)
-    except InvalidInput as error:
-        raise Refused(400, "bad_request", str(error)) from None
 
 
 def _info_hash(text: str) -> bytes:
@@ -226,16 +165,3 @@ def _entry(one: catalogue.Torrent, swarms: Mapping[str, Swarm]) -> dict[str, Any
 
 def _peers(swarm: Swarm | None) -> list[dict[str, Any]]:
     return [{"address": peer.address, "port": peer.port} for peer in swarm.peers] if swarm else []
-
-
-def _revision(one: catalogue.RevisionSummary) -> dict[str, Any]:
-    return {
-        "commit": one.commit,
-        "refs": list(one.refs),
-        "complete": one.complete,
-        "files": one.files,
-        "size": one.size,
-        "files_here": one.files_here,
-        "size_here": one.size_here,
-        "published_at": one.published_at.isoformat(),
-    }

@@ -1,0 +1,76 @@
+"""Which repos, refs and commits there are, in the Hub's words: the lists, `refs`, `commits`, `auth-check`."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from flask import Response, request
+
+from llmpt_tracker.rules import paging
+from llmpt_tracker.rules.hub import lists as hub_list
+from llmpt_tracker.rules.hub import revisions as hub
+from llmpt_tracker.rules.hub.cards import info
+from llmpt_tracker.rules.hub.target import Target
+from llmpt_tracker.state import state
+from llmpt_tracker.views.access import base_url
+from llmpt_tracker.views.hub.answers import flag, json_response, last_commit, look_up
+
+MAX_LISTED, MAX_LISTED_FULL = 1000, 50
+
+
+def list_repos(asked: Target) -> Response:
+    """`GET /api/models`: a page of repos; `Link` leads to the next."""
+    args = request.args
+    full = flag("full") or "siblings" in args.getlist("expand")
+    most = MAX_LISTED_FULL if full else MAX_LISTED
+    limit = args.get("limit", "")
+    wanted = [*args.getlist("filter"), *args.getlist("pipeline_tag")]
+    query = hub_list.ListQuery(
+        asked.repo_type,
+        search=_name_part("search"),
+        author=_name_part("author"),
+        tags=frozenset(tag for text in wanted for tag in text.split(",") if tag),
+        limit=min(int(limit[:9]), most) if limit[:9].isascii() and limit[:9].isdigit() and int(limit[:9]) else most,
+        before=paging.read_cursor(args.get("cursor")),
+    )
+    with state().database.reading() as session:
+        page, last = hub_list.list_repos(session, query)
+        shown = [info(one, hub.files(session, one) if full else None) for one in page]
+    response = json_response(shown)
+    if last is not None:
+        again = [(name, text) for name, text in args.items(multi=True) if name != "cursor"]
+        url = f"{base_url(request)}/api/{asked.repo_type}s?{urlencode([*again, ('cursor', paging.write_cursor(last))])}"
+        response.headers["Link"] = f'<{url}>; rel="next"'
+    return response
+
+
+def refs(asked: Target) -> Response:
+    """`GET …/refs`: branches, converts and, if asked for, pull requests; a tag is told as a branch."""
+    found = look_up(asked, hub.refs, lambda _: None)
+    shown: dict[str, list[dict[str, str]]] = {"branches": [], "converts": [], "tags": []}
+    if flag("include_prs"):
+        shown["pullRequests"] = []
+    for name, commit in found:
+        kind = "pullRequests" if name.startswith("refs/pr/") else "converts" if name.startswith("refs/convert/") else "branches"
+        if kind in shown:
+            ref = name if name.startswith("refs/") else f"refs/heads/{name}"
+            short = name.removeprefix("refs/convert/") if kind == "converts" else name
+            shown[kind].append({"name": short, "ref": ref, "targetCommit": commit})
+    return json_response(shown)
+
+
+def commits(asked: Target) -> Response:
+    """`GET …/commits/<rev>`: the one commit that is known."""
+    revision = look_up(asked, lambda session, repo: hub.find_revision(session, repo, asked.revision), lambda found: found)
+    return json_response([last_commit(revision) | {"message": "", "authors": []}])
+
+
+def auth_check(asked: Target) -> Response:
+    """`GET …/auth-check`: what is published here may be read."""
+    look_up(asked, hub.check_repo, lambda _: None)
+    return json_response({})
+
+
+def _name_part(argument: str) -> str:
+    """What of an argument can be a part of a repo's name: the rest would find nothing, or trouble a database."""
+    return "".join(char for char in request.args.get(argument, "")[:200] if char.isprintable())

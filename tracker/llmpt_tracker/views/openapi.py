@@ -1,0 +1,16 @@
+"""`GET /api/v1/openapi.json`: the API's description of itself."""
+
+from __future__ import annotations
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from llmpt_tracker.openapi.document import document
+
+blueprint = Blueprint("openapi", __name__, url_prefix="/api/v1")
+
+
+@blueprint.get("/openapi.json")
+def openapi() -> ResponseReturnValue:
+    """Return this description."""
+    return jsonify(document())

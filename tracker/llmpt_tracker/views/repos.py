@@ -1,0 +1,70 @@
+"""Routes to repos: which there are, and what a revision of one holds. No token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+from werkzeug.routing import BaseConverter
+
+from llmpt_tracker.rules import catalogue, paging
+from llmpt_tracker.state import state
+from llmpt_tracker.views.arguments import arguments, repo_named, terms
+
+blueprint = Blueprint("repos", __name__, url_prefix="/api/v1")
+
+
+class RepoIdConverter(BaseConverter):
+    """`name` or `owner/name` in a route."""
+
+    regex = r"[^/]+(?:/[^/]+)?"
+    part_isolating = False
+
+
+@blueprint.get("/repos")
+def list_repos() -> ResponseReturnValue:
+    """List the repos, the newest first, each with its newest revisions."""
+    args = arguments("q", "limit", "cursor")
+    limit, before = paging.read_limit(args.get("limit")), paging.read_cursor(args.get("cursor"))
+    with state().database.reading() as session:
+        page, last = catalogue.list_repos(session, limit=limit, before=before, terms=terms(args))
+    repos = [
+        {"repo_type": one.repo.type, "repo_id": one.repo.id, "revisions": [_revision(rev) for rev in one.revisions]}
+        for one in page
+    ]
+    return jsonify({"repos": repos, "next": paging.write_cursor(last) if last is not None else None})
+
+
+@blueprint.get("/repos/<repo_type>/<repo_id:repo_id>/revisions/<path:revision>")
+def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
+    """Return the manifest of a revision (a commit or the name of a ref): every file that is known of it."""
+    arguments()
+    repo = repo_named(repo_type, repo_id)
+    with state().database.reading() as session:
+        found = catalogue.find_revision(session, repo, revision)
+        lines = catalogue.manifest(session, found)
+    files = [{"path": one.path, "size": one.size, "etag": one.etag, "lfs": one.lfs, "here": one.here} for one in lines]
+    return jsonify(
+        {
+            "repo_type": repo.type,
+            "repo_id": repo.id,
+            "commit": found.commit,
+            "refs": list(found.refs),
+            "complete": found.complete,
+            "files": files,
+        }
+    )
+
+
+def _revision(one: catalogue.RevisionSummary) -> dict[str, Any]:
+    return {
+        "commit": one.commit,
+        "refs": list(one.refs),
+        "complete": one.complete,
+        "files": one.files,
+        "size": one.size,
+        "files_here": one.files_here,
+        "size_here": one.size_here,
+        "published_at": one.published_at.isoformat(),
+    }
