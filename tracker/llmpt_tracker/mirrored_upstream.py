@@ -21,7 +21,8 @@ from llmpt.core.repo import RepoRef, check_ref
 from llmpt_tracker.clock import Clock
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import Refused, UpstreamRefused
-from llmpt_tracker.rules import catalogue, mirrors
+from llmpt_tracker.rules import mirrors
+from llmpt_tracker.rules.catalogue import repos
 
 log = logging.getLogger(__name__)
 
@@ -120,10 +121,10 @@ class MirroredUpstream:
         kind = "" if repo.type == "model" else f"{repo.type}s/"
         return f"{self._address() or ''}/{kind}{repo.id}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
-    def _known(self, ask: MirrorAsk) -> catalogue.RevisionSummary | None:
+    def _known(self, ask: MirrorAsk) -> repos.RevisionSummary | None:
         try:
             with self._database.reading() as session:
-                return catalogue.find_revision(session, ask.repo, ask.revision)
+                return repos.find_revision(session, ask.repo, ask.revision)
         except Refused:
             return None
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import Absent, Blob, File, Path, PublisherToken, Ref, Repo, Revision
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import torrents
+from llmpt_tracker.rules import entries
 from llmpt_tracker.rules.publication import Manifest, ManifestFile, Publication, refuse_folders
 from llmpt_tracker.rules.search import words
 
@@ -40,7 +40,7 @@ class Published:
 def publish(session: Session, publication: Publication, *, by: PublisherToken, min_blob_bytes: int, now: datetime) -> Published:
     """Enter what `by` publishes. Raises `Refused` (422) with the reason when it contradicts the catalogue or itself; the caller's
     transaction must then be undone."""
-    entered = torrents.enter(session, publication.torrents, by=by, now=now)
+    entered = entries.enter(session, publication.torrents, by=by, now=now)
     dropped = entered.dropped
     files = publication.manifest.files if publication.manifest else ()
     if publication.manifest is not None:
@@ -51,9 +51,9 @@ def publish(session: Session, publication: Publication, *, by: PublisherToken, m
 
 def _enter_manifest(session: Session, manifest: Manifest, min_blob_bytes: int, now: datetime) -> tuple[bytes, ...]:
     """Enter a manifest; return the swarms that had to go for it."""
-    blobs = torrents.find(session, (file.etag.value for file in manifest.files))
+    blobs = entries.find(session, (file.etag.value for file in manifest.files))
     wrong = {file.etag.value for file in manifest.files if file.etag.value in blobs and blobs[file.etag.value].size != file.size}
-    dropped = torrents.drop_shared(session, [blobs[etag] for etag in wrong])
+    dropped = entries.drop_shared(session, [blobs[etag] for etag in wrong])
     blobs = {etag: blob for etag, blob in blobs.items() if etag not in dropped}
     for file in manifest.files:
         _check_content(file, blobs.get(file.etag.value), min_blob_bytes)
@@ -102,9 +102,9 @@ def _enter_files(session: Session, manifest: Manifest, revision_id: int, blobs: 
         }
         for file in added
     ]
-    for batch in torrents.batches(rows):
+    for batch in entries.batches(rows):
         session.execute(insert(File), batch)
-    for paths in torrents.batches(arrived):
+    for paths in entries.batches(arrived):
         mine = update(File).where(File.revision_id == revision_id, File.path.in_(paths)).values(here=True)
         session.execute(mine.execution_options(synchronize_session=False))
     return added
@@ -112,10 +112,10 @@ def _enter_files(session: Session, manifest: Manifest, revision_id: int, blobs: 
 
 def _enter_absent(session: Session, revision_id: int, absent: Iterable[str], added: Collection[str]) -> None:
     """Note what the Hub does not have, as far as no manifest names it; what one names now is absent no longer."""
-    for paths in torrents.batches(added):
+    for paths in entries.batches(added):
         gone = delete(Absent).where(Absent.revision_id == revision_id, Absent.path.in_(paths))
         session.execute(gone.execution_options(synchronize_session=False))
-    for paths in torrents.batches(absent):
+    for paths in entries.batches(absent):
         known = {
             *session.scalars(select(File.path).where(File.revision_id == revision_id, File.path.in_(paths))),
             *session.scalars(select(Absent.path).where(Absent.revision_id == revision_id, Absent.path.in_(paths))),
@@ -125,7 +125,7 @@ def _enter_absent(session: Session, revision_id: int, absent: Iterable[str], add
 
 def _enter_paths(session: Session, repo_id: int, repo: RepoRef, paths: Iterable[str]) -> None:
     """Let `paths` of a repo be found by their words."""
-    for batch in torrents.batches(paths):
+    for batch in entries.batches(paths):
         known = set(session.scalars(select(Path.path).where(Path.repo_id == repo_id, Path.path.in_(batch))))
         session.add_all(Path(repo_id=repo_id, path=path, words=words(repo.id, path)) for path in batch if path not in known)
 

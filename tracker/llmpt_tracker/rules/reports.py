@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from llmpt_tracker.database.models import Blob, PublisherToken, Report
-from llmpt_tracker.rules import tokens, torrents
+from llmpt_tracker.rules import entries, tokens
 
 DROPPED_AT_MOST = 3
 REPORTERS = 2
@@ -38,7 +38,7 @@ def report(session: Session, *, etag: str, info_hash: bytes, reason: str, by: Pu
     blob = session.scalars(select(Blob).where(Blob.etag == etag)).one_or_none()
     if blob is None or blob.info_hash[: len(info_hash)] != info_hash:
         return Outcome(known=False)
-    shared = torrents.is_shared(session, blob)
+    shared = entries.is_shared(session, blob)
     session.execute(delete(Report).where(Report.reported_at < now - KEPT).execution_options(synchronize_session=False))
     same = (Report.info_hash == blob.info_hash, Report.reporter_id == by.id)
     row = session.scalars(select(Report).where(*same)).one_or_none()
@@ -50,7 +50,7 @@ def report(session: Session, *, etag: str, info_hash: bytes, reason: str, by: Pu
     if not shared or blob.token_id is None:
         return Outcome(known=True)
     revoked = _revoke_if_due(session, blob.token_id, now)
-    return Outcome(known=True, dropped=torrents.drop(session, blob), revoked=revoked)
+    return Outcome(known=True, dropped=entries.drop(session, blob), revoked=revoked)
 
 
 def open_problems(session: Session, *, limit: int, now: datetime) -> list[tuple[str, str]]:

@@ -26,7 +26,8 @@ from llmpt_tracker.control.client import AnnouncerClient
 from llmpt_tracker.database import schema
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, StartEnded
-from llmpt_tracker.rules import catalogue, completions
+from llmpt_tracker.rules import completions
+from llmpt_tracker.rules.catalogue import torrents
 from llmpt_tracker.serve import gunicorn_conf
 from llmpt_tracker.serve.listening import listen
 from llmpt_tracker.serve.token_file import ensure_token
@@ -118,7 +119,7 @@ def _open_announcer(family: Supervisor, database: Database, control: Path) -> in
                 continue
         loaded = after = 0
         with database.reading() as session:
-            while batch := catalogue.all_swarms(session, after=after, limit=REGISTER_BATCH):
+            while batch := torrents.all_swarms(session, after=after, limit=REGISTER_BATCH):
                 client.load({swarm: completed for _, swarm, completed in batch})
                 after, loaded = batch[-1][0], loaded + len(batch)
         log.info("the announcer knows %d torrents", loaded)

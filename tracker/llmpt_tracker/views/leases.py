@@ -11,7 +11,7 @@ from llmpt.core.errors import InvalidInput, InvalidName
 from llmpt.core.leases import Poll
 from llmpt_tracker.control.messages import Owner
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import tokens, torrents
+from llmpt_tracker.rules import entries, tokens
 from llmpt_tracker.state import state
 from llmpt_tracker.views.arguments import body
 from llmpt_tracker.views.holders import Pace, holder, refuse_when_off
@@ -33,7 +33,7 @@ def poll() -> ResponseReturnValue:
     known: dict[str, bytes] = {}
     if said.wants:
         with state().database.reading() as session:
-            known = torrents.swarms(session, (want.etag.value for want in said.wants))
+            known = entries.swarms(session, (want.etag.value for want in said.wants))
     answer = state().announcer.leases(said, owner=Owner(token.id, token.name), swarms=known)
     return jsonify(answer.as_json())
 

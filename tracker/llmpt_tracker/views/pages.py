@@ -13,7 +13,8 @@ from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.control.messages import HeldLease, Swarm
 from llmpt_tracker.errors import AnnouncerUnavailable, Refused
-from llmpt_tracker.rules import catalogue, dist, mirrors, paging, reports, tokens
+from llmpt_tracker.rules import dist, mirrors, paging, reports, tokens
+from llmpt_tracker.rules.catalogue import repos, torrents
 from llmpt_tracker.state import state
 from llmpt_tracker.version import VERSION
 from llmpt_tracker.views.access import base_url, host_as_asked
@@ -34,19 +35,19 @@ def overview() -> ResponseReturnValue:
     """Show repos, the newest files, and the seeders."""
     before = paging.read_cursor(request.args.get("cursor"))
     with state().database.reading() as session:
-        repos, last = catalogue.list_repos(session, limit=paging.DEFAULT_LIMIT, before=before)
-        torrents, _ = catalogue.find_torrents(session, catalogue.TorrentQuery(limit=FILES_SHOWN))
-        repo_count, blob_count, blob_bytes = catalogue.totals(session)
+        listed, last = repos.list_repos(session, limit=paging.DEFAULT_LIMIT, before=before)
+        newest, _ = torrents.find_torrents(session, torrents.TorrentQuery(limit=FILES_SHOWN))
+        repo_count, blob_count, blob_bytes = repos.totals(session)
         problems = reports.open_problems(session, limit=PROBLEMS_SHOWN, now=state().clock())
         sharers = tokens.count(session, tokens.SHARE)
         mirrored = mirrors.progress(session, since=state().clock() - MIRRORS_SINCE, limit=MIRRORS_SHOWN)
-    live = _Live.ask([one.swarm for one in torrents])
+    live = _Live.ask([one.swarm for one in newest])
     fetches = _fetches()
     return render_template(
         "overview.html",
-        repos=repos,
+        repos=listed,
         next=paging.write_cursor(last) if last is not None else None,
-        torrents=torrents,
+        torrents=newest,
         repo_count=repo_count,
         blob_count=blob_count,
         blob_bytes=blob_bytes,
@@ -72,8 +73,8 @@ def repo(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
     except InvalidInput as error:
         raise Refused(404, "not_found", str(error)) from None
     with state().database.reading() as session:
-        found = catalogue.find_revision(session, ref, revision)
-        lines = catalogue.manifest(session, found)
+        found = repos.find_revision(session, ref, revision)
+        lines = repos.manifest(session, found)
     shown = lines[:MANIFEST_SHOWN]
     live = _Live.ask([one.swarm for one in shown if one.swarm])
     return render_template("repo.html", repo=ref, revision=found, lines=shown, hidden=len(lines) - len(shown), live=live)
@@ -86,7 +87,7 @@ def _fetches() -> list[tuple[HeldLease, str | None]]:
     except AnnouncerUnavailable:
         return []
     with state().database.reading() as session:
-        paths = catalogue.paths_of(session, [one.etag.value for one in found]) if found else {}
+        paths = repos.paths_of(session, [one.etag.value for one in found]) if found else {}
     return [(one, paths.get(one.etag.value)) for one in found]
 
 
@@ -120,7 +121,7 @@ def human_bytes(size: int) -> str:
 
 
 @blueprint.app_template_filter("files_here")
-def files_here(revision: catalogue.RevisionSummary) -> str:
+def files_here(revision: repos.RevisionSummary) -> str:
     """Write how many of a revision's files are here: 7 of 11; one number when all that are known are."""
     return f"{revision.files}" if revision.files_here == revision.files else f"{revision.files_here} of {revision.files}"
 

@@ -11,7 +11,8 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field
 
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import catalogue, publication, publish, tokens
+from llmpt_tracker.rules import publication, publish, tokens
+from llmpt_tracker.rules.catalogue import repos
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker
 from llmpt_tracker.views.arguments import body
@@ -93,7 +94,7 @@ def publish_manifest() -> ResponseReturnValue:
     min_blob_bytes, now = state().settings.min_blob_bytes, state().clock()
     with state().database.writing() as session:
         done = publish.publish(session, publication_, by=token, min_blob_bytes=min_blob_bytes, now=now)
-        instance_id = catalogue.instance_id(session)
+        instance_id = repos.instance_id(session)
     if done.dropped:
         state().announcer.unregister(done.dropped)
     if done.swarms:
@@ -117,7 +118,7 @@ def heartbeat(seeder_id: str) -> ResponseReturnValue:
     """Note that a seeder lives; tell it where and behind which key it announces."""
     token = holder(BEATS, tokens.PUBLISH)
     with state().database.reading() as session:
-        instance_id = catalogue.instance_id(session)
+        instance_id = repos.instance_id(session)
     if not _SEEDER_ID.fullmatch(seeder_id):
         raise Refused(422, "bad_name", "a seeder's id has 1 to 64 letters, digits, dots, dashes or underscores")
     report = publication.parse_json(Report, body(MAX_REPORT_BYTES))

@@ -8,7 +8,8 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from werkzeug.routing import BaseConverter
 
-from llmpt_tracker.rules import catalogue, paging
+from llmpt_tracker.rules import paging
+from llmpt_tracker.rules.catalogue import repos
 from llmpt_tracker.state import state
 from llmpt_tracker.views.arguments import arguments, repo_named, terms
 
@@ -28,12 +29,12 @@ def list_repos() -> ResponseReturnValue:
     args = arguments("q", "limit", "cursor")
     limit, before = paging.read_limit(args.get("limit")), paging.read_cursor(args.get("cursor"))
     with state().database.reading() as session:
-        page, last = catalogue.list_repos(session, limit=limit, before=before, terms=terms(args))
-    repos = [
+        page, last = repos.list_repos(session, limit=limit, before=before, terms=terms(args))
+    listed = [
         {"repo_type": one.repo.type, "repo_id": one.repo.id, "revisions": [_revision(rev) for rev in one.revisions]}
         for one in page
     ]
-    return jsonify({"repos": repos, "next": paging.write_cursor(last) if last is not None else None})
+    return jsonify({"repos": listed, "next": paging.write_cursor(last) if last is not None else None})
 
 
 @blueprint.get("/repos/<repo_type>/<repo_id:repo_id>/revisions/<path:revision>")
@@ -42,8 +43,8 @@ def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue
     arguments()
     repo = repo_named(repo_type, repo_id)
     with state().database.reading() as session:
-        found = catalogue.find_revision(session, repo, revision)
-        lines = catalogue.manifest(session, found)
+        found = repos.find_revision(session, repo, revision)
+        lines = repos.manifest(session, found)
     files = [{"path": one.path, "size": one.size, "etag": one.etag, "lfs": one.lfs, "here": one.here} for one in lines]
     return jsonify(
         {
@@ -57,7 +58,7 @@ def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue
     )
 
 
-def _revision(one: catalogue.RevisionSummary) -> dict[str, Any]:
+def _revision(one: repos.RevisionSummary) -> dict[str, Any]:
     return {
         "commit": one.commit,
         "refs": list(one.refs),

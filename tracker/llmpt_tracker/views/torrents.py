@@ -16,7 +16,8 @@ from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import check_path, check_ref
 from llmpt_tracker.control.messages import Swarm
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import catalogue, paging
+from llmpt_tracker.rules import paging
+from llmpt_tracker.rules.catalogue import torrents
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker, base_url, host_as_asked
 from llmpt_tracker.views.arguments import arguments, repo_named, terms
@@ -34,7 +35,7 @@ def list_torrents() -> ResponseReturnValue:
     """Find torrents; an empty list when nothing matches."""
     args = arguments(*_FILTERS, "q", "include", "limit", "cursor")
     include = _include(args.get("include", ""), {"metainfo", "peers"})
-    query = catalogue.TorrentQuery(
+    query = torrents.TorrentQuery(
         repo_type=args.get("repo_type"),
         repo_id=args.get("repo_id"),
         revision=_checked("revision", check_ref, args.get("revision")),
@@ -48,8 +49,8 @@ def list_torrents() -> ResponseReturnValue:
     if query.repo_id is not None or query.repo_type is not None:
         repo_named(query.repo_type or "model", query.repo_id or "any")
     with state().database.reading() as session:
-        page, last = catalogue.find_torrents(session, query)
-        metainfo = catalogue.metainfo(session, [one.key for one in page]) if "metainfo" in include else {}
+        page, last = torrents.find_torrents(session, query)
+        metainfo = torrents.metainfo(session, [one.key for one in page]) if "metainfo" in include else {}
     swarms, boot_id = _swarms([one.swarm for one in page], peers=PEERS_IN_LIST if "peers" in include else 0)
     entries = []
     for one in page:
@@ -85,7 +86,7 @@ def torrent_file(info_hash: str) -> ResponseReturnValue:
     arguments()
     found = _find(info_hash)
     with state().database.reading() as session:
-        stored = catalogue.metainfo(session, [found.key])[found.key]
+        stored = torrents.metainfo(session, [found.key])[found.key]
     host, _ = host_as_asked(request)
     announce = f"http://{host}:{state().announcer.status().announce_port}/announce"
     # Without the name, which clients append (BEP 19). With it libtorrent asks for …/<etag>/<etag> when the size is no multiple
@@ -135,9 +136,9 @@ def _info_hash(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
-def _find(info_hash: str) -> catalogue.Torrent:
+def _find(info_hash: str) -> torrents.Torrent:
     with state().database.reading() as session:
-        return catalogue.torrent(session, _info_hash(info_hash))
+        return torrents.torrent(session, _info_hash(info_hash))
 
 
 def _swarms(hashes: list[str], *, peers: int) -> tuple[dict[str, Swarm], str]:
@@ -146,7 +147,7 @@ def _swarms(hashes: list[str], *, peers: int) -> tuple[dict[str, Swarm], str]:
     return state().announcer.swarms(hashes, peers=peers, asker=str(asker()))
 
 
-def _entry(one: catalogue.Torrent, swarms: Mapping[str, Swarm]) -> dict[str, Any]:
+def _entry(one: torrents.Torrent, swarms: Mapping[str, Swarm]) -> dict[str, Any]:
     swarm = swarms.get(one.swarm, Swarm())
     return {
         "info_hash": str(one.info_hash),

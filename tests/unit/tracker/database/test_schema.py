@@ -18,7 +18,8 @@ from llmpt_tracker.database import schema
 from llmpt_tracker.database.models import Base
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import DatabaseUnavailable
-from llmpt_tracker.rules import catalogue, tokens
+from llmpt_tracker.rules import tokens
+from llmpt_tracker.rules.catalogue import repos
 from tests.unit.tracker.conftest import NOW
 
 
@@ -103,10 +104,10 @@ def test_sqlite_is_set_up_for_readers_beside_a_writer(file: Path) -> None:
     with Database(f"sqlite:///{file}") as database, database.reading() as session:
         pragmas = {name: session.scalar(text(f"pragma {name}")) for name in ("journal_mode", "foreign_keys", "synchronous")}
         assert pragmas == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 1}
-        before = catalogue.instance_id(session)
+        before = repos.instance_id(session)
         with database.writing() as writer:  # while the other session reads
             writer.execute(text("update instance set uuid = 'x'"))
-        assert catalogue.instance_id(session) == before  # one moment for all statements
+        assert repos.instance_id(session) == before  # one moment for all statements
 
 
 def test_a_session_that_will_write_has_the_lock_from_its_first_statement(file: Path) -> None:
@@ -149,4 +150,4 @@ def _change_and_fail(session: Session) -> None:
 
 def _instance(database: Database) -> str:
     with database.reading() as session:
-        return catalogue.instance_id(session)
+        return repos.instance_id(session)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from llmpt_tracker.database.sessions import Database
-from llmpt_tracker.rules import catalogue, completions
+from llmpt_tracker.rules import completions
+from llmpt_tracker.rules.catalogue import torrents
 from tests.unit.tracker.bodies import packed, torrent
 from tests.unit.tracker.conftest import Api
 
@@ -12,7 +13,7 @@ A, B = torrent("a"), torrent("b")
 
 def kept(database: Database) -> dict[bytes, int]:
     with database.reading() as session:
-        return {swarm: completed for _, swarm, completed in catalogue.all_swarms(session, after=0, limit=10)}
+        return {swarm: completed for _, swarm, completed in torrents.all_swarms(session, after=0, limit=10)}
 
 
 def keep(database: Database, counts: dict[bytes, int]) -> None:

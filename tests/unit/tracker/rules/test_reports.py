@@ -9,7 +9,7 @@ import pytest
 from llmpt_tracker.database.models import PublisherToken
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import publication, publish, reports, tokens, torrents
+from llmpt_tracker.rules import entries, publication, publish, reports, tokens
 from tests.unit.tracker.bodies import big, manifest, packed, torrent
 from tests.unit.tracker.conftest import NOW, Api
 from tests.unit.tracker.fakes import FakeAnnouncer
@@ -83,10 +83,10 @@ def test_a_day_later_it_is(database: Database) -> None:
     publication_ = publication.Publication(None, (A,))
     with database.writing() as session:
         sharer = tokens.add(session, "s", name="s", now=NOW, scope=tokens.SHARE)
-        torrents.enter(session, publication_.torrents, by=sharer, now=NOW)
+        entries.enter(session, publication_.torrents, by=sharer, now=NOW)
         reports.report(session, etag=A.etag.value, info_hash=A.info_hash.truncated, reason="x", by=sharer, now=NOW)
         with pytest.raises(Refused, match="dropped"):
-            torrents.enter(session, publication_.torrents, by=sharer, now=NOW + timedelta(hours=23))
+            entries.enter(session, publication_.torrents, by=sharer, now=NOW + timedelta(hours=23))
         done = publish.publish(session, publication_, by=sharer, min_blob_bytes=1, now=NOW + timedelta(hours=25))
         assert done.new_torrents == 1
         again = reports.report(
@@ -120,7 +120,7 @@ def test_nobodys_report_is_refused(api: Api, database: Database) -> None:
 def test_problems_are_shown_for_a_day(database: Database) -> None:
     with database.writing() as session:
         publisher = tokens.add(session, "p", name="p", now=NOW)
-        torrents.enter(session, (A, B), by=publisher, now=NOW)
+        entries.enter(session, (A, B), by=publisher, now=NOW)
         for hours, meta in ((0, A), (1, B)):
             moment = NOW + timedelta(hours=hours)
             said = {"etag": meta.etag.value, "info_hash": meta.info_hash.digest, "reason": f"after {hours} h"}

@@ -14,7 +14,8 @@ from llmpt_tracker.database import schema
 from llmpt_tracker.database.models import Path, Repo
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import catalogue, search
+from llmpt_tracker.rules import search
+from llmpt_tracker.rules.catalogue import repos
 from tests.unit.tracker.bodies import COMMIT, MIB, OTHER_COMMIT, big, manifest, packed, small, torrent
 from tests.unit.tracker.conftest import NOW, Api
 
@@ -133,5 +134,5 @@ def test_a_catalogue_of_before_is_found_in_too(tmp_path: File) -> None:
         old.close()
         schema.migrate(database, backups=tmp_path / "backups", now=NOW)
         with database.reading() as session:
-            (found,), _ = catalogue.list_repos(session, limit=10, before=None, terms=("onnx", "nam"))
+            (found,), _ = repos.list_repos(session, limit=10, before=None, terms=("onnx", "nam"))
             assert found.repo.id == "org/Name"

@@ -1,0 +1,152 @@
+"""Repos of the catalogue, their revisions, and what a revision holds; the newest first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from llmpt.core.repo import RepoRef
+from llmpt_tracker.database.models import Blob, File, Instance, Path, Ref, Repo, Revision
+from llmpt_tracker.errors import Refused
+from llmpt_tracker.rules.search import search
+
+REVISIONS_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionSummary:
+    """A commit, and how much of it is known.
+
+    `complete`: its whole listing is known.
+    `files`, `size`: what is listed; `size` in bytes.
+    `files_here`, `size_here`: what a publisher has of it.
+    """
+
+    key: int
+    commit: str
+    refs: tuple[str, ...]
+    complete: bool
+    files: int
+    size: int
+    files_here: int
+    size_here: int
+    published_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RepoSummary:
+    """A repo and its newest revisions, at most 20."""
+
+    key: int
+    repo: RepoRef
+    revisions: tuple[RevisionSummary, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestLine:
+    """A file of a manifest.
+
+    `here`: whether a publisher has its bytes.
+    `swarm`: the truncated info-hash in hex; None for a file that has no swarm.
+    """
+
+    path: str
+    size: int
+    etag: str
+    lfs: bool
+    here: bool
+    swarm: str | None
+
+
+def list_repos(
+    session: Session, *, limit: int, before: int | None, terms: tuple[str, ...] = ()
+) -> tuple[list[RepoSummary], int | None]:
+    """Return a page of repos (with `terms`, of those that have a file found by them), and the key after which the next page
+    begins (None: this is the last one)."""
+    statement = select(Repo).order_by(Repo.id.desc()).limit(limit + 1)
+    if before is not None:
+        statement = statement.where(Repo.id < before)
+    if terms:
+        statement = statement.where(Repo.id.in_(select(Path.repo_id).where(search(session, terms))))
+    repos = session.scalars(statement).all()
+    page = repos[:limit]
+    revisions = _revisions(session, [repo.id for repo in page])
+    summaries = [RepoSummary(repo.id, RepoRef(repo.type, repo.name), tuple(revisions[repo.id])) for repo in page]
+    return summaries, page[-1].id if len(repos) > limit else None
+
+
+def find_revision(session: Session, repo: RepoRef, revision: str) -> RevisionSummary:
+    """Return a commit of a repo, by commit id or the name of a ref. Raises `Refused` (404)."""
+    row = session.scalars(select(Repo).where(Repo.type == repo.type, Repo.name == repo.id)).one_or_none()
+    if row is None:
+        raise Refused(404, "not_found", f"nothing of {repo} is published here")
+    by_ref = select(Ref.revision_id).where(Ref.repo_id == row.id, Ref.name == revision)
+    match = (Revision.commit == revision) | Revision.id.in_(by_ref)
+    found = _revisions(session, [row.id], match)[row.id]
+    if not found:
+        raise Refused(404, "not_found", f"{repo} is published here, but not its revision {revision!r:.80}")
+    return found[0]
+
+
+def manifest(session: Session, revision: RevisionSummary) -> list[ManifestLine]:
+    """Return all files of a revision, by path."""
+    statement = (
+        select(File.path, File.size, File.etag, File.lfs, File.here, Blob.swarm)
+        .outerjoin(Blob, Blob.id == File.blob_id)
+        .where(File.revision_id == revision.key)
+        .order_by(File.path)
+    )
+    return [
+        ManifestLine(path, size, etag, lfs, here, swarm.hex() if swarm else None)
+        for path, size, etag, lfs, here, swarm in session.execute(statement)
+    ]
+
+
+def paths_of(session: Session, etags: Collection[str]) -> dict[str, str]:
+    """Return a path, of any revision, for each of `etags` that a manifest names; a page of them at most."""
+    found = select(File.etag, func.min(File.path).label("path")).where(File.etag.in_(etags)).group_by(File.etag)
+    return {row.etag: row.path for row in session.execute(found)}
+
+
+def totals(session: Session) -> tuple[int, int, int]:
+    """Return how many repos and blobs are published, and the bytes of the blobs."""
+    repos = session.scalar(select(func.count()).select_from(Repo)) or 0
+    blobs, size = session.execute(select(func.count(), func.coalesce(func.sum(Blob.size), 0)).select_from(Blob)).one()
+    return repos, blobs, int(size)
+
+
+def instance_id(session: Session) -> str:
+    """Return the identity of this database."""
+    return session.scalars(select(Instance.uuid)).one()
+
+
+def _revisions(session: Session, repos: Sequence[int], *match: ColumnElement[bool]) -> defaultdict[int, list[RevisionSummary]]:
+    nth = func.row_number().over(partition_by=Revision.repo_id, order_by=Revision.id.desc()).label("nth")
+    columns = (Revision.id, Revision.repo_id, Revision.commit, Revision.complete, Revision.published_at)  # cards may be long
+    newest = select(*columns, nth).where(Revision.repo_id.in_(repos), *match).subquery()
+    rows = session.execute(select(newest).where(newest.c.nth <= REVISIONS_SHOWN).order_by(newest.c.nth)).all()
+    keys = [row.id for row in rows]
+    here = (func.count().filter(File.here), func.coalesce(func.sum(File.size).filter(File.here), 0))
+    counts = {
+        key: (files, int(size), files_here, int(size_here))
+        for key, files, size, files_here, size_here in session.execute(
+            select(File.revision_id, func.count(), func.sum(File.size), *here)
+            .where(File.revision_id.in_(keys))
+            .group_by(File.revision_id)
+        )
+    }
+    refs: defaultdict[int, list[str]] = defaultdict(list)
+    for key, name in session.execute(select(Ref.revision_id, Ref.name).where(Ref.revision_id.in_(keys)).order_by(Ref.name)):
+        refs[key].append(name)
+    found: defaultdict[int, list[RevisionSummary]] = defaultdict(list)
+    for row in rows:
+        figures = counts.get(row.id, (0, 0, 0, 0))
+        found[row.repo_id].append(
+            RevisionSummary(row.id, row.commit, tuple(refs[row.id]), row.complete, *figures, row.published_at)
+        )
+    return found
