@@ -19,6 +19,9 @@
     ├── AgentUnavailable       no agent on this machine, and none could be started
     │   ├── AgentEnding        there is one, and it is ending: its successor is to be asked
     │   └── AlreadyRunning     this process cannot be the agent: there is one (link.lock)
+    ├── Cancelled              the program that offers a file has gone (agent.seeding.offers)
+    ├── Stopped                the program has hung up while its file was copied (agent.transfer.jobs)
+    ├── NotWanted              no program waits for the blob any more (agent.transfer.work)
     ├── HashingStopped         the caller asked to stop hashing (disk.torrents)
     ├── StateUnavailable       what llmpt remembers on this disk cannot be read or written
     ├── NotOverHttp            a blob cannot be had by HTTP from the LAN's servers (tracker.blobs)
