@@ -48,18 +48,19 @@ def _group(name: str, targets: tuple[Target, ...], chance: random.Random, sample
     chosen = made if not sample or len(made) <= sample else sorted(chance.sample(made, sample), key=_place)
     limits: dict[Target, float] = {}
     for target in dict.fromkeys(target for target, _ in chosen):
-        (as_it_is,) = run([Run(target, None, 600)], at_once=1, log=log)
+        ((_, as_it_is),) = run([Run(target, None, 600)], at_once=1, log=log)
         if as_it_is.noticed:
             print(f"{name}: {' '.join(target.tests)} fails without any change:\n{os.pread(log, 1 << 20, 0).decode()}")
             return False
         limits[target] = MIN_LIMIT_S + 3 * as_it_is.took_s
-    outcomes = run([Run(target, change.code, limits[target]) for target, change in chosen], at_once=at_once, log=log)
-    survivors = [one for one, outcome in zip(chosen, outcomes, strict=True) if not outcome.noticed]
-    noticed = len(chosen) - len(survivors)
+    noticed = 0
+    for number, outcome in run([Run(target, change.code, limits[target]) for target, change in chosen], at_once=at_once, log=log):
+        target, change = chosen[number]
+        noticed += outcome.noticed
+        if not outcome.noticed:
+            print(f"  {target.path}:{change.line} {change.kind}\n{change.diff}", flush=True)
     share, took_s = noticed / max(len(chosen), 1), time.monotonic() - began
     print(f"{name}: {noticed} of {len(chosen)} changes noticed ({share:.1%}), of {len(made)} that there are, in {took_s:.0f} s")
-    for target, change in survivors:
-        print(f"  {target.path}:{change.line} {change.kind}\n{change.diff}", flush=True)
     return noticed >= NOTICED * len(chosen)
 
 

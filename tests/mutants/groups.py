@@ -33,7 +33,9 @@ def _each(folder: str, tests: str) -> Iterator[Target]:
 
 def groups() -> dict[str, tuple[Target, ...]]:
     """Return what is changed, by group."""
+    transfer, its_tests = "client/llmpt/agent/transfer", "tests/unit/client/agent/transfer"
     return {
+        "decision": tuple(Target(f"{transfer}/{name}.py", (f"{its_tests}/test_decision.py",)) for name in ("decision", "state")),
         "core": tuple(_each("client/llmpt/core", "tests/unit/client/core")),
         "prefix": (Target("client/llmpt/disk/prefix.py", ("tests/unit/client/disk/test_prefix.py",)),),
         "leases": tuple(_each("tracker/llmpt_tracker/announcer/leases", "tests/unit/tracker/announcer/leases")),

@@ -9,7 +9,7 @@ import os
 import resource
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType
@@ -70,9 +70,11 @@ class Outcome:
     took_s: float
 
 
-def run(runs: Sequence[Run], *, at_once: int, log: int) -> list[Outcome]:
-    """Run them side by side, `at_once` at a time; what they say goes to the file descriptor `log`."""
-    outcomes: dict[int, Outcome] = {}
+def run(runs: Sequence[Run], *, at_once: int, log: int) -> Iterator[tuple[int, Outcome]]:
+    """Run them side by side, `at_once` at a time; yield each one's number and outcome as it ends.
+
+    What the tests say goes to the file descriptor `log`.
+    """
     running: dict[int, int] = {}
     waiting = list(enumerate(runs))
     while waiting or running:
@@ -81,8 +83,7 @@ def run(runs: Sequence[Run], *, at_once: int, log: int) -> list[Outcome]:
             running[_start(one, log)] = number
         child, status, used = os.wait4(-1, 0)
         if child in running:
-            outcomes[running.pop(child)] = Outcome(status != 0, used.ru_utime + used.ru_stime)
-    return [outcomes[number] for number in range(len(runs))]
+            yield running.pop(child), Outcome(status != 0, used.ru_utime + used.ru_stime)
 
 
 def _start(one: Run, log: int) -> int:
