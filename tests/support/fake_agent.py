@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from llmpt.agent.sharing.growth import Growth
+from llmpt.disk.growth import Growth
 from llmpt.link import paths, protocol
 from llmpt.link.protocol import LineReader
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
+from llmpt.disk.growth import unfinished
 from llmpt.disk.inventory import FileStamp
 from llmpt.disk.prefix import PrefixHasher
 from llmpt_seeder.blobs.sources import OpenBlob, State
@@ -67,17 +68,12 @@ class GrowingBlob:
             self._stack.close()
 
     def _find(self) -> None:
-        try:
-            names = [name for name in os.listdir(self._blobs) if name.startswith(self.etag.value)]  # noqa: PTH208
-        except OSError:
-            return
-        for name in names:
-            if name.endswith(".incomplete"):
-                try:
-                    self._hasher = self._stack.enter_context(PrefixHasher(self._blobs / name, self.etag, self.size))
-                except OSError:
-                    return
-                self.path = self._blobs / name
+        for entry in unfinished(self._blobs, self.etag.value):
+            try:
+                self._hasher = self._stack.enter_context(PrefixHasher(Path(entry.path), self.etag, self.size))
+            except OSError:
+                return
+            self.path = Path(entry.path)
 
 
 class GrowingBlobs:

@@ -19,6 +19,7 @@ from rich.filesize import decimal
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName, SettingError
+from llmpt.disk.growth import unfinished
 from llmpt.disk.inventory import Inventory
 from llmpt_seeder.cache.scanner import BlobFile
 from llmpt_seeder.errors import FetchFailed
@@ -63,8 +64,8 @@ class Shelf:
             self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
-            for unfinished in self.root.glob("*--*/blobs/*.incomplete"):  # of a life before
-                unfinished.unlink(missing_ok=True)
+            for blobs in self.root.glob("*--*/blobs"):
+                self._clear(blobs)  # of a life before
         except OSError as error:
             raise SettingError(f"LLMPT_MIRROR_CACHE={str(self.root)!r} cannot be used: {error.strerror}") from None
 
@@ -104,8 +105,11 @@ class Shelf:
 
     def clear_unfinished(self, blobs: Path, etag: Etag) -> None:
         """Remove what a fetch that broke off has left in the folder `blobs`."""
-        for unfinished in blobs.glob(f"{etag}*.incomplete"):
-            unfinished.unlink(missing_ok=True)
+        self._clear(blobs, etag.value)
+
+    def _clear(self, blobs: Path, stem: str = "") -> None:
+        for entry in unfinished(blobs, stem):
+            Path(entry.path).unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> None:
         if self._quota_bytes:

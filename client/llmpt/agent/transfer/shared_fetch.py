@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-from llmpt.agent.sharing.growth import Growth
 from llmpt.agent.sharing.leases import Leases
 from llmpt.agent.sharing.permission import Permission
 from llmpt.agent.sharing.publishing import Publishing
@@ -23,6 +22,7 @@ from llmpt.core.errors import LlmptError
 from llmpt.core.leases import Outcome
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
+from llmpt.disk.growth import Growth
 from llmpt.disk.torrents import create_torrent
 from llmpt.link.requests import FetchRequest
 

@@ -63,8 +63,13 @@ class Growth:
         return min(self._size, found.st_blocks * 512)  # perhaps it was given its size at the start
 
     def _entries(self) -> list[os.DirEntry[str]]:
-        try:
-            with os.scandir(self._folder) as entries:
-                return [entry for entry in entries if entry.name.startswith(self._stem) and entry.name.endswith(SUFFIX)]
-        except OSError:
-            return []
+        return unfinished(self._folder, self._stem)
+
+
+def unfinished(folder: Path, stem: str = "") -> list[os.DirEntry[str]]:
+    """Return the library's temporary files in a folder whose names `stem` begins; none where the folder is not."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if entry.name.startswith(stem) and entry.name.endswith(SUFFIX)]
+    except OSError:
+        return []

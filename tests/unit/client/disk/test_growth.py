@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.agent.sharing.growth import Growth
+from llmpt.disk.growth import Growth
 
 MIB = 1 << 20
 
