@@ -10,6 +10,7 @@ import logging
 from flask import Flask
 
 from llmpt.core.errors import SettingError
+from llmpt.core.metainfo import MAX_PUBLISH_BYTES
 from llmpt.host.routes import HostNetwork
 from llmpt_tracker.blob_servers import BlobServers
 from llmpt_tracker.clock import Clock, utc_now
@@ -51,7 +52,7 @@ def create_app(
 ) -> Flask:
     """Build the application over a migrated database."""
     app = Flask("llmpt_tracker")
-    app.config.update(MAX_CONTENT_LENGTH=publishing.MAX_PUBLISH_BYTES, MAX_FORM_MEMORY_SIZE=0)
+    app.config.update(MAX_CONTENT_LENGTH=MAX_PUBLISH_BYTES, MAX_FORM_MEMORY_SIZE=0)
     app.url_map.converters["repo_id"] = repos.RepoIdConverter
     app.url_map.merge_slashes = False
     database = Database(settings.database_location)

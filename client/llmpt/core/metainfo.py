@@ -20,6 +20,8 @@ POLICY = 1
 MIN_PIECE_BYTES = 64 << 10
 MAX_PIECE_BYTES = 4 << 20
 PIECES_WANTED = 4096
+MAX_PUBLISH_BYTES = 10 << 20  # of a body of POST /api/v1/publish
+PUBLISH_BYTES = 7 << 20  # of torrents or files that are put into one
 MAX_METAINFO_BYTES = 10 << 20
 MAX_BLOB_BYTES = 16 << 40  # far above any file of the Hub; keeps the arithmetic on what strangers send bounded
 

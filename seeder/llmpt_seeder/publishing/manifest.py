@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llmpt.core.blob import Etag
+from llmpt.core.metainfo import PUBLISH_BYTES
 from llmpt.core.repo import RepoRef
 from llmpt_seeder.cache.listing import Listing
 from llmpt_seeder.cache.scanner import BlobFile, Problem, Snapshot
@@ -20,7 +21,7 @@ from llmpt_seeder.cache.view import View
 from llmpt_seeder.errors import InDoubt
 from llmpt_seeder.publishing.card import README, read_card
 
-PART_BYTES = 7 << 20  # of JSON; the tracker takes 10 MiB
+PART_BYTES = PUBLISH_BYTES
 PART_LINES = 20_000  # entered in a few seconds
 
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused
+from llmpt.core.metainfo import PUBLISH_BYTES
 from llmpt_seeder.cache.scanner import Problem
 from llmpt_seeder.publishing.manifest import Manifest
 from llmpt_seeder.state import SeederState
 
 log = logging.getLogger("llmpt.seeder")
 
-BATCH_BYTES = 7 << 20  # of JSON; the tracker takes 8 MiB and a little more
 BATCH_TORRENTS = 500
 RETRY_REFUSED_S = 600.0
 
@@ -102,7 +102,7 @@ class Publisher:
             if metainfo is None:
                 continue
             text = base64.b64encode(metainfo.encode()).decode()
-            if batch and (size + len(text) > BATCH_BYTES or len(batch) >= BATCH_TORRENTS):
+            if batch and (size + len(text) > PUBLISH_BYTES or len(batch) >= BATCH_TORRENTS):
                 yield batch
                 batch, size = [], 0
             batch.append((etag, text))

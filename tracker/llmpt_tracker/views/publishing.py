@@ -10,6 +10,7 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field
 
+from llmpt.core.metainfo import MAX_PUBLISH_BYTES
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import publication, publish, tokens
 from llmpt_tracker.rules.catalogue import repos
@@ -21,7 +22,6 @@ from llmpt_tracker.views.holders import Pace, holder
 log = logging.getLogger(__name__)
 blueprint = Blueprint("publishing", __name__, url_prefix="/api/v1")
 
-MAX_PUBLISH_BYTES = 10 << 20
 MAX_REPORT_BYTES = 256 << 10
 MAX_SINGLE = 256  # torrents that a machine publishes at once: what its programs fetched within a moment
 PACE = Pace("publish", 5, 50)

@@ -12,13 +12,12 @@ from collections.abc import Callable
 from llmpt.agent.sharing.right import Sharing
 from llmpt.core.breaker import Pauses
 from llmpt.core.errors import TrackerError, TrackerRefused
-from llmpt.core.metainfo import Metainfo
+from llmpt.core.metainfo import PUBLISH_BYTES, Metainfo
 
 log = logging.getLogger("llmpt.agent")
 
 TRIES = 4
 PAUSES = Pauses(first_s=1.0, longest_s=10.0)
-BATCH_BYTES = 4 << 20  # the tracker takes bodies of up to 8 MiB
 
 
 class _Ticket:
@@ -55,7 +54,7 @@ class Publishing:
     def _batch(self) -> list[_Ticket]:
         with self._lock:
             batch = [self._waiting.pop(0)]
-            while self._waiting and sum(len(one.torrent) for one in (*batch, self._waiting[0])) <= BATCH_BYTES:
+            while self._waiting and sum(len(one.torrent) for one in (*batch, self._waiting[0])) <= PUBLISH_BYTES:
                 batch.append(self._waiting.pop(0))
             return batch
 
