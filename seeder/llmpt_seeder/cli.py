@@ -17,7 +17,7 @@ import click
 from llmpt.core.errors import LlmptError, StateUnavailable
 from llmpt_seeder.settings import SeederSettings
 
-EXTRAS = ("tenacity", "yaml")
+EXTRAS = ("yaml",)
 
 
 @contextmanager

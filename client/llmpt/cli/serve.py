@@ -20,7 +20,7 @@ from llmpt.settings import ClientSettings
 from llmpt.settings.sources import sources
 from llmpt.tracker import discovery
 
-_NEEDED = ("flask", "sqlalchemy", "alembic", "gunicorn", "pydantic", "tenacity")
+_NEEDED = ("flask", "sqlalchemy", "alembic", "gunicorn", "pydantic", "yaml")
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,14 +11,13 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
-import tenacity
-
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import InvalidInput, TrackerError, TrackerRefused, TrackerUnavailable
 from llmpt.core.fields import Fields
 
 log = logging.getLogger("llmpt.seeder")
 
+PUBLISH_PAUSES = Pauses(first_s=0.5, longest_s=3.0)
 SHORTEST_PAUSE_S = 0.5  # however much there is to tell
 
 
@@ -139,21 +139,18 @@ class TrackerLink:
 
     def publish(self, body: Mapping[str, object]) -> Mapping[str, object]:
         """`POST /api/v1/publish`; raises `TrackerError`. A tracker that restarts is given a few seconds to be back."""
-        patiently = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_pass),
-            wait=tenacity.wait_random_exponential(multiplier=0.5, max=3),
-            stop=tenacity.stop_any(
-                tenacity.stop_after_delay(self._timings.publish_retries_s), tenacity.stop_when_event_set(self._stop)
-            ),
-            sleep=tenacity.sleep_using_event(self._stop),
-            reraise=True,
-        )
-        try:
-            return patiently(lambda: self._usable_client().publish(body))
-        except TrackerRefused as error:
-            if error.status in (401, 403):
-                self._failed(error)
-            raise
+        deadline, tried = self._timings.clock() + self._timings.publish_retries_s, 0
+        while True:
+            tried += 1
+            try:
+                return self._usable_client().publish(body)
+            except TrackerError as error:
+                pause_s = PUBLISH_PAUSES.after(tried, random.random())  # noqa: S311  (a pause)
+                if not _may_pass(error) or self._stop.is_set() or self._timings.clock() + pause_s > deadline:
+                    if isinstance(error, TrackerRefused) and error.status in (401, 403):
+                        self._failed(error)
+                    raise
+            self._stop.wait(pause_s)
 
     def hurry(self) -> None:
         """Send the next heartbeat now: there is something to tell, or to stop for."""
