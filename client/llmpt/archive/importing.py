@@ -6,6 +6,7 @@ was interrupted is simply run again.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -82,6 +83,10 @@ class Import:
                     result.files += 1
                 except Occupied as error:
                     self._problem(file.path.value, str(error))
+                except OSError as error:
+                    if error.errno != errno.ENAMETOOLONG:
+                        raise
+                    self._problem(f"{file.path.value[:100]}…", "no path here can be as long as that")
             if result.files:
                 if manifest.complete:
                     repo.list_files(manifest)

@@ -279,6 +279,14 @@ def test_a_path_that_leads_out_of_the_cache_is_refused(exported: Path, tmp_path:
     assert set(tmp_path.rglob("*")) == before
 
 
+def test_a_path_that_no_disk_takes_is_left_out_and_the_rest_is_imported(exported: Path, tmp_path: Path) -> None:
+    long = "/".join(["x" * 200] * 60)
+    edit(exported, files=[line(long), line("model.safetensors")])
+    work, (imported,) = bring(exported, tmp_path / "elsewhere")
+    assert imported.files == 1
+    assert [problem.reason for problem in work.problems] == ["no path here can be as long as that"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
