@@ -12,12 +12,11 @@ import pytest
 from llmpt.core.blob import Etag
 from llmpt.core.networks import CidrSet
 from llmpt.disk.inventory import FileStamp
-from llmpt_seeder.blobs import BlobServer as SeedersServer
-from llmpt_seeder.blobs import Doors, FileSource
+from llmpt_seeder.blobs import BlobServer, Doors, FileSource
 from llmpt_seeder.cache.scanner import BlobFile
 from llmpt_tracker import blob_servers
 from llmpt_tracker.blob_servers import BlobServers
-from llmpt_tracker.control.messages import BlobServer
+from llmpt_tracker.control.messages import BlobAddress
 from tests.support.cache_builder import lfs_sha256
 from tests.unit.tracker.fakes import FakeAnnouncer
 
@@ -38,16 +37,14 @@ class Site:
         self.servers = BlobServers(self.announcer, clock=lambda: self.now)
         stack.callback(self.servers.close)
 
-    def seeder(self, *, has_it: bool = True, shown: str | None = None) -> SeedersServer:
+    def seeder(self, *, has_it: bool = True, shown: str | None = None) -> BlobServer:
         def find(etag: Etag) -> BlobFile | None:
             self.asked.append(server.port)
             return self.blob if has_it and etag == self.blob.etag else None
 
         allowed = CidrSet.parse("127.0.0.0/8")
-        server = self.stack.enter_context(
-            SeedersServer([FileSource(find)], Doors(("127.0.0.1",), 0, allowed), on_knock=self._knock)
-        )
-        self.announcer.serving.append(BlobServer("127.0.0.1", server.port, shown))
+        server = self.stack.enter_context(BlobServer([FileSource(find)], Doors(("127.0.0.1",), 0, allowed), on_knock=self._knock))
+        self.announcer.serving.append(BlobAddress("127.0.0.1", server.port, shown))
         return server
 
     def locate(self, etag: str = ETAG, *, host: str = "server") -> str | None:
@@ -137,7 +134,7 @@ def test_a_seeder_that_never_answers_costs_one_time_out_and_is_then_left_alone(
     site: Site, silent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blob_servers, "TIMEOUT_S", 0.1)
-    site.announcer.serving.append(BlobServer("127.0.0.1", silent, None))
+    site.announcer.serving.append(BlobAddress("127.0.0.1", silent, None))
     asked: list[tuple[str, int]] = []
     ask = site.servers._ask
 

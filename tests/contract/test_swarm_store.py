@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from llmpt_tracker.announcer.peers.memory_store import MemoryStore
-from llmpt_tracker.announcer.peers.store import Counts, Limits, Role, SwarmStore, Verdict
+from llmpt_tracker.announcer.peers.store import Counts, PortVerdict, Role, StoreLimits, SwarmStore
 from llmpt_tracker.announcer.peers.wire import split
 
 Make = Callable[..., SwarmStore]
@@ -191,7 +191,7 @@ def test_the_peer_id_of_the_last_announce_is_known(make: Make) -> None:
 
 
 def test_the_sweep_drops_the_silent_and_keeps_the_rest(make: Make) -> None:
-    store = make(limits=Limits(peer_ttl_s=100))
+    store = make(limits=StoreLimits(peer_ttl_s=100))
     for number in range(10):
         store.put(ONE, v4(number), Role.SEEDER, now=0)
     store.put(ONE, v4(3), Role.SEEDER, now=60)
@@ -203,7 +203,7 @@ def test_the_sweep_drops_the_silent_and_keeps_the_rest(make: Make) -> None:
 
 
 def test_the_sweep_goes_on_where_it_stopped(make: Make) -> None:
-    store = make(limits=Limits(peer_ttl_s=100))
+    store = make(limits=StoreLimits(peer_ttl_s=100))
     hashes = [bytes((number,)) * 20 for number in range(10)]
     store.register(hashes)
     for info_hash in hashes:
@@ -213,7 +213,7 @@ def test_the_sweep_goes_on_where_it_stopped(make: Make) -> None:
 
 
 def test_one_address_has_a_limit_in_a_swarm_and_its_oldest_peer_goes(make: Make) -> None:
-    store = make(limits=Limits(per_address_and_swarm=3))
+    store = make(limits=StoreLimits(per_address_and_swarm=3))
     for port in (1, 2, 3):
         store.put(ONE, v4(1, port), Role.SEEDER, now=port)
     store.put(ONE, v4(1, 1), Role.SEEDER, now=4)
@@ -222,7 +222,7 @@ def test_one_address_has_a_limit_in_a_swarm_and_its_oldest_peer_goes(make: Make)
 
 
 def test_one_address_has_a_limit_over_all_swarms(make: Make) -> None:
-    store = make(limits=Limits(per_address=2))
+    store = make(limits=StoreLimits(per_address=2))
     hashes = [bytes((number,)) * 20 for number in range(3)]
     store.register(hashes)
     for number, info_hash in enumerate(hashes):
@@ -231,7 +231,7 @@ def test_one_address_has_a_limit_over_all_swarms(make: Make) -> None:
 
 
 def test_a_swarm_has_a_limit_and_the_peer_silent_longest_goes(make: Make) -> None:
-    store = make(limits=Limits(per_swarm=3))
+    store = make(limits=StoreLimits(per_swarm=3))
     for number in (1, 2, 3):
         store.put(ONE, v4(number), Role.SEEDER, now=number)
     store.put(ONE, v4(1), Role.SEEDER, now=4)
@@ -240,7 +240,7 @@ def test_a_swarm_has_a_limit_and_the_peer_silent_longest_goes(make: Make) -> Non
 
 
 def test_tagged_peers_have_a_limit_of_their_own(make: Make) -> None:
-    store = make(limits=Limits(tagged_per_swarm=2))
+    store = make(limits=StoreLimits(tagged_per_swarm=2))
     for number in (1, 2, 3):
         store.put(ONE, v4(number), Role.SEEDER, now=number, tag="key")
     assert [peer.endpoint for peer in store.tagged(ONE)] == [v4(2), v4(3)]
@@ -252,7 +252,7 @@ def test_an_unreachable_endpoint_is_told_apart_in_all_its_swarms(make: Make) -> 
         store.put(info_hash, v4(1), Role.SEEDER, now=0)
         store.put(info_hash, v4(2), Role.SEEDER, now=0)
     store.mark(v4(1), is_reachable=False, now=5)
-    assert store.verdict(v4(1)) == Verdict(False, 5)
+    assert store.verdict(v4(1)) == PortVerdict(False, 5)
     assert (listed(store, Role.SEEDER), listed(store, Role.SEEDER, is_reachable=False)) == ([v4(2)], [v4(1)])
     assert store.plain(TWO, Role.SEEDER, 6, 10) == v4(2)
     assert store.counts(TWO) == Counts(seeders=2, unreachable=1)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llmpt.core.errors import TrackerRefused
-from llmpt.core.leases import Ended, Fetching, LeaseAnswer, Outcome, Poll, Want
+from llmpt.core.leases import Ended, FetchProgress, LeaseAnswer, LeaseOutcome, Poll, Want
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
 from llmpt.tracker.client import TrackerClient
@@ -77,10 +77,10 @@ def test_one_fetches_while_the_other_waits_until_it_is_here(
     first, second = machines
     assert first.says(A) == [("fetch", "desk-1", 0)]
     assert second.says(A) == [("wait", "desk-1", 0)]
-    first.says(fetching=(Fetching(A.etag, 1_000_000, 500_000),))
+    first.says(fetching=(FetchProgress(A.etag, 1_000_000, 500_000),))
     assert second.says(A) == [("wait", "desk-1", 1_000_000)]
     first.client.publish({"torrents": packed(A)})
-    first.says(ended=(Ended(A.etag, Outcome.PUBLISHED),))
+    first.says(ended=(Ended(A.etag, LeaseOutcome.PUBLISHED),))
     assert second.says(A) == [("wait", "desk-1", A.size)]  # nobody seeds it yet
     announce(tracker, A)
     assert second.says(A) == [("here", None, 0)]

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from llmpt_tracker.control.client import Announcer
-from llmpt_tracker.control.messages import BlobServer
+from llmpt_tracker.control.messages import BlobAddress
 from llmpt_tracker.errors import AnnouncerUnavailable
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class BlobServers:
 
     def __init__(self, announcer: Announcer, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._announcer, self._clock = announcer, clock
-        self._listed: dict[str, tuple[float, list[BlobServer]]] = {}
+        self._listed: dict[str, tuple[float, list[BlobAddress]]] = {}
         self._has_it: dict[tuple[Place, str], float] = {}
         self._skipped: dict[Place, float] = {}
         self._idle: dict[Place, deque[http.client.HTTPConnection]] = {}
@@ -69,12 +69,12 @@ class BlobServers:
             while idle:
                 idle.pop().close()
 
-    def _find(self, etag: str, asker: str) -> BlobServer | None:
+    def _find(self, etag: str, asker: str) -> BlobAddress | None:
         servers = self._alive(asker)
         random.shuffle(servers)  # the load is spread
         return next((server for server in servers if self._is_at(_place(server), etag)), None)
 
-    def _alive(self, asker: str) -> list[BlobServer]:
+    def _alive(self, asker: str) -> list[BlobAddress]:
         now = self._clock()
         at, servers = self._listed.get(asker, (-LISTED_S, []))
         if now - at >= LISTED_S:
@@ -123,7 +123,7 @@ class BlobServers:
             return answer.status
 
 
-def _place(server: BlobServer) -> Place:
+def _place(server: BlobAddress) -> Place:
     return server.address, server.port
 
 

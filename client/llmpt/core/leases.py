@@ -38,7 +38,7 @@ class LeaseRole(Enum):
     HERE = "here"  # look it up: it is seeded
 
 
-class Outcome(Enum):
+class LeaseOutcome(Enum):
     """How a fetch ended."""
 
     PUBLISHED = "published"
@@ -64,7 +64,7 @@ class Want:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetching:
+class FetchProgress:
     """How far a machine is with a file that it fetches from the Hub."""
 
     etag: Etag
@@ -72,7 +72,7 @@ class Fetching:
     rate_bytes_s: int
 
     @classmethod
-    def parse(cls, said: object) -> Fetching:
+    def parse(cls, said: object) -> FetchProgress:
         fields = _fields(said, _FETCHING)
         return cls(_etag(fields), _bytes(fields, "bytes"), _bytes(fields, "rate_bytes_s"))
 
@@ -85,12 +85,12 @@ class Ended:
     """A file that a machine fetches no more."""
 
     etag: Etag
-    outcome: Outcome
+    outcome: LeaseOutcome
 
     @classmethod
     def parse(cls, said: object) -> Ended:
         fields = _fields(said, _ENDED)
-        return cls(_etag(fields), _one_of(Outcome, fields, "outcome"))
+        return cls(_etag(fields), _one_of(LeaseOutcome, fields, "outcome"))
 
     def as_json(self) -> dict[str, Any]:
         return {"etag": self.etag.value, "outcome": self.outcome.value}
@@ -111,7 +111,7 @@ class Poll:
     machine: str
     stall_timeout_s: float = STALL_TIMEOUT_S
     wants: tuple[Want, ...] = ()
-    fetching: tuple[Fetching, ...] = ()
+    fetching: tuple[FetchProgress, ...] = ()
     ended: tuple[Ended, ...] = ()
     unlimited: bool = False
 
@@ -131,7 +131,7 @@ class Poll:
             machine,
             stall_timeout_s,
             _each(fields, "wants", Want.parse),
-            _each(fields, "fetching", Fetching.parse),
+            _each(fields, "fetching", FetchProgress.parse),
             _each(fields, "ended", Ended.parse),
             unlimited,
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import TrackerError, TrackerRefused
-from llmpt.core.leases import MAX_LINES, Ended, Fetching, LeaseAnswer, Outcome, Poll, Want
+from llmpt.core.leases import MAX_LINES, Ended, FetchProgress, LeaseAnswer, LeaseOutcome, Poll, Want
 from llmpt_seeder.upstream.fetcher import STALL_S, BlobState, WantedBlob
 
 log = logging.getLogger("llmpt.seeder")
@@ -83,19 +83,19 @@ class LeaseReports:
             del self._held[etag]
             self._seen.pop(etag, None)
 
-    def _outcome(self, blob: WantedBlob) -> Outcome | None:
+    def _outcome(self, blob: WantedBlob) -> LeaseOutcome | None:
         if blob.state is BlobState.FAILED:
-            return Outcome.FAILED
-        return Outcome.PUBLISHED if blob.state is BlobState.DONE and self._published(blob.file.etag) else None
+            return LeaseOutcome.FAILED
+        return LeaseOutcome.PUBLISHED if blob.state is BlobState.DONE and self._published(blob.file.etag) else None
 
-    def _poll(self, over: Mapping[Etag, Outcome], now: float) -> Poll:
+    def _poll(self, over: Mapping[Etag, LeaseOutcome], now: float) -> Poll:
         held = [(etag, blob) for etag, blob in self._held.items() if etag not in over]
         return Poll(
             self._machine,
             STALL_S,
             tuple(Want(etag, blob.file.size, blob.place.repo) for etag, blob in held),
             tuple(
-                Fetching(etag, blob.bytes, self._rate(etag, blob.bytes, now))
+                FetchProgress(etag, blob.bytes, self._rate(etag, blob.bytes, now))
                 for etag, blob in held
                 if blob.state is not BlobState.QUEUED
             ),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from llmpt.core.leases import Grant, LeaseAnswer, LeaseRole, Poll
-from llmpt_tracker.control.messages import AnnouncerStatus, BlobServer, HeldLease, Owner, SeederReport, Swarm
+from llmpt_tracker.control.messages import AnnouncerStatus, BlobAddress, HeldLease, Owner, SeederReport, Swarm
 from llmpt_tracker.errors import AnnouncerUnavailable
 
 
@@ -25,7 +25,7 @@ class FakeAnnouncer:
         self.live: dict[str, Swarm] = {}
         self.beats: dict[str, tuple[str, Mapping[str, Any]]] = {}
         self.addresses: dict[str, str] = {}
-        self.serving: list[BlobServer] = []
+        self.serving: list[BlobAddress] = []
         self.askers: list[str] = []
         self.reachable: dict[tuple[str, int], bool] = {}
         self.polls: list[tuple[Poll, Owner, Mapping[str, bytes]]] = []
@@ -80,7 +80,7 @@ class FakeAnnouncer:
         self.taken.append((name, per_s, burst))
         return self.wait_s
 
-    def blob_servers(self, *, asker: str) -> list[BlobServer]:
+    def blob_servers(self, *, asker: str) -> list[BlobAddress]:
         self._answer()
         self.askers.append(asker)
         return self.serving

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt_tracker.control.connections import ControlConnections
-from llmpt_tracker.control.messages import AnnouncerStatus, BlobServer, HeldLease, Owner, SeederReport, Swarm
+from llmpt_tracker.control.messages import AnnouncerStatus, BlobAddress, HeldLease, Owner, SeederReport, Swarm
 from llmpt_tracker.errors import AnnouncerUnavailable
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Announcer(Protocol):
     def seeders(self) -> list[SeederReport]:
         """Return the seeders that were heard of since the announcer started."""
 
-    def blob_servers(self, *, asker: str) -> list[BlobServer]:
+    def blob_servers(self, *, asker: str) -> list[BlobAddress]:
         """Return where the seeders that are alive serve blobs, as `asker` may see them."""
 
     def leases(self, poll: Poll, *, owner: Owner, swarms: Mapping[str, bytes]) -> LeaseAnswer:
@@ -109,8 +109,8 @@ class AnnouncerClient:
     def seeders(self) -> list[SeederReport]:
         return self._ask("seeders", lambda reply: [SeederReport.parse(one) for one in reply["seeders"]])
 
-    def blob_servers(self, *, asker: str) -> list[BlobServer]:
-        return self._ask("blob_servers", lambda reply: [BlobServer.parse(one) for one in reply["servers"]], asker=asker)
+    def blob_servers(self, *, asker: str) -> list[BlobAddress]:
+        return self._ask("blob_servers", lambda reply: [BlobAddress.parse(one) for one in reply["servers"]], asker=asker)
 
     def leases(self, poll: Poll, *, owner: Owner, swarms: Mapping[str, bytes]) -> LeaseAnswer:
         named = {etag: swarm.hex() for etag, swarm in swarms.items()}

@@ -101,7 +101,7 @@ class SeederReport:
 
 
 @dataclass(frozen=True, slots=True)
-class BlobServer:
+class BlobAddress:
     """Where a seeder that is alive serves blobs.
 
     `address` and `port`: as the tracker reaches it.
@@ -113,7 +113,7 @@ class BlobServer:
     shown: str | None
 
     @classmethod
-    def parse(cls, said: Json) -> BlobServer:
+    def parse(cls, said: Json) -> BlobAddress:
         return cls(str(said["address"]), int(said["port"]), said["shown"])
 
     def as_json(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow
-from llmpt.core.leases import Ended, Fetching, Grant, LeaseAnswer, LeaseRole, Outcome, Poll, Want
+from llmpt.core.leases import Ended, FetchProgress, Grant, LeaseAnswer, LeaseOutcome, LeaseRole, Poll, Want
 from llmpt.core.repo import RepoRef
 from llmpt.host import loops
 from llmpt.host.loops import Health, Rhythm
@@ -83,8 +83,8 @@ class Leases:
         self._machine = secrets.token_hex(8)
         self._changed = threading.Condition()
         self._awaited: dict[Etag, AwaitedBlob] = {}
-        self._fetching: dict[Etag, Fetching] = {}
-        self._ended: dict[Etag, Outcome] = {}
+        self._fetching: dict[Etag, FetchProgress] = {}
+        self._ended: dict[Etag, LeaseOutcome] = {}
         self._next_at = 0.0
         self._tracker = Breaker(timings.pauses, clock=clock)
 
@@ -117,7 +117,7 @@ class Leases:
             with self._changed:
                 del self._awaited[etag]
                 if awaited.lease is not None and awaited.lease.role is LeaseRole.FETCH and etag not in self._fetching:
-                    self._ended[etag] = Outcome.FAILED
+                    self._ended[etag] = LeaseOutcome.FAILED
                 self._changed.notify_all()
 
     def await_answer(self, awaited: AwaitedBlob, seen: int, timeout_s: float) -> None:
@@ -128,7 +128,7 @@ class Leases:
     def hold(self, etag: Etag) -> None:
         """This machine takes the lease that it was given, and fetches."""
         with self._changed:
-            self._fetching[etag] = Fetching(etag, 0, 0)
+            self._fetching[etag] = FetchProgress(etag, 0, 0)
             self._ended.pop(etag, None)
             self._changed.notify_all()
 
@@ -136,9 +136,9 @@ class Leases:
         """Note how far it is, for the next question."""
         with self._changed:
             if etag in self._fetching:
-                self._fetching[etag] = Fetching(etag, done_bytes, rate_bytes_s)
+                self._fetching[etag] = FetchProgress(etag, done_bytes, rate_bytes_s)
 
-    def end(self, etag: Etag, outcome: Outcome) -> None:
+    def end(self, etag: Etag, outcome: LeaseOutcome) -> None:
         """Give the lease back."""
         with self._changed:
             self._fetching.pop(etag, None)
@@ -158,7 +158,7 @@ class Leases:
         else:
             self._answered(answer, awaited, ended)
 
-    def _poll(self, awaited: Sequence[AwaitedBlob], ended: Mapping[Etag, Outcome]) -> Poll:
+    def _poll(self, awaited: Sequence[AwaitedBlob], ended: Mapping[Etag, LeaseOutcome]) -> Poll:
         return Poll(
             self._machine,
             self._stall_timeout_s,
@@ -167,7 +167,7 @@ class Leases:
             tuple(Ended(etag, outcome) for etag, outcome in ended.items()),
         )
 
-    def _answered(self, answer: LeaseAnswer, awaited: Sequence[AwaitedBlob], ended: Mapping[Etag, Outcome]) -> None:
+    def _answered(self, answer: LeaseAnswer, awaited: Sequence[AwaitedBlob], ended: Mapping[Etag, LeaseOutcome]) -> None:
         grants = {grant.etag: grant for grant in answer.grants}
         poll_s = min(max(answer.poll_s, self._timings.soonest_s), self._timings.longest_s)
         with self._changed:
@@ -184,7 +184,7 @@ class Leases:
                     one.answers += 1
                     is_gone = self._awaited.get(one.etag) is not one and one.etag not in self._fetching
                     if grant.role is LeaseRole.FETCH and is_gone:
-                        self._ended[one.etag] = Outcome.FAILED
+                        self._ended[one.etag] = LeaseOutcome.FAILED
             self._changed.notify_all()
 
     def _failed(self, error: TrackerError, awaited: Sequence[AwaitedBlob]) -> None:

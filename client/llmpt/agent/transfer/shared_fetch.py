@@ -19,7 +19,7 @@ from llmpt.agent.sharing.permission import Permission
 from llmpt.agent.sharing.publishing import Publishing
 from llmpt.agent.transfer.sight import FetchSight
 from llmpt.core.errors import LlmptError
-from llmpt.core.leases import Outcome
+from llmpt.core.leases import LeaseOutcome
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
 from llmpt.disk.growth import Growth
@@ -170,4 +170,4 @@ class SharedFetch:
         """Give the lease back, once: as published, or for another machine to take."""
         if not self._has_ended:
             self._has_ended = True
-            self._for_all.leases.end(self.etag, Outcome.PUBLISHED if self._is_published else Outcome.FAILED)
+            self._for_all.leases.end(self.etag, LeaseOutcome.PUBLISHED if self._is_published else LeaseOutcome.FAILED)

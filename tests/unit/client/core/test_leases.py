@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, InvalidName
-from llmpt.core.leases import Ended, Fetching, Grant, LeaseAnswer, LeaseRole, Outcome, Poll, Want
+from llmpt.core.leases import Ended, FetchProgress, Grant, LeaseAnswer, LeaseOutcome, LeaseRole, Poll, Want
 from llmpt.core.repo import RepoRef
 
 A, B = "a" * 64, "b" * 40
@@ -29,8 +29,8 @@ POLL = Poll(
     "0123456789abcdef",
     5.0,
     (Want(Etag(A), 7, RepoRef("model", "org/name")),),
-    (Fetching(Etag(B), 3, 2),),
-    (Ended(Etag(A), Outcome.PUBLISHED),),
+    (FetchProgress(Etag(B), 3, 2),),
+    (Ended(Etag(A), LeaseOutcome.PUBLISHED),),
 )
 ANSWER_JSON = (
     """{"leases": [{"etag": "<A>", "role": "wait", "fetcher": "bob", "bytes": 5, "rate_bytes_s": 3},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from llmpt.core.blob import Etag
-from llmpt.core.leases import Ended, Fetching, Grant, LeaseRole, Outcome, Poll, Want
+from llmpt.core.leases import Ended, FetchProgress, Grant, LeaseOutcome, LeaseRole, Poll, Want
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.announcer.leases.book import LeaseBook
 from llmpt_tracker.control.messages import Owner
@@ -104,8 +104,8 @@ class Lan:
                 machine="life",
                 stall_timeout_s=agent.stall_timeout_s,
                 wants=tuple(want for want in agent.wants() if want.etag not in self.in_swarm),
-                fetching=tuple(Fetching(etag, int(done), int(agent.rate)) for etag, done in agent.fetching.items()),
-                ended=tuple(Ended(etag, Outcome.PUBLISHED) for etag in agent.published),
+                fetching=tuple(FetchProgress(etag, int(done), int(agent.rate)) for etag, done in agent.fetching.items()),
+                ended=tuple(Ended(etag, LeaseOutcome.PUBLISHED) for etag in agent.published),
             ),
             Owner(self.agents.index(agent), agent.name),
             now=self.now,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from llmpt_tracker.control.client import AnnouncerClient
-from llmpt_tracker.control.messages import BlobServer, Swarm, SwarmPeer
+from llmpt_tracker.control.messages import BlobAddress, Swarm, SwarmPeer
 from llmpt_tracker.errors import AnnouncerUnavailable
 
 STATUS = {"ok": True, "boot_id": "b", "open": True, "announce_port": 6969, "swarms": 1, "peers": 2, "troubles": []}
@@ -127,7 +127,7 @@ def test_the_blob_servers_are_told_with_the_address_for_who_asks(client: Announc
 
     responder.reply = reply
     found = client.blob_servers(asker="10.0.0.9")
-    assert found == [BlobServer("172.18.0.3", 8001, None), BlobServer("172.18.0.3", 8001, "10.0.0.7")]
+    assert found == [BlobAddress("172.18.0.3", 8001, None), BlobAddress("172.18.0.3", 8001, "10.0.0.7")]
     assert asked == [{"op": "blob_servers", "asker": "10.0.0.9"}]
 
 

@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import text
 
 from llmpt.core.blob import Etag
-from llmpt.core.leases import Ended, Fetching, Outcome, Poll, Want
+from llmpt.core.leases import Ended, FetchProgress, LeaseOutcome, Poll, Want
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.control.messages import Swarm
 from llmpt_tracker.database.sessions import Database
@@ -180,8 +180,8 @@ def test_the_announcer_learns_all_that_a_machine_says(api: Api, sharer: str, ann
         "life-1",
         stall_timeout_s=3,
         wants=(Want(A.etag, A.size, RepoRef("model", "org/name")),),
-        fetching=(Fetching(B.etag, 5, 6),),
-        ended=(Ended(Etag("1" * 64), Outcome.PUBLISHED), Ended(Etag("2" * 40), Outcome.FAILED)),
+        fetching=(FetchProgress(B.etag, 5, 6),),
+        ended=(Ended(Etag("1" * 64), LeaseOutcome.PUBLISHED), Ended(Etag("2" * 40), LeaseOutcome.FAILED)),
     )
     assert swarms == {A.etag.value: A.info_hash.truncated}
 

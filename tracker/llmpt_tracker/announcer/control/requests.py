@@ -20,7 +20,7 @@ from llmpt_tracker.announcer.control import sharing
 from llmpt_tracker.announcer.peers import selection
 from llmpt_tracker.announcer.peers.visibility import HERE
 from llmpt_tracker.announcer.tracker import Tracker
-from llmpt_tracker.control.messages import AnnouncerStatus, BlobServer, SeederReport, Swarm
+from llmpt_tracker.control.messages import AnnouncerStatus, BlobAddress, SeederReport, Swarm
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ def _blob_servers(tracker: Tracker, request: Reply) -> Reply:
         port = beat.report.get("blob_port")
         if beat.address is not None and isinstance(port, int):
             shown = tracker.visibility.shown_server(beat.address, asker)
-            server = BlobServer(str(beat.address), port, None if shown is HERE else str(shown))
+            server = BlobAddress(str(beat.address), port, None if shown is HERE else str(shown))
             servers.append({"id": beat.seeder, **server.as_json()})
     return {"servers": servers}
 

@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 
 from llmpt.core.blob import Etag
-from llmpt.core.leases import Fetching, Grant, LeaseRole, Outcome, Poll, Want
+from llmpt.core.leases import FetchProgress, Grant, LeaseOutcome, LeaseRole, Poll, Want
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.announcer.leases.machines import Machines
 from llmpt_tracker.announcer.leases.past import Past
@@ -79,7 +79,7 @@ class LeaseBook:
 
     def _take_in(self, poll: Poll, machine: Machine, now: float) -> None:
         """Note what ended and how far the rest is, and for which repos it asks."""
-        for outcome in (Outcome.PUBLISHED, Outcome.FAILED):
+        for outcome in (LeaseOutcome.PUBLISHED, LeaseOutcome.FAILED):
             for ended in poll.ended:
                 if ended.outcome is outcome and (lease := machine.held.get(ended.etag)) is not None:
                     self._end(lease, outcome, now)
@@ -167,7 +167,7 @@ class LeaseBook:
         if len(self._leases) > self._terms.max_leases:
             self._remove(next(iter(self._leases.values())))
 
-    def _move(self, progress: Fetching, machine: Machine, now: float) -> None:
+    def _move(self, progress: FetchProgress, machine: Machine, now: float) -> None:
         """Note how far a fetch is. One that no machine is known to do is its reporter's: we may have been restarted."""
         lease = self._live(progress.etag, now)
         if lease is None:
@@ -180,8 +180,8 @@ class LeaseBook:
         if lease.holder is machine:
             lease.move(progress, now)
 
-    def _end(self, lease: Lease, outcome: Outcome, now: float) -> None:
-        if outcome is Outcome.PUBLISHED:
+    def _end(self, lease: Lease, outcome: LeaseOutcome, now: float) -> None:
+        if outcome is LeaseOutcome.PUBLISHED:
             self._remove(lease)
             self._past.note_published(lease, now)
         else:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from llmpt.core.blob import Etag
-from llmpt.core.leases import Fetching, Poll
+from llmpt.core.leases import FetchProgress, Poll
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.announcer.leases.terms import LeaseTerms
 
@@ -76,7 +76,7 @@ class Lease:
     bytes: int = 0
     rate_bytes_s: int = 0
 
-    def move(self, progress: Fetching, now: float) -> None:
+    def move(self, progress: FetchProgress, now: float) -> None:
         """Note how far its holder is; it never goes back."""
         if progress.bytes > self.bytes:
             self.moved_at = now

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from llmpt_tracker.announcer.peers.slots import ROLES, AddressPeers, Entry, SwarmSlots, count
-from llmpt_tracker.announcer.peers.store import Counts, Limits, Peer, Role, Verdict
+from llmpt_tracker.announcer.peers.store import Counts, Peer, PortVerdict, Role, StoreLimits
 from llmpt_tracker.announcer.peers.wire import V6_BYTES, Endpoint
 
 _DROPPED_AT_ONCE = 5000  # takes 10 ms, in which no client is answered
@@ -21,8 +21,8 @@ _DROPPED_AT_ONCE = 5000  # takes 10 ms, in which no client is answered
 class MemoryStore:
     """A `SwarmStore` in this process. Not for several threads."""
 
-    def __init__(self, *, limits: Limits | None = None, uniform: Callable[[], float] = random.random) -> None:
-        self._limits = limits or Limits()
+    def __init__(self, *, limits: StoreLimits | None = None, uniform: Callable[[], float] = random.random) -> None:
+        self._limits = limits or StoreLimits()
         self._uniform = uniform
         self._completed: dict[bytes, int] = {}  # the closed list
         self._newly_completed: set[bytes] = set()
@@ -137,7 +137,7 @@ class MemoryStore:
         if address is None:
             return
         before = address.verdicts.get(endpoint)
-        address.verdicts[endpoint] = Verdict(is_reachable, now)
+        address.verdicts[endpoint] = PortVerdict(is_reachable, now)
         if is_reachable == (before is None or before.is_reachable):
             return
         for info_hash, endpoints in address.swarms.items():
@@ -150,7 +150,7 @@ class MemoryStore:
                 if entry.tag is None:
                     swarm.place(endpoint, entry)
 
-    def verdict(self, endpoint: Endpoint) -> Verdict | None:
+    def verdict(self, endpoint: Endpoint) -> PortVerdict | None:
         address = self._addresses.get(endpoint[:-2])
         return address.verdicts.get(endpoint) if address is not None else None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from llmpt_tracker.announcer.peers.store import FAMILIES, Peer, Role, Verdict
+from llmpt_tracker.announcer.peers.store import FAMILIES, Peer, PortVerdict, Role
 from llmpt_tracker.announcer.peers.wire import V6_BYTES, Endpoint
 
 ROLES = len(Role)
@@ -81,7 +81,7 @@ class AddressPeers:
 
     def __init__(self) -> None:
         self.total = 0
-        self.verdicts: dict[Endpoint, Verdict] = {}
+        self.verdicts: dict[Endpoint, PortVerdict] = {}
         self.swarms: OrderedDict[bytes, list[Endpoint]] = OrderedDict()
 
 

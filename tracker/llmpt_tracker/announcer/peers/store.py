@@ -28,7 +28,7 @@ class Role(IntEnum):
     PAUSED = 2
 
 
-class Verdict(NamedTuple):
+class PortVerdict(NamedTuple):
     """Whether a connection to an endpoint came to be when it was tried, and when that was."""
 
     is_reachable: bool
@@ -57,7 +57,7 @@ class Counts(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class StoreLimits:
     """What one client may make the store hold; over a limit the peer that was silent longest goes."""
 
     peer_ttl_s: float = 2 * INTERVAL_S + 60
@@ -97,7 +97,7 @@ class SwarmStore(Protocol):
     def mark(self, endpoint: Endpoint, *, is_reachable: bool, now: float) -> None:
         """Note whether an endpoint can be reached, for all its peers; nothing when it has none (any more)."""
 
-    def verdict(self, endpoint: Endpoint) -> Verdict | None:
+    def verdict(self, endpoint: Endpoint) -> PortVerdict | None:
         """Return what was noted of an endpoint; None when nothing was. It is forgotten with the address's last peer."""
 
     def add_completed(self, info_hash: bytes) -> None:

@@ -20,14 +20,14 @@ from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.store import Peer
 
 
-class Place(Enum):
+class SameAddress(Enum):
     """Where a peer is when it is not at an address that we could name."""
 
     HERE = "at the very address at which the asker reaches us"
 
 
-HERE = Place.HERE
-Shown = Address | Literal[Place.HERE] | None
+HERE = SameAddress.HERE
+Shown = Address | Literal[SameAddress.HERE] | None
 
 
 class Asker(NamedTuple):
@@ -40,7 +40,7 @@ class Asker(NamedTuple):
     is_allowed: bool
 
 
-class Source(NamedTuple):
+class PeerSource(NamedTuple):
     """Where a tagged peer announces from; near means: from the appliance's own network, where its peers don't see it."""
 
     address: Address
@@ -98,7 +98,7 @@ class Visibility:
             return source.address if asker.is_loopback or not source.is_loopback else None
         return self._beside_us(source, asker)
 
-    def shown_server(self, address: Address, asker: Asker) -> Address | Literal[Place.HERE]:
+    def shown_server(self, address: Address, asker: Asker) -> Address | Literal[SameAddress.HERE]:
         """Return under which address `asker` reaches what listens where a seeder of ours reports from.
 
         What comes from the gateway may be this very host, around our container.
@@ -106,17 +106,17 @@ class Visibility:
         source = self._source(address.packed)
         return self._beside_us(source, asker) if source.is_near or self._is_gateway(address) else source.address
 
-    def _beside_us(self, source: Source, asker: Asker) -> Address | Literal[Place.HERE]:
+    def _beside_us(self, source: PeerSource, asker: Asker) -> Address | Literal[SameAddress.HERE]:
         if self._are_neighbours(source, asker):
             return source.address
         return self._advertise or HERE
 
-    def _find_source(self, packed: bytes) -> Source:
+    def _find_source(self, packed: bytes) -> PeerSource:
         address = parse_address(socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed))
         is_near = address.is_loopback or self._owns(address) or self._host.is_neighbour(address)
-        return Source(address, address.is_loopback, is_near)
+        return PeerSource(address, address.is_loopback, is_near)
 
-    def _are_neighbours(self, source: Source, asker: Asker) -> bool:
+    def _are_neighbours(self, source: PeerSource, asker: Asker) -> bool:
         """Say whether the asker reaches that address itself: on this very host, or on the same containers' network."""
         if source.is_loopback or asker.is_loopback:
             return source.is_loopback and asker.is_loopback

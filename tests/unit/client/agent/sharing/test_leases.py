@@ -12,7 +12,7 @@ import pytest
 from llmpt.agent.sharing.leases import Leases, PollTimings
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused, TrackerSlow, TrackerUnavailable
-from llmpt.core.leases import Grant, LeaseAnswer, LeaseRole, Outcome, Poll
+from llmpt.core.leases import Grant, LeaseAnswer, LeaseOutcome, LeaseRole, Poll
 from llmpt.core.repo import RepoRef
 from tests.support.waiting import eventually
 
@@ -69,7 +69,7 @@ def test_what_is_fetched_is_told_with_its_progress_and_its_end_once(tracker: Tra
         leases.hold(A)
     leases.report(A, 3, 2)
     leases.poll()
-    leases.end(A, Outcome.PUBLISHED)
+    leases.end(A, LeaseOutcome.PUBLISHED)
     for _ in range(2):
         leases.poll()
     said = [(body["fetching"], body["ended"]) for body in tracker.asked[1:]]

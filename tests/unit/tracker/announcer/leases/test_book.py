@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmpt.core.blob import Etag
-from llmpt.core.leases import Ended, Fetching, Grant, LeaseRole, Outcome, Poll, Want
+from llmpt.core.leases import Ended, FetchProgress, Grant, LeaseOutcome, LeaseRole, Poll, Want
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.announcer.leases.book import LeaseBook
 from llmpt_tracker.announcer.leases.terms import LeaseTerms
@@ -114,8 +114,8 @@ class Talk:
         self.pause_s = 0.0
 
     def poll(self, name: str, *wants: Want, token: int | None = None, here: tuple[Etag, ...] = (), **more: Any) -> list[Grant]:
-        ended = tuple(Ended(etag, Outcome.PUBLISHED) for etag in more.pop("published", ()))
-        ended += tuple(Ended(etag, Outcome.FAILED) for etag in more.pop("failed", ()))
+        ended = tuple(Ended(etag, LeaseOutcome.PUBLISHED) for etag in more.pop("published", ()))
+        ended += tuple(Ended(etag, LeaseOutcome.FAILED) for etag in more.pop("failed", ()))
         owner = Owner(sum(name.encode()) if token is None else token, name)
         grants, self.pause_s = self.leases.poll(Poll(name, 5.0, wants, ended=ended, **more), owner, here=here, now=self.now)
         return list(grants)
@@ -139,7 +139,7 @@ def test_a_lone_machine_gets_the_first_file_at_once_and_the_others_after_the_rus
     assert talk.roles("a", A, B, C) == [("fetch", "a"), ("wait", None), ("wait", None)]
     assert talk.pause_s == TERMS.rush_s
     talk.now = 0.5
-    assert talk.roles("a", B, C, fetching=(Fetching(A.etag, 5, 1),)) == [("fetch", "a"), ("fetch", "a")]
+    assert talk.roles("a", B, C, fetching=(FetchProgress(A.etag, 5, 1),)) == [("fetch", "a"), ("fetch", "a")]
 
 
 def test_in_the_rush_each_machine_gets_one() -> None:
@@ -150,14 +150,14 @@ def test_in_the_rush_each_machine_gets_one() -> None:
 def test_who_waits_is_told_who_fetches_how_far_and_how_fast() -> None:
     talk = Talk()
     talk.poll("a", A)
-    talk.poll("a", fetching=(Fetching(A.etag, 30 * MB, 7 * MB),))
+    talk.poll("a", fetching=(FetchProgress(A.etag, 30 * MB, 7 * MB),))
     assert talk.poll("b", A) == [Grant(A.etag, LeaseRole.WAIT, "a", 30 * MB, 7 * MB)]
 
 
 def test_the_holder_is_told_so_again_when_it_has_not_begun() -> None:
     talk = Talk()
     assert talk.roles("a", A) == talk.roles("a", A) == [("fetch", "a")]
-    assert talk.roles("a", A, fetching=(Fetching(A.etag, 1, 1),)) == [("wait", "a")]  # another program of that machine
+    assert talk.roles("a", A, fetching=(FetchProgress(A.etag, 1, 1),)) == [("wait", "a")]  # another program of that machine
 
 
 def test_what_was_published_a_moment_ago_is_waited_for_and_then_passed_on() -> None:
@@ -200,7 +200,7 @@ def test_what_failed_is_rather_another_ones_but_nobody_waits_for_ever() -> None:
 
 def test_a_fetch_that_nobody_is_known_to_do_is_its_reporters() -> None:
     talk = Talk()
-    talk.poll("a", fetching=(Fetching(A.etag, 10 * MB, MB),))  # after a restart
+    talk.poll("a", fetching=(FetchProgress(A.etag, 10 * MB, MB),))  # after a restart
     assert talk.roles("b", A) == [("wait", "a")]
     assert talk.leases.held(9, now=talk.now)[0].repo == REPO
 
@@ -209,11 +209,11 @@ def test_who_stood_still_has_no_second_lease_for_that() -> None:
     talk = Talk()
     talk.poll("a", A)
     for talk.now in (1.0, 3.0, 5.0, 5.5):
-        talk.poll("a", fetching=(Fetching(A.etag, 10, 0),))
+        talk.poll("a", fetching=(FetchProgress(A.etag, 10, 0),))
     talk.now = 6.5
-    assert talk.poll("a", fetching=(Fetching(A.etag, 10, 0),)) == []
+    assert talk.poll("a", fetching=(FetchProgress(A.etag, 10, 0),)) == []
     assert talk.roles("b", A) == [("fetch", "b")]
-    assert talk.roles("a", fetching=(Fetching(A.etag, 99, 9),)) == []
+    assert talk.roles("a", fetching=(FetchProgress(A.etag, 99, 9),)) == []
     assert talk.roles("b", A) == [("fetch", "b")]  # nor one beside another
 
 
@@ -222,7 +222,7 @@ def test_who_has_every_byte_has_the_time_to_read_them_once() -> None:
     big = Want(Etag("e" * 64), 10_000 * MB, REPO)
     talk.poll("a", big)
     for talk.now in (4.0, 8.0, 12.0, 16.0, 20.0):
-        talk.poll("a", fetching=(Fetching(big.etag, big.size, 0),))
+        talk.poll("a", fetching=(FetchProgress(big.etag, big.size, 0),))
     assert talk.roles("b", big) == [("wait", "a")]
 
 
@@ -231,7 +231,7 @@ def test_a_slow_fetch_that_progresses_is_never_passed_on() -> None:
     talk.poll("a", A)
     for second in range(1, 60):
         talk.now = second * 2.0
-        talk.poll("a", fetching=(Fetching(A.etag, second, 1),))
+        talk.poll("a", fetching=(FetchProgress(A.etag, second, 1),))
     assert talk.roles("b", A) == [("wait", "a")]
 
 
@@ -245,7 +245,7 @@ def test_the_appliance_goes_before_all_and_needs_no_share() -> None:
 
 def test_what_is_fetched_is_listed_with_how_many_wait() -> None:
     talk = Talk()
-    talk.poll("a", A, B, fetching=(Fetching(C.etag, 5, 2),))
+    talk.poll("a", A, B, fetching=(FetchProgress(C.etag, 5, 2),))
     for name in ("b", "c"):
         talk.poll(name, A)
     found = talk.leases.held(9, now=talk.now)

@@ -12,7 +12,7 @@ from llmpt.host.loops import Health
 from llmpt_tracker.announcer.peers import prober as module
 from llmpt_tracker.announcer.peers.memory_store import MemoryStore
 from llmpt_tracker.announcer.peers.prober import Prober, ProbeTimings
-from llmpt_tracker.announcer.peers.store import Role, Verdict
+from llmpt_tracker.announcer.peers.store import PortVerdict, Role
 
 HASH = b"h" * 20
 
@@ -74,7 +74,10 @@ def test_what_comes_out_is_kept_with_the_peer() -> None:
         rig.announce(endpoint(1), endpoint(2))
         await rig.run_until(2)
         assert rig.network.tried == ["10.0.0.1:6881", "10.0.0.2:6881"]
-        assert (rig.store.verdict(endpoint(1)), rig.store.verdict(endpoint(2))) == (Verdict(True, 7.0), Verdict(False, 7.0))
+        assert (rig.store.verdict(endpoint(1)), rig.store.verdict(endpoint(2))) == (
+            PortVerdict(True, 7.0),
+            PortVerdict(False, 7.0),
+        )
 
     asyncio.run(scenario())
 
@@ -108,7 +111,7 @@ def test_a_try_that_raises_ends_alone() -> None:
         rig.store.mark = broken  # type: ignore[method-assign,assignment]
         rig.announce(endpoint(1), endpoint(2))
         await rig.run_until(2)
-        assert rig.store.verdict(endpoint(2)) == Verdict(True, 7.0)
+        assert rig.store.verdict(endpoint(2)) == PortVerdict(True, 7.0)
 
     asyncio.run(scenario())
 
@@ -172,7 +175,7 @@ def test_who_asks_is_answered_at_once_and_its_peer_is_judged_too() -> None:
         rig = Rig(Network("10.0.0.1"))
         rig.store.put(HASH, endpoint(1), Role.SEEDER, now=0)
         assert await rig.prober.reach(ipaddress.ip_address("10.0.0.1"), 6881) is False
-        assert rig.store.verdict(endpoint(1)) == Verdict(False, 7.0)
+        assert rig.store.verdict(endpoint(1)) == PortVerdict(False, 7.0)
         assert await rig.prober.reach(ipaddress.ip_address("10.0.0.2"), 6881) is True
 
     asyncio.run(scenario())
