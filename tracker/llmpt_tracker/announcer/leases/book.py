@@ -116,7 +116,7 @@ class LeaseBook:
         free_since = self._past.free_since(want.etag, now)
         repo = self._repos[want.repo]
         held = machine.holds(want.repo)
-        if held + machine.strays >= repo.share or len(machine.held) >= terms.max_held:
+        if held + machine.at_large >= repo.share or len(machine.held) >= terms.max_held:
             return math.inf
         if held and now < repo.began_at + terms.rush_s:
             return repo.began_at + terms.rush_s

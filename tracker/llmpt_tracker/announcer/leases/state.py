@@ -53,6 +53,11 @@ class Machine:
         """Return how many leases of a repo it holds."""
         return sum(lease.repo == repo for lease in self.held.values())
 
+    @property
+    def at_large(self) -> int:
+        """How many files it fetches that may be of any repo: strays, and those that it reported after a restart of ours."""
+        return self.strays + sum(lease.repo is None for lease in self.held.values())
+
     def is_present(self, now: float) -> bool:
         """Say whether it polled a moment ago."""
         return now - self.polled_at <= self.terms.present_s

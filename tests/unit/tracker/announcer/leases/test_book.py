@@ -205,6 +205,14 @@ def test_a_fetch_that_nobody_is_known_to_do_is_its_reporters() -> None:
     assert talk.leases.held(9, now=talk.now)[0].repo == REPO
 
 
+def test_what_a_machine_fetched_before_a_restart_of_ours_counts_as_its_share() -> None:
+    talk = Talk()
+    going_on = tuple(FetchProgress(one.etag, 1, 1) for one in files(8, 100 * MB))
+    later = Want(Etag("e" * 64), 1, REPO)
+    assert talk.roles("a", later, fetching=going_on) == [("wait", None)]
+    assert talk.roles("b", later) == [("fetch", "b")]
+
+
 def test_who_stood_still_has_no_second_lease_for_that() -> None:
     talk = Talk()
     talk.poll("a", A)
