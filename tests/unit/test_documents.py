@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "compose/README.md", "tests/README.md", *PAGES)
 SETTINGS, COMMANDS_PAGE, TROUBLESHOOTING = "docs/settings.md", "docs/commands.md", "docs/troubleshooting.md"
-CATALOGUE_API = "docs/protocols/catalogue-api.md"
+CATALOGUE_API, CONTROL_SOCKET = "docs/protocols/catalogue-api.md", "docs/protocols/control-socket.md"
 LONGEST = {"README.md": 150, "ARCHITECTURE.md": 200}  # in lines; what is more goes to docs/
 ROLES = {"client": ClientSettings, "seeder": SeederSettings, "tracker": TrackerSettings}
 PACKAGES = {"llmpt": "client", "llmpt_tracker": "tracker", "llmpt_seeder": "seeder"}
@@ -270,6 +270,12 @@ def test_the_page_of_the_catalogues_api_lists_every_route() -> None:
     written = set(re.findall(r"`(?:GET|POST|PUT) (/api/v1/[^`\s]*)`", text_of(CATALOGUE_API)))
     told = {re.sub(r"\{(\w+)\}", r"<\1>", path) for path in openapi()["paths"] if path.startswith("/api/")}
     assert written == told
+
+
+def test_the_page_of_the_control_socket_lists_every_operation() -> None:
+    written = set(re.findall(r"^\| `(\w+)` \| (?:parent|application)", text_of(CONTROL_SOCKET), re.MULTILINE))
+    asked = set(re.findall(r'_ask\(\s*"(\w+)"', text_of("tracker/llmpt_tracker/control/client.py")))
+    assert written == asked
 
 
 def test_the_architecture_lists_the_import_layers_as_they_are_enforced() -> None:
