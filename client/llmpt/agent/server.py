@@ -105,7 +105,7 @@ class Server:
         }
 
     def __enter__(self) -> Server:
-        self._path.unlink(missing_ok=True)  # whoever comes here holds the agent's lock: what lies there is stale
+        self._path.unlink(missing_ok=True)  # the process here holds the agent's lock: what lies there is stale
         self._socket.bind(str(self._path))
         self._path.chmod(0o600)
         self._inode = self._path.stat().st_ino

@@ -93,7 +93,7 @@ class FetchProcess:
             self._pending[number] = download
             try:
                 print(json.dumps({**wanted, "id": number}), file=process.stdin, flush=True)
-            except OSError:  # it has just died, and whoever listens to it says so
+            except OSError:  # it has just died, and the thread that listens to it says so
                 pass
         return download
 

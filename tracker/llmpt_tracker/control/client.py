@@ -37,7 +37,7 @@ class Announcer(Protocol):
         boot id."""
 
     def reach(self, address: str, port: int) -> bool | None:
-        """Try a port of whoever asks from `address`; None when nobody can say whether others can connect to it."""
+        """Try a port of the asker at `address`; None when it cannot be said whether others can connect to it."""
 
     def heartbeat(self, seeder_id: str, *, key: str, report: Mapping[str, Any], address: str) -> str:
         """Note that a seeder lives, at `address`, and announces behind `key`; return the boot id."""
@@ -55,7 +55,7 @@ class Announcer(Protocol):
         """Return what is being fetched from the Hub, the oldest first."""
 
     def take(self, name: str, *, per_s: float, burst: float) -> float:
-        """Count one deed of somebody who may do `per_s` of them, `burst` at once; return 0, or for how many seconds to wait."""
+        """Count one deed of an asker that may do `per_s` of them, `burst` at once; return 0, or for how many seconds to wait."""
 
 
 class AnnouncerClient:
