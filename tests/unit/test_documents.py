@@ -272,6 +272,14 @@ def test_the_page_of_the_catalogues_api_lists_every_route() -> None:
     assert written == told
 
 
+def test_the_page_of_the_catalogues_api_lists_every_code_of_a_refusal() -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tracker").rglob("*.py"))
+    given = set(re.findall(r'\bRefused\(\s*\d+,\s*"(\w+)"', code))
+    given |= set(re.findall(r'^    +\(?"[^"]+", "(database_\w+|disk_\w+)"', code, re.MULTILINE))
+    given |= set(re.findall(r'_later\("(\w+)"', code))
+    assert given - set(spans(CATALOGUE_API)) == set()
+
+
 def test_the_page_of_the_control_socket_lists_every_operation() -> None:
     written = set(re.findall(r"^\| `(\w+)` \|", text_of(CONTROL_SOCKET), re.MULTILINE))
     asked = set(re.findall(r'_ask\(\s*"(\w+)"', text_of("tracker/llmpt_tracker/control/client.py")))
