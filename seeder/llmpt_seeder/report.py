@@ -11,7 +11,7 @@ from typing import Any
 
 from llmpt.core.repo import HubAnswer, RepoRef
 from llmpt_seeder.cache.scanner import CachedRepo, Problem, scan
-from llmpt_seeder.sharing import Memory, Sharing, Verdict
+from llmpt_seeder.sharing import AnswerMemory, Sharing, Verdict
 from llmpt_seeder.state import SeederState
 
 
@@ -57,7 +57,7 @@ def lines(
     caches: Sequence[Path],
     patterns: tuple[str, ...],
     *,
-    memory: Memory,
+    memory: AnswerMemory,
     ask: Callable[[RepoRef], tuple[bool, str]],
     clock: Callable[[], float],
 ) -> Iterator[RepoLine]:
@@ -83,7 +83,7 @@ class ForgetfulMemory:
 
 
 @contextmanager
-def open_memory(database: Path, *, dry: bool) -> Iterator[Memory]:
+def open_memory(database: Path, *, dry: bool) -> Iterator[AnswerMemory]:
     """Open the seeder's memory; with `dry` a copy of it, so that nothing at all is written."""
     if not dry:
         with SeederState(database) as state:

@@ -26,7 +26,7 @@ class Verdict:
     public: bool = False
 
 
-class Memory(Protocol):
+class AnswerMemory(Protocol):
     """Where the Hub's answers are kept."""
 
     def hub_answer(self, repo: RepoRef) -> HubAnswer | None: ...
@@ -42,7 +42,7 @@ class Sharing:
         self,
         patterns: tuple[str, ...],
         *,
-        memory: Memory,
+        memory: AnswerMemory,
         ask: Callable[[RepoRef], tuple[bool, str]],
         clock: Callable[[], float],
         hub: Breaker | None = None,

@@ -18,10 +18,10 @@ from llmpt.core.files import FileId
 from llmpt.disk.verification import verify_file
 from llmpt.hook import fallback
 from llmpt.hook.call import Call, Served
-from llmpt.hook.for_all import ForAll
+from llmpt.hook.for_all import WatchedDownload
 from llmpt.hook.lan import Lan
 from llmpt.hook.library import Asked
-from llmpt.hook.progress import Bar
+from llmpt.hook.progress import LibraryBar
 from llmpt.hook.summary import Summary
 from llmpt.hook.temporary import Hold, Temporary
 from llmpt.link.answers import Done, Failed, Progress, Ranges, Refused
@@ -41,8 +41,10 @@ class LibraryDownload:
     def __init__(self, call: Call, asked: Asked, *, etag: Etag, lan: Lan, summary: Summary) -> None:
         self._call, self._asked, self._etag, self._lan, self._summary = call, asked, etag, lan, summary
         self._temporary = Temporary.beside(asked.incomplete, etag, call.size)
-        self._for_all = ForAll(lan.agent, call.fetching)
-        self._bar = Bar(asked.library, filename=call.filename, total=call.size, tqdm_class=asked.arguments.get("tqdm_class"))
+        self._for_all = WatchedDownload(lan.agent, call.fetching)
+        self._bar = LibraryBar(
+            asked.library, filename=call.filename, total=call.size, tqdm_class=asked.arguments.get("tqdm_class")
+        )
         self._lan_bytes = 0  # what the LAN has given, at most
 
     @property

@@ -11,7 +11,7 @@ from llmpt.link.client import AgentClient
 from llmpt.link.requests import FetchBegun
 
 
-class Watch(Enum):
+class WatchState(Enum):
     """How far it is; the text says it."""
 
     NONE = "an ordinary download"
@@ -19,24 +19,24 @@ class Watch(Enum):
     ON = "the agent watches"
 
 
-class ForAll:
+class WatchedDownload:
     """Whether one blob is fetched for all. The agent watches until `until` is closed."""
 
     def __init__(self, agent: AgentClient, until: ExitStack) -> None:
         self._agent, self._until = agent, until
-        self.watch = Watch.NONE
+        self.watch = WatchState.NONE
 
     def ask(self) -> None:
         """The agent has said that this machine is to fetch it."""
-        self.watch = Watch.DUE
+        self.watch = WatchState.DUE
 
     def begin(self, tracker: str, etag: Etag, stem: Path | None) -> None:
         """Tell the agent, once, that it is being fetched now, into a file whose path begins with `stem`."""
-        if self.watch is Watch.DUE:
+        if self.watch is WatchState.DUE:
             watches = stem is not None and self._agent.fetching(FetchBegun(tracker, etag, stem), until=self._until)
-            self.watch = Watch.ON if watches else Watch.NONE
+            self.watch = WatchState.ON if watches else WatchState.NONE
 
     @property
     def is_on(self) -> bool:
         """Whether the agent is to be told that the file has landed."""
-        return self.watch is Watch.ON
+        return self.watch is WatchState.ON

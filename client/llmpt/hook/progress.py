@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 
-class Bar:
+class LibraryBar:
     """The bar of one file of `total` bytes. Nothing appears before the first `show`."""
 
     def __init__(self, file_download: ModuleType, *, filename: str, total: int, tqdm_class: Any = None) -> None:

@@ -13,7 +13,7 @@ from llmpt.core.breaker import Pauses
 from llmpt.host import loops
 from llmpt.host.loops import Health, Rhythm
 from llmpt.swarm.sampling import count, sample
-from llmpt.swarm.torrent import Torrent
+from llmpt.swarm.torrent import SessionTorrent
 from llmpt.swarm.torrents import Torrents
 from llmpt.swarm.types import EngineTimings, Totals
 
@@ -67,7 +67,7 @@ class Alerts:
 
     def _take(self, alert: Any) -> Exception | None:
         """Take note of an alert; return what it struck on, so that those behind it are not lost."""
-        torrent: Torrent | None = None
+        torrent: SessionTorrent | None = None
         with self._torrents.lock:  # no torrent is withdrawn while it is looked at
             try:
                 if isinstance(alert, lt.session_stats_alert):
@@ -83,7 +83,7 @@ class Alerts:
         self.totals = count(alert.values, self.totals, elapsed_s=max(now - self._counted_at, 0.001))
         self._counted_at = now
 
-    def _sample(self, torrent: Torrent) -> Exception | None:
+    def _sample(self, torrent: SessionTorrent) -> Exception | None:
         """Look at what is on its way; return what that struck on."""
         with self._torrents.lock:
             if torrent.download is None or self._torrents.find(torrent.etag) is not torrent:
@@ -98,7 +98,7 @@ class Alerts:
         return None
 
 
-def _struck(torrent: Torrent | None, bug: Exception) -> Exception:
+def _struck(torrent: SessionTorrent | None, bug: Exception) -> Exception:
     if torrent is not None and torrent.download is not None:
         torrent.download.fail(f"a bug of llmpt: {bug or type(bug).__name__}")
     return bug

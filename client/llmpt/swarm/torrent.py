@@ -18,7 +18,7 @@ from llmpt.swarm.sampling import settle
 log = logging.getLogger("llmpt.swarm")
 
 
-class Torrent:
+class SessionTorrent:
     """A blob in the session. `key` is its info-hash; `download` is None when it was whole from the start."""
 
     def __init__(self, etag: Etag, key: bytes, download: Download | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from llmpt.core.blob import Etag
 from llmpt.core.errors import SwarmError
 from llmpt.swarm.download import Download
-from llmpt.swarm.torrent import Torrent, key_of
+from llmpt.swarm.torrent import SessionTorrent, key_of
 
 
 class Torrents:
@@ -17,30 +17,30 @@ class Torrents:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.session: Any = None
-        self._by_etag: dict[Etag, Torrent] = {}
-        self._by_hash: dict[bytes, Torrent] = {}
+        self._by_etag: dict[Etag, SessionTorrent] = {}
+        self._by_hash: dict[bytes, SessionTorrent] = {}
         self._announce_url: str | None = None
 
-    def all(self) -> list[Torrent]:
+    def all(self) -> list[SessionTorrent]:
         with self.lock:
             return list(self._by_etag.values())
 
-    def running(self) -> list[Torrent]:
+    def running(self) -> list[SessionTorrent]:
         """Return those whose download is neither finished nor failed."""
         return [torrent for torrent in self.all() if torrent.running]
 
-    def find(self, etag: Etag) -> Torrent | None:
+    def find(self, etag: Etag) -> SessionTorrent | None:
         with self.lock:
             return self._by_etag.get(etag)
 
-    def get(self, etag: Etag) -> Torrent:
+    def get(self, etag: Etag) -> SessionTorrent:
         """Return a blob's torrent; raise `SwarmError` when it has none."""
         torrent = self.find(etag)
         if torrent is None:
             raise SwarmError(f"{etag} is not in the session")
         return torrent
 
-    def of(self, alert: Any) -> Torrent | None:
+    def of(self, alert: Any) -> SessionTorrent | None:
         """Return the torrent that an alert is about; None when it is about none, or one that is gone."""
         with self.lock:
             return self._by_hash.get(key_of(alert))
@@ -50,13 +50,13 @@ class Torrents:
         url = announce_url or self._announce_url
         if url is not None:
             params.trackers = [url]
-        torrent = Torrent(etag, params.ti.info_hashes().v2.to_bytes(), download)
+        torrent = SessionTorrent(etag, params.ti.info_hashes().v2.to_bytes(), download)
         with self.lock:
             self._by_hash[torrent.key] = torrent
             self._by_etag[etag] = torrent
             torrent.handle = self.session.add_torrent(params)
 
-    def remove(self, torrent: Torrent) -> None:
+    def remove(self, torrent: SessionTorrent) -> None:
         """Take a torrent out of the session; its download fails."""
         with self.lock:
             self._by_etag.pop(torrent.etag, None)

@@ -35,7 +35,7 @@ class HubListing:
     asked_at: float
 
 
-class Memory(Protocol):
+class ListingMemory(Protocol):
     """Where the answers are kept."""
 
     def hub_listing(self, repo: RepoRef, commit: str) -> HubListing | None: ...
@@ -53,7 +53,7 @@ class HubListings:
     def __init__(
         self,
         *,
-        memory: Memory,
+        memory: ListingMemory,
         fetch: Callable[[RepoRef, str], Listing],
         hub: Breaker,
         clock: Callable[[], float],

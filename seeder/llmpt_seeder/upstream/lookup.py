@@ -12,7 +12,7 @@ from llmpt.hub.asking import HubNo
 from llmpt_seeder.cache.listing import Listing
 from llmpt_seeder.hub.listings import HubListings
 from llmpt_seeder.publishing.manifest import Line, Manifest
-from llmpt_seeder.sharing import Memory, Sharing
+from llmpt_seeder.sharing import AnswerMemory, Sharing
 from llmpt_seeder.upstream.hub import UpstreamHub
 
 log = logging.getLogger("llmpt.seeder")
@@ -30,7 +30,7 @@ class Lookup:
         *,
         sharing: Sharing,
         listings: HubListings,
-        memory: Memory,
+        memory: AnswerMemory,
         publish: Callable[[Mapping[str, object]], object],
         instance: Callable[[], str],
     ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmpt.core.blob import Etag
-from llmpt.hook.for_all import ForAll, Watch
+from llmpt.hook.for_all import WatchedDownload, WatchState
 from llmpt.hook.rate import MEASURED_BYTES, Rate
 from llmpt.link.requests import FetchBegun
 
@@ -26,16 +26,16 @@ class Agent:
         return self.watches
 
 
-def for_all(agent: Agent) -> ForAll:
+def for_all(agent: Agent) -> WatchedDownload:
     client: Any = agent
-    return ForAll(client, ExitStack())
+    return WatchedDownload(client, ExitStack())
 
 
 def test_the_agent_is_told_once_and_only_if_it_has_asked() -> None:
     agent = Agent(watches=True)
     ours = for_all(agent)
     ours.begin("http://t", ETAG, STEM)
-    assert (ours.watch, agent.told) == (Watch.NONE, [])
+    assert (ours.watch, agent.told) == (WatchState.NONE, [])
     ours.ask()
     assert not ours.is_on
     ours.begin("http://t", ETAG, STEM)
@@ -49,7 +49,7 @@ def test_what_is_not_watched_is_an_ordinary_download(watches: bool, stem: Path |
     ours = for_all(Agent(watches=watches))
     ours.ask()
     ours.begin("http://t", ETAG, stem)
-    assert ours.watch is Watch.NONE
+    assert ours.watch is WatchState.NONE
 
 
 def test_each_file_of_some_size_counts_as_much_as_all_before_it() -> None:

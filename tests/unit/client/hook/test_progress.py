@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmpt.hook.progress import Bar
+from llmpt.hook.progress import LibraryBar
 
 
 class Recorded:
@@ -66,7 +66,7 @@ def _library(**names: Any) -> types.ModuleType:
 
 @pytest.mark.parametrize("library", [since_0_23, since_0_30, since_1_1])
 def test_a_bar_is_made_when_bytes_flow_and_ends_full(library: Any, bars: type[Recorded]) -> None:
-    bar = Bar(library(bars), filename="a" * 30 + "/model.safetensors", total=100, tqdm_class=bars)
+    bar = LibraryBar(library(bars), filename="a" * 30 + "/model.safetensors", total=100, tqdm_class=bars)
     assert not bars.made
     for done in (10, 50, 30, 90):
         bar.show(done)
@@ -79,7 +79,7 @@ def test_a_bar_is_made_when_bytes_flow_and_ends_full(library: Any, bars: type[Re
 
 @pytest.mark.parametrize("library", [since_0_23, since_0_30])
 def test_where_the_library_makes_its_own_bar_ours_goes_back_to_zero(library: Any, bars: type[Recorded]) -> None:
-    bar = Bar(library(bars), filename="f", total=100)
+    bar = LibraryBar(library(bars), filename="f", total=100)
     bar.show(40)
     assert bar.hand_over(keep=False) is None
     assert (bars.made[0].n, bars.made[0].closed) == (0, True)
@@ -87,7 +87,7 @@ def test_where_the_library_makes_its_own_bar_ours_goes_back_to_zero(library: Any
 
 def test_the_library_goes_on_with_the_same_bar_and_no_total_doubles(bars: type[Recorded]) -> None:
     library = since_1_1(bars)
-    bar = Bar(library, filename="f", total=100, tqdm_class=bars)
+    bar = LibraryBar(library, filename="f", total=100, tqdm_class=bars)
     bar.show(40)
     continued = bar.hand_over(keep=True)
     assert continued is not None
@@ -104,7 +104,7 @@ def test_the_library_goes_on_with_the_same_bar_and_no_total_doubles(bars: type[R
 
 
 def test_a_library_that_resumes_its_own_file_starts_where_it_says(bars: type[Recorded]) -> None:
-    bar = Bar(since_1_1(bars), filename="f", total=100, tqdm_class=bars)
+    bar = LibraryBar(since_1_1(bars), filename="f", total=100, tqdm_class=bars)
     bar.show(40)
     continued = bar.hand_over(keep=True)
     assert continued is not None
@@ -113,7 +113,7 @@ def test_a_library_that_resumes_its_own_file_starts_where_it_says(bars: type[Rec
 
 
 def test_no_bar_is_handed_over_when_none_was_shown(bars: type[Recorded]) -> None:
-    bar = Bar(since_1_1(bars), filename="f", total=100, tqdm_class=bars)
+    bar = LibraryBar(since_1_1(bars), filename="f", total=100, tqdm_class=bars)
     assert bar.hand_over(keep=True) is None
     bar.close()
     assert not bars.made
@@ -131,6 +131,6 @@ def test_a_bar_that_can_only_update_is_enough() -> None:
     def factory(*, desc: str, log_level: int, total: int, initial: int, name: str, tqdm_class: Any = None) -> Any:
         return Silent()
 
-    bar = Bar(_library(_get_progress_bar_context=factory), filename="f", total=100, tqdm_class=Silent)
+    bar = LibraryBar(_library(_get_progress_bar_context=factory), filename="f", total=100, tqdm_class=Silent)
     bar.show(1)
     bar.finish()

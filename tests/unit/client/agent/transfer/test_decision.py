@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmpt.agent.transfer import steps as to
-from llmpt.agent.transfer.decision import decide, is_slow
+from llmpt.agent.transfer.decision import CANCELLED, decide, is_cancellation, is_slow
 from llmpt.agent.transfer.result import BrokenOff, NotFromLan, Whole
 from llmpt.agent.transfer.sight import (
     FetchSight,
@@ -233,7 +233,18 @@ def test_the_lan_is_too_slow_only_by_far_and_only_over_a_whole_window() -> None:
     assert not is_slow(Window(9.0, 0), 800, T)
     assert not is_slow(Window(10.0, 1000), 800, T), "an eighth of the Hub's rate is enough"
     assert is_slow(Window(10.0, 999), 800, T)
+    assert is_slow(Window(10.0, 1008), 807, T), "an eighth, to the byte"
+    assert not is_slow(Window(10.0, 1009), 807, T)
     assert not is_slow(Window(1000.0, 0), 0, T), "with nothing to compare it with, nothing is too slow"
+
+
+def test_a_job_is_cancelled_by_the_end_of_its_programs_alone() -> None:
+    assert is_cancellation(decide(JobState.LOOKING, Sight(is_wanted=False), T))
+    assert is_cancellation(decide(JobState.WAITING, Sight(is_wanted=False), T))
+    assert is_cancellation(to.GiveUp(CANCELLED, NotFromLan(CANCELLED)))
+    assert not is_cancellation(to.End(NotFromLan("the LAN does not have it")))
+    assert not is_cancellation(to.GiveUp("it stands still", NotFromLan("it stands still")))
+    assert not is_cancellation(to.Stay())
 
 
 # The table of transitions
