@@ -39,11 +39,11 @@ def changes(source: str, chance: random.Random) -> Iterator[Change]:
         found = [place for node in nodes for place in operator.mutation_positions(node)]
         for occurrence, place in enumerate(found):
             places[place, name.partition("_")[0]].append((name, occurrence))
-    unchanged = _meaning(source)
+    unchanged, lines = _meaning(source), source.splitlines()
     for (place, kind), choices in sorted(places.items()):
         name, occurrence = chance.choice(choices)
         code = mutate_code(source, plugins.get_operator(name)(), occurrence)
-        if code is not None and _meaning(code) != unchanged:
+        if code is not None and "TYPE_CHECKING" not in lines[place[0][0] - 1] and _meaning(code) != unchanged:
             yield Change(place[0][0], kind.rpartition("/")[2], code, _diff(source, code))
 
 
