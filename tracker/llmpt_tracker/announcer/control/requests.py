@@ -193,3 +193,4 @@ _OPERATIONS: dict[str, Callable[[Tracker, Reply], Reply]] = {
     "fetches": sharing.fetches,
     "take": sharing.take,
 }
+OPERATIONS = ("open", "reach", "status", *_OPERATIONS)  # docs/protocols/control-socket.md

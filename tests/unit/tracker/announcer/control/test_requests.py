@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from llmpt.core.http_head import parse_head
 from llmpt.core.networks import Address, CidrSet
 from llmpt.host.loops import Trouble
 from llmpt.host.routes import HostNetwork
+from llmpt_tracker.announcer.control import requests
 from llmpt_tracker.announcer.control.requests import MAX_LINE_BYTES, ControlServer
 from llmpt_tracker.announcer.peers.prober import Prober
 from llmpt_tracker.announcer.tracker import Tracker
@@ -270,6 +272,11 @@ def test_a_line_without_end_is_answered_before_the_connection_ends(tmp_path: Pat
 
     reply = asyncio.run(scenario())
     assert reply == {"ok": False, "error": f"a request has at most {MAX_LINE_BYTES} bytes"}
+
+
+def test_the_page_of_the_control_socket_lists_every_operation() -> None:
+    page = (Path(__file__).parents[5] / "docs/protocols/control-socket.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(requests.OPERATIONS)
 
 
 # What the tracker makes of a head
