@@ -30,6 +30,7 @@ from llmpt_seeder.hashing.verification import Verification
 from llmpt_seeder.hub.listings import HubListings
 from llmpt_seeder.hub.tree import fetch_tree
 from llmpt_seeder.life import HEARTBEAT, LISTINGS, UPSTREAM, WORK, Life
+from llmpt_seeder.publishing.publisher import Publisher
 from llmpt_seeder.publishing.publishing import Publishing
 from llmpt_seeder.publishing.tracker_link import Identity, TrackerLink
 from llmpt_seeder.seeding import Seeding
@@ -155,7 +156,8 @@ def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) ->
     shelf = Shelf(settings.mirror_cache, quota_bytes=quota_bytes, memory=state, clock=life.clock, uploaded=engine.uploaded)
     caches = Caches([settings.cache, shelf.root], sharing=sharing, life=life, interval_s=settings.scan_interval_s)
     verification = Verification(hasher, state, clock=life.clock)
-    publishing = Publishing(link, listings, verification, state, min_blob_bytes=settings.min_blob_bytes, life=life)
+    publisher = Publisher(state, post=life.while_doing(WORK, link.publish), clock=life.clock)  # a long listing has many parts
+    publishing = Publishing(link, listings, verification, publisher, min_blob_bytes=settings.min_blob_bytes, life=life)
     service = Service(caches, verification, publishing, Seeding(engine, state), wake=wake, life=life)
     reports.append(service.report)
     return _Core(life, state, engine, sharing, listings, link, shelf, publishing, service, reports)

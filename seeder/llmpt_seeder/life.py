@@ -12,11 +12,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from llmpt.host import loops
 from llmpt.host.loops import Health, Rhythm, Step
 
 log = logging.getLogger("llmpt.seeder")
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 WORK, UPSTREAM, HEARTBEAT, LISTINGS = "work", "upstream", "heartbeat", "listings"  # the loops that must live
 STALE_S = 60.0
@@ -60,6 +64,15 @@ class Life:
                 temporary.replace(self._path)
             except OSError as error:
                 log.warning("cannot write %s: %s", self._path, error.strerror)
+
+    def while_doing(self, loop: str, do: Callable[[T], U]) -> Callable[[T], U]:
+        """Return `do`, each call of which is a sign of life of a loop."""
+
+        def done(argument: T) -> U:
+            self.beat(loop)
+            return do(argument)
+
+        return done
 
     def remove(self) -> None:
         """Remove the file: the seeder has ended."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from llmpt.core.repo import HubAnswer, RepoRef
-from llmpt_seeder.cache.scanner import CachedRepo, Problem, scan
+from llmpt_seeder.cache.contents import CachedRepo, Problem
+from llmpt_seeder.cache.scanner import scan
 from llmpt_seeder.sharing import AnswerMemory, Sharing, Verdict
 from llmpt_seeder.state import SeederState
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from llmpt.core.blob import Etag
 from llmpt.swarm.types import SeededBlob
-from llmpt_seeder.cache.scanner import BlobFile
+from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.cache.view import View
 from llmpt_seeder.engine import Engine
 from llmpt_seeder.hashing.knowledge import stamp_of

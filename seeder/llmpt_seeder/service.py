@@ -23,7 +23,7 @@ from rich.filesize import decimal
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
 from llmpt_seeder.cache.caches import Caches
-from llmpt_seeder.cache.scanner import BlobFile, Problem
+from llmpt_seeder.cache.contents import BlobFile, Problem
 from llmpt_seeder.hashing.verification import Verification, VerifiedBlob
 from llmpt_seeder.life import WORK, Life
 from llmpt_seeder.publishing.publishing import Publishing

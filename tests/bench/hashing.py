@@ -16,7 +16,7 @@ from pathlib import Path
 from llmpt.core.blob import Etag
 from llmpt.disk.inventory import FileStamp
 from llmpt.disk.torrents import create_torrent
-from llmpt_seeder.cache.scanner import BlobFile
+from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.hashing.readers import HashingPool, usable_cores
 from tests.support.cache_builder import lfs_sha256
 from tests.support.waiting import eventually

@@ -23,7 +23,7 @@ from llmpt.core.rates import RateLimit
 from llmpt.disk.inventory import FileStamp
 from llmpt_seeder.blobs import BlobServer, Doors, FileSource, OpenBlob, State
 from llmpt_seeder.blobs.connection import WITHHELD_BYTES, BlobLimits
-from llmpt_seeder.cache.scanner import BlobFile
+from llmpt_seeder.cache.contents import BlobFile
 from tests.support.cache_builder import lfs_sha256
 from tests.support.waiting import eventually
 

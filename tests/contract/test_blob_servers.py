@@ -13,7 +13,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.networks import CidrSet
 from llmpt.disk.inventory import FileStamp
 from llmpt_seeder.blobs import BlobServer, Doors, FileSource
-from llmpt_seeder.cache.scanner import BlobFile
+from llmpt_seeder.cache.contents import BlobFile
 from llmpt_tracker import blob_servers
 from llmpt_tracker.blob_servers import BlobServers
 from llmpt_tracker.control.messages import BlobAddress

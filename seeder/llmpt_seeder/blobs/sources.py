@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from llmpt.core.blob import Etag
 from llmpt.disk.inventory import FileStamp
-from llmpt_seeder.cache.scanner import BlobFile
+from llmpt_seeder.cache.contents import BlobFile
 
 State = Literal["whole", "growing", "failed"]
 

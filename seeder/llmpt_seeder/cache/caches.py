@@ -13,7 +13,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from llmpt.core.repo import RepoRef
-from llmpt_seeder.cache.scanner import CachedRepo, Problem, scan
+from llmpt_seeder.cache.contents import CachedRepo, Problem
+from llmpt_seeder.cache.scanner import scan
 from llmpt_seeder.cache.view import View
 from llmpt_seeder.errors import CacheMissing
 from llmpt_seeder.life import WORK, Life

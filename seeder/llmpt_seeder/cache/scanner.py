@@ -11,74 +11,19 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName
 from llmpt.core.repo import MAX_PATH_PARTS, RepoRef, check_commit, check_path, check_ref
 from llmpt.disk.inventory import FileStamp
+from llmpt_seeder.cache.contents import BlobFile, CachedRepo, Problem, Snapshot
 from llmpt_seeder.cache.listing import Listing, read_listing
 from llmpt_seeder.errors import CacheMissing
 
 MAX_PROBLEMS = 50  # per repo; one wrong mount option would otherwise fill the report
 MAX_ABSENT = 1000  # per commit; transformers leaves a dozen
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that is not shared although one might expect it, and why."""
-
-    what: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class BlobFile:
-    """A file that should hold the blob `etag`; `path` is its real path, `stamp` what `stat` says of it."""
-
-    etag: Etag
-    path: Path
-    stamp: FileStamp
-
-    @property
-    def size(self) -> int:
-        return self.stamp.size
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What is here of one commit: its files, sorted by path; the Hub's own `listing` of it, if that can be read; and the
-    paths that are `absent`: the Hub said so when a client asked for them."""
-
-    commit: str
-    refs: tuple[str, ...]
-    files: tuple[tuple[str, BlobFile], ...]
-    listing: Listing | None = None
-    absent: tuple[str, ...] = ()
-
-    def joined(self, other: Snapshot) -> Snapshot:
-        """Return what both have of the commit; where they differ, this one counts."""
-        return Snapshot(
-            self.commit,
-            tuple(sorted({*self.refs, *other.refs})),
-            tuple(sorted({**dict(other.files), **dict(self.files)}.items())),
-            other.listing if self.listing is None else self.listing,
-            tuple(sorted({*self.absent, *other.absent})),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class CachedRepo:
-    """One repo folder: its snapshots that hold files, when its refs were written (ns since 1970), and what could not be read
-    (`unknown`: some of it may be here)."""
-
-    ref: RepoRef
-    snapshots: tuple[Snapshot, ...]
-    problems: tuple[Problem, ...]
-    unknown: bool
-    ref_times: Mapping[str, int] = field(default_factory=dict)
 
 
 def scan(cache: Path) -> Iterator[CachedRepo]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef
-from llmpt_seeder.cache.scanner import BlobFile, CachedRepo, Problem, Snapshot
+from llmpt_seeder.cache.contents import BlobFile, CachedRepo, Problem, Snapshot
 from llmpt_seeder.sharing import Verdict
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from llmpt.core.blob import Etag, EtagHasher
 from llmpt.disk.inventory import FileStamp, Inventory
-from llmpt_seeder.cache.scanner import BlobFile
+from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.hashing.readers import Hashed
 
 log = logging.getLogger("llmpt.seeder")

@@ -27,7 +27,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
 from llmpt.core.metainfo import Metainfo
 from llmpt.disk.torrents import HashingStopped, create_torrent
-from llmpt_seeder.cache.scanner import BlobFile
+from llmpt_seeder.cache.contents import BlobFile
 
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}  # the number of the system call
 _BEST_EFFORT_LAST = 2 << 13 | 7

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llmpt.core.blob import Etag
 from llmpt.disk.inventory import Inventory
-from llmpt_seeder.cache.scanner import BlobFile
+from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.cache.view import View
 from llmpt_seeder.hashing.knowledge import Good, Knowledge
 from llmpt_seeder.hashing.readers import Hasher, HashingProgress

@@ -15,14 +15,24 @@ from typing import Any, Protocol
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import PUBLISH_BYTES
 from llmpt.core.repo import RepoRef
+from llmpt_seeder.cache.contents import BlobFile, Problem, Snapshot
 from llmpt_seeder.cache.listing import Listing
-from llmpt_seeder.cache.scanner import BlobFile, Problem, Snapshot
 from llmpt_seeder.cache.view import View
 from llmpt_seeder.errors import InDoubt
 from llmpt_seeder.publishing.card import README, read_card
 
-PART_BYTES = PUBLISH_BYTES
-PART_LINES = 20_000  # entered in a few seconds
+
+@dataclass(frozen=True, slots=True)
+class PublishLimits:
+    """How much goes in one body.
+
+    size: bytes of JSON
+    torrents, lines: so many are entered in a few seconds
+    """
+
+    size: int = PUBLISH_BYTES
+    torrents: int = 500
+    lines: int = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ class Manifest:
         """Return what changes when anything in it does."""
         return hashlib.sha256(json.dumps(list(self.bodies()), sort_keys=True).encode()).hexdigest()
 
-    def bodies(self) -> Iterator[dict[str, object]]:
+    def bodies(self, limits: PublishLimits = PublishLimits()) -> Iterator[dict[str, object]]:
         """Yield what is to be posted, in this order: files in parts that a tracker takes, and with the last all else, so that
         no ref points at a listing of which a part is missing, nor is it called complete."""
         place: dict[str, object] = {"repo_type": self.repo.type, "repo_id": self.repo.id, "commit": self.commit}
@@ -69,7 +79,7 @@ class Manifest:
         for line in self.lines:
             told = line.as_json()
             length = len(json.dumps(told)) + 2
-            if part and (size + length > PART_BYTES or len(part) >= PART_LINES):
+            if part and (size + length > limits.size or len(part) >= limits.lines):
                 yield {**place, "refs": [], "complete": False, "files": part}
                 part, size = [], 0
             part.append(told)

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused
-from llmpt.core.metainfo import PUBLISH_BYTES
-from llmpt_seeder.cache.scanner import Problem
-from llmpt_seeder.publishing.manifest import Manifest
+from llmpt_seeder.cache.contents import Problem
+from llmpt_seeder.publishing.manifest import Manifest, PublishLimits
 from llmpt_seeder.state import SeederState
 
 log = logging.getLogger("llmpt.seeder")
 
-BATCH_TORRENTS = 500
 RETRY_REFUSED_S = 600.0
 
 
@@ -40,8 +38,9 @@ class Publisher:
         *,
         post: Callable[[Mapping[str, object]], Mapping[str, object]],
         clock: Callable[[], float],
+        limits: PublishLimits = PublishLimits(),
     ) -> None:
-        self._state, self._post, self._clock = state, post, clock
+        self._state, self._post, self._clock, self._limits = state, post, clock, limits
         self._refused: dict[str, _Refusal] = {}
         self._load()
 
@@ -78,7 +77,7 @@ class Publisher:
         if self._manifests.get(key) == digest or self._is_set_aside(manifest.name, digest):
             return False
         try:
-            for body in manifest.bodies():
+            for body in manifest.bodies(self._limits):
                 self._post(body)
         except TrackerRefused as error:
             if error.code == "unknown_etag":
@@ -102,7 +101,7 @@ class Publisher:
             if metainfo is None:
                 continue
             text = base64.b64encode(metainfo.encode()).decode()
-            if batch and (size + len(text) > PUBLISH_BYTES or len(batch) >= BATCH_TORRENTS):
+            if batch and (size + len(text) > self._limits.size or len(batch) >= self._limits.torrents):
                 yield batch
                 batch, size = [], 0
             batch.append((etag, text))

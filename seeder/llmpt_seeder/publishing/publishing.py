@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 
 from llmpt.core.blob import Etag
-from llmpt_seeder.cache.scanner import BlobFile, Problem
+from llmpt_seeder.cache.contents import BlobFile, Problem
 from llmpt_seeder.cache.view import View
 from llmpt_seeder.errors import InDoubt
 from llmpt_seeder.hashing.verification import Verification, VerifiedBlob
@@ -15,7 +15,6 @@ from llmpt_seeder.life import WORK, Life
 from llmpt_seeder.publishing.manifest import Manifests
 from llmpt_seeder.publishing.publisher import Publisher
 from llmpt_seeder.publishing.tracker_link import TrackerLink, Welcome
-from llmpt_seeder.state import SeederState
 
 log = logging.getLogger("llmpt.seeder")
 
@@ -29,14 +28,14 @@ class Publishing:
         link: TrackerLink,
         listings: HubListings,
         verification: Verification,
-        state: SeederState,
+        publisher: Publisher,
         *,
         min_blob_bytes: int,
         life: Life,
     ) -> None:
         self._link, self._listings, self._verification, self._life = link, listings, verification, life
         self.min_blob_bytes = max(min_blob_bytes, 1)  # an empty file has no torrent (BEP 52)
-        self._publisher = Publisher(state, post=self._post, clock=life.clock)
+        self._publisher = publisher
         self._manifests = Manifests(listings)
         self._welcome: Welcome | None = None
         self._all_told: tuple[object, ...] | None = None
@@ -103,7 +102,3 @@ class Publishing:
 
     def _is_big(self, file: BlobFile) -> bool:
         return file.size >= self.min_blob_bytes
-
-    def _post(self, body: Mapping[str, object]) -> Mapping[str, object]:
-        self._life.beat(WORK)  # a long listing goes in many parts
-        return self._link.publish(body)

@@ -21,7 +21,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName, SettingError
 from llmpt.disk.growth import unfinished
 from llmpt.disk.inventory import Inventory
-from llmpt_seeder.cache.scanner import BlobFile
+from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.upstream.growing import GrowingBlobs
 

@@ -18,12 +18,14 @@ from llmpt.hub.asking import HubNo, HubUnreachable
 from llmpt.hub.visibility import HUB_PAUSES
 from llmpt.swarm.types import SeededBlob, Totals
 from llmpt_seeder.cache.caches import Caches
+from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.cache.listing import Listing
-from llmpt_seeder.cache.scanner import BlobFile
 from llmpt_seeder.hashing.readers import Hashed, HashingProgress
 from llmpt_seeder.hashing.verification import Verification
 from llmpt_seeder.hub.listings import HubListings
 from llmpt_seeder.life import Life
+from llmpt_seeder.publishing.manifest import PublishLimits
+from llmpt_seeder.publishing.publisher import Publisher
 from llmpt_seeder.publishing.publishing import Publishing
 from llmpt_seeder.publishing.tracker_link import Identity, TrackerLink
 from llmpt_seeder.seeding import Seeding
@@ -204,7 +206,7 @@ class Bench:
         self.now = 1_000_000.0
         self.tracker, self.hub = FakeTracker(), FakeHubTree()
         self.token: str | None = "good"
-        self.min_blob_bytes = MIN_BLOB_BYTES
+        self.min_blob_bytes, self.limits = MIN_BLOB_BYTES, PublishLimits()
         self.patterns: tuple[str, ...] = ("*",)
         self._start()
 
@@ -232,8 +234,9 @@ class Bench:
         sharing = Sharing(self.patterns, memory=self.state, ask=_no_hub, clock=self.life.clock)
         self.caches = Caches([self.cache, self.mirror], sharing=sharing, life=self.life, interval_s=10)
         verification = Verification(self.hasher, self.state, clock=self.life.clock)
+        publisher = Publisher(self.state, post=self.link.publish, clock=self.life.clock, limits=self.limits)
         minimum = self.min_blob_bytes
-        publishing = Publishing(self.link, self.listings, verification, self.state, min_blob_bytes=minimum, life=self.life)
+        publishing = Publishing(self.link, self.listings, verification, publisher, min_blob_bytes=minimum, life=self.life)
         seeding = Seeding(self.engine, self.state)
         self.service = Service(self.caches, verification, publishing, seeding, wake=self.wake, life=self.life)
 

@@ -60,12 +60,12 @@ def standing(session: Session, ask: MirrorAsk, *, now: datetime) -> Mirror | Non
     return _mirror(row, now) if row is not None and _stands(row, now) else None
 
 
-def ask(session: Session, wanted: MirrorAsk, *, now: datetime, insist: bool = False) -> Mirror:
-    """Queue a mirror; `insist`: also when it has just failed. Raises `Refused` (429) when too much is queued already."""
+def ask(session: Session, wanted: MirrorAsk, *, now: datetime, insist: bool = False, most: int = MAX_OPEN) -> Mirror:
+    """Queue a mirror; `insist`: also when it has just failed. Raises `Refused` (429) when `most` are open already."""
     row = _find(session, wanted)
     if row is None:
-        if _count(session, MirrorRow.state.in_(_OPEN)) >= MAX_OPEN:
-            raise Refused(429, "queue_full", f"{MAX_OPEN} things are to be fetched already; try again later")
+        if _count(session, MirrorRow.state.in_(_OPEN)) >= most:
+            raise Refused(429, "queue_full", f"{most} things are to be fetched already; try again later")
         prune(session, now=now)
         row = MirrorRow(key=wanted.key, repo_type=wanted.repo.type, repo_name=wanted.repo.id, revision=wanted.revision)
         row.include = json.dumps(sorted(set(wanted.include)))

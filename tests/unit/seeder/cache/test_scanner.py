@@ -9,8 +9,9 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef
+from llmpt_seeder.cache.contents import CachedRepo, Snapshot
 from llmpt_seeder.cache.listing import ListedFile
-from llmpt_seeder.cache.scanner import CachedRepo, Snapshot, scan
+from llmpt_seeder.cache.scanner import scan
 from llmpt_seeder.errors import CacheMissing
 from tests.support.cache_builder import CacheBuilder, commit_id, git_sha1, lfs_sha256
 

@@ -13,7 +13,7 @@ import pytest
 from llmpt.core.blob import Etag
 from llmpt.disk.inventory import FileStamp
 from llmpt.disk.torrents import create_torrent
-from llmpt_seeder.cache.scanner import BlobFile
+from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.hashing.readers import Hashed, HashingPool
 from tests.support.cache_builder import git_sha1, lfs_sha256
 from tests.support.waiting import eventually

@@ -11,8 +11,7 @@ import pytest
 from llmpt.core.blob import Etag
 from llmpt.core.repo import HubAnswer, RepoRef
 from llmpt_seeder.cache.listing import ListedFile
-from llmpt_seeder.publishing import manifest as module
-from llmpt_seeder.publishing.manifest import Line, Manifest
+from llmpt_seeder.publishing.manifest import Line, Manifest, PublishLimits
 from tests.support.cache_builder import CacheBuilder, commit_id, git_sha1, lfs_sha256
 from tests.unit.seeder.fakes import Bench
 
@@ -183,19 +182,15 @@ def a_manifest(files: int) -> Manifest:
     return Manifest(REPO, commit_id(1), ("main",), tuple(lines), True, ("absent.txt",), {"license": "mit"})
 
 
-@pytest.mark.parametrize(("limit", "value"), [("PART_LINES", 100), ("PART_BYTES", 14_000)])
-def test_a_long_list_goes_in_parts_and_only_the_last_says_that_it_is_whole(
-    monkeypatch: pytest.MonkeyPatch, limit: str, value: int
-) -> None:
-    monkeypatch.setattr(module, limit, value)
-    bodies: list[dict[str, Any]] = list(a_manifest(250).bodies())
+@pytest.mark.parametrize("limits", [PublishLimits(lines=100), PublishLimits(size=14_000)])
+def test_a_long_list_goes_in_parts_and_only_the_last_says_that_it_is_whole(limits: PublishLimits) -> None:
+    bodies: list[dict[str, Any]] = list(a_manifest(250).bodies(limits))
     assert len(bodies) == 3
     assert [body["complete"] for body in bodies] == [False, False, True]
     assert [body["refs"] for body in bodies] == [[], [], ["main"]]
     assert [("card" in body, "absent" in body) for body in bodies] == [(False, False), (False, False), (True, True)]
     assert [file["path"] for body in bodies for file in body["files"]] == [f"data/{n:04}.txt" for n in range(250)]
-    if limit == "PART_BYTES":
-        assert all(len(json.dumps(body)) < value + 500 for body in bodies)
+    assert all(len(json.dumps(body)) < limits.size + 500 for body in bodies)
 
 
 def test_a_short_one_goes_at_once_and_says_only_what_there_is_to_say() -> None:
@@ -210,8 +205,9 @@ def test_a_short_one_goes_at_once_and_says_only_what_there_is_to_say() -> None:
     }
 
 
-def test_a_list_in_parts_is_told_once(cache: CacheBuilder, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PART_LINES", 3)
+def test_a_list_in_parts_is_told_once(cache: CacheBuilder, bench: Bench) -> None:
+    bench.limits = PublishLimits(lines=3)
+    bench.restart()
     names = {f"f{n}": str(n).encode() for n in range(7)}
     commit = cache.repo("org/model").commit(names, listing=True, unlisted={"z": b"z"})
     bench.work()
@@ -222,10 +218,9 @@ def test_a_list_in_parts_is_told_once(cache: CacheBuilder, bench: Bench, monkeyp
     assert len(bench.tracker.bodies) == 3
 
 
-def test_a_part_that_is_refused_leaves_the_list_unwhole(
-    cache: CacheBuilder, bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "PART_LINES", 3)
+def test_a_part_that_is_refused_leaves_the_list_unwhole(cache: CacheBuilder, bench: Bench) -> None:
+    bench.limits = PublishLimits(lines=3)
+    bench.restart()
     commit = cache.repo("org/model").commit({f"f{n}": b"%d" % n for n in range(7)}, listing=True)
     bench.tracker.refuse = lambda body: "no" if any(file["path"] == "f3" for file in body.get("files", ())) else None
     bench.work()

@@ -15,7 +15,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused, TrackerUnavailable
 from llmpt.core.metainfo import Metainfo, piece_length_for
 from llmpt.disk.inventory import FileStamp
-from llmpt_seeder.publishing import publisher as module
+from llmpt_seeder.publishing.manifest import PublishLimits
 from llmpt_seeder.publishing.publisher import Publisher
 from llmpt_seeder.state import SeederState
 from tests.support.cache_builder import lfs_sha256
@@ -69,10 +69,8 @@ def test_batches_stay_under_the_limit(state: SeederState, publisher: Publisher, 
     assert sum(len(body["torrents"]) for body in post.bodies) == 100
 
 
-def test_a_batch_has_no_more_torrents_than_a_tracker_takes_in_good_time(
-    state: SeederState, publisher: Publisher, post: Post, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BATCH_TORRENTS", 4)
+def test_a_batch_has_no_more_torrents_than_a_tracker_takes_in_good_time(state: SeederState, post: Post) -> None:
+    publisher = Publisher(state, post=post, clock=lambda: 1.0, limits=PublishLimits(torrents=4))
     publisher.publish_torrents(know(state, 10, 1000))
     assert [len(body["torrents"]) for body in post.bodies] == [4, 4, 2]
 
@@ -97,8 +95,7 @@ def test_a_refusal_that_is_not_about_the_torrents_stops_publishing(
     assert publisher.problems() == []
 
 
-def test_what_was_taken_before_the_tracker_died_is_remembered(state: SeederState, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH_TORRENTS", 4)
+def test_what_was_taken_before_the_tracker_died_is_remembered(state: SeederState) -> None:
     etags = know(state, 8, 1000)
     answers: Iterator[bool] = iter([True, False])
 
@@ -108,5 +105,5 @@ def test_what_was_taken_before_the_tracker_died_is_remembered(state: SeederState
         return {}
 
     with pytest.raises(TrackerUnavailable):
-        Publisher(state, post=post, clock=lambda: 1.0).publish_torrents(etags)
+        Publisher(state, post=post, clock=lambda: 1.0, limits=PublishLimits(torrents=4)).publish_torrents(etags)
     assert state.published_torrents() == set(etags[:4])

@@ -26,9 +26,9 @@ ALL = MirrorAsk(ORG, "main", ("*",))
 SECOND = timedelta(seconds=1)
 
 
-def ask(database: Database, wanted: MirrorAsk, *, later: timedelta = timedelta(), insist: bool = False) -> tuple[int, str]:
+def ask(database: Database, wanted: MirrorAsk, *, later: timedelta = timedelta(), **more: Any) -> tuple[int, str]:
     with database.writing() as session:
-        row = mirrors.ask(session, wanted, now=NOW + later, insist=insist)
+        row = mirrors.ask(session, wanted, now=NOW + later, **more)
         return row.id, row.state.value
 
 
@@ -94,14 +94,13 @@ def test_names_that_were_made_up_are_forgotten_soon(database: Database) -> None:
         assert mirrors.find(session, LISTING, now=NOW) is None
 
 
-def test_the_queue_has_an_end(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirrors, "MAX_OPEN", 2)
-    ask(database, LISTING)
-    row, _ = ask(database, ALL)
+def test_the_queue_has_an_end(database: Database) -> None:
+    ask(database, LISTING, most=2)
+    row, _ = ask(database, ALL, most=2)
     with pytest.raises(Refused, match="2 things"):
-        ask(database, MirrorAsk(ORG, "dev"))
+        ask(database, MirrorAsk(ORG, "dev"), most=2)
     report(database, row, state="done")
-    assert ask(database, MirrorAsk(ORG, "dev"))[1] == "queued"
+    assert ask(database, MirrorAsk(ORG, "dev"), most=2)[1] == "queued"
 
 
 @pytest.mark.parametrize("path", ["a[1].bin", "what?.txt", "*", "plain.bin"])
