@@ -275,9 +275,23 @@ def test_the_page_of_the_catalogues_api_lists_every_route() -> None:
 def test_the_page_of_the_catalogues_api_lists_every_code_of_a_refusal() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tracker").rglob("*.py"))
     given = set(re.findall(r'\bRefused\(\s*\d+,\s*"(\w+)"', code))
+    rows = {codes: status for status, codes in re.findall(r"^\| ([\d, ]+) \| (.*?) \|", text_of(CATALOGUE_API), re.MULTILINE)}
+    for status, name in re.findall(r'\bRefused\(\s*(\d+),\s*"(\w+)"', code):
+        assert [status in found for codes, found in rows.items() if f"`{name}`" in codes] == [True], f"{name} is {status}"
     given |= set(re.findall(r'^    +\(?"[^"]+", "(database_\w+|disk_\w+)"', code, re.MULTILINE))
     given |= set(re.findall(r'_later\("(\w+)"', code))
     assert given - set(spans(CATALOGUE_API)) == set()
+
+
+def test_the_page_of_the_hubs_api_lists_every_route_and_every_word_for_no() -> None:
+    grammar = (ROOT / "tracker/llmpt_tracker/rules/hub/target.py").read_text(encoding="utf-8")
+    words = {word for table in re.findall(r"^_(?:FILES|OF_A_REPO|LONE) = \{(.*)\}", grammar, re.MULTILINE)
+             for word in re.findall(r'"([\w-]+)":', table)}  # fmt: skip
+    assert len(words) == 11
+    refusals = (ROOT / "tracker/llmpt_tracker/rules/hub/errors.py").read_text(encoding="utf-8")
+    words |= set(re.findall(r'RefusedAsHub\(\s*404,\s*"(\w+)"', refusals))
+    page = text_of("docs/protocols/hub-api.md")
+    assert {word for word in words if not re.search(rf"`[^`]*\b{word}\b[^`]*`", page)} == set()
 
 
 def test_the_page_of_the_control_socket_lists_every_operation() -> None:
