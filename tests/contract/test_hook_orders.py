@@ -9,8 +9,6 @@ import itertools
 import random
 from pathlib import Path
 
-import pytest
-
 from tests.support.fake_agent import FakeAgent
 from tests.support.hub import FakeHub, File
 from tests.support.workstation import Workstation
@@ -85,7 +83,6 @@ print(json.dumps({{"failed": failed, "made": sum(made, [])}}))
 """
 
 
-@pytest.mark.timeout(120)
 def test_every_download_goes_where_the_last_word_sent_it(workstation: Workstation, hub: FakeHub) -> None:
     hub.add("org/model", {"model.safetensors": WEIGHTS})
     with FakeAgent(workstation.runtime, CONTENTS) as agent:

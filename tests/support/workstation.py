@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.support.hub import FakeHub
 
-RUN_TIMEOUT_S = 60
+RUN_TIMEOUT_S = 180
 TRACKER = "http://tracker.invalid:8000"  # nobody asks it: the agents of these tests serve from memory
 
 
