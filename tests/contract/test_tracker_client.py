@@ -22,6 +22,7 @@ from llmpt.core.leases import Poll
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState
 from llmpt.core.repo import RepoRef
+from llmpt.doctor.probe import Probe
 from llmpt.tracker.client import Appearance, Torrent, TrackerClient
 
 MOMENT = datetime(2026, 11, 1, tzinfo=timezone.utc)
@@ -276,25 +277,36 @@ def test_ping_is_false_where_nothing_answers() -> None:
     assert TrackerClient(url, timeout_s=0.2).ping() is False
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"",
-        b"\0\xff\xfe not HTTP\r\n\r\n",
-        b"HTTP/1.1 ABC OK\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{",
-        b"HTTP/1.1 429 No\r\nRetry-After: \xb2\r\nContent-Length: 2\r\n\r\n{}",
-        b'HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n{"boot_id": "\\ud800"}\r\n',
-        b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"\xff"',
-    ],
-)
+GARBAGE = [
+    b"",
+    b"\0\xff\xfe not HTTP\r\n\r\n",
+    b"HTTP/1.1 ABC OK\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+    b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{",
+    b"HTTP/1.1 429 No\r\nRetry-After: \xb2\r\nContent-Length: 2\r\n\r\n{}",
+    b'HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n{"boot_id": "\\ud800"}\r\n',
+    b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"\xff"',
+]
+
+
+@pytest.mark.parametrize("raw", GARBAGE)
 def test_whatever_a_socket_answers_is_an_error_of_our_tree(raw: bytes) -> None:
     with asked(Once.saying(raw)) as client, pytest.raises(TrackerError):
         client.boot_id()
+
+
+@pytest.mark.parametrize(
+    "raw", [*GARBAGE, b"HTTP/1.1 200 OK\r\nDate: 0 0 99999999999\r\nContent-Length: 200000\r\n\r\n" + b"[" * 200_000]
+)
+def test_the_doctor_says_of_whatever_a_socket_answers_that_it_is_no_tracker(raw: bytes) -> None:
+    tracker = Once.saying(raw)
+    probe = Probe.of(f"http://127.0.0.1:{tracker.listening.getsockname()[1]}")
+    tracker.close()
+    assert not probe.well
+    assert probe.reason.isprintable()
 
 
 def test_a_refusal_cannot_write_on_the_terminal() -> None:

@@ -8,7 +8,9 @@ import json
 import socket
 import time
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+
+from llmpt.tracker.url import HttpUrl
+from llmpt.tracker.wire import NETWORK_ERRORS, plain, reason_of
 
 TIMEOUT_S = 2.0
 NAME, CONNECTION, ANSWER, KIND, HEALTH, WELL = "name", "connection", "answer", "kind", "health", "well"
@@ -38,25 +40,24 @@ class Probe:
     @classmethod
     def of(cls, url: str) -> Probe:
         """Ask the tracker at `url` for its health; never raises for what a network does."""
-        parts = urlsplit(url)
-        host = str(parts.hostname)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
-            socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            server = HttpUrl.parse(url)
+            socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
         except OSError as error:
             return cls(NAME, str(error.strerror or error))
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(host, port, timeout=TIMEOUT_S)
+        except ValueError as error:  # no URL, or a name that no name server takes
+            return cls(NAME, str(error))
+        kind = http.client.HTTPSConnection if server.tls else http.client.HTTPConnection
+        connection = kind(server.host, server.port, timeout=TIMEOUT_S)
         address = ""
         try:
             connection.connect()
             address = str(connection.sock.getpeername()[0])
-            connection.request("GET", f"{parts.path.rstrip('/')}/healthz", headers={"Connection": "close"})
+            connection.request("GET", f"{server.target.rstrip('/')}/healthz", headers={"Connection": "close"})
             response = connection.getresponse()
             body = response.read(65536)
-        except (OSError, http.client.HTTPException) as error:
-            reason = str(error) or type(error).__name__
-            return cls(ANSWER if address else CONNECTION, reason, address)
+        except NETWORK_ERRORS as error:
+            return cls(ANSWER if address else CONNECTION, plain(reason_of(error)), address)
         finally:
             connection.close()
         return cls._read(address, response.status, _ahead(response.headers.get("Date")), body)
@@ -66,14 +67,14 @@ class Probe:
         try:
             answer = json.loads(body)
             if status == 200 and answer["status"] == "ok" and isinstance(answer["version"], str):
-                return cls(WELL, "", address, answer["version"], ahead_s)
-            return cls(HEALTH, str(answer["error"]["message"]), address, "", ahead_s)
-        except (ValueError, KeyError, TypeError):
+                return cls(WELL, "", address, plain(answer["version"]), ahead_s)
+            return cls(HEALTH, plain(answer["error"]["message"]), address, "", ahead_s)
+        except (ValueError, KeyError, TypeError, RecursionError):
             return cls(KIND, f"status {status}, and not the answer of an llmpt tracker", address, "", ahead_s)
 
 
 def _ahead(date: str | None) -> float | None:
     try:
         return None if date is None else email.utils.parsedate_to_datetime(date).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError, TypeError):
         return None
