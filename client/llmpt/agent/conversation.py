@@ -15,7 +15,7 @@ log = logging.getLogger("llmpt.agent")
 
 
 class Conversation:
-    """One connection, from the agent's side: who asks, whether it is still there, and what it is told meanwhile."""
+    """One connection, from the agent's side: which process asks, whether it is still there, and what it is told meanwhile."""
 
     def __init__(self, connection: socket.socket, *, timeout_s: float) -> None:
         self._connection, self._timeout_s = connection, timeout_s

@@ -14,7 +14,7 @@ from llmpt.core.errors import InvalidName, SettingError
 from llmpt.hook.call import Call
 from llmpt.hook.download import LibraryDownload
 from llmpt.hook.lan import Lan
-from llmpt.hook.library import Asked, asked_as_nobody, constant
+from llmpt.hook.library import Asked, asked_without_token, constant
 from llmpt.hook.rate import Rate
 from llmpt.hook.summary import Summary, write_to_stderr
 from llmpt.settings import ClientSettings
@@ -68,7 +68,7 @@ class LibraryDownloads:
             call.etag = Etag(str(answer[1]))
         except InvalidName as error:
             log.debug("%s: %s", call.filename, error)
-        call.anonymous = asked_as_nobody(asked, answer, os.environ)
+        call.anonymous = asked_without_token(asked, answer, os.environ)
 
     def download(self, call: Call, arguments: Mapping[str, Any]) -> LibraryDownload | None:
         """Return what fetches a file from the LAN; None for a file that the agent is not asked for."""

@@ -60,7 +60,7 @@ def writes_as_it_comes(file_download: ModuleType) -> bool:
     return not constant(file_download, "HF_HUB_ENABLE_HF_TRANSFER", False)
 
 
-def asked_as_nobody(asked: Mapping[str, Any], answer: tuple[Any, ...], environ: Mapping[str, str]) -> bool:
+def asked_without_token(asked: Mapping[str, Any], answer: tuple[Any, ...], environ: Mapping[str, str]) -> bool:
     """Whether the Hub has given `answer` to the metadata call with the arguments `asked` without being shown a token.
 
     Of a file in Xet that a listing names (since 1.22) the Hub is not asked at all, and requests sends what ~/.netrc has.

@@ -129,7 +129,7 @@ class Hook:
         return wrapper
 
     def _outer(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Note whose download this is; when the library is done with it, tell the agent where the file lies."""
+        """Note which download this is; when the library is done with it, tell the agent where the file lies."""
         call = _guarded(self.downloads.call, kwargs)
         if call is None:
             return self._originals[name](*args, **kwargs)

@@ -74,7 +74,7 @@ class AgentClient:
         """Have `request` fetched; return how it ended. Whatever is raised meanwhile cancels it.
 
         The agent's silence for `stall_timeout_s` and a margin counts as failure. An agent that dies, or makes room for
-        another, has a successor, who is asked once more: it goes on with what is in the file. Never raises for an agent
+        another, has a successor, which is asked once more: it goes on with what is in the file. Never raises for an agent
         that is not there, says nonsense, or dies.
         """
         result = self._fetch(request, on_progress)
@@ -143,7 +143,8 @@ class AgentClient:
         """Return what the agent says of itself; with `start`, start one if none runs. Raises `AgentUnavailable`."""
         answer = self.ask(Status(), start=start)
         if not isinstance(answer, StatusReport):
-            raise AgentUnavailable("the agent does not say what it does")
+            why = answer.reason if isinstance(answer, Refused | Failed) else "no reason given"
+            raise AgentUnavailable(f"the agent does not say what it does: {why}")
         return dict(answer.report)
 
     def ask(self, request: Request, *, timeout_s: float | None = None, start: bool = False) -> Answer:

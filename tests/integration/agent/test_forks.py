@@ -52,20 +52,26 @@ def test_a_fork_in_the_middle_of_a_download_costs_neither_side_anything(lan: Lan
 
 
 FORK_AND_CANCEL = f"""
-import os, signal, threading
-from huggingface_hub import hf_hub_download
-def fork():
-    if os.fork() == 0:
-        signal.pause()
-    os.kill(os.getpid(), signal.SIGINT)
-from llmpt.link import client as link
-original, once = link.Progress, []
-def progress(*args):
-    if not once:
-        once.append(1)
-        fork()
-    return original(*args)
-link.Progress = progress
+import os, signal
+from dataclasses import replace
+from huggingface_hub import file_download, hf_hub_download
+from llmpt.hook import patch
+from llmpt.hook.lan import Lan
+from llmpt.link.client import AgentClient
+
+class ForksAndCancels(AgentClient):
+    def fetch(self, request, *, on_progress):
+        def progress(report):
+            if os.fork() == 0:
+                signal.pause()
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().fetch(request, on_progress=progress)
+
+def connect(settings):
+    return replace(Lan.of(settings), agent=ForksAndCancels(settings, environ=os.environ))
+
+patch.disable()
+patch.install(file_download, connect=connect)
 try:
     hf_hub_download({SLOW_REPO!r}, "slow.bin", local_dir="here")
 except KeyboardInterrupt:

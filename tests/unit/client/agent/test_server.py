@@ -1,4 +1,4 @@
-"""The agent's socket: who is answered, and how an agent makes room without losing anybody's request."""
+"""The agent's socket: every request is answered, and an agent makes room without losing one."""
 
 from __future__ import annotations
 
@@ -184,12 +184,12 @@ def test_a_download_for_all_is_watched_as_long_as_the_connection_is_open(world: 
 
 
 @pytest.mark.parametrize(
-    ("fetched", "ours", "whose"), [(True, True, "fetched"), (True, False, "landed"), (False, True, "landed")]
+    ("fetched", "ours", "taken"), [(True, True, "fetched"), (True, False, "landed"), (False, True, "landed")]
 )
-def test_what_landed_is_finished_by_whom_it_was_fetched_for(world: World, fetched: bool, ours: bool, whose: str) -> None:
+def test_what_landed_is_finished_as_it_was_fetched(world: World, fetched: bool, ours: bool, taken: str) -> None:
     world.ours = ours
     world.answer({"op": "landed", "etag": "a" * 64, "path": "/x", "tracker": "http://t:1", "fetched": fetched})
-    assert eventually(lambda: world.landed, what="the file to be taken") == [(whose, Path("/x"))]
+    assert eventually(lambda: world.landed, what="the file to be taken") == [(taken, Path("/x"))]
 
 
 @pytest.mark.parametrize("bug", [RuntimeError("ours"), OSError("a disk"), TimeoutError("a lock"), RecursionError()])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmpt.hook.library import CHUNK, CHUNK_BYTES, Chunks, asked_as_nobody, constant, writes_as_it_comes
+from llmpt.hook.library import CHUNK, CHUNK_BYTES, Chunks, asked_without_token, constant, writes_as_it_comes
 
 BEFORE = 10 * 1024 * 1024
 XET = object()
@@ -73,7 +73,7 @@ def test_a_library_without_it_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "answer", "nobody"),
+    ("asked", "answer", "without"),
     [
         ({"headers": {}}, ("u", "e", "c", 5, None, None), True),
         ({"headers": {"user-agent": "x"}}, ("u", "e", "c", 5, XET, None), True),
@@ -84,13 +84,13 @@ def test_a_library_without_it_is_left_as_it_is() -> None:
         ({"headers": {}, "tree_cache_folder": "/trees"}, ("u", "e", "c", 5, XET, None), False),
     ],
 )
-def test_who_asked_the_hub(asked: dict[str, Any], answer: tuple[Any, ...], nobody: bool, tmp_path: Path) -> None:
-    assert asked_as_nobody(asked, answer, {"HOME": str(tmp_path)}) is nobody
+def test_whether_the_hub_was_shown_a_token(asked: dict[str, Any], answer: tuple[Any, ...], without: bool, tmp_path: Path) -> None:
+    assert asked_without_token(asked, answer, {"HOME": str(tmp_path)}) is without
 
 
 def test_a_netrc_may_hold_a_token_that_the_library_sends_unseen(tmp_path: Path) -> None:
     answer = ("u", "e", "c", 5, None, None)
     (tmp_path / "elsewhere").touch()
-    assert not asked_as_nobody({"headers": {}}, answer, {"HOME": "/nowhere", "NETRC": str(tmp_path / "elsewhere")})
+    assert not asked_without_token({"headers": {}}, answer, {"HOME": "/nowhere", "NETRC": str(tmp_path / "elsewhere")})
     (tmp_path / ".netrc").touch()
-    assert not asked_as_nobody({"headers": {}}, answer, {"HOME": str(tmp_path)})
+    assert not asked_without_token({"headers": {}}, answer, {"HOME": str(tmp_path)})

@@ -185,6 +185,11 @@ def test_a_request_that_an_ending_agent_gets_is_not_taken_for_done(environ: dict
         make_client(environ).ask(Stop())
 
 
+def test_an_agent_that_cannot_say_what_it_does_says_why(environ: dict[str, str]) -> None:
+    with agent(environ, saying({"event": "refused", "reason": "a bug"})), pytest.raises(AgentUnavailable, match="a bug"):
+        make_client(environ).status()
+
+
 def test_a_request_has_one_reply(environ: dict[str, str]) -> None:
     with agent(environ, saying({"event": "status", "pid": 7})) as asked:
         assert make_client(environ).status()["pid"] == 7
