@@ -5,6 +5,6 @@ source may hand out a file that still grows.
 """
 
 from llmpt_seeder.blobs.server import BlobServer, Doors
-from llmpt_seeder.blobs.sources import BlobSource, FileSource, OpenBlob, State
+from llmpt_seeder.blobs.sources import BlobSource, FileSource, FileState, OpenBlob
 
-__all__ = ["BlobServer", "BlobSource", "Doors", "FileSource", "OpenBlob", "State"]
+__all__ = ["BlobServer", "BlobSource", "Doors", "FileSource", "FileState", "OpenBlob"]

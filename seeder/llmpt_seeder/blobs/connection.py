@@ -21,7 +21,7 @@ from llmpt.core.errors import InvalidName
 from llmpt.core.http_head import MAX_HEAD_BYTES, BadRequest, Head, parse_head
 from llmpt_seeder.blobs.answers import Answer, blob_answer, refusal
 from llmpt_seeder.blobs.pace import Pace
-from llmpt_seeder.blobs.sources import BlobSource, OpenBlob
+from llmpt_seeder.blobs.sources import BlobSource, FileState, OpenBlob
 from llmpt_seeder.errors import Cut
 
 log = logging.getLogger("llmpt.seeder")
@@ -220,6 +220,6 @@ def _sendable(blob: OpenBlob, stop: int) -> int:
     """Return up to where the blob may be sent now. Raises `Cut` when it failed."""
     available = blob.available()  # before the state: what is whole now was that much then
     state = blob.state
-    if state == "failed":
+    if state is FileState.FAILED:
         raise Cut("its file is not what it was")
-    return min(stop, available if state == "whole" else max(0, min(available, blob.size - WITHHELD_BYTES)))
+    return min(stop, available if state is FileState.WHOLE else max(0, min(available, blob.size - WITHHELD_BYTES)))

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Protocol
 
 from llmpt.core.blob import Etag
 from llmpt.disk.inventory import FileStamp
 from llmpt_seeder.cache.contents import BlobFile
 
-State = Literal["whole", "growing", "failed"]
+
+class FileState(enum.Enum):
+    """How a file is that is sent.
+
+    WHOLE: all of it is there, and verified
+    GROWING: it arrives just now
+    FAILED: it must not be sent on: it stopped growing, or its content is not what its etag says
+    """
+
+    WHOLE = "whole"
+    GROWING = "growing"
+    FAILED = "failed"
 
 
 class OpenBlob(Protocol):
-    """A blob while it is sent to one client. Used by one thread.
-
-    `state`: "whole" when all of it is there and verified, "growing" when it arrives just now, "failed" when it must not be
-    sent on: it stopped growing, or its content is not what its etag says.
-    """
+    """A blob while it is sent to one client. Used by one thread."""
 
     @property
     def size(self) -> int:
         """How many bytes it has when it is whole."""
 
     @property
-    def state(self) -> State:
+    def state(self) -> FileState:
         """How it is now."""
 
     def available(self) -> int:
@@ -61,7 +69,7 @@ class FileSource:
         except OSError:
             return None
         whole = _WholeFile(descriptor, blob.stamp)
-        if whole.state == "whole":
+        if whole.state is FileState.WHOLE:
             return whole
         whole.close()
         return None
@@ -76,9 +84,9 @@ class _WholeFile:
         return self._stamp.size
 
     @property
-    def state(self) -> State:
+    def state(self) -> FileState:
         """A file that is written into while it is sent is no blob any more."""
-        return "whole" if FileStamp.of(os.fstat(self._descriptor)) == self._stamp else "failed"
+        return FileState.WHOLE if FileStamp.of(os.fstat(self._descriptor)) == self._stamp else FileState.FAILED
 
     def available(self) -> int:
         return self.size

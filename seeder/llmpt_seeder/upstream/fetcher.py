@@ -21,6 +21,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import ContentMismatch
 from llmpt.host import loops
+from llmpt_seeder.blobs.sources import FileState
 from llmpt_seeder.cache.listing import ListedFile
 from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.life import Life
@@ -88,7 +89,7 @@ class WantedBlob:
     @property
     def bytes(self) -> int:
         """How much of it is here."""
-        return self.growing.bytes if self.growing is not None and self.growing.state != "failed" else 0
+        return self.growing.bytes if self.growing is not None and self.growing.state is not FileState.FAILED else 0
 
     def end(self, state: BlobState, error: FetchFailed | None = None) -> None:
         self.error, self.state = error, state

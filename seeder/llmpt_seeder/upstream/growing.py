@@ -16,7 +16,7 @@ from llmpt.core.errors import ContentMismatch
 from llmpt.disk.growth import unfinished
 from llmpt.disk.inventory import FileStamp
 from llmpt.disk.prefix import PrefixHasher
-from llmpt_seeder.blobs.sources import OpenBlob, State
+from llmpt_seeder.blobs.sources import FileState, OpenBlob
 
 
 class GrowingBlob:
@@ -24,7 +24,7 @@ class GrowingBlob:
 
     def __init__(self, etag: Etag, size: int, blobs: Path) -> None:
         self.etag, self.size = etag, size
-        self.state: State = "growing"
+        self.state = FileState.GROWING
         self.path: Path | None = None
         self.stamp: FileStamp | None = None
         self.bytes = 0
@@ -58,13 +58,13 @@ class GrowingBlob:
         except (ContentMismatch, OSError):
             self.fail()
             raise
-        self.path, self.bytes, self.state = real, self.size, "whole"
+        self.path, self.bytes, self.state = real, self.size, FileState.WHOLE
         self._stack.close()
 
     def fail(self) -> None:
         """No client is sent any more of it."""
-        if self.state == "growing":
-            self.state = "failed"
+        if self.state is FileState.GROWING:
+            self.state = FileState.FAILED
             self._stack.close()
 
     def _find(self) -> None:
@@ -99,22 +99,26 @@ class GrowingBlobs:
     def forget(self, known: Callable[[Etag], bool]) -> None:
         """Let go of what has broken off, and of what others know of by now."""
         with self._lock:
-            over = [
-                etag for etag, one in self._growing.items() if one.state == "failed" or (one.state == "whole" and known(etag))
-            ]
+            over = [etag for etag, one in self._growing.items() if _is_over(one, known)]
             for etag in over:
                 del self._growing[etag]
 
     def open(self, etag: Etag) -> OpenBlob | None:
         """Open what there is of a blob, for one client."""
         growing = self.of(etag)
-        if growing is None or growing.state == "failed":
+        if growing is None or growing.state is FileState.FAILED:
             return None
         file = _GrowingFile(growing)
-        if growing.state == "whole" and not file.is_right():
+        if growing.state is FileState.WHOLE and not file.is_right():
             file.close()
             return None
         return file
+
+
+def _is_over(growing: GrowingBlob, known: Callable[[Etag], bool]) -> bool:
+    if growing.state is FileState.WHOLE:
+        return known(growing.etag)
+    return growing.state is FileState.FAILED
 
 
 class _GrowingFile:
@@ -129,7 +133,7 @@ class _GrowingFile:
         return self._growing.size
 
     @property
-    def state(self) -> State:
+    def state(self) -> FileState:
         return self._growing.state
 
     def is_right(self) -> bool:
@@ -139,7 +143,7 @@ class _GrowingFile:
     def available(self) -> int:
         if not self._open():
             return 0
-        return self.size if self._growing.state == "whole" else min(os.fstat(self.fileno()).st_size, self.size)
+        return self.size if self._growing.state is FileState.WHOLE else min(os.fstat(self.fileno()).st_size, self.size)
 
     def fileno(self) -> int:
         assert self._descriptor is not None  # noqa: S101  nothing is read before something is there

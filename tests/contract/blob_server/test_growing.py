@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmpt_seeder.blobs import FileSource
+from llmpt_seeder.blobs import FileSource, FileState
 from llmpt_seeder.blobs.connection import WITHHELD_BYTES, BlobLimits
 from tests.contract.blob_server.world import CONTENT, ETAG, PATH, GrowingFile, Serve, Shelf, ask, connect, read_to_end
 from tests.support.waiting import eventually
@@ -33,7 +33,7 @@ def test_a_blob_is_sent_while_it_grows_and_its_end_only_when_it_is_whole(serve: 
         with pytest.raises(TimeoutError):
             client.recv(1)
         client.settimeout(10)
-        growing.state = "whole"
+        growing.state = FileState.WHOLE
         assert read_to_end(client) == CONTENT[-WITHHELD_BYTES:]
     eventually(lambda: (growing.opened, growing.closed) == (1, 1), what="the file to be closed")
 
@@ -49,7 +49,7 @@ def test_a_blob_that_fails_is_cut_off_before_its_end(serve: Serve, growing: Grow
     with connect(serve(growing)) as client:
         client.sendall(f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert client.recv(1000).startswith(b"HTTP/1.1 200 OK")
-        growing.state = "failed"
+        growing.state = FileState.FAILED
         with pytest.raises(ConnectionResetError):
             read_to_end(client)
     eventually(lambda: growing.closed == 1, what="the file to be closed")

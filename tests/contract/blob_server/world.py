@@ -10,7 +10,7 @@ from random import Random
 
 from llmpt.core.blob import Etag
 from llmpt.disk.inventory import FileStamp
-from llmpt_seeder.blobs import BlobServer, OpenBlob, State
+from llmpt_seeder.blobs import BlobServer, FileState, OpenBlob
 from llmpt_seeder.cache.contents import BlobFile
 from tests.support.cache_builder import lfs_sha256
 
@@ -41,7 +41,7 @@ class GrowingFile:
 
     def __init__(self, path: Path, etag: Etag, size: int) -> None:
         self.path, self.etag, self.size = path, etag, size
-        self.state: State = "growing"
+        self.state = FileState.GROWING
         self.opened = self.closed = 0
         path.touch()
 
@@ -62,7 +62,7 @@ class _Growing:
         self.size = file.size
 
     @property
-    def state(self) -> State:
+    def state(self) -> FileState:
         return self._growing.state
 
     def available(self) -> int:

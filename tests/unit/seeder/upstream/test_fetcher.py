@@ -14,6 +14,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.breaker import Pauses
 from llmpt.core.errors import ContentMismatch
 from llmpt.core.repo import RepoRef
+from llmpt_seeder.blobs.sources import FileState
 from llmpt_seeder.cache.listing import ListedFile
 from llmpt_seeder.life import Life
 from llmpt_seeder.state import SeederState
@@ -120,7 +121,7 @@ def test_a_blob_comes_once_whoever_wants_it_from_wherever(world: World) -> None:
     assert [at.path for at in world.process.places] == ["a.bin", "a.bin"]
     opened = world.shelf.growing.open(FILE.etag)
     assert opened is not None
-    assert (opened.state, opened.available(), opened.size) == ("whole", FILE.size, FILE.size)
+    assert (opened.state, opened.available(), opened.size) == (FileState.WHOLE, FILE.size, FILE.size)
     opened.close()
 
 
@@ -204,7 +205,7 @@ def test_a_file_is_followed_from_before_its_first_byte_to_its_last(tmp_path: Pat
     blobs.begin(growing_blob)
     opened = blobs.open(FILE.etag)
     assert opened is not None
-    assert (opened.state, opened.size, opened.available()) == ("growing", FILE.size, 0)
+    assert (opened.state, opened.size, opened.available()) == (FileState.GROWING, FILE.size, 0)
     write = growing(tmp_path)
     write(CONTENT[:1000])
     assert growing_blob.look() == 1000
@@ -213,7 +214,7 @@ def test_a_file_is_followed_from_before_its_first_byte_to_its_last(tmp_path: Pat
     assert growing_blob.look() == FILE.size
     (tmp_path / f"{FILE.etag}.0a1b2c3d.incomplete").rename(tmp_path / FILE.etag.value)
     growing_blob.finish(tmp_path / FILE.etag.value)
-    assert (opened.state, opened.available()) == ("whole", FILE.size)
+    assert (opened.state, opened.available()) == (FileState.WHOLE, FILE.size)
     opened.close()
     blobs.forget(lambda etag: False)
     assert blobs.of(FILE.etag) is growing_blob
@@ -230,7 +231,7 @@ def test_whoever_reads_what_turns_out_wrong_is_told(tmp_path: Path) -> None:
     assert opened is not None
     with pytest.raises(ContentMismatch):
         growing_blob.finish(tmp_path / f"{FILE.etag}.0a1b2c3d.incomplete")
-    assert opened.state == "failed"
+    assert opened.state is FileState.FAILED
     opened.close()
     assert blobs.open(FILE.etag) is None
 
@@ -241,7 +242,7 @@ def test_another_try_ends_the_readers_of_the_last(tmp_path: Path) -> None:
     opened = blobs.open(FILE.etag)
     blobs.begin(GrowingBlob(FILE.etag, FILE.size, tmp_path))
     assert opened is not None
-    assert opened.state == "failed"
+    assert opened.state is FileState.FAILED
     opened.close()
 
 
