@@ -44,6 +44,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 TREE = re.compile(r"(?:client|tracker|seeder|tests|compose|docs|\.ci)/[\w./*-]*")
+VAGUE = "whoever|whomever|somebody|anybody|everybody|shall"  # as subjects: a machine does it, a program, a peer
 MADE_BY_THE_USER = {"compose/.env"}
 MODULE = re.compile(r"^(llmpt|llmpt_tracker|llmpt_seeder)((?:\.\w+)+)$", re.MULTILINE)
 SHOWN_OUTPUT = ("", "toml", "python")  # the languages of fences that hold no command lines
@@ -87,8 +88,18 @@ def command_lines(document: str) -> Iterator[list[str]]:
 @documents
 def test_a_sentence_has_a_noun_as_its_subject(document: str) -> None:
     """Not "whoever has it" but "a machine that has it"; and what must be, must, not shall."""
-    vague = r"\b(?:whoever|whomever|somebody|anybody|nobody|shall)\b"
-    assert re.findall(vague, SPAN.sub("", prose(document)), re.IGNORECASE) == []
+    assert re.findall(rf"\b(?:nobody|{VAGUE})\b", SPAN.sub("", prose(document)), re.IGNORECASE) == []
+
+
+@pytest.mark.parametrize("side", PACKAGES.values())
+def test_a_docstring_and_a_message_have_a_noun_as_their_subject(side: str) -> None:
+    found = {
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in (ROOT / side).rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(rf"\b(?:{VAGUE})\b", line, re.IGNORECASE)
+    }
+    assert found == set()
 
 
 # Settings

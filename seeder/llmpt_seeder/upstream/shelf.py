@@ -70,7 +70,7 @@ class Shelf:
             raise SettingError(f"LLMPT_MIRROR_CACHE={str(self.root)!r} cannot be used: {error.strerror}") from None
 
     def want(self, etag: Etag) -> None:
-        """Note that somebody wants a blob."""
+        """Note that a client wants a blob."""
         with self._lock:
             self._touched[etag] = self._clock()
 

@@ -113,7 +113,7 @@ def page(
     """Return a page of mirrors, the newest first, and the number after which the next one begins.
 
     `listings`: also those that want a listing only, whose names the seeder alone may know (upstream may not show such a repo
-    to everybody).
+    without a token).
     """
     match: list[ColumnElement[bool]] = [MirrorRow.state.in_([state.value for state in states])]
     if before is not None:
