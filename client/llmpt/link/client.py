@@ -66,7 +66,8 @@ class AgentClient:
 
     @property
     def min_blob_bytes(self) -> int:
-        """Smaller files have no swarm, as the agent's tracker has told this process; until then, as our settings say."""
+        """Smaller files have no swarm, as the tracker has told an agent that runs; until then, as our settings say."""
+        self._starter.meet()
         told = self._starter.min_blob_bytes
         return self._settings.min_blob_bytes if told is None else told
 

@@ -53,6 +53,7 @@ class Starter:
         self._timings = timings
         self._breaker = breaker or Breaker(RETRY_START)
         self._met: Agent | None = None
+        self._heard: Agent | None = None
         self.min_blob_bytes: int | None = None  # as the agent's tracker has told it; None: not yet
 
     def ensure(self, *, anew: bool = False) -> None:
@@ -74,8 +75,21 @@ class Starter:
             return  # if it was busy it is asked again next time
         self._met = _agent_at(path)
 
+    def meet(self) -> None:
+        """Learn what the tracker of an agent says that runs already, once in each of its lives; start none, raise nothing."""
+        path = paths.socket_path(self._environ)
+        here = _agent_at(path)
+        if here is None or here == self._heard:
+            return
+        try:
+            self._greet(path)
+        except AgentUnavailable as error:
+            self._heard = here
+            log.debug("%s", error)
+
     def _greet(self, path: Path) -> str | None:
         """Return the version of the agent that answers at `path`; None when there is none."""
+        self._heard = _agent_at(path)
         reply = self._ask(path, Hello())
         if reply is None:
             return None

@@ -95,6 +95,31 @@ def test_an_agent_tells_from_which_size_on_files_have_a_swarm(environ: dict[str,
     assert made.min_blob_bytes == 4096
 
 
+def test_an_agent_that_runs_is_heard_without_starting_one(environ: dict[str, str]) -> None:
+    made, notes = noting(environ)
+    made.meet()
+    assert made.min_blob_bytes != 4096
+    with agent(environ, version=OWN) as asked:
+        for _ in range(3):
+            made.meet()
+    assert asked == ["hello"]
+    assert made.min_blob_bytes == 4096
+    assert not notes.exists()
+
+
+def test_an_agent_that_says_nothing_costs_its_silence_once(environ: dict[str, str]) -> None:
+    made, _ = noting(environ, LinkTimings(hello_s=0.05))
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(paths.socket_path(environ)))
+        hung.listen()
+        hung.settimeout(0.01)
+        for _ in range(3):
+            made.meet()
+        hung.accept()[0].close()
+        with pytest.raises(TimeoutError):
+            hung.accept()
+
+
 def test_an_agent_that_was_just_started_is_asked_the_next_time(environ: dict[str, str]) -> None:
     made, _ = noting(environ)
     made.ensure()
