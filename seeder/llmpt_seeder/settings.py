@@ -8,18 +8,10 @@ from pathlib import Path
 
 from llmpt.core import settings as core
 from llmpt.core.errors import SettingError
-from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, parse_address
+from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
 from llmpt.core.rates import RateLimit, rate_limit
 from llmpt.core.settings import setting
 from llmpt.settings.sources import data_folder, sources
-
-
-def addresses(value: str) -> tuple[str, ...]:
-    """Read literal addresses separated by commas or blanks; IPv6 with or without brackets."""
-    try:
-        return tuple(dict.fromkeys(str(parse_address(item.strip("[]"))) for item in value.replace(",", " ").split()))
-    except ValueError:
-        raise ValueError("write the addresses to listen on, such as 0.0.0.0 or 192.168.1.10,[::1]") from None
 
 
 def optional_path(value: str) -> Path | None:
@@ -62,7 +54,7 @@ class SeederSettings:
     )
     peer_port: int = setting("LLMPT_PEER_PORT", core.port, "6881", "port that peers connect to; 0 takes a free one")
     blob_port: int = setting("LLMPT_BLOB_PORT", core.port, "8001", "TCP port of files over HTTP; 0 takes a free one")
-    bind: tuple[str, ...] = setting("LLMPT_BIND", addresses, "0.0.0.0,[::]", "addresses to listen on")
+    bind: tuple[str, ...] = setting("LLMPT_BIND", core.addresses, "0.0.0.0,[::]", "addresses to listen on")
     peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", core.cidrs, DEFAULT_PEER_CIDRS, "networks that may talk to us")
     min_blob_bytes: int = setting("LLMPT_MIN_BLOB_BYTES", core.size, "1M", "smallest file that gets a swarm")
     scan_interval_s: float = setting("LLMPT_SCAN_INTERVAL", core.number(0.1, 86400), "10", "seconds between looks at the cache")

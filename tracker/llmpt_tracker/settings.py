@@ -8,25 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmpt.core import settings as core
-from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, parse_address
+from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
 from llmpt.core.settings import load, setting
 from llmpt.settings.sources import data_folder, sources
 
 DEFAULT_BIND = "0.0.0.0,[::]"
 CONTROL_SOCKET = "LLMPT_CONTROL_SOCKET"  # from the parent to its two children, not for people
-
-
-def addresses(value: str) -> tuple[str, ...]:
-    """Read literal addresses separated by commas or blanks; IPv6 with or without brackets."""
-    found = tuple(str(_literal(item)) for item in value.replace(",", " ").split())
-    if not found:
-        raise ValueError("write the addresses to listen on, such as 0.0.0.0 or 192.168.1.10,[::1]")
-    return tuple(dict.fromkeys(found))
-
-
-def literal_address(value: str) -> str | None:
-    """Read one literal address; nothing means none."""
-    return str(_literal(value)) if value else None
 
 
 def database(value: str) -> str | None:
@@ -50,13 +37,6 @@ def sharing(value: str) -> str:
     return value
 
 
-def _literal(item: str) -> object:
-    try:
-        return parse_address(item.strip("[]"))
-    except ValueError:
-        raise ValueError(f"{item!r} is not an IP address (a name cannot stand here)") from None
-
-
 @dataclass(frozen=True)
 class TrackerSettings:
     """What `llmpt-tracker serve` and its two processes were told."""
@@ -64,13 +44,13 @@ class TrackerSettings:
     data: Path = setting("LLMPT_DATA", data_folder, "", "Folder of the server's state; empty: the user's data folder")
     http_port: int = setting("LLMPT_HTTP_PORT", core.port, "8000", "TCP port of the API and the page")
     announce_port: int = setting("LLMPT_ANNOUNCE_PORT", core.port, "6969", "TCP port of announces and scrapes")
-    bind: tuple[str, ...] = setting("LLMPT_BIND", addresses, DEFAULT_BIND, "Addresses to listen on, separated by commas")
+    bind: tuple[str, ...] = setting("LLMPT_BIND", core.addresses, DEFAULT_BIND, "Addresses to listen on, separated by commas")
     peer_cidrs: CidrSet = setting(
         "LLMPT_PEER_CIDRS", core.cidrs, DEFAULT_PEER_CIDRS, "Networks that get an answer, on every port"
     )
     trusted_proxies: CidrSet = setting("LLMPT_TRUSTED_PROXIES", core.cidrs, "", "Proxies whose X-Forwarded-For is believed")
     advertise_host: str | None = setting(
-        "LLMPT_ADVERTISE_HOST", literal_address, "", "IP address under which the seeder is handed out to peers"
+        "LLMPT_ADVERTISE_HOST", core.literal_address, "", "IP address under which the seeder is handed out to peers"
     )
     database_url: str | None = setting("LLMPT_DATABASE_URL", database, "", "Database; empty: SQLite in LLMPT_DATA/tracker.db")
     min_blob_bytes: int = setting(

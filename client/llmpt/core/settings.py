@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmpt.core.errors import InvalidInput, SettingError
-from llmpt.core.networks import CidrSet
+from llmpt.core.networks import Address, CidrSet, parse_address
 
 T = TypeVar("T")
 
@@ -155,6 +155,26 @@ def cidrs(value: str) -> CidrSet:
         return CidrSet.parse(value)
     except InvalidInput as error:
         raise ValueError(str(error)) from None
+
+
+def addresses(value: str) -> tuple[str, ...]:
+    """Read literal addresses separated by commas or blanks; IPv6 with or without brackets."""
+    found = tuple(str(_literal(item)) for item in value.replace(",", " ").split())
+    if not found:
+        raise ValueError("write the addresses to listen on, such as 0.0.0.0 or 192.168.1.10,[::1]")
+    return tuple(dict.fromkeys(found))
+
+
+def literal_address(value: str) -> str | None:
+    """Read one literal address; nothing means none."""
+    return str(_literal(value)) if value else None
+
+
+def _literal(item: str) -> Address:
+    try:
+        return parse_address(item.strip("[]"))
+    except ValueError:
+        raise ValueError(f"{item!r} is not an IP address (a name cannot stand here)") from None
 
 
 def patterns(value: str) -> tuple[str, ...]:

@@ -29,8 +29,9 @@ def listen_on(addresses: Sequence[str], port: int, *, setting: str) -> list[sock
                 _close(bound)
                 if port == 0 and error.errno == errno.EADDRINUSE and tries_left:
                     break  # free for one family and taken for the other
-                reason = f"cannot listen on {address} port {port}: {error.strerror}"
-                raise SettingError(f"{reason} (LLMPT_BIND, {setting})") from None
+                is_taken = error.errno == errno.EADDRINUSE
+                reason = "it is in use; stop what listens there, or take another port" if is_taken else error.strerror
+                raise SettingError(f"cannot listen on {address} port {port}: {reason} (LLMPT_BIND, {setting})") from None
             if sock is not None:
                 bound.append(sock)
         else:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from llmpt.core.errors import LlmptError, SettingError
+from llmpt.host.listening import listen_on
 from llmpt.host.supervisor import Supervisor
 from llmpt_tracker import mirrored_upstream
 from llmpt_tracker.clock import utc_now
@@ -29,7 +30,6 @@ from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, Star
 from llmpt_tracker.rules import completions
 from llmpt_tracker.rules.catalogue import torrents
 from llmpt_tracker.serve import gunicorn_conf
-from llmpt_tracker.serve.listening import listen
 from llmpt_tracker.serve.token_file import ensure_token
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 
@@ -50,7 +50,7 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
         family = stack.enter_context(Supervisor())
         database = stack.enter_context(open_database(settings))
         ensure_token(settings.token_file, database, now=utc_now())
-        sockets = listen(settings.bind, settings.http_port)
+        sockets = listen_on(settings.bind, settings.http_port, setting="LLMPT_HTTP_PORT")
         for one in sockets:
             stack.callback(one.close)
         runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llmpt-tracker-")))

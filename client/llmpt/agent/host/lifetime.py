@@ -12,7 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
-STAY, JOB = "stay", "job"
+JOB = "job"  # LLMPT_AGENT: the agent ends with the processes that it was started for
 
 
 class UserProcesses:
