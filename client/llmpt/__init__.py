@@ -6,7 +6,8 @@ Every Python of the environment imports this module at its start, so it loads no
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from llmpt.tracker.client import Torrent, TrackerClient
+    from llmpt.tracker.client import TrackerClient
+    from llmpt.tracker.torrents import Torrent
 
     __version__: str
 

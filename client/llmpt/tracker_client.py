@@ -4,9 +4,10 @@
     for torrent in client.get_torrents(repo_id="org/name", filename="model.safetensors") or []:
         print(torrent.etag, torrent.size, torrent.seeders)
 
-`llmpt.tracker.client` does the work; these names stay.
+`llmpt.tracker` does the work; these names stay.
 """
 
-from llmpt.tracker.client import Appearance, Torrent, TrackerClient
+from llmpt.tracker.client import TrackerClient
+from llmpt.tracker.torrents import Appearance, Torrent
 
 __all__ = ["Appearance", "Torrent", "TrackerClient"]

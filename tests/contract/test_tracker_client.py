@@ -23,7 +23,8 @@ from llmpt.core.metainfo import Metainfo
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState
 from llmpt.core.repo import RepoRef
 from llmpt.doctor.probe import Probe
-from llmpt.tracker.client import Appearance, Torrent, TrackerClient
+from llmpt.tracker.client import TrackerClient
+from llmpt.tracker.torrents import Appearance, Torrent
 
 MOMENT = datetime(2026, 11, 1, tzinfo=timezone.utc)
 REFUSAL = {"error": {"code": "client_too_old", "message": "update llmpt on this machine"}}

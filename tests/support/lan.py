@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 
 from llmpt.core.repo import RepoRef
-from llmpt.tracker.client import Torrent, TrackerClient
+from llmpt.tracker.client import TrackerClient
+from llmpt.tracker.torrents import Torrent
 from tests.support.hub import FakeHub
 from tests.support.machine import Machine
 from tests.support.seeder import SeederProcess

@@ -10,7 +10,7 @@ from pathlib import Path
 from llmpt.core.blob import READ_BYTES, Etag
 from llmpt.core.errors import InvalidName, LlmptError
 from llmpt.core.repo import RepoRef, check_commit, check_path
-from llmpt.tracker.client import Torrent
+from llmpt.tracker.torrents import Torrent
 
 
 @dataclass(frozen=True, slots=True)

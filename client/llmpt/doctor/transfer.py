@@ -17,7 +17,7 @@ from llmpt.doctor.context import Context
 from llmpt.doctor.finding import Finding, fail, ok, skip
 from llmpt.link.answers import Done
 from llmpt.link.requests import FetchRequest
-from llmpt.tracker.client import Torrent
+from llmpt.tracker.torrents import Torrent
 
 LOOKED_AT = 400  # torrents of the catalogue, among which the smallest is taken
 MAX_BYTES = 256 << 20

@@ -21,40 +21,16 @@ from urllib.parse import quote
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, TrackerError, TrackerRefused, TrackerUnavailable
 from llmpt.core.leases import LeaseAnswer, Poll
-from llmpt.core.metainfo import MAX_PIECE_BYTES, Metainfo
+from llmpt.core.metainfo import Metainfo
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState, mirrors_in
 from llmpt.tracker.answers import Answer, sense
+from llmpt.tracker.torrents import Torrent, read_torrent
 from llmpt.tracker.url import in_url
 from llmpt.tracker.wire import Wire
 
 log = logging.getLogger("llmpt.tracker")
 
 MAX_PAGES = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Appearance:
-    """Where a blob appears: a path in a commit of a repo."""
-
-    repo_type: str
-    repo_id: str
-    commit: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Torrent:
-    """One blob of the catalogue. `size` and `piece_length` are bytes; `info_hash` is 64 hex digits (BEP 52)."""
-
-    info_hash: str
-    etag: str
-    size: int
-    piece_length: int
-    magnet: str
-    seeders: int
-    leechers: int
-    completed: int
-    appears_in: tuple[Appearance, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +152,7 @@ class TrackerClient:
         """Yield the torrents that match every parameter of GET /api/v1/torrents given; pages are asked for as needed."""
         for page in self.pages("/api/v1/torrents", query):
             with sense(self.url):
-                found = [_read_torrent(entry) for entry in page.rows("torrents", "a torrent")]
+                found = [read_torrent(entry) for entry in page.rows("torrents", "a torrent")]
             yield from found
 
     def pages(self, path: str, query: Mapping[str, str]) -> Iterator[Answer]:
@@ -285,22 +261,3 @@ class TrackerClient:
     def report_mirror(self, mirror_id: int, report: MirrorReport) -> None:
         """Say how far a mirror is. Needs a publisher's token."""
         self._wire.call("PUT", f"/api/v1/mirrors/{mirror_id}", {}, report.as_json())
-
-
-def _read_torrent(entry: Answer) -> Torrent:
-    return Torrent(
-        info_hash=str(entry.info_hash()),
-        etag=str(entry.etag()),
-        size=entry.size("size"),
-        piece_length=entry.count("piece_length", least=1, most=MAX_PIECE_BYTES),
-        magnet=entry.magnet(),
-        seeders=entry.count("seeders"),
-        leechers=entry.count("leechers"),
-        completed=entry.count("completed"),
-        appears_in=tuple(map(_read_appearance, entry.rows("appears_in", "a place"))),
-    )
-
-
-def _read_appearance(place: Answer) -> Appearance:
-    repo = place.repo()
-    return Appearance(repo.type, repo.id, str(place.commit()), str(place.path()))

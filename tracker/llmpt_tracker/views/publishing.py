@@ -55,7 +55,7 @@ class Problem(BaseModel):
     reason: str = Field(max_length=4000)
 
 
-class SeederReport(BaseModel):
+class SeederReportBody(BaseModel):
     """What a seeder says of itself.
 
     `port`: where its peers reach it.
@@ -121,7 +121,7 @@ def heartbeat(seeder_id: str) -> ResponseReturnValue:
         instance_id = repos.instance_id(session)
     if not _SEEDER_ID.fullmatch(seeder_id):
         raise Refused(422, "bad_name", "a seeder's id has 1 to 64 letters, digits, dots, dashes or underscores")
-    report = publication.parse_json(SeederReport, body(MAX_REPORT_BYTES))
+    report = publication.parse_json(SeederReportBody, body(MAX_REPORT_BYTES))
     key = tokens.announce_key(token, seeder_id)
     address = str(asker())
     boot_id = state().announcer.heartbeat(seeder_id, key=key, report=report.model_dump(mode="json"), address=address)

@@ -54,8 +54,7 @@ class Work:
 
     def see(self) -> Sight:
         """Wait a moment for something to change, where there is something to wait for, and say what is seen."""
-        first = self._subscribers.first
-        request = first.request if first is not None else None
+        request = first.request if (first := self._subscribers.first) is not None else None
         wait_s = self._parts.timings.progress_s
         lease = leech = fetch = None
         if self._leeching is not None and self._verdict is None:

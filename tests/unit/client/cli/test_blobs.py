@@ -11,7 +11,7 @@ from llmpt.cli.blobs import etags_of, of_repo, under
 from llmpt.core.blob import Etag
 from llmpt.core.errors import LlmptError
 from llmpt.core.repo import RepoRef
-from llmpt.tracker.client import Appearance, Torrent
+from llmpt.tracker.torrents import Appearance, Torrent
 
 REF = RepoRef("model", "org/name")
 COMMIT = "c" * 40
