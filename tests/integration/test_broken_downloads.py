@@ -146,23 +146,24 @@ def test_a_killed_download_goes_on_in_another_lan(lan: Lan, content: bytes, tmp_
         assert lan.hub.gets("big.bin") == 0
 
 
-def test_ctrl_c_in_one_program_leaves_the_other_its_download(lan: Lan, ann: Machine, content: bytes) -> None:
-    lan.seeded("org/big")
-    lan.hub.mode.refuse_bytes_over = 1 << 20
-    first = ann.start_download("org/big")
-    await_bytes(ann, SIZE * 10 // 100)
-    code = "from huggingface_hub import snapshot_download; print(snapshot_download('org/big', cache_dir='other'))"
-    second = ann.start("-c", code)
-    eventually(lambda: len(ann.status()["downloads"]) == 2, what="the second to follow")
-    first.send_signal(signal.SIGINT)
-    _, err = first.communicate(timeout=20)
-    assert "KeyboardInterrupt" in err
-    out, err = second.communicate(timeout=60)
-    assert second.returncode == 0, err
-    assert (ann.root / out.strip().splitlines()[-1] / "big.bin").read_bytes() == content
-    assert lan.hub.gets("big.bin") == 0
-    rows = ann.status()["downloads"]
-    assert sum(row["bytes_from_lan"] for row in rows) <= SIZE + OPEN_PIECES
+def test_ctrl_c_in_one_program_leaves_the_other_its_download(lan: Lan, content: bytes) -> None:
+    with lan.machine("ann", LLMPT_STALL_TIMEOUT="3", LLMPT_DOWNLOAD_LIMIT="4M") as ann:  # time for two programs to start
+        lan.seeded("org/big")
+        lan.hub.mode.refuse_bytes_over = 1 << 20
+        first = ann.start_download("org/big")
+        await_bytes(ann, SIZE * 10 // 100)
+        code = "from huggingface_hub import snapshot_download; print(snapshot_download('org/big', cache_dir='other'))"
+        second = ann.start("-c", code)
+        eventually(lambda: len(ann.status()["downloads"]) == 2, what="the second to follow")
+        first.send_signal(signal.SIGINT)
+        _, err = first.communicate(timeout=20)
+        assert "KeyboardInterrupt" in err
+        out, err = second.communicate(timeout=60)
+        assert second.returncode == 0, err
+        assert (ann.root / out.strip().splitlines()[-1] / "big.bin").read_bytes() == content
+        assert lan.hub.gets("big.bin") == 0
+        rows = ann.status()["downloads"]
+        assert sum(row["bytes_from_lan"] for row in rows) <= SIZE + OPEN_PIECES
 
 
 def test_what_nobody_asked_for_in_a_week_goes_and_the_rest_stays(lan: Lan, ann: Machine, content: bytes) -> None:
