@@ -56,7 +56,7 @@ class BlobLimits:
 class Counter:
     """What all clients are served from.
 
-    sources: who has blobs, asked in this order
+    sources: what has blobs, asked in this order
     pace: how fast they are sent
     limits: what a client may do
     on_knock: called when a client knocks

@@ -41,7 +41,7 @@ class LinkTimings:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the seeder is to its tracker.
+    """How the seeder is known to its tracker.
 
     seeder_id: its own name
     find_token: reads the token where it is now; None: there is none yet

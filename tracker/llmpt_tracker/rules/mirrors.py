@@ -2,7 +2,7 @@
 
     ask      a client wants a revision's listing, or files of it: one mirror, however many want the same
     report   the seeder says how far it is, or why it cannot
-    page     the mirrors, for the seeder, for people, for whatever asked
+    page     the mirrors, for the seeder and for all that ask
 
 A mirror that is done or has failed is queued anew when it is asked for again: after a failure not before `retry_at`, so that
 a hundred clients that want what upstream refuses cost it one question a minute.
