@@ -251,6 +251,33 @@ def test_the_appliance_goes_before_all_and_needs_no_share() -> None:
     assert talk.roles("a", A) == [("wait", "server")]
 
 
+def test_what_the_appliance_has_taken_over_goes_on_when_it_asks_again() -> None:
+    talk = Talk()
+    talk.poll("a", A)
+    talk.poll("server", A, unlimited=True)
+    talk.poll("server", unlimited=True, fetching=(FetchProgress(A.etag, 5, 1),))
+    talk.poll("server", A, unlimited=True)
+    assert talk.poll("a", A) == [Grant(A.etag, LeaseRole.WAIT, "server", 5, 1)]
+
+
+def test_a_machine_holds_so_many_leases_and_no_more() -> None:
+    talk = Talk(LeaseTerms(max_held=2, rush_s=0.0))
+    assert talk.roles("a", A, B, C) == [("fetch", "a"), ("fetch", "a"), ("wait", None)]
+
+
+@pytest.mark.parametrize("b_had_one", [False, True])
+def test_what_is_new_is_for_a_moment_the_turn_of_a_machine_that_has_had_fewer(b_had_one: bool) -> None:
+    talk = Talk()
+    talk.poll("a", A)
+    talk.poll("b", *([B] if b_had_one else []), A)
+    talk.now = 1.0
+    talk.poll("a", published=(A.etag,))
+    talk.poll("b", A, published=(B.etag,) if b_had_one else ())
+    assert talk.roles("a", C) == [("fetch", "a") if b_had_one else ("wait", None)]
+    talk.now += TERMS.turn_s
+    assert talk.roles("a", C) == [("fetch", "a")]
+
+
 def test_what_is_fetched_is_listed_with_how_many_wait() -> None:
     talk = Talk()
     talk.poll("a", A, B, fetching=(FetchProgress(C.etag, 5, 2),))
