@@ -22,6 +22,8 @@ from tests.support.machine import Machine
 from tests.support.tracker import TrackerProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.alone  # whose turn it is depends on who asks when
+
 MIB = 1 << 20
 
 

@@ -15,7 +15,7 @@ from tests.support.machine import Machine
 
 FILES = {f"{number}.bin": os.urandom(2 * BIG) for number in range(3)}
 REPO, SLOW_REPO = "org/files", "org/slow"
-SLOW = {"LLMPT_DOWNLOAD_LIMIT": "2M"}
+SLOW = {"LLMPT_DOWNLOAD_LIMIT": "1M"}
 SLOW_FILE = os.urandom(12 * BIG)
 
 

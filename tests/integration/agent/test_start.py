@@ -46,7 +46,7 @@ def test_an_agent_started_over_ssh_outlives_the_terminal(lan: Lan, ann: Machine)
     assert process.stdout is not None
     assert process.stdout.readline().strip().endswith(b"0.bin")
     os.close(master)
-    assert process.wait(timeout=10) == -signal.SIGHUP
+    assert process.wait(timeout=30) == -signal.SIGHUP
     process.stdout.close()
     os.kill(ask(ann)["pid"], signal.SIGHUP)
     fetch(ann, "1.bin")
