@@ -36,6 +36,14 @@ def groups() -> dict[str, tuple[Target, ...]]:
     transfer, its_tests = "client/llmpt/agent/transfer", "tests/unit/client/agent/transfer"
     return {
         "decision": tuple(Target(f"{transfer}/{name}.py", (f"{its_tests}/test_decision.py",)) for name in ("decision", "state")),
+        "hand-over": tuple(
+            Target(f"{transfer}/{name}.py", tuple(f"{its_tests}/test_{one}.py" for one in tests))
+            for name, tests in (
+                ("subscribers", ("subscribers",)),
+                ("leeching", ("job",)),
+                ("work", ("job", "waiting")),
+            )
+        ),
         "core": tuple(_each("client/llmpt/core", "tests/unit/client/core")),
         "prefix": (Target("client/llmpt/disk/prefix.py", ("tests/unit/client/disk/test_prefix.py",)),),
         "leases": tuple(_each("tracker/llmpt_tracker/announcer/leases", "tests/unit/tracker/announcer/leases")),
