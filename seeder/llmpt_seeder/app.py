@@ -136,7 +136,8 @@ def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) ->
     state = stack.enter_context(SeederState(settings.database))
     stack.callback(life.remove)
     hasher = stack.enter_context(HashingPool(on_done=wake.set))
-    engine = stack.enter_context(Engine(_engine_settings(settings, tracker), user_agent=f"llmpt-seeder/{version()}"))
+    engine_settings, name = _engine_settings(settings, tracker), f"llmpt-seeder/{version()}"
+    engine = stack.enter_context(Engine(engine_settings, user_agent=name, health=life.health))
 
     hub, endpoint = Breaker(HUB_PAUSES), settings.hub or ""
     sharing = Sharing(settings.repos, memory=state, ask=partial(ask_hub, endpoint), clock=life.clock, hub=hub)
