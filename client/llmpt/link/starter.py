@@ -77,13 +77,13 @@ class Starter:
 
     def meet(self) -> None:
         """Learn what the tracker of an agent says that runs already, once in each of its lives; start none, raise nothing."""
-        path = paths.socket_path(self._environ)
-        here = _agent_at(path)
-        if here is None or here == self._heard:
-            return
+        here = None
         try:
-            self._greet(path)
-        except AgentUnavailable as error:
+            path = paths.socket_path(self._environ)
+            here = _agent_at(path)
+            if here is not None and here != self._heard:
+                self._greet(path)
+        except AgentUnavailable as error:  # silent, or there is no place for its socket
             self._heard = here
             log.debug("%s", error)
 

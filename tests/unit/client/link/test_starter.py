@@ -107,6 +107,14 @@ def test_an_agent_that_runs_is_heard_without_starting_one(environ: dict[str, str
     assert not notes.exists()
 
 
+def test_where_no_socket_can_be_there_is_nothing_to_hear(environ: dict[str, str]) -> None:
+    environ["XDG_RUNTIME_DIR"] += "/" + "x" * 120
+    made, notes = noting(environ)
+    made.meet()
+    assert made.min_blob_bytes is None
+    assert not notes.exists()
+
+
 def test_an_agent_that_says_nothing_costs_its_silence_once(environ: dict[str, str]) -> None:
     made, _ = noting(environ, LinkTimings(hello_s=0.05))
     with socket.socket(socket.AF_UNIX) as hung:
