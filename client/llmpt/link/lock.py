@@ -19,15 +19,15 @@ class AlreadyRunning(AgentUnavailable):
 
 
 @contextmanager
-def held(environ: Mapping[str, str]) -> Iterator[None]:
+def held(environ: Mapping[str, str], *, ending_s: float = ENDING_TIMEOUT_S) -> Iterator[None]:
     """Hold the lock that makes this the only agent.
 
-    One that holds it and answers no program is ending, or only starting: it is given `ENDING_TIMEOUT_S`. Raises
+    One that holds it and answers no program is ending, or only starting: it is given `ending_s`. Raises
     `AlreadyRunning` when it answers, `AgentUnavailable` when it neither answers nor ends.
     """
     descriptor = os.open(paths.lock_path(environ), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        deadline = time.monotonic() + ENDING_TIMEOUT_S
+        deadline = time.monotonic() + ending_s
         while not _take(descriptor):
             if _answers(environ):
                 raise AlreadyRunning("an agent runs already; `llmpt agent status` shows it, `llmpt agent stop` ends it")

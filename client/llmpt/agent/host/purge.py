@@ -12,13 +12,13 @@ from llmpt.disk.inventory import Inventory
 from llmpt.link import lock, paths
 
 
-def purge(environ: Mapping[str, str]) -> list[Path]:
+def purge(environ: Mapping[str, str], *, ending_s: float = lock.ENDING_TIMEOUT_S) -> list[Path]:
     """Remove everything, and return what was removed. Files in caches stay: they are the user's.
 
-    Raises `AgentUnavailable` when an agent runs, or a folder is not this user's.
+    An agent that is ending is given `ending_s`. Raises `AgentUnavailable` when one runs, or a folder is not this user's.
     """
     removed: list[Path] = []
-    with lock.held(environ):  # and as long as it is held no other begins
+    with lock.held(environ, ending_s=ending_s):  # and as long as it is held no other begins
         state, runtime = places.state_dir(), paths.runtime_dir(environ)
         for path in _partials(state / places.DATABASE):
             path.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from llmpt_tracker.announcer import limiter
 from llmpt_tracker.announcer.limiter import Limiter
 
 
@@ -21,9 +20,8 @@ def test_a_pause_fills_the_bucket_and_no_more() -> None:
         assert [one.take("x", per_s=1, burst=2, now=now) for _ in range(3)] == [0, 0, 1]
 
 
-def test_there_are_only_so_many_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limiter, "MAX_BUCKETS", 3)
-    one = Limiter()
+def test_there_are_only_so_many_buckets() -> None:
+    one = Limiter(max_buckets=3)
     for name in "abcd":
         one.take(name, per_s=1, burst=1, now=0)
     assert one.take("d", per_s=1, burst=1, now=0) > 0

@@ -136,11 +136,10 @@ def test_a_database_that_cannot_be_read_is_purged_like_any_other(fallback: Path,
     assert not list((tmp_path / "home").rglob("agent.db*"))
 
 
-def test_nothing_is_purged_under_an_agent_that_runs(fallback: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "ENDING_TIMEOUT_S", 0.05)
+def test_nothing_is_purged_under_an_agent_that_runs(fallback: Path, tmp_path: Path) -> None:
     environ = {"XDG_RUNTIME_DIR": str(tmp_path / "run")}
     places.database_path().touch()
     with lock.held(environ), pytest.raises(AgentUnavailable, match="runs already"):
-        purge(environ)
+        purge(environ, ending_s=0.05)
     assert places.database_path().exists()
     assert not lock.is_held(environ)

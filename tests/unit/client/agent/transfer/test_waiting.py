@@ -53,7 +53,8 @@ class World:
         self.metainfo = Metainfo(ETAG, len(CONTENT), bytes(32), bytes(32 * 4))
         self.reason = ""
         self.refusal: Exception | None = None
-        self.answers = True
+        self.tracker_error: TrackerUnavailable | None = None
+        self.says_nothing = False
         self.came_at = 0.0
         self.gone = threading.Event()
         self.heard: list[Progress] = []
@@ -102,6 +103,10 @@ class World:
     # What the tracker says
 
     def _ask(self, poll: Poll) -> LeaseAnswer:
+        if self.tracker_error is not None:
+            raise self.tracker_error
+        if self.says_nothing:
+            return LeaseAnswer((), 0.05)
         self.ended += [(one.etag, one.outcome.value) for one in poll.ended]
         self.fetched += [one.bytes for one in poll.fetching]
         return LeaseAnswer(tuple(self.lease for _ in poll.wants), 0.05)
@@ -235,11 +240,8 @@ def test_what_may_not_be_shared_is_not_asked_for(world: World) -> None:
     assert world.leases._awaited == {}
 
 
-def test_without_the_tracker_everybody_fetches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(_poll: Poll) -> LeaseAnswer:
-        raise TrackerUnavailable("gone")
-
-    monkeypatch.setattr(world.leases, "_ask", ask)
+def test_without_the_tracker_everybody_fetches(world: World) -> None:
+    world.tracker_error = TrackerUnavailable("gone")
     answer = world.wait()
     assert isinstance(answer, Refused)
     assert (answer.reason, answer.fetch) == ("gone", False)
@@ -386,9 +388,9 @@ def test_one_more_file_of_a_repo_that_the_lan_did_not_have_needs_no_look_up_firs
     assert not world.for_all.lacks(REPO), "the LAN has them now"
 
 
-def test_the_first_answer_is_not_waited_for_for_long(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_answer_is_not_waited_for_for_long(make: Callable[..., World]) -> None:
     world = make(first_answer_s=0.2)
-    monkeypatch.setattr(world.leases, "_ask", lambda _poll: LeaseAnswer((), 0.05))
+    world.says_nothing = True
     answer = world.wait()
     assert isinstance(answer, Refused)
     assert "does not say who fetches it" in answer.reason
