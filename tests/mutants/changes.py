@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from cosmic_ray.mutating import mutate_code
 
 # Identity instead of equality, and the other way round: small numbers, strings of the source and None are the same either way.
 _THE_SAME = ("_Is", "_IsNot", "Is_Eq", "IsNot_NotEq")
+# What only a type checker runs, and what a class costs or allows beside what it does.
+_NO_MATTER = re.compile(r"TYPE_CHECKING|^@dataclass\(frozen=True, slots=True\)")
 _NEEDS_ARGUMENTS = ("core/VariableReplacer", "core/VariableInserter")
 
 
@@ -43,7 +46,8 @@ def changes(source: str, chance: random.Random) -> Iterator[Change]:
     for (place, kind), choices in sorted(places.items()):
         name, occurrence = chance.choice(choices)
         code = mutate_code(source, plugins.get_operator(name)(), occurrence)
-        if code is not None and "TYPE_CHECKING" not in lines[place[0][0] - 1] and _meaning(code) != unchanged:
+        line = lines[place[0][0] - 1]
+        if code is not None and not _NO_MATTER.search(line) and _meaning(code) != unchanged:
             yield Change(place[0][0], kind.rpartition("/")[2], code, _diff(source, code))
 
 

@@ -1,0 +1,33 @@
+"""The figures of leases, as docs/protocols/leases.md and the agents go by them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from llmpt.core.leases import Poll
+from llmpt_tracker.announcer.leases.terms import LeaseTerms
+from tests.unit.tracker.announcer.lan_of_agents import files
+
+
+def test_these_figures_change_only_with_intent() -> None:
+    assert asdict(LeaseTerms()) == {
+        "leases_per_repo": 8, "rush_s": 0.5, "turn_s": 0.5, "asking_s": 10.0, "present_s": 3.0, "let_go_s": 10.0,
+        "in_vain": 0.6, "published_s": 5.0, "finishing_bytes_s": 52_428_800, "forgotten_s": 60.0, "min_patience_s": 1.0,
+        "max_patience_s": 60.0, "min_pause_s": 0.5, "max_pause_s": 2.0, "soonest_s": 0.05, "polls_per_second": 100,
+        "max_machines": 2048, "max_lives": 16, "max_wants": 256, "max_held": 64, "max_unlimited": 2000, "max_leases": 50_000,
+        "max_remembered": 10_000,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("unlimited", "count"), [(False, 2), (True, 3)])
+def test_only_so_many_wants_of_a_poll_can_get_a_lease(unlimited: bool, count: int) -> None:
+    terms = replace(LeaseTerms(), max_wants=2, max_unlimited=3)
+    wants = tuple(files(4, 5))
+    assert terms.considered(Poll("m", wants=wants, unlimited=unlimited)) == wants[:count]
+
+
+@pytest.mark.parametrize(("stall_timeout_s", "patience_s"), [(0.1, 1.0), (1.0, 1.0), (5.0, 5.0), (60.0, 60.0), (99.0, 60.0)])
+def test_a_machines_own_stall_time_out_counts_within_bounds(stall_timeout_s: float, patience_s: float) -> None:
+    assert LeaseTerms().patience_s(stall_timeout_s) == patience_s
