@@ -124,16 +124,6 @@ class Talk:
         return [(grant.role.value, grant.fetcher) for grant in self.poll(name, *wants, **more)]
 
 
-@pytest.mark.parametrize(("machines", "share"), [(0, 8), (1, 8), (2, 4), (3, 2), (4, 2), (5, 1), (8, 1), (100, 1)])
-def test_the_share_of_a_machine(machines: int, share: int) -> None:
-    assert TERMS.share(machines) == share
-
-
-@pytest.mark.parametrize(("machines", "pause_s"), [(1, 0.5), (50, 0.5), (100, 1.0), (1000, 2.0)])
-def test_many_machines_ask_less_often(machines: int, pause_s: float) -> None:
-    assert TERMS.pause_s(machines) == pause_s
-
-
 def test_a_lone_machine_gets_the_first_file_at_once_and_the_others_after_the_rush() -> None:
     talk = Talk()
     assert talk.roles("a", A, B, C) == [("fetch", "a"), ("wait", None), ("wait", None)]

@@ -62,6 +62,19 @@ def test_each_memory_ends_at_its_time() -> None:
     assert len(past) == 0
 
 
+def test_the_oldest_goes_first_and_what_came_later_stays() -> None:
+    past, holder = Past(TERMS), machine()
+    for now, etag in ((0.0, A), (50.0, B)):
+        past.free_since(etag, now)
+        past.note_let_go(lease(etag, holder), now)
+    past.note_published(lease(A, holder), 56.0)
+    past.note_published(lease(B, holder), 60.0)
+    past.prune(61.0)
+    assert [past.has_let_go(etag, holder) for etag in (A, B)] == [False, True]
+    assert [past.published(etag) is not None for etag in (A, B)] == [False, True]
+    assert [past.free_since(etag, 70.0) for etag in (B, A)] == [50.0 - TERMS.turn_s, 70.0]
+
+
 def test_of_too_many_the_oldest_is_forgotten() -> None:
     past, holder = Past(replace(TERMS, max_remembered=2)), machine()
     for now, etag in enumerate((A, B, C)):

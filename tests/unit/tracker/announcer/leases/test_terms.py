@@ -31,3 +31,13 @@ def test_only_so_many_wants_of_a_poll_can_get_a_lease(unlimited: bool, count: in
 @pytest.mark.parametrize(("stall_timeout_s", "patience_s"), [(0.1, 1.0), (1.0, 1.0), (5.0, 5.0), (60.0, 60.0), (99.0, 60.0)])
 def test_a_machines_own_stall_time_out_counts_within_bounds(stall_timeout_s: float, patience_s: float) -> None:
     assert LeaseTerms().patience_s(stall_timeout_s) == patience_s
+
+
+@pytest.mark.parametrize(("machines", "share"), [(0, 8), (1, 8), (2, 4), (3, 2), (4, 2), (5, 1), (8, 1), (100, 1)])
+def test_the_share_of_a_machine(machines: int, share: int) -> None:
+    assert LeaseTerms().share(machines) == share
+
+
+@pytest.mark.parametrize(("machines", "pause_s"), [(1, 0.5), (50, 0.5), (100, 1.0), (1000, 2.0)])
+def test_many_machines_ask_less_often(machines: int, pause_s: float) -> None:
+    assert LeaseTerms().pause_s(machines) == pause_s
