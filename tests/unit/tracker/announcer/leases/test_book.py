@@ -303,3 +303,23 @@ def test_all_that_is_remembered_has_a_bound() -> None:
     talk.now += TERMS.forgotten_s + 1
     talk.poll("the last one")
     assert {name: len(value) for name, value in held.items() if value} == {"_machines": 1}
+
+
+def test_one_file_more_is_left_for_a_moment_to_the_machine_that_has_had_none() -> None:
+    talk = Talk()
+    assert talk.roles("a", A) == [("fetch", "a")]
+    assert talk.roles("b", A) == [("wait", "a")]
+    talk.now += TERMS.rush_s + 0.1
+    assert talk.roles("a", B, fetching=(FetchProgress(A.etag, 1, 1),)) == [("wait", None)]
+    assert talk.roles("b", A, B) == [("wait", "a"), ("fetch", "b")]
+    assert talk.roles("a", C, fetching=(FetchProgress(A.etag, 2, 1),)) == [("fetch", "a")], "each has had one"
+
+
+def test_the_repo_that_was_asked_for_longest_ago_is_forgotten_and_no_other() -> None:
+    talk = Talk()
+    talk.poll("a", Want(C.etag, C.size, RepoRef("model", "org/older")))
+    talk.now = 50.0
+    talk.poll("a", A)
+    talk.now = TERMS.forgotten_s + 1
+    talk.poll("c", Want(C.etag, C.size, RepoRef("model", "org/third")))
+    assert talk.roles("b", A, B) == [("fetch", "b"), ("fetch", "b")], "the rush for this repo is over since long"
