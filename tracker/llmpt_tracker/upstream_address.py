@@ -1,7 +1,7 @@
 """The upstream of this server, as its seeder's heartbeats tell it.
 
 The announcer keeps the heartbeats, so that every process of the application knows the same. A tracker that has restarted
-knows it again with the next heartbeat.
+knows it again with the next heartbeat: at once, in every process, for "this server fetches nothing" ends a request for good.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BELIEVED_S = 1.0
 
 
 class UpstreamAddress:
-    """Asks the announcer at most once in `BELIEVED_S` seconds. Used by many threads."""
+    """Asks the announcer at most once in `BELIEVED_S` seconds, and at each call while no upstream is told. Used by many threads."""
 
     def __init__(self, announcer: Announcer, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._announcer, self._clock = announcer, clock
@@ -32,16 +32,21 @@ class UpstreamAddress:
 
     def __call__(self) -> str | None:
         """Return the address of the Hub from which the seeder fetches; None while no seeder tells one."""
-        never = self._asked_at == float("-inf")
-        if self._clock() - self._asked_at >= BELIEVED_S and self._asking.acquire(blocking=never):
+        if self._told is None:
+            self._ask()
+        elif self._clock() - self._asked_at >= BELIEVED_S and self._asking.acquire(blocking=False):
             try:
-                self._told = told_by(self._announcer.seeders())
-            except AnnouncerUnavailable as error:
-                log.warning("%s", error)  # what was told last goes on to count
+                self._ask()
             finally:
-                self._asked_at = self._clock()
                 self._asking.release()
         return self._told
+
+    def _ask(self) -> None:
+        try:
+            self._told = told_by(self._announcer.seeders())
+        except AnnouncerUnavailable as error:
+            log.warning("%s", error)  # what was told last goes on to count
+        self._asked_at = self._clock()
 
 
 def told_by(seeders: Sequence[SeederReport]) -> str | None:
