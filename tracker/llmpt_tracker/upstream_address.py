@@ -22,7 +22,10 @@ BELIEVED_S = 1.0
 
 
 class UpstreamAddress:
-    """Asks the announcer at most once in `BELIEVED_S` seconds, and at each call while no upstream is told. Used by many threads."""
+    """Asks the announcer at most once in `BELIEVED_S` seconds, and at each call while no upstream is told.
+
+    Many threads may use it.
+    """
 
     def __init__(self, announcer: Announcer, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._announcer, self._clock = announcer, clock
