@@ -1,10 +1,11 @@
 """The inventory: what this machine knows of its blobs, so that each is hashed once in its life.
 
-A blob at a path is known by (etag, size, mtime, inode). The device number is deliberately not part of that: NFS, btrfs and
-container engines give out another one at each mount, and a reboot would hash terabytes anew. For each known blob there is
-either the root of its Merkle tree, or the reason why it must never be served; the piece layers, far bigger than all the
-rest, lie in a table of their own and are read one at a time. An agent also notes here which files it was writing into,
-and both it and the seeder what the Hub said about repos.
+A blob at a path is known by (etag, size, mtime, inode, ctime): a program that writes a file can put its mtime back, and not
+its ctime. The device number is deliberately not part of that: NFS, btrfs and container engines give out another one at each
+mount, and a reboot would hash terabytes anew. For each known blob there is either the root of its Merkle tree, or the reason
+why it must never be served; the piece layers, far bigger than all the rest, lie in a table of their own and are read one at
+a time. The ctimes do too: earlier versions, which may share the file, know nothing of them. An agent also notes here which
+files it was writing into, and both it and the seeder what the Hub said about repos.
 
 One SQLite file, safe to use from several threads and processes. What SQLite and the disk say against it is translated here,
 once, into `StateUnavailable`: every method raises it.
@@ -18,7 +19,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +37,9 @@ CREATE TABLE IF NOT EXISTS known_blobs (
     etag TEXT NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
     root BLOB, problem TEXT, PRIMARY KEY (etag, path)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS known_ctimes (
+    etag TEXT NOT NULL, path BLOB NOT NULL, ctime_ns INTEGER NOT NULL, PRIMARY KEY (etag, path)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS piece_layers (root BLOB PRIMARY KEY, layer BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS partials (path BLOB PRIMARY KEY, inode INTEGER NOT NULL, asked_at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS hub_answers (
@@ -46,15 +50,27 @@ CREATE TABLE IF NOT EXISTS hub_answers (
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """What `stat` says of a file's content: `size` in bytes, `mtime_ns`, `inode`. Another stamp, another content."""
+    """What `stat` says of a file's content. Another stamp, another content.
+
+    `size`: in bytes.
+    `mtime_ns`: when it was written, as its writers say.
+    `inode`: the file itself.
+    `ctime_ns`: when it was written or renamed, as the kernel says; None: an earlier version of llmpt did not note it.
+    """
 
     size: int
     mtime_ns: int
     inode: int
+    ctime_ns: int | None = None
 
     @classmethod
     def of(cls, stat: os.stat_result) -> FileStamp:
-        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns)
+
+    @property
+    def without_ctime(self) -> FileStamp:
+        """What an earlier version noted of the same file, and what a rename or a chmod leaves of the stamp."""
+        return replace(self, ctime_ns=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +127,6 @@ class Inventory:
         with self.transaction() as sql:
             self._put(sql, etag, path, stamp, None, problem)
 
-    def lookup(self, etag: Etag, path: Path, stamp: FileStamp) -> KnownBlob | None:
-        """Return what is known of the file, None when it was never read as it is now.
-
-        A file that was moved is known still: a row of another path counts when the stamp is the same.
-        """
-        row = self._one(
-            "SELECT root, problem FROM known_blobs WHERE etag = ? AND size = ? AND mtime_ns = ? AND inode = ?"
-            " ORDER BY path = ? DESC LIMIT 1",
-            (etag.value, stamp.size, stamp.mtime_ns, stamp.inode, os.fsencode(path)),
-        )
-        return KnownBlob(etag, path, stamp, row[0], row[1]) if row else None
-
     def metainfo(self, etag: Etag) -> Metainfo | None:
         """Assemble the metainfo of a blob that was found good at some path; None when there is none."""
         row = self._one(
@@ -134,14 +138,31 @@ class Inventory:
 
     def blobs(self) -> Iterator[KnownBlob]:
         """Yield everything that is known, good and bad, in the order of etags."""
-        rows = self._all("SELECT etag, path, size, mtime_ns, inode, root, problem FROM known_blobs ORDER BY etag, path")
-        for etag, path, size, mtime_ns, inode, root, problem in rows:
-            yield KnownBlob(Etag(etag), Path(os.fsdecode(path)), FileStamp(size, mtime_ns, inode), root, problem)
+        rows = self._all(
+            "SELECT etag, path, size, mtime_ns, inode, ctime_ns, root, problem"
+            " FROM known_blobs LEFT JOIN known_ctimes USING (etag, path) ORDER BY etag, path"
+        )
+        for etag, path, size, mtime_ns, inode, ctime_ns, root, problem in rows:
+            yield KnownBlob(Etag(etag), Path(os.fsdecode(path)), FileStamp(size, mtime_ns, inode, ctime_ns), root, problem)
+
+    def note_ctimes(self) -> None:
+        """Note the ctimes of what an earlier version has read, where the rest of the stamp is still that of the file.
+
+        It looks at those files only, and reads none.
+        """
+        found = []
+        for known in self.blobs():
+            if known.stamp.ctime_ns is None and (now := stamp_of(known.path)) is not None and now.without_ctime == known.stamp:
+                found.append((known.etag.value, os.fsencode(known.path), now.ctime_ns))
+        if found:
+            with self.transaction() as sql:
+                sql.executemany("INSERT OR IGNORE INTO known_ctimes VALUES (?, ?, ?)", found)
 
     def forget(self, etag: Etag, path: Path) -> None:
         """Drop what is known of the file at `path`, and the piece layer when it was the last with that content."""
         with self.transaction() as sql:
-            sql.execute("DELETE FROM known_blobs WHERE etag = ? AND path = ?", (etag.value, os.fsencode(path)))
+            for table in ("known_blobs", "known_ctimes"):
+                sql.execute(f"DELETE FROM {table} WHERE etag = ? AND path = ?", (etag.value, os.fsencode(path)))  # noqa: S608
             sql.execute("DELETE FROM piece_layers WHERE root NOT IN (SELECT root FROM known_blobs WHERE root IS NOT NULL)")
 
     def remember_partial(self, path: Path, inode: int, asked_at: float) -> None:
@@ -207,6 +228,16 @@ class Inventory:
             "INSERT OR REPLACE INTO known_blobs VALUES (?, ?, ?, ?, ?, ?, ?)",
             (etag.value, os.fsencode(path), stamp.size, stamp.mtime_ns, stamp.inode, root, problem),
         )
+        if stamp.ctime_ns is not None:
+            sql.execute("INSERT OR REPLACE INTO known_ctimes VALUES (?, ?, ?)", (etag.value, os.fsencode(path), stamp.ctime_ns))
+
+
+def stamp_of(path: Path) -> FileStamp | None:
+    """Return the stamp of the file at `path`; None when it cannot be looked at."""
+    try:
+        return FileStamp.of(path.stat())
+    except OSError:
+        return None
 
 
 def _key(repo: RepoRef, endpoint: str) -> str:

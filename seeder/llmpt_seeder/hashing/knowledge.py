@@ -41,6 +41,7 @@ class Knowledge:
     def __init__(self, inventory: Inventory, *, clock: Callable[[], float]) -> None:
         self._inventory, self._clock = inventory, clock
         self._known: dict[tuple[Etag, FileStamp], Good | Bad] = {}
+        inventory.note_ctimes()
         for blob in inventory.blobs():
             if blob.root is not None:
                 self._known[blob.etag, blob.stamp] = Good(blob.root)
@@ -51,9 +52,17 @@ class Knowledge:
         """Return what is known of the file as it is now; None when it has to be read."""
         if blob.size == 0:
             return Good(b"") if EtagHasher(blob.etag, 0).matches() else Bad("it is empty, and its etag says otherwise")
-        known = self._known.get((blob.etag, blob.stamp))
+        known = self._recall(blob)
         if isinstance(known, Bad) and known.retry_at is not None and self._clock() >= known.retry_at:
             return None
+        return known
+
+    def _recall(self, blob: BlobFile) -> Good | Bad | None:
+        known = self._known.get((blob.etag, blob.stamp))
+        if known is None and (before := self._known.pop((blob.etag, blob.stamp.without_ctime), None)) is not None:
+            known = self._known[blob.etag, blob.stamp] = (
+                before  # an earlier version has read it, and it was not to be seen at first
+            )
         return known
 
     def learn(self, hashed: Hashed) -> None:

@@ -108,6 +108,30 @@ def test_a_blob_that_rots_after_publishing_is_withdrawn(cache: CacheBuilder, ben
     assert "not what its etag" in bench.problems()
 
 
+def test_a_blob_that_is_changed_in_place_with_its_mtime_put_back_is_withdrawn(cache: CacheBuilder, bench: Bench) -> None:
+    repo = cache.repo("org/model")
+    repo.commit({"model.bin": BIG}, lfs={"model.bin"})
+    bench.work()
+    path = repo.blob_path(lfs_sha256(BIG))
+    before = path.stat()
+    path.write_bytes(b"x" + BIG[1:])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    bench.work()
+    assert bench.engine.blobs == {}
+    assert "not what its etag" in bench.problems()
+
+
+def test_what_an_earlier_version_has_read_is_not_read_again(cache: CacheBuilder, bench: Bench) -> None:
+    cache.repo("org/model").commit({"model.bin": BIG}, lfs={"model.bin"})
+    bench.work()
+    with bench.state.transaction() as sql:
+        sql.execute("DELETE FROM known_ctimes")  # that version notes none
+    bench.restart()
+    bench.work()
+    assert bench.hasher.read == []
+    assert bench.engine.etags() == {lfs_sha256(BIG)}
+
+
 def test_a_deleted_blob_is_withdrawn(cache: CacheBuilder, bench: Bench) -> None:
     repo = cache.repo("org/model")
     repo.commit({"model.bin": BIG}, lfs={"model.bin"})

@@ -15,7 +15,7 @@ from pathlib import Path
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
 from llmpt.core.metainfo import Metainfo
-from llmpt.disk.inventory import FileStamp, Inventory
+from llmpt.disk.inventory import FileStamp, Inventory, stamp_of
 from llmpt.disk.verification import verify_file
 from llmpt.host.mounts import Mounts
 from llmpt.swarm import Engine, SeededBlob
@@ -40,20 +40,24 @@ class Seeds:
     def restore(self) -> None:
         """Seed again what was seeded before a restart and has not changed since; forget the rest."""
         mounts = self._mounts()
+        self._inventory.note_ctimes()
         for known in list(self._inventory.blobs()):
             if self._withhold(known.path, mounts):
                 continue
-            if known.root is None or _stamp(known.path) != known.stamp:
+            if known.root is None or stamp_of(known.path) != known.stamp:
                 self._inventory.forget(known.etag, known.path)
                 continue
             self._serve(SeededBlob(known.etag, known.stamp.size, known.root, known.path), known.stamp)
         if self._blobs:
             log.info("seeding %d blobs of earlier downloads", len(self._blobs))
 
-    def add(self, metainfo: Metainfo, path: Path, *, serving: bool = False) -> None:
-        """Seed the verified blob at `path` from now on; `serving` says that the engine does already."""
-        stamp = _stamp(path)
-        if stamp is None or stamp.size != metainfo.size:
+    def add(self, metainfo: Metainfo, path: Path, *, read_as: FileStamp | None = None, serving: bool = False) -> None:
+        """Seed the verified blob at `path` from now on; `serving` says that the engine does already.
+
+        `read_as` is the stamp that it had before it was verified, if it has not been moved since.
+        """
+        stamp = stamp_of(path)
+        if stamp is None or stamp.size != metainfo.size or (read_as is not None and read_as != stamp):
             log.warning("%s is not there as it was left; not seeded", path)
             return
         if self._withhold(path, self._mounts()):
@@ -69,7 +73,7 @@ class Seeds:
 
     def expect(self, metainfo: Metainfo, path: Path) -> None:
         """The verified blob at `path` is about to be moved by the hook, which will say where it `landed`."""
-        stamp = _stamp(path)
+        stamp = stamp_of(path)
         if stamp is not None:
             with self._lock:
                 self._expected[metainfo.etag] = (metainfo, stamp)
@@ -84,15 +88,16 @@ class Seeds:
         if metainfo is None:
             log.debug("%s landed at %s, but was never verified here; not seeded", etag, path)
             return
+        now = stamp_of(path)
         try:
-            if _stamp(path) != stamp:
+            if now is None or stamp is None or not _is_same(now, stamp, moved=seeded is None or seeded[0].path != path):
                 verify_file(path, etag, metainfo.size)
         except (ContentMismatch, OSError) as error:
             log.warning("not seeded: %s", error)
             return
         if seeded is not None and seeded[0].path != path:
             self._inventory.forget(etag, seeded[0].path)
-        self.add(metainfo, path)
+        self.add(metainfo, path, read_as=now)
 
     def find(self, etag: Etag) -> SeededBlob | None:
         """Return a blob that lies here, unchanged since it was verified; None otherwise."""
@@ -100,7 +105,7 @@ class Seeds:
             known = self._blobs.get(etag)
         if known is None:
             return None
-        if _stamp(known[0].path) != known[1]:
+        if stamp_of(known[0].path) != known[1]:
             self._drop(etag)
             return None
         return known[0]
@@ -155,8 +160,6 @@ class Seeds:
             log.info("%s was deleted or changed; no longer seeded", etag)
 
 
-def _stamp(path: Path) -> FileStamp | None:
-    try:
-        return FileStamp.of(path.stat())
-    except OSError:
-        return None
+def _is_same(now: FileStamp, before: FileStamp, *, moved: bool) -> bool:
+    """Whether a file is as it was; being `moved` changes the ctime alone."""
+    return now.without_ctime == before.without_ctime if moved else now == before

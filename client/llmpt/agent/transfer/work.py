@@ -228,7 +228,7 @@ class Work:
         seeds, fetch = self._parts.seeds, self.fetch
         try:
             if fetch is not None and fetch.metainfo is not None and fetch.path is not None:
-                seeds.add(fetch.metainfo, fetch.path)
+                seeds.add(fetch.metainfo, fetch.path, read_as=fetch.stamp)
                 log.info("%s was fetched for all: published, and seeded from %s", self._etag, fetch.path)
             elif self._leeching is not None and self._own is not None:
                 seeds.add(self._leeching.metainfo, self._own.destination, serving=True)

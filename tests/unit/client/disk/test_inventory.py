@@ -12,7 +12,7 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import StateUnavailable
-from llmpt.disk.inventory import FileStamp, Inventory
+from llmpt.disk.inventory import FileStamp, Inventory, KnownBlob
 from llmpt.disk.torrents import create_torrent
 from tests.support.cache_builder import lfs_sha256
 
@@ -33,15 +33,18 @@ def blob(folder: Path, data: bytes) -> tuple[Etag, Path, FileStamp]:
     return Etag(etag), path, FileStamp.of(path.stat())
 
 
+def known(inventory: Inventory) -> KnownBlob:
+    """Return the only blob that is known."""
+    (found,) = inventory.blobs()
+    return found
+
+
 @pytest.mark.parametrize("data", [BIG, SMALL])
 def test_what_was_hashed_is_known_with_its_whole_metainfo(inventory: Inventory, tmp_path: Path, data: bytes) -> None:
     etag, path, stamp = blob(tmp_path, data)
     metainfo = create_torrent(path)
-    assert inventory.lookup(etag, path, stamp) is None
     inventory.remember(path, stamp, metainfo)
-    known = inventory.lookup(etag, path, stamp)
-    assert known is not None
-    assert (known.root, known.problem, known.path) == (metainfo.root, None, path)
+    assert known(inventory) == KnownBlob(etag, path, stamp, metainfo.root, None)
     assert inventory.metainfo(etag) == metainfo
 
 
@@ -50,26 +53,62 @@ def test_knowledge_outlives_the_process(tmp_path: Path) -> None:
     with Inventory(tmp_path / "db") as first:
         first.remember(path, stamp, create_torrent(path))
     with Inventory(tmp_path / "db") as second:
-        assert second.lookup(etag, path, stamp) is not None
-        assert [known.etag for known in second.blobs()] == [etag]
+        assert (known(second).etag, known(second).stamp) == (etag, stamp)
         assert second.metainfo(etag) == create_torrent(path)
 
 
-def test_a_moved_file_is_known_and_a_changed_one_is_not(inventory: Inventory, tmp_path: Path) -> None:
-    etag, path, stamp = blob(tmp_path, SMALL)
+def test_a_file_that_is_changed_in_place_and_given_its_old_mtime_is_another(tmp_path: Path) -> None:
+    _, path, stamp = blob(tmp_path, SMALL)
+    path.write_bytes(SMALL[::-1])
+    os.utime(path, ns=(stamp.mtime_ns, stamp.mtime_ns))
+    changed = FileStamp.of(path.stat())
+    assert changed.without_ctime == stamp.without_ctime
+    assert changed != stamp
+
+
+def forget_ctimes(inventory: Inventory) -> None:
+    """Let the inventory be as an earlier version has left it."""
+    with inventory.transaction() as sql:
+        sql.execute("DELETE FROM known_ctimes")
+
+
+def test_what_an_earlier_version_has_read_is_known_without_being_read_again(inventory: Inventory, tmp_path: Path) -> None:
+    _, path, stamp = blob(tmp_path, SMALL)
     inventory.remember(path, stamp, create_torrent(path))
-    moved = path.rename(tmp_path / "elsewhere")
-    assert inventory.lookup(etag, moved, FileStamp.of(moved.stat())) is not None
-    os.utime(moved, ns=(1, 1))
-    assert inventory.lookup(etag, moved, FileStamp.of(moved.stat())) is None
+    forget_ctimes(inventory)
+    assert known(inventory).stamp == stamp.without_ctime
+    path.chmod(0o200)  # it cannot be read, but by root
+    inventory.note_ctimes()
+    assert known(inventory).stamp == FileStamp.of(path.stat())
+
+
+def test_what_has_changed_since_an_earlier_version_read_it_is_not_taken_for_it(inventory: Inventory, tmp_path: Path) -> None:
+    _, path, stamp = blob(tmp_path, SMALL)
+    inventory.remember(path, stamp, create_torrent(path))
+    forget_ctimes(inventory)
+    path.write_bytes(SMALL[::-1])
+    os.utime(path, ns=(1, 1))
+    inventory.note_ctimes()
+    assert known(inventory).stamp == stamp.without_ctime
+
+
+def test_a_row_that_an_earlier_version_writes_beside_ours_is_believed_of_no_other_file(
+    inventory: Inventory, tmp_path: Path
+) -> None:
+    etag, path, stamp = blob(tmp_path, SMALL)
+    metainfo = create_torrent(path)
+    inventory.remember(path, stamp, metainfo)
+    path.write_bytes(SMALL)
+    row = (etag.value, os.fsencode(path), path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino, metainfo.root, None)
+    with inventory.transaction() as sql:
+        sql.execute("INSERT OR REPLACE INTO known_blobs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    assert known(inventory).stamp != FileStamp.of(path.stat())
 
 
 def test_a_condemned_file_is_known_as_bad_and_gives_no_metainfo(inventory: Inventory, tmp_path: Path) -> None:
     etag, path, stamp = blob(tmp_path, SMALL)
     inventory.condemn(etag, path, stamp, "rotten")
-    known = inventory.lookup(etag, path, stamp)
-    assert known is not None
-    assert (known.root, known.problem) == (None, "rotten")
+    assert (known(inventory).root, known(inventory).problem) == (None, "rotten")
     assert inventory.metainfo(etag) is None
 
 
@@ -92,13 +131,14 @@ def test_what_is_forgotten_leaves_nothing_behind_unless_another_copy_is_known(in
     assert list(inventory.blobs()) == []
     with inventory.transaction() as sql:
         assert sql.execute("SELECT count(*) FROM piece_layers").fetchone() == (0,)
+        assert sql.execute("SELECT count(*) FROM known_ctimes").fetchone() == (0,)
 
 
 def test_paths_that_are_no_text_are_kept(inventory: Inventory, tmp_path: Path) -> None:
     etag, path, stamp = blob(tmp_path, SMALL)
     odd = path.rename(tmp_path / os.fsdecode(b"\xff\xfe"))
     inventory.remember(odd, stamp, create_torrent(odd, etag=etag))
-    assert [known.path for known in inventory.blobs()] == [odd]
+    assert known(inventory).path == odd
 
 
 def test_a_transaction_that_fails_changes_nothing(inventory: Inventory) -> None:
@@ -168,13 +208,13 @@ def test_unfinished_files_are_found_while_they_lie_where_they_lay(inventory: Inv
 
 
 def test_threads_may_share_it(inventory: Inventory, tmp_path: Path) -> None:
-    etag, path, stamp = blob(tmp_path, SMALL)
+    _, path, stamp = blob(tmp_path, SMALL)
     metainfo = create_torrent(path)
 
     def work(number: int) -> None:
         for i in range(20):
             inventory.remember(tmp_path / f"{number}-{i}", stamp, metainfo)
-            inventory.lookup(etag, path, stamp)
+            list(inventory.blobs())
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:

@@ -1,7 +1,8 @@
-"""What lies on a network's file system is used and not seeded."""
+"""What lies on a network's file system is used and not seeded; what was changed is seeded no longer."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -11,7 +12,7 @@ import pytest
 from llmpt.agent.seeding.seeds import Seeds
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo
-from llmpt.disk.inventory import Inventory
+from llmpt.disk.inventory import Inventory, stamp_of
 from llmpt.disk.torrents import create_torrent
 from llmpt.host.mounts import Mount, Mounts
 from llmpt.swarm import Engine, SeededBlob
@@ -26,6 +27,9 @@ class FakeEngine:
 
     def seed(self, blob: SeededBlob) -> None:
         self.serving[blob.etag] = blob.path
+
+    def unreadable(self) -> frozenset[Etag]:
+        return frozenset()
 
     def withdraw(self, etag: Etag) -> None:
         self.serving.pop(etag, None)
@@ -87,3 +91,54 @@ def test_a_blob_that_landed_on_a_networks_file_system_is_not_seeded(world: World
     world.put_on_a_network(world.root / "nfs")
     world.seeds.landed(metainfo.etag, path.rename(world.root / "nfs" / path.name))
     assert world.engine.serving == {}
+
+
+def change_in_place(path: Path) -> None:
+    """Change the content, and put the mtime back."""
+    before = path.stat()
+    path.write_bytes(b"C" + path.read_bytes()[1:])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_blob_that_is_changed_in_place_with_its_mtime_put_back_is_not_seeded_any_more(world: World) -> None:
+    metainfo, path = world.blob("cache", b"content")
+    world.seeds.add(metainfo, path)
+    change_in_place(path)
+    world.seeds.sweep()
+    assert world.engine.serving == {}
+
+
+def test_nor_is_it_after_a_restart(world: World) -> None:
+    metainfo, path = world.blob("cache", b"content")
+    world.seeds.add(metainfo, path)
+    world.engine.serving.clear()
+    change_in_place(path)
+    world.seeds = world.restarted()
+    world.seeds.restore()
+    assert world.engine.serving == {}
+
+
+def test_nor_when_the_library_says_that_it_lies_where_it_lay(world: World) -> None:
+    metainfo, path = world.blob("cache", b"content")
+    world.seeds.add(metainfo, path)
+    change_in_place(path)
+    world.seeds.landed(metainfo.etag, path)
+    world.seeds.sweep()
+    assert world.engine.serving == {}
+
+
+def test_a_blob_that_is_changed_between_its_check_and_its_seeding_is_not_seeded(world: World) -> None:
+    metainfo, path = world.blob("cache", b"content")
+    before = stamp_of(path)
+    change_in_place(path)
+    world.seeds.add(metainfo, path, read_as=before)
+    assert world.engine.serving == {}
+
+
+def test_a_blob_that_the_library_moves_is_seeded_from_there_without_being_read(world: World) -> None:
+    metainfo, path = world.blob("cache", b"content")
+    world.seeds.expect(metainfo, path)
+    moved = path.rename(path.with_name("blob"))
+    moved.chmod(0o444)
+    world.seeds.landed(metainfo.etag, moved)
+    assert world.engine.serving == {metainfo.etag: moved}
