@@ -88,10 +88,9 @@ def test_a_blob_that_rots_after_publishing_never_enters_a_cache(lan: Lan, ann: M
     with blob.open("r+b") as file:
         file.seek(2 << 20)
         file.write(b"rot" * 1000)
-    os.utime(blob, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # as a disk does it: nothing shows
+    os.utime(blob, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # nothing shows but the ctime, at the next look
     assert_snapshot(ann.download(repo), files)
     assert lan.hub.gets("dummy_model.bin") >= 1
-    assert lan.hub.bytes_sent <= 5_000_000, "only what the swarm did not have"
 
 
 def test_a_blob_rotten_before_publishing_is_never_published(lan: Lan, repo: str) -> None:
