@@ -65,7 +65,7 @@ torch-check: $(STAMP)  ## sentence-transformers and diffusers load from the swar
 live: $(STAMP)  ## The same downloads against the real Hub (LLMPT_LIVE=1 make live)
 	$(PYTEST) tests/live
 
-soak: $(STAMP)  ## 200 downloads over one agent, many of them killed in the middle
+soak: $(STAMP)  ## Hundreds of downloads, many killed in the middle; then on four machines under random faults (LLMPT_CHAOS_SEED replays)
 	$(PYTEST) -s tests/soak
 
 e2e: $(STAMP)  ## The three-node universe under docker compose (needs a Docker engine)
