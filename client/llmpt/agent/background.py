@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -49,8 +50,9 @@ def _be_daemon(settings: ClientSettings, environ: Mapping[str, str], starter: in
 
         def tell(answer: str) -> None:
             if not pipe.closed:
-                pipe.write(answer)
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # it did not wait so long; the agent is there all the same
+                    pipe.write(answer)
+                    pipe.close()
 
         code = 1
         try:
@@ -68,9 +70,8 @@ def _be_daemon(settings: ClientSettings, environ: Mapping[str, str], starter: in
 
 
 def _detach(log_file: Path) -> None:
-    """Leave behind what came from the starter: its terminal, its files, its folder, the signals that it had blocked."""
+    """Leave behind what is still the starter's: its terminal, and its standard streams."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if log_file.exists() and log_file.stat().st_size > MAX_LOG_BYTES:
         log_file.replace(log_file.with_suffix(".log.1"))
     null = os.open(os.devnull, os.O_RDONLY)
@@ -79,4 +80,3 @@ def _detach(log_file: Path) -> None:
         os.dup2(source, target)
     os.close(null)
     os.close(log_fd)
-    os.chdir("/")

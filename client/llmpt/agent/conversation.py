@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import select
 import socket
-import struct
-import sys
 
-from llmpt.link import protocol
+from llmpt.link import paths, protocol
 from llmpt.link.answers import Answer
 
 log = logging.getLogger("llmpt.agent")
@@ -38,7 +36,4 @@ class Conversation:
 
     def asked_by(self) -> int:
         """Return the process at the other end; 0 when it cannot be told or seen from here."""
-        if sys.platform.startswith("linux"):
-            credentials = self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            return int(struct.unpack("3i", credentials)[0])
-        return self._connection.getsockopt(0, 2)  # macOS: SOL_LOCAL, LOCAL_PEERPID
+        return paths.peer_of(self._connection)

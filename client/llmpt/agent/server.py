@@ -153,14 +153,24 @@ class Server:
         if self._working >= self._max_working:
             raise AgentUnavailable(f"the agent serves {self._working} requests already")
 
+    def _beside(self, work: Callable[[], None]) -> None:
+        """Do it on a thread of its own; raise `AgentUnavailable` when there is none to be had."""
+        try:
+            threading.Thread(target=work, name="agent-landed", daemon=True).start()
+        except RuntimeError as error:
+            raise AgentUnavailable(f"the agent has no thread left: {error}") from None
+
     def _accept(self) -> None:
         while True:
             self._slots.acquire()
+            connection: socket.socket | None = None
             try:
                 connection, _ = self._socket.accept()
                 threading.Thread(target=self._serve, args=(connection,), name="agent-request", daemon=True).start()
             except (OSError, RuntimeError) as error:  # no more descriptors, or threads
                 self._slots.release()
+                if connection is not None:
+                    connection.close()  # its program is to know at once
                 if self._closed:
                     return
                 log.warning("the agent's socket takes nothing for a moment: %s", error)
@@ -220,7 +230,7 @@ class Server:
 
     def _landed(self, request: Landed, _asker: Conversation) -> Answer:
         await_job = self._services.jobs.landed(request.etag, request.path) if request.fetched else None
-        threading.Thread(target=self._land, args=(request, await_job), name="agent-landed", daemon=True).start()
+        self._beside(lambda: self._land(request, await_job))
         return Ok()
 
     def _land(self, request: Landed, await_job: Callable[[], None] | None) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
+import signal
 import time
+from typing import NoReturn
 
 import click
 
 from llmpt.cli.status import status
 from llmpt.core.errors import AgentUnavailable, LlmptError
-from llmpt.link import lock
+from llmpt.link import environment, lock
 from llmpt.link.client import AgentClient
 from llmpt.link.requests import Stop
 from llmpt.settings import ClientSettings
@@ -26,17 +27,13 @@ def agent() -> None:
 @agent.command("run")
 def run_agent() -> None:
     """Be the agent, in the foreground (for systemd and containers)."""
-    from llmpt.agent import daemon
-
-    daemon.run(ClientSettings.read(), os.environ)
+    _become()
 
 
 @agent.command("start")
 def start_agent() -> None:
     """Start the agent in the background, unless one runs."""
-    from llmpt.agent.background import daemonize
-
-    sys.exit(daemonize(ClientSettings.read(), os.environ))
+    _become("--daemonize")
 
 
 @agent.command("stop")
@@ -58,20 +55,45 @@ def purge_agent() -> None:
         click.echo("there was nothing to remove")
 
 
+def _become(*arguments: str) -> NoReturn:
+    """Be an agent from here on, with none of this shell's accidents."""
+    from llmpt.agent.__main__ import replace_process
+
+    ClientSettings.read()  # what is wrong with them is said in our own words
+    environ = environment.clean(os.environ)
+    os.chdir("/")  # Python would look for modules in a folder that happens to be the shell's
+    replace_process(*arguments, environ=environ)
+
+
 def _stop() -> bool:
     """Return when no agent runs any more: True when one did. Raises `LlmptError` when it does not end."""
     client = _client()
     try:
         pid = client.status()["pid"]
         client.ask(Stop())
-    except AgentUnavailable:
-        return False
+    except AgentUnavailable as error:
+        if not lock.is_held(os.environ):
+            return False
+        pid = _end_silent(error)
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while lock.is_held(os.environ):
         if time.monotonic() > deadline:
             raise LlmptError(f"the agent (process {pid}) was asked to stop and has not ended in {STOP_TIMEOUT_S:.0f} s")
         time.sleep(0.05)  # the lock is all there is to look at; it has no event
     return True
+
+
+def _end_silent(why: AgentUnavailable) -> int:
+    """End an agent that lives and gives no answer (it is suspended, or out of descriptors); return its process."""
+    pid = lock.holder(os.environ)
+    if pid is None:
+        raise LlmptError(f"an agent runs, its process cannot be seen from here, and {why}; end it where it was started")
+    try:
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGCONT)  # a suspended one would never hear it
+    except ProcessLookupError:
+        pass
+    return pid
 
 
 agent.add_command(status)

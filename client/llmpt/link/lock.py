@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from llmpt.core.errors import AgentUnavailable
 from llmpt.link import paths
@@ -25,7 +26,7 @@ def held(environ: Mapping[str, str], *, ending_s: float = ENDING_TIMEOUT_S) -> I
     One that holds it and answers no program is ending, or only starting: it is given `ending_s`. Raises
     `AlreadyRunning` when it answers, `AgentUnavailable` when it neither answers nor ends.
     """
-    descriptor = os.open(paths.lock_path(environ), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = paths.open_lock(paths.lock_path(environ))
     try:
         deadline = time.monotonic() + ending_s
         while not _take(descriptor):
@@ -34,6 +35,7 @@ def held(environ: Mapping[str, str], *, ending_s: float = ENDING_TIMEOUT_S) -> I
             if time.monotonic() > deadline:
                 raise AgentUnavailable("an agent runs already, and does not answer")
             time.sleep(_PAUSE_S)
+        _note_holder(descriptor)
         yield
     finally:
         os.close(descriptor)
@@ -41,11 +43,38 @@ def held(environ: Mapping[str, str], *, ending_s: float = ENDING_TIMEOUT_S) -> I
 
 def is_held(environ: Mapping[str, str]) -> bool:
     """Whether some agent still lives."""
-    descriptor = os.open(paths.lock_path(environ), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = paths.open_lock(paths.lock_path(environ))
     try:
         return not _take(descriptor)
     finally:
         os.close(descriptor)
+
+
+def holder(environ: Mapping[str, str]) -> int | None:
+    """Return the process of the agent that lives, also of one that says nothing; None when it cannot be told from here."""
+    if not is_held(environ):
+        return None
+    try:
+        connection = paths.connect(paths.socket_path(environ), timeout_s=1.0)
+        if connection is not None:
+            with connection:  # what the kernel says of the other end holds, whatever state that is in
+                return paths.peer_of(connection) or None
+    except OSError:
+        pass  # it takes no more connections
+    try:
+        pid = int(paths.lock_path(environ).read_bytes() or b"0")
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if b"llmpt" in command else None  # what another container wrote may be the number of any process here
+
+
+def _note_holder(descriptor: int) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    except OSError:
+        pass  # a full disk: only `llmpt agent stop` would read it, and only of an agent that is silent
 
 
 def _take(descriptor: int) -> bool:

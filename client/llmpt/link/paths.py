@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import struct
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,8 +37,8 @@ def private_folder(folder: Path) -> Path:
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise AgentUnavailable(f"{folder} is not a folder of this user's, so it is not safe to use")
-        if found.st_mode & 0o077:
-            folder.chmod(0o700)
+        if stat.S_IMODE(found.st_mode) & 0o777 != 0o700:
+            folder.chmod(0o700)  # also where this program's umask would take it from us
     except OSError as error:
         raise AgentUnavailable(f"the agent's folder {folder} cannot be used: {error.strerror}") from None
     return folder
@@ -86,3 +88,24 @@ def connect(path: Path, *, timeout_s: float) -> socket.socket | None:
         connection.close()
         raise
     return connection
+
+
+def peer_of(connection: socket.socket) -> int:
+    """Return the process at the other end; 0 when it cannot be told or seen from here."""
+    if sys.platform.startswith("linux"):
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", credentials)[0])
+    return connection.getsockopt(0, 2)  # macOS: SOL_LOCAL, LOCAL_PEERPID
+
+
+def open_lock(path: Path) -> int:
+    """Open a file that is locked, and make it if need be; whatever this program's umask is, the next one can open it, too."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except PermissionError:
+        path.chmod(0o600)
+        descriptor = os.open(path, flags, 0o600)
+    if os.fstat(descriptor).st_mode & 0o600 != 0o600:
+        os.fchmod(descriptor, 0o600)
+    return descriptor

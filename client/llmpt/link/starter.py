@@ -10,9 +10,8 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import shutil
+import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import AgentUnavailable, InvalidInput
-from llmpt.link import answers, lock, paths, protocol, versions
+from llmpt.link import answers, environment, interpreter, lock, paths, protocol, versions
 from llmpt.link.fields import Message
 from llmpt.link.protocol import LineReader
 from llmpt.link.requests import Hello, Request, Retire
@@ -119,7 +118,9 @@ class Starter:
 
     def _starts_its_own(self) -> bool:
         """Whether what we start is of our own version: not the agent of another environment."""
-        return self._given_command is not None or importlib.util.find_spec("libtorrent") is not None
+        if self._given_command is not None:
+            return True
+        return interpreter.own() is not None and importlib.util.find_spec("libtorrent") is not None
 
     def _start(self, path: Path) -> None:
         """Start an agent unless another program does; an older one is asked to leave first. Raises `AgentUnavailable`."""
@@ -162,19 +163,19 @@ class Starter:
     def _command(self) -> Sequence[str]:
         if self._given_command is not None:
             return self._given_command
-        if sys.executable and importlib.util.find_spec("libtorrent") is not None:
-            return [sys.executable, "-m", "llmpt.agent", "--daemonize"]
-        own = Path(sys.executable or "/").parent.resolve()  # in an active environment the first of PATH
-        folders = (self._environ.get("PATH") or os.defpath).split(os.pathsep)
-        others = os.pathsep.join(folder for folder in folders if folder and Path(folder).resolve() != own)
-        elsewhere = shutil.which("llmpt", path=others) if others else None
+        own = interpreter.own()
+        if own is not None and importlib.util.find_spec("libtorrent") is not None:
+            return [own, "-m", "llmpt.agent", "--daemonize"]
+        elsewhere = interpreter.llmpt_elsewhere(self._environ)
         if elsewhere is None:
-            raise AgentUnavailable("this Python has no libtorrent, and no other environment's `llmpt` is on PATH")
+            what = "this Python has no libtorrent" if own else "this program brings its own Python, which cannot run an agent"
+            raise AgentUnavailable(f"{what}, and no other environment's `llmpt` is on PATH")
         return [elsewhere, "agent", "start"]
 
     def _run(self, command: Sequence[str]) -> None:
-        environ = {**self._environ, "LLMPT_TRACKER": self._tracker}
-        with tempfile.TemporaryFile() as errors:  # not a pipe: the agent that goes on running must not hold us up
+        environ = environment.clean({**self._environ, "LLMPT_TRACKER": self._tracker}, frozen=interpreter.is_frozen())
+        folder = paths.runtime_dir(self._environ)  # there may be no folder for temporary files
+        with tempfile.TemporaryFile(dir=folder) as errors:  # not a pipe: the agent that goes on running must not hold us up
             try:
                 process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, cwd="/", env=environ,
@@ -188,10 +189,15 @@ class Starter:
                 process.kill()
                 process.wait()
                 raise AgentUnavailable(f"it was not ready within {self._timings.start_s:g} s") from None
-            if status != 0:
-                errors.seek(0)
-                said = errors.read(65536).decode(errors="replace").strip().splitlines()
+            errors.seek(0)
+            said = errors.read(65536).decode(errors="replace").strip().splitlines()
+            if status != 0 or (_reaps_by_itself() and self._greet(paths.socket_path(self._environ)) is None):
                 raise AgentUnavailable(said[-1] if said else f"it ended with status {status}")
+
+
+def _reaps_by_itself() -> bool:
+    """Whether this program may learn nothing of how a child ends: it ignores SIGCHLD, or waits for every child."""
+    return signal.getsignal(signal.SIGCHLD) is not signal.SIG_DFL
 
 
 def _agent_at(path: Path) -> Agent | None:
@@ -206,7 +212,7 @@ def _agent_at(path: Path) -> Agent | None:
 def _locked(path: Path, *, timeout_s: float) -> Iterator[int]:
     import fcntl  # not at the top: Windows has none
 
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = paths.open_lock(path)
     try:
         deadline = time.monotonic() + timeout_s
         while True:
