@@ -17,14 +17,18 @@ from llmpt.cli.output import json_option, show_json
 from llmpt.core.errors import AgentUnavailable, LlmptError, SettingError, TrackerError, TrackerUnavailable
 from llmpt.core.settings import url as read_url
 from llmpt.link.client import AgentClient
+from llmpt.net.connecting import connect
+from llmpt.net.names import NAMES
 from llmpt.settings import ClientSettings, config_file
 from llmpt.settings.sources import user_config_file
 from llmpt.tracker import discovery
 from llmpt.tracker.catalogue import Catalogue
 from llmpt.tracker.client import TrackerClient
+from llmpt.tracker.wire import reason_of
 
 NAME = "LLMPT_TRACKER"
 CONNECT_TIMEOUT_S = 2.0
+NAME_S = 10.0  # some name servers answer at the second try
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +108,15 @@ def address(text: str) -> str:
 def check(url: str) -> Checked:
     """Look whether a tracker that is well and can be used answers at `url`; raise `TrackerError` saying what is wrong."""
     client = TrackerClient(url)
+    try:
+        NAMES.places(client.host, client.port, wait_s=NAME_S)
+    except OSError as error:
+        raise TrackerUnavailable(f"the name {client.host!r} cannot be resolved: {reason_of(error)}") from None
     version = Catalogue(client).health()
     parts = urlsplit(client.contact().announce_url)
     host, port = str(parts.hostname), int(parts.port or 80)
     try:
-        socket.create_connection((host, port), CONNECT_TIMEOUT_S).close()
+        connect(host, port, wait_s=CONNECT_TIMEOUT_S).close()
     except OSError as error:
         raise TrackerUnavailable(
             f"{url} answers, but port {port}, where it takes announces, does not ({error.strerror or error}): "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,8 +9,11 @@ from llmpt.core.networks import CidrSet, parse_address
 from llmpt.doctor.context import Context
 from llmpt.doctor.finding import Finding, fail, ok, skip, warn
 from llmpt.host.routes import HostNetwork, address_towards
+from llmpt.net.connecting import connect
+from llmpt.net.names import NAMES
 
 CONNECT_TIMEOUT_S = 2.0
+NAME_S = 5.0
 _PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
@@ -23,7 +25,7 @@ def firewall(context: Context) -> Finding:
     if own is None:
         return fail(f"there is no route to {context.client.host}", "look at this machine's network")
     try:
-        socket.create_connection((str(own), port), CONNECT_TIMEOUT_S).close()
+        connect(str(own), port, wait_s=CONNECT_TIMEOUT_S).close()
     except OSError as error:
         said = error.strerror or str(error)
         remedy = (
@@ -82,7 +84,8 @@ def _on_lan(context: Context, host: str) -> bool:
     if context.client is not None and host == context.client.host:
         return True
     try:
-        return parse_address(socket.gethostbyname(host)) in context.settings.peer_cidrs
+        places = NAMES.places(host, 0, wait_s=NAME_S)
+        return any(parse_address(place.address[0]) in context.settings.peer_cidrs for place in places)
     except (OSError, ValueError):
         return False
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import email.utils
-import http.client
 import json
-import socket
 import time
 from dataclasses import dataclass
 
+from llmpt.net.http import Bounds, Connection
+from llmpt.net.names import NAMES
 from llmpt.tracker.url import HttpUrl
 from llmpt.tracker.wire import NETWORK_ERRORS, plain, reason_of
 
 TIMEOUT_S = 2.0
+NAME_S = 10.0
 NAME, CONNECTION, ANSWER, KIND, HEALTH, WELL = "name", "connection", "answer", "kind", "health", "well"
 
 
@@ -38,21 +39,24 @@ class Probe:
         return self.step == WELL
 
     @classmethod
-    def of(cls, url: str) -> Probe:
-        """Ask the tracker at `url` for its health; never raises for what a network does."""
+    def of(cls, url: str, *, timeout_s: float = TIMEOUT_S) -> Probe:
+        """Ask the tracker at `url` for its health; never raises for what a network does.
+
+        `timeout_s`: for the connection; twice that for all but the name.
+        """
         try:
             server = HttpUrl.parse(url)
-            socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+            NAMES.places(server.host, server.port, wait_s=NAME_S)
         except OSError as error:
-            return cls(NAME, str(error.strerror or error))
+            return cls(NAME, str(error.strerror or reason_of(error)))
         except ValueError as error:  # no URL, or a name that no name server takes
             return cls(NAME, str(error))
-        kind = http.client.HTTPSConnection if server.tls else http.client.HTTPConnection
-        connection = kind(server.host, server.port, timeout=TIMEOUT_S)
+        bounds = Bounds.of(2 * timeout_s)
+        connection = Connection(server.host, server.port, tls=server.tls, bounds=bounds, connect_s=timeout_s)
         address = ""
         try:
             connection.connect()
-            address = str(connection.sock.getpeername()[0])
+            address = connection.address
             connection.request("GET", f"{server.target.rstrip('/')}/healthz", headers={"Connection": "close"})
             response = connection.getresponse()
             body = response.read(65536)

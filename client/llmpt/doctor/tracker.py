@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import socket
 from urllib.parse import SplitResult, urlsplit
 
 from llmpt.core.blob import Etag
@@ -12,6 +11,7 @@ from llmpt.doctor import probe
 from llmpt.doctor.context import Context
 from llmpt.doctor.finding import Finding, fail, ok, skip, warn
 from llmpt.link.versions import is_newer, own_version
+from llmpt.net.connecting import connect
 from llmpt.tracker.blobs import BlobHttp
 
 CLOCK_S = 60.0
@@ -100,7 +100,7 @@ def blob_port(context: Context) -> Finding:
 def _connects(parts: SplitResult, what: str) -> Finding:
     host, port = str(parts.hostname), int(parts.port or 80)
     try:
-        socket.create_connection((host, port), CONNECT_TIMEOUT_S).close()
+        connect(host, port, wait_s=CONNECT_TIMEOUT_S).close()
     except OSError as error:
         said = error.strerror or str(error)
         remedy = f"open TCP {port} in the server's firewall; under Docker, publish it"

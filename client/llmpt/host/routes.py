@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmpt.core.networks import Address, CidrSet, Network, parse_address
+from llmpt.net.names import NAMES, Names
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,17 @@ def _rows(table: Path) -> list[list[str]]:
         return []
 
 
-def address_towards(host: str, port: int) -> Address | None:
-    """Return the address that this host uses to reach `host`; None when there is no route. Sends nothing."""
+def address_towards(host: str, port: int, *, wait_s: float = 2.0, names: Names = NAMES) -> Address | None:
+    """Return the address that this host uses to reach `host`; None when there is no route. Sends nothing to it.
+
+    A name is looked up for `wait_s` at most; 0: only what is known counts.
+    """
     try:
-        family, kind, proto, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, proto) as probe:
-            probe.connect(target)
-            return parse_address(probe.getsockname()[0])
+        places = names.places(host, port, wait_s=wait_s) if wait_s else names.known(host, port)
+        for place in places[:1]:
+            with socket.socket(place.family, socket.SOCK_DGRAM) as probe:
+                probe.connect(place.address)
+                return parse_address(probe.getsockname()[0])
     except (OSError, ValueError):
-        return None
+        pass
+    return None

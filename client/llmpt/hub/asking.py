@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -18,8 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmpt.core.errors import LlmptError
+from llmpt.net.within import within
 
-ASK_TIMEOUT_S = 5.0
+ASK_TIMEOUT_S = 5.0  # without a byte
+HEAD_S = 8.0  # a name server that swallows questions, or a head that trickles, knows no other bound
+BODY_S = 60.0
 MAX_ANSWER_BYTES = 16 << 20
 MAX_WORDS_BYTES = 2000
 TRACKERS_OWN = "X-Llmpt-Version"  # a tracker of ours answers as the Hub does, of what it knows
@@ -57,15 +61,26 @@ class HubReply:
         return self.headers.get(TRACKERS_OWN) is not None
 
 
-def ask(url: str, *, token: str | None = None, method: str = "GET", most_bytes: int = MAX_ANSWER_BYTES) -> HubReply:
-    """Ask without a token, unless one is given; raise `HubNo` for the Hub's no, `HubUnreachable` without an answer."""
+def ask(
+    url: str,
+    *,
+    token: str | None = None,
+    method: str = "GET",
+    most_bytes: int = MAX_ANSWER_BYTES,
+    head_s: float = HEAD_S,
+    body_s: float = BODY_S,
+) -> HubReply:
+    """Ask without a token, unless one is given; raise `HubNo` for the Hub's no, `HubUnreachable` without an answer in time.
+
+    The name, the connection and the answer's head have `head_s` together, its body `body_s`, however they come.
+    """
     headers = {"Accept": "application/json", "User-Agent": "llmpt"}
     try:
         request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310
         if token:
             request.add_unredirected_header("Authorization", f"Bearer {token}")  # wherever it leads, it goes to the Hub alone
-        with urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S) as response:  # noqa: S310
-            return HubReply(None if method == "HEAD" else _document(response, most_bytes), response.headers)
+        with within(head_s, lambda: urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S), name="ask-hub") as response:  # noqa: S310
+            return HubReply(None if method == "HEAD" else _document(response, most_bytes, body_s), response.headers)
     except urllib.error.HTTPError as error:
         with error:
             raise _no(error) from None
@@ -73,17 +88,28 @@ def ask(url: str, *, token: str | None = None, method: str = "GET", most_bytes: 
         raise HubUnreachable(f"{url}: {error}") from None
 
 
-def _document(response: Any, most_bytes: int) -> Any:
-    body = response.read(most_bytes + 1)
+def _document(response: Any, most_bytes: int, within_s: float) -> Any:
+    body = _read(response, most_bytes + 1, within_s)
     if len(body) > most_bytes:
         raise ValueError(f"an answer of more than {most_bytes} bytes")
     return json.loads(body)
 
 
+def _read(response: Any, most_bytes: int, within_s: float) -> bytes:
+    """Read a body, but for what is more than `most_bytes` of it; raise `TimeoutError` when it takes too long."""
+    deadline, parts, left = time.monotonic() + within_s, [], most_bytes
+    while left > 0 and (part := response.read1(left)):
+        parts.append(part)
+        left -= len(part)
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer took too long")
+    return b"".join(parts)
+
+
 def _no(error: urllib.error.HTTPError) -> HubNo:
     """Read the Hub's no, in its own words."""
     try:
-        message = json.loads(error.read(MAX_WORDS_BYTES))["error"]
+        message = json.loads(_read(error, MAX_WORDS_BYTES, ASK_TIMEOUT_S))["error"]
     except (*_BROKEN, TypeError, KeyError):
         message = error.headers.get("X-Error-Message") or f"the Hub answered {error.code}"
     retry = error.headers.get("Retry-After", "")

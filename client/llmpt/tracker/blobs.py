@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import math
 import os
 import re
 import time
@@ -23,6 +24,7 @@ from urllib.parse import urljoin
 from llmpt.core.blob import READ_BYTES, Etag, EtagHasher
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import ContentMismatch, LlmptError, TrackerError, TrackerUnavailable
+from llmpt.net.http import Bounds, Connection
 from llmpt.tracker.url import HttpUrl
 from llmpt.tracker.wire import CONNECT_TIMEOUT_S, NETWORK_ERRORS, Wire, reason_of, user_agent
 
@@ -87,7 +89,7 @@ class BlobHttp:
         self._check_quiet()
         url = HttpUrl.parse(f"{self._base}/blobs/{etag}")
         try:
-            with _asked("HEAD", url, None, self._timings.answer_s) as response:
+            with _asked("HEAD", url, None, Bounds.of(self._timings.answer_s)) as response:
                 target = _next_hop(url, response) or (url if response.status == 200 else None)
         except NETWORK_ERRORS as error:
             raise self._leave_alone(reason_of(error)) from None
@@ -151,14 +153,16 @@ class BlobHttp:
         url, silence_s = HttpUrl.parse(f"{self._base}/blobs/{etag}"), max(self._stall_timeout_s / 2, 0.05)
         for hop in range(MAX_HOPS):
             at_tracker = hop == 0
+            bounds = Bounds.of(self._timings.answer_s if at_tracker else silence_s)
             try:
-                with _asked("GET", url, at, self._timings.answer_s if at_tracker else silence_s) as response:
+                with _asked("GET", url, at, bounds) as response:
                     target = _next_hop(url, response)
                     if target is not None:
                         url = target
                         continue
                     _check(response, size, at, from_tracker=at_tracker)
                     at_tracker = False
+                    bounds.deadline, bounds.silence_s = math.inf, silence_s
                     while at < size:
                         data = response.read1(CHUNK_BYTES)
                         if not data:
@@ -185,16 +189,14 @@ class BlobHttp:
 
 
 @contextmanager
-def _asked(method: str, url: HttpUrl, at: int | None, silence_s: float) -> Iterator[http.client.HTTPResponse]:
-    """Make one request, for the bytes from `at` on; what is read of the answer may be silent for `silence_s`."""
-    kind = http.client.HTTPSConnection if url.tls else http.client.HTTPConnection
-    connection = kind(url.host, url.port, timeout=CONNECT_TIMEOUT_S)
+def _asked(method: str, url: HttpUrl, at: int | None, bounds: Bounds) -> Iterator[http.client.HTTPResponse]:
+    """Make one request, for the bytes from `at` on; the answer's head comes within `bounds`, and so does what is read of it."""
+    connection = Connection(url.host, url.port, tls=url.tls, bounds=bounds, connect_s=CONNECT_TIMEOUT_S)
     headers = {"User-Agent": user_agent(), "Connection": "close"}
     if at:
         headers["Range"] = f"bytes={at}-"
     try:
         connection.connect()
-        connection.sock.settimeout(silence_s)
         connection.request(method, url.target, headers=headers)
         yield connection.getresponse()
     finally:

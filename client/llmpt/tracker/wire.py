@@ -8,8 +8,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import socket
-import time
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from llmpt.core.errors import InvalidInput, SettingError, TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
+from llmpt.net.http import Bounds, Connection
 from llmpt.tracker.url import HttpUrl
 
 CONNECT_TIMEOUT_S = 1.0
@@ -31,8 +30,8 @@ NETWORK_ERRORS = (OSError, http.client.HTTPException, ValueError)
 class Wire:
     """The way to the tracker at `url` (http or https). One connection per call; safe to share among threads.
 
-    `token` is sent with whatever has a body or is `authorized`. `timeout_s` bounds the whole answer, trickled or not; connecting
-    has a bound of its own (1 s). Raises `SettingError` for a URL that cannot be one.
+    `token` is sent with whatever has a body or is `authorized`. `timeout_s` bounds all of it: the look-up of the name, and the
+    whole answer, trickled or not; connecting has a bound of its own (1 s). Raises `SettingError` for a URL that cannot be one.
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 2.0) -> None:
@@ -62,7 +61,7 @@ class Wire:
         Raises `TrackerUnavailable` without a sensible answer in time (`TrackerSlow` when it took the question), `TrackerRefused`
         when the answer is no.
         """
-        deadline = time.monotonic() + (timeout_s or self._timeout_s)
+        bounds = Bounds.of(timeout_s or self._timeout_s)
         headers = {"Accept": "application/json", "Connection": "close", "User-Agent": user_agent()}
         data = None
         if body is not None:
@@ -70,18 +69,16 @@ class Wire:
             headers["Content-Type"] = "application/json"
         if self._token and (body is not None or authorized):
             headers["Authorization"] = f"Bearer {self._token}"
-        kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
-        connection = kind(self.host, self.port, timeout=min(CONNECT_TIMEOUT_S, timeout_s or self._timeout_s))
+        connection = Connection(self.host, self.port, tls=self._tls, bounds=bounds, connect_s=CONNECT_TIMEOUT_S)
         target = self._base + path + ("?" + urlencode(query) if query else "")
         unanswered: type[TrackerUnavailable] = TrackerUnavailable
         try:
             connection.connect()
             unanswered = TrackerSlow
-            address = str(connection.sock.getpeername()[0])
-            connection.sock.settimeout(max(deadline - time.monotonic(), 0.05))
+            address = connection.address
             connection.request(method, target, data, headers)
             with connection.getresponse() as response:  # it has the socket, and lets go of it only when it is closed
-                text = _read_all(response, connection.sock, deadline)
+                text = _read_all(response)
         except NETWORK_ERRORS as error:
             kind_of_silence = unanswered if isinstance(error, TimeoutError) else TrackerUnavailable
             raise kind_of_silence(f"no answer from the tracker at {self.url}: {reason_of(error)}") from None
@@ -100,23 +97,16 @@ class Wire:
         return answer, address
 
 
-def _read_all(response: http.client.HTTPResponse, sock: socket.socket | None, deadline: float) -> bytes:
-    """Read the body, however slowly it comes, until `deadline` (monotonic seconds)."""
+def _read_all(response: http.client.HTTPResponse) -> bytes:
+    """Read the body, however slowly it comes within the bounds of its connection."""
     chunks: list[bytes] = []
     total = 0
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the answer took too long")
-        if sock is not None and sock.fileno() >= 0:  # a closed response has already given up its socket
-            sock.settimeout(left)
-        chunk = response.read1(1 << 20)
-        if not chunk:
-            return b"".join(chunks)
+    while chunk := response.read1(1 << 20):
         chunks.append(chunk)
         total += len(chunk)
         if total > MAX_ANSWER_BYTES:
             raise http.client.HTTPException(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+    return b"".join(chunks)
 
 
 def _refusal(url: str, response: http.client.HTTPResponse, answer: Mapping[str, Any]) -> TrackerError:

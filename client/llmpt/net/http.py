@@ -1,0 +1,133 @@
+"""HTTP by `http.client`, with one deadline for all of it: a peer that trickles its answer's head gains nothing by that.
+
+    bounds = Bounds.of(2.0)
+    connection = Connection("server", 8000, tls=False, bounds=bounds, connect_s=1.0)
+    try:
+        connection.connect()
+        connection.request("GET", "/healthz")
+        body = connection.getresponse().read()
+    finally:
+        connection.close()
+
+Proxies of the environment do not count, and redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import math
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from typing import IO, Any
+
+from llmpt.net.connecting import connect
+from llmpt.net.names import NAMES, Names
+
+BUFFER_BYTES = 64 << 10
+
+
+@dataclass(slots=True)
+class Bounds:
+    """How long one exchange may take. It may be changed while that goes on.
+
+    deadline: of all of it (monotonic seconds); infinity for none
+    silence_s: without a byte
+    """
+
+    deadline: float = math.inf
+    silence_s: float = math.inf
+
+    @classmethod
+    def of(cls, whole_s: float) -> Bounds:
+        """All of it within `whole_s` seconds from now."""
+        return cls(time.monotonic() + whole_s)
+
+    @property
+    def left_s(self) -> float:
+        """How long the next wait may be. Raises `TimeoutError` when nothing is left."""
+        left_s = min(self.deadline - time.monotonic(), self.silence_s)
+        if left_s <= 0:
+            raise TimeoutError("the answer took too long")
+        return left_s
+
+
+class BoundedSocket:
+    """A connected socket that waits within `bounds`: as much of one as `http.client` needs."""
+
+    def __init__(self, sock: socket.socket, bounds: Bounds) -> None:
+        self._sock, self._bounds = sock, bounds
+
+    def sendall(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            self._wait_no_longer()
+            rest = rest[self._sock.send(rest[:BUFFER_BYTES]) :]
+
+    def makefile(self, mode: str, buffering: int | None = None) -> IO[bytes]:
+        """Return what the answer is read from; the socket stays open until that is closed, too."""
+        return io.BufferedReader(_BoundedReader(self._sock.makefile(mode, buffering=0), self), BUFFER_BYTES)  # type: ignore[call-overload]
+
+    def peer_address(self) -> str:
+        """Return the address at the other end."""
+        return str(self._sock.getpeername()[0])
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _wait_no_longer(self) -> None:
+        left_s = self._bounds.left_s
+        if self._sock.fileno() >= 0:  # a response has the socket still when the connection has let go of it
+            self._sock.settimeout(left_s if left_s < math.inf else None)
+
+
+class _BoundedReader(io.RawIOBase):
+    def __init__(self, raw: Any, sock: BoundedSocket) -> None:
+        self._raw, self._of = raw, sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._of._wait_no_longer()
+        return self._raw.readinto(buffer)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        try:
+            self._raw.close()
+        finally:
+            super().close()
+
+
+class Connection(http.client.HTTPConnection):
+    """One connection to `host`, each of whose addresses has `connect_s` seconds of `bounds` to answer."""
+
+    sock: Any
+
+    def __init__(self, host: str, port: int, *, tls: bool, bounds: Bounds, connect_s: float, names: Names = NAMES) -> None:
+        if tls:
+            self.default_port = http.client.HTTPS_PORT
+        super().__init__(host, port)
+        self._tls, self._bounds, self._connect_s, self._names = tls, bounds, connect_s, names
+
+    def connect(self) -> None:
+        """Connect, by TLS if it is to be. Raises `OSError`."""
+        sock = connect(self.host, self.port, wait_s=self._bounds.left_s, connect_s=self._connect_s, names=self._names)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls:
+                sock.settimeout(self._bounds.left_s)
+                context = ssl.create_default_context()
+                context.set_alpn_protocols(["http/1.1"])
+                sock = context.wrap_socket(sock, server_hostname=self.host)
+        except BaseException:
+            sock.close()
+            raise
+        self.sock = BoundedSocket(sock, self._bounds)
+
+    @property
+    def address(self) -> str:
+        """The address at which the host was reached."""
+        return str(self.sock.peer_address())
