@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from llmpt.core.blob import Etag
@@ -26,6 +27,7 @@ CREATE TABLE IF NOT EXISTS published_manifests (
 CREATE TABLE IF NOT EXISTS hub_listings (
     repo TEXT NOT NULL, revision TEXT NOT NULL, files BLOB, asked_at REAL NOT NULL, PRIMARY KEY (repo, revision)
 );
+CREATE TABLE IF NOT EXISTS mirror_wanted (etag TEXT PRIMARY KEY, wanted_at REAL NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -103,6 +105,16 @@ class SeederState(Inventory):
     def hub_gave_nothing_at(self, repo: RepoRef) -> float | None:
         row = self._one("SELECT max(asked_at) FROM hub_listings WHERE repo = ? AND files IS NULL", (_key(repo),))
         return float(row[0]) if row[0] is not None else None
+
+    def wanted(self) -> dict[Etag, float]:
+        """Return when each blob of the mirror's cache was wanted last (seconds since 1970)."""
+        return {Etag(etag): at for etag, at in self._all("SELECT etag, wanted_at FROM mirror_wanted")}
+
+    def keep_wanted(self, times: Mapping[Etag, float], gone: Iterable[Etag]) -> None:
+        with self.transaction() as sql:
+            rows = [(etag.value, at) for etag, at in times.items()]
+            sql.executemany("INSERT OR REPLACE INTO mirror_wanted VALUES (?, ?)", rows)
+            sql.executemany("DELETE FROM mirror_wanted WHERE etag = ?", [(etag.value,) for etag in gone])
 
 
 def _key(repo: RepoRef) -> str:

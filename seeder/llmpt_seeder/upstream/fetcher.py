@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from llmpt.core.blob import Etag
@@ -198,8 +199,10 @@ class Fetcher:
             while not self._life.stop.is_set() and (left_s := self._upstream.left_s) > 0:
                 self._life.stop.wait(left_s)
             try:
-                with self._shelf.room(blob.file.etag, blob.file.size):
+                with self._shelf.room(blob.file.etag, blob.file.size, self._folder(blob)):
                     self._try(blob)
+            except OSError as error:
+                raise FetchFailed(f"LLMPT_MIRROR_CACHE cannot be used: {error.strerror or error}", final=True) from error
             except FetchFailed as error:
                 if not error.may_pass or tried == self._timings.tries or self._life.stop.is_set():
                     raise
@@ -209,10 +212,12 @@ class Fetcher:
                 self._life.stop.wait(pause_s)
             else:
                 break
-        self._shelf.want(blob.file.etag)
+
+    def _folder(self, blob: WantedBlob) -> Path:
+        return self._shelf.root / blob.place.repo.folder / "blobs"
 
     def _try(self, blob: WantedBlob) -> None:
-        etag, folder = blob.file.etag, self._shelf.root / blob.place.repo.folder / "blobs"
+        etag, folder = blob.file.etag, self._folder(blob)
         self._shelf.clear_unfinished(folder, etag)
         growing = GrowingBlob(etag, blob.file.size, folder)
         blob.state, blob.growing = BlobState.RUNNING, growing
@@ -227,6 +232,7 @@ class Fetcher:
             raise FetchFailed(f"{blob.place.path}: {words}; it was removed", final=True) from error
         finally:
             growing.fail()  # but for a whole one
+            self._shelf.clear_unfinished(folder, etag)
 
     def _follow(self, download: Download, growing: GrowingBlob) -> None:
         seen, moved_at, stall_s = -1, time.monotonic(), self._timings.stall_s

@@ -84,12 +84,15 @@ class FetchProcess:
         self.end()
 
     def fetch(self, place: Place, token: str | None) -> Download:
-        """Begin to fetch a file."""
+        """Begin to fetch a file; raise `FetchFailed` when no process can be started."""
         wanted = {"repo_type": place.repo.type, "repo_id": place.repo.id, "commit": place.commit, "path": place.path}
         wanted |= {"cache": str(self._cache), "endpoint": self._endpoint, "token": token or ""}
         download = Download()
         with self._lock:
-            process, number = self._running(), next(self._ids)
+            try:
+                process, number = self._running(), next(self._ids)
+            except OSError as error:
+                raise FetchFailed(f"the process that fetches cannot be started: {error.strerror or error}") from error
             self._pending[number] = download
             try:
                 print(json.dumps({**wanted, "id": number}), file=process.stdin, flush=True)

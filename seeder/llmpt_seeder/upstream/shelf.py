@@ -1,35 +1,59 @@
 """The cache that is fetched into, and its quota: what was not wanted for longest goes first.
 
-Wanted is what a client asked for, over HTTP or from the swarm, and what was fetched. Only blobs of this cache are ever removed,
-and with each the links of its repo's snapshots that lead to it.
+Wanted is what a client asked for, over HTTP or from the swarm, and what is fetched: from before its first byte on, so that
+nothing goes that has just come. Each byte counts once, promised or written. Only blobs of this cache are ever removed, and
+with each the links of its repo's snapshots that lead to it.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from rich.filesize import decimal
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import InvalidName, SettingError
+from llmpt.core.errors import SettingError, StateUnavailable
 from llmpt.disk.growth import unfinished
-from llmpt.disk.inventory import Inventory
 from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.upstream.growing import GrowingBlobs
+from llmpt_seeder.upstream.ledger import Ledger, LyingFile
 
 log = logging.getLogger("llmpt.seeder")
 
 # Left on the disk for others: a twentieth of it, within these bounds.
 LEAST_SPARE_BYTES, MOST_SPARE_BYTES = 16 << 20, 10 << 30
-_SCHEMA = "CREATE TABLE IF NOT EXISTS mirror_wanted (etag TEXT PRIMARY KEY, wanted_at REAL NOT NULL) WITHOUT ROWID"
+TICK_S = 1e-6  # between two wants in one moment, and after a clock that stepped back
+
+
+class WantedMemory(Protocol):
+    """Where it is kept when each blob was wanted last."""
+
+    def wanted(self) -> dict[Etag, float]: ...
+
+    def keep_wanted(self, times: Mapping[Etag, float], gone: Iterable[Etag]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """A blob that comes just now: its `size`, and the `folder` that it comes into (None: whichever)."""
+
+    etag: Etag
+    size: int
+    folder: Path | None
+
+    def is_it(self, file: LyingFile) -> bool:
+        return file.etag == self.etag and self.folder in (None, file.folder)
 
 
 class Shelf:
@@ -44,35 +68,44 @@ class Shelf:
         root: Path,
         *,
         quota_bytes: int,
-        memory: Inventory,
+        memory: WantedMemory,
         clock: Callable[[], float],
         uploaded: Callable[[], Mapping[Etag, int]] = dict,
     ) -> None:
         self.root, self.growing = root, GrowingBlobs()
         self._real_root = root.resolve()
         self._quota_bytes, self._memory, self._clock, self._uploaded = quota_bytes, memory, clock, uploaded
-        self._lock = threading.RLock()
-        self._coming: dict[Etag, int] = {}
-        self._touched: dict[Etag, float] = {}
+        self._lock = threading.Lock()  # of what lies here
+        self._ledger = Ledger(root)
+        self._coming: dict[Etag, _Coming] = {}
         self._sent: dict[Etag, int] = {}
-        with memory.transaction() as sql:
-            sql.execute(_SCHEMA)
+        self._noting = threading.Lock()  # of when it was wanted: never held while a disk is asked
+        self._wanted = memory.wanted()
+        self._newest = max(self._wanted.values(), default=0.0)
+        self._untold: set[Etag] = set()
 
     def prepare(self) -> None:
-        """Make the cache ready to be written to; raise `SettingError` when it cannot be."""
+        """Make the cache ready to be written to; raise `SettingError` when it cannot be. A full disk may have room again."""
         try:
             self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root):
-                pass
             for blobs in self.root.glob("*--*/blobs"):
                 self._clear(blobs)  # of a life before
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
         except OSError as error:
-            raise SettingError(f"LLMPT_MIRROR_CACHE={str(self.root)!r} cannot be used: {error.strerror}") from None
+            if not is_full(error):
+                raise SettingError(f"LLMPT_MIRROR_CACHE={str(self.root)!r} cannot be used: {error.strerror}") from None
+            log.warning("the disk of LLMPT_MIRROR_CACHE is full: nothing is fetched until there is room")
+        lying = {file.etag for file in self._ledger.look()}
+        with self._noting:
+            self._untold.update(etag for etag in self._wanted if etag not in lying)
+            self._wanted = {etag: at for etag, at in self._wanted.items() if etag in lying}
 
     def want(self, etag: Etag) -> None:
         """Note that a client wants a blob."""
-        with self._lock:
-            self._touched[etag] = self._clock()
+        with self._noting:
+            self._newest = self._wanted[etag] = max(self._clock(), self._newest + TICK_S)
+            self._untold.add(etag)
 
     def noting(self, find: Callable[[Etag], BlobFile | None]) -> Callable[[Etag], BlobFile | None]:
         """Return `find`, and note that what it finds here is wanted."""
@@ -86,97 +119,160 @@ class Shelf:
         return noted
 
     @contextmanager
-    def room(self, etag: Etag, size: int) -> Iterator[None]:
-        """Hold `size` bytes for a blob that is about to come; drop others until it fits. Raises `FetchFailed` in words."""
+    def room(self, etag: Etag, size: int, folder: Path | None = None) -> Iterator[None]:
+        """Hold `size` bytes for a blob that is about to come into `folder`; drop others until it fits. What comes, and what has
+        just come, is not dropped. Raises `FetchFailed` in words."""
+        self.want(etag)
+        coming = _Coming(etag, size, folder)
         with self._lock:
-            self._make_room(size)
-            self._coming[etag] = size
+            self._make_room(coming)
+            self._coming[etag] = coming
         try:
             yield
         finally:
+            self.want(etag)
             with self._lock:
                 del self._coming[etag]
 
     def remove(self, etag: Etag) -> None:
-        """Remove a blob, and every link to it."""
+        """Remove a blob, and every link to it; what cannot be removed is said."""
         with self._lock:
-            for path, _ in self._blobs().get(etag, ()):
-                self._unlink(path)
+            self._drop([file for file in self._ledger.look() if file.etag == etag and file.finished])
 
     def clear_unfinished(self, blobs: Path, etag: Etag) -> None:
         """Remove what a fetch that broke off has left in the folder `blobs`."""
         self._clear(blobs, etag.value)
 
+    def keep(self) -> None:
+        """Write down what was wanted, so that it is known after a restart; while that cannot be written it stays to be told."""
+        with self._noting:
+            untold, self._untold = self._untold, set()
+            times = {etag: self._wanted[etag] for etag in untold if etag in self._wanted}
+        if not untold:
+            return
+        try:
+            self._memory.keep_wanted(times, untold - times.keys())
+        except StateUnavailable as error:
+            log.debug("what was wanted is not written down yet: %s", error)
+            with self._noting:
+                self._untold |= untold
+
     def _clear(self, blobs: Path, stem: str = "") -> None:
         for entry in unfinished(blobs, stem):
-            Path(entry.path).unlink(missing_ok=True)
+            try:
+                Path(entry.path).unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s cannot be removed: %s", entry.path, error.strerror)
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, new: _Coming) -> None:
+        coming = [*self._coming.values(), new]
+        lying = self._ledger.look()
         if self._quota_bytes:
-            if size > self._quota_bytes:
+            if new.size > self._quota_bytes:
                 quota = decimal(self._quota_bytes)
-                raise FetchFailed(f"{decimal(size)} can never fit into LLMPT_MIRROR_QUOTA, which is {quota}", final=True)
-            blobs = self._blobs()
-            used = sum(bytes_ for files in blobs.values() for _, bytes_ in files) + sum(self._coming.values())
-            if used + size > self._quota_bytes:
-                used = self._drop(blobs, used, size)
-            if used + size > self._quota_bytes:
-                raise FetchFailed(f"LLMPT_MIRROR_QUOTA is used up by files that come just now: no room for {decimal(size)}")
+                raise FetchFailed(f"{decimal(new.size)} can never fit into LLMPT_MIRROR_QUOTA, which is {quota}", final=True)
+            self._keep_quota(lying, coming, new.size)
         disk = shutil.disk_usage(self.root)
         spare = min(max(disk.total // 20, LEAST_SPARE_BYTES), MOST_SPARE_BYTES)
-        if disk.free < sum(self._coming.values()) + size + spare:
+        if disk.free < _left(coming, lying) + spare:
             raise FetchFailed(
-                f"the disk of LLMPT_MIRROR_CACHE is full: {decimal(size)} do not fit into {decimal(disk.free)}, "
+                f"the disk of LLMPT_MIRROR_CACHE is full: {decimal(new.size)} do not fit into {decimal(disk.free)}, "
                 f"of which {decimal(spare)} are left for others",
                 final=True,
             )
 
-    def _drop(self, blobs: dict[Etag, list[tuple[Path, int]]], used: int, size: int) -> int:
+    def _keep_quota(self, lying: list[LyingFile], coming: list[_Coming], size: int) -> None:
+        """Drop what is needed, and no more, and nothing when that would not do."""
+        over = _used(lying, coming) - self._quota_bytes
+        if over <= 0:
+            return
+        kept = {one.etag for one in coming}
+        for victims in self._by_want([file for file in lying if file.finished and file.etag not in kept], over):
+            over -= sum(file.bytes for file in self._drop(victims))
+            if over <= 0:
+                return
+        raise FetchFailed(f"LLMPT_MIRROR_QUOTA is used up by files that come just now: no room for {decimal(size)}")
+
+    def _by_want(self, files: list[LyingFile], over: int) -> Iterator[list[LyingFile]]:
+        """Yield what goes, the least wanted first: at once as much as is `over`, then (some could not be removed) one by one."""
+        if sum(file.bytes for file in files) < over:
+            return
         for etag, sent in self._uploaded().items():
             if sent > self._sent.get(etag, 0):
-                self._sent[etag] = sent
-                self._touched[etag] = self._clock()
-        wanted = self._wanted()
-        for etag in sorted(blobs, key=lambda one: wanted.get(one, 0.0)):
-            if used + size <= self._quota_bytes:
-                break
-            for path, bytes_ in blobs[etag]:
-                log.info("dropped, to make room: %s (%s)", path.relative_to(self.root), decimal(bytes_))
-                self._unlink(path)
-                used -= bytes_
-        return used
+                self.want(etag)
+            self._sent[etag] = sent
+        with self._noting:
+            files.sort(key=lambda file: (self._wanted.get(file.etag, 0.0), file.etag.value))
+        at_once: list[LyingFile] = []
+        while files and (over > 0 or files[0].etag == at_once[-1].etag):  # an etag goes from wherever it lies
+            over -= files[0].bytes
+            at_once.append(files.pop(0))
+        yield at_once
+        for file in files:
+            yield [file]
 
-    def _wanted(self) -> dict[Etag, float]:
-        """Return when each blob was wanted last; what is new is written down."""
-        with self._memory.transaction() as sql:
-            rows = [(etag.value, at) for etag, at in self._touched.items()]
-            sql.executemany("INSERT OR REPLACE INTO mirror_wanted VALUES (?, ?)", rows)
-            self._touched.clear()
-            return {Etag(etag): at for etag, at in sql.execute("SELECT etag, wanted_at FROM mirror_wanted")}
+    def _drop(self, files: Collection[LyingFile]) -> list[LyingFile]:
+        """Remove files, their links first: a link that leads nowhere is passed over, a blob without a link too. Return those that
+        are gone."""
+        gone: list[LyingFile] = []
+        by_folder: dict[Path, set[str]] = {}
+        for file in files:
+            by_folder.setdefault(file.folder, set()).add(file.name)
+        for folder, names in by_folder.items():
+            _unlink_links(folder.parent / "snapshots", names)
+        for file in files:
+            try:
+                file.path.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s cannot be removed: %s", file.path, error.strerror)
+                continue
+            gone.append(file)
+            log.info("dropped: %s (%s)", file.path.relative_to(self.root), decimal(file.bytes))
+        with self._noting:
+            for file in gone:
+                self._wanted.pop(file.etag, None)
+                self._untold.add(file.etag)
+        return gone
 
-    def keep(self) -> None:
-        """Write down what was wanted, so that it is known after a restart."""
-        with self._lock:
-            if self._touched:
-                self._wanted()
 
-    def _blobs(self) -> dict[Etag, list[tuple[Path, int]]]:
-        found: dict[Etag, list[tuple[Path, int]]] = {}
-        for folder in self.root.glob("*--*/blobs"):
-            for entry in os.scandir(folder):
-                try:
-                    etag = Etag(entry.name)
-                    if entry.is_file(follow_symlinks=False):
-                        found.setdefault(etag, []).append((Path(entry.path), entry.stat().st_size))
-                except (InvalidName, OSError):
-                    continue
-        return found
+def is_full(error: OSError) -> bool:
+    """Whether an error says that there is no room; that may pass."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
-    def _unlink(self, blob: Path) -> None:
-        """Remove the links first: a link that leads nowhere is passed over, a blob without a link too."""
-        for folder, _, names in os.walk(blob.parents[1] / "snapshots"):
-            for name in names:
-                link = Path(folder, name)
-                if link.is_symlink() and link.readlink().name == blob.name:
+
+def _used(lying: Iterable[LyingFile], coming: Collection[_Coming]) -> int:
+    """Return the bytes that count: what lies there, and of what comes its size, however much of that lies there already."""
+    files = list(lying)
+    here = dict.fromkeys((one.etag for one in coming), 0)
+    for one, file in _of(coming, files):
+        here[one.etag] += file.bytes
+    others = sum(file.bytes for file in files) - sum(here.values())
+    return others + sum(max(one.size, here[one.etag]) for one in coming)
+
+
+def _left(coming: Collection[_Coming], lying: Iterable[LyingFile]) -> int:
+    """Return how many bytes of what comes the disk does not hold yet."""
+    left = {one.etag: one.size for one in coming}
+    for one, file in _of(coming, lying):
+        left[one.etag] -= file.written
+    return sum(max(0, bytes_) for bytes_ in left.values())
+
+
+def _of(coming: Iterable[_Coming], lying: Iterable[LyingFile]) -> Iterator[tuple[_Coming, LyingFile]]:
+    """Yield the files of what comes."""
+    comes = {one.etag: one for one in coming}
+    for file in lying:
+        one = comes.get(file.etag)
+        if one is not None and one.is_it(file):
+            yield one, file
+
+
+def _unlink_links(snapshots: Path, names: Collection[str]) -> None:
+    for folder, _, files in os.walk(snapshots):
+        for name in files:
+            link = Path(folder, name)
+            try:
+                if link.is_symlink() and link.readlink().name in names:
                     link.unlink(missing_ok=True)
-        blob.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s cannot be removed: %s", link, error.strerror)
