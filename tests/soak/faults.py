@@ -134,13 +134,12 @@ def _full(folder: Path) -> Iterator[None]:
     """Fill the file system of a folder, to the last page, for as long as the block lasts."""
     ballast = folder / "ballast"
     try:
-        with ballast.open("wb") as file, suppress(OSError):
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
             space = os.statvfs(folder)
             os.posix_fallocate(file.fileno(), 0, space.f_bavail * space.f_frsize)
+            file.seek(0, os.SEEK_END)
             while True:
-                file.seek(0, os.SEEK_END)
                 file.write(bytes(4096))
-                file.flush()
         yield
     finally:
         ballast.unlink(missing_ok=True)
