@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from llmpt.core.blob import Etag
 from llmpt.swarm.types import SeededBlob
@@ -25,6 +25,9 @@ class Seeding:
         self._engine, self._state = engine, state
         self._welcome: Welcome | None = None
         self.files: dict[Etag, BlobFile] = {}
+        self._size = 0
+        self._to_withdraw: set[Etag] = set()
+        self._to_seed: set[Etag] = set()
         if announce_url := state.fact("announce_url"):
             engine.set_announce_url(announce_url)
 
@@ -47,38 +50,56 @@ class Seeding:
         """Announce all again, now."""
         self._engine.reannounce()
 
+    def mark(self, etags: Iterable[Etag]) -> None:
+        """Say of which blobs something changed: these are looked at by the next `withdraw` and `seed`."""
+        marked = set(etags)
+        self._to_withdraw.update(etag for etag in marked if etag in self.files)
+        self._to_seed.update(marked)
+
     def withdraw(self, view: View, good: Mapping[Etag, VerifiedBlob]) -> None:
         """Seed no more what is not good, or not in the view; what cannot be looked at for now is not gone."""
         failing = self._engine.unreadable()
-        for etag, file in list(self.files.items()):
-            chosen = good.get(etag)
-            is_chosen = chosen is not None and chosen.file == file
-            if is_chosen and etag not in failing:
-                continue
-            unchanged = _is_unchanged(file, unseen=True)
-            if unchanged and (view.unknown or is_chosen):
-                continue
-            log.info("withdrawn: %s (%s)", etag, "no longer shared" if unchanged else "its file is gone or changed")
-            self._engine.withdraw(etag)
-            del self.files[etag]
+        for etag in list(self._to_withdraw | failing):
+            file, chosen = self.files.get(etag), good.get(etag)
+            is_chosen = file is not None and chosen is not None and chosen.file.path == file.path
+            if file is not None and not (is_chosen and etag not in failing):
+                unchanged = _is_unchanged(file, unseen=True)
+                if unchanged and not is_chosen and view.unknown:
+                    continue  # it is looked at again
+                if not (unchanged and is_chosen):
+                    log.info("withdrawn: %s (%s)", etag, "no longer shared" if unchanged else "its file is gone or changed")
+                    self._engine.withdraw(etag)
+                    self._drop(etag)
+                    self._to_seed.add(etag)
+            self._to_withdraw.discard(etag)
 
-    def seed(self, blobs: Mapping[Etag, VerifiedBlob]) -> None:
-        """Seed these, unless their files went away since the last look."""
-        for etag, blob in blobs.items():
-            if etag not in self.files and _is_unchanged(blob.file, unseen=False):
+    def seed(self, good: Mapping[Etag, VerifiedBlob], *, has_torrent: Callable[[BlobFile], bool]) -> None:
+        """Seed what is good and has a torrent, unless its file went away since the last look."""
+        for etag in list(self._to_seed):
+            blob = good.get(etag)
+            if blob is not None and etag not in self.files and has_torrent(blob.file):
+                if not _is_unchanged(blob.file, unseen=False):
+                    continue  # it is looked at again
                 self._engine.seed(SeededBlob(etag, blob.file.size, blob.root, blob.file.path))
                 self.files[etag] = blob.file
+                self._size += blob.file.size
+            elif blob is not None and etag in self.files and self.files[etag].path == blob.file.path:
+                self.files[etag] = blob.file
+            self._to_seed.discard(etag)
 
     def report(self) -> dict[str, object]:
         """Return what a heartbeat says of it. May be called from any thread."""
-        totals, seeded = self._engine.totals(), list(self.files.values())
+        totals = self._engine.totals()
         return {
             "port": self._engine.port,
-            "blobs": len(seeded),
-            "bytes": sum(file.size for file in seeded),
+            "blobs": len(self.files),
+            "bytes": self._size,
             "uploaded_bytes": totals.uploaded_bytes,
             "upload_rate_bytes_s": totals.upload_rate_bytes_s,
         }
+
+    def _drop(self, etag: Etag) -> None:
+        self._size -= self.files.pop(etag).size
 
 
 def _is_unchanged(file: BlobFile, *, unseen: bool) -> bool:

@@ -1,12 +1,13 @@
 """The seeder at work: what the caches hold, less what is seeded, is what there is to do.
 
-    look      scan the caches, judge each repo, and keep the result as a View        (`Caches`, every LLMPT_SCAN_INTERVAL)
+    look      scan the caches, judge each repo, and keep the result as a `View`      (`Caches`, every LLMPT_SCAN_INTERVAL)
     verify    give what was never read to the hasher, take in what came of it        (`Verification`)
     publish   the torrents that are new, then the manifests whose blobs are all known (`Publishing`)
     seed      what is published and good; withdraw what is gone, changed, or no longer shared (`Seeding`)
 
-Each step starts from the whole picture, so that nothing has to be undone when a step could not be made. One thread does
-all this; another (`TrackerLink`) sends the heartbeats, also while terabytes are hashed or a scan takes minutes.
+The first step is about everything, each other one about what changed since: a part that cannot do its work now keeps what it
+was told of, and after a step that failed everything is judged anew, so that nothing is lost and nothing has to be undone. One
+thread does all this; another (`TrackerLink`) sends the heartbeats, also while terabytes are hashed or a scan takes minutes.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import chain, islice
 from pathlib import Path
 
 from rich.filesize import decimal
@@ -24,7 +25,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
 from llmpt_seeder.cache.caches import Caches
 from llmpt_seeder.cache.contents import BlobFile, Problem
-from llmpt_seeder.hashing.verification import Verification, VerifiedBlob
+from llmpt_seeder.hashing.verification import Verification
 from llmpt_seeder.life import WORK, Life
 from llmpt_seeder.publishing.publishing import Publishing
 from llmpt_seeder.seeding import Seeding
@@ -50,8 +51,9 @@ class Service:
     ) -> None:
         self._caches, self._verification, self._publishing, self._seeding = caches, verification, publishing, seeding
         self._wake, self._life = wake, life
-        self._verified: Mapping[Etag, VerifiedBlob] = {}
+        self._judge_all = True
         self._problems: tuple[Problem, ...] = ()
+        self._said_of: list[Problem] = []
         self._said = 0.0
         self._told = (0, True)
 
@@ -62,7 +64,7 @@ class Service:
         self._caches.look_when_due()
         self.reconcile()
         now = time.monotonic()
-        # A step looks at everything: with very many blobs it leaves the machine alone for as long as it took.
+        # With very many blobs the look takes long, and then the machine is left alone for as long.
         self._life.stop.wait(min(now - started, 1.0))
         return min(self._caches.left_s(), PROGRESS_EVERY_S)
 
@@ -82,17 +84,31 @@ class Service:
     def reconcile(self) -> None:
         """Bring hashing, publishing and seeding in line with the last look; what cannot be done now is done next time."""
         self._life.beat(WORK)
-        view = self._caches.view
-        good = self._verified = self._verification.of(view, preferred=self._seeding.files)
+        view, good = self._caches.view, self._verification.good
+        everything, self._judge_all = self._judge_all, True  # until this step was made
+        if everything:
+            view.doubt()
+        changes = view.take_changes()
+        changed = self._verification.judge(view, changes.etags)
+        if everything:
+            changed = [*view.blobs, *self._seeding.files]
+        self._publishing.mark(changed, changes.commits)
+        self._seeding.mark(changed)
         try:
             if (welcome := self._publishing.meet_tracker()) is not None:
                 self._seeding.announce_at(welcome)
-            if self._seeding.knows_any(self._publishing.publish(view, good)):
-                self._seeding.reannounce()  # its announces were refused as long as the tracker did not know the torrent
+                self._publishing.mark(good, view.snapshots)
+                self._seeding.mark(good)
+            self._publishing.publish(view)
         except TrackerError as error:
             log.info("publishing is put off: %s", error)
+        taken = self._publishing.take_taken()
+        if self._seeding.knows_any(taken):
+            self._seeding.reannounce()  # its announces were refused as long as the tracker did not know the torrent
+        self._seeding.mark(taken)
         self._seeding.withdraw(view, good)
-        self._seeding.seed({etag: blob for etag, blob in good.items() if self._publishing.has_torrent(blob.file)})
+        self._seeding.seed(good, has_torrent=self._publishing.has_torrent)
+        self._judge_all = False
         self._note_problems()
         self._say_progress()
         told = (len(self._seeding.files), self._verification.progress() is None)
@@ -105,7 +121,7 @@ class Service:
 
         May be called from any thread.
         """
-        blob = self._verified.get(etag)
+        blob = self._verification.good.get(etag)
         return blob.file if blob is not None and self._publishing.is_out(blob.file) else None
 
     def report(self) -> dict[str, object]:
@@ -114,18 +130,19 @@ class Service:
         return {
             **self._seeding.report(),
             "hashing": asdict(progress) if progress else None,
-            "problems": [asdict(problem) for problem in self._problems[:MAX_REPORTED]],
+            "problems": [asdict(problem) for problem in self._problems],
         }
 
     def _note_problems(self) -> None:
-        view = self._caches.view
-        blobs = (blob for files in view.blobs.values() for blob in files)
-        wrong = [Problem(self._caches.name(blob.path), why) for blob in blobs if (why := self._verification.reason(blob))]
-        problems = [*self._caches.problems(), *wrong, *self._publishing.problems()]
-        for problem in problems:
-            if problem not in self._problems and problem in view.problems:
-                log.warning("not shared: %s: %s", problem.what, problem.reason)
-        self._problems = tuple(problems)
+        said, found = self._said_of, self._caches.view.problems
+        if said is not found:
+            known = set(said)
+            for problem in found:
+                if problem not in known:
+                    log.warning("not shared: %s: %s", problem.what, problem.reason)
+            self._said_of = found
+        wrong = (Problem(self._caches.name(file.path), why) for file, why in self._verification.wrong())
+        self._problems = tuple(islice(chain(self._caches.problems(), wrong, self._publishing.problems()), MAX_REPORTED))
 
     def _say_progress(self) -> None:
         progress, now = self._verification.progress(), time.monotonic()

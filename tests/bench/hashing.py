@@ -82,8 +82,7 @@ def _many(blobs: list[BlobFile]) -> float:
             return done >= count
 
         warm = usable_cores()
-        pool.plan(blobs[:1])
-        pool.plan(blobs)
+        pool.add((blob, None) for blob in blobs)
         eventually(lambda: collected(warm), timeout_s=60, what="the workers to start")
         left, started = len(blobs) - done, time.perf_counter()
         eventually(lambda: collected(len(blobs)), timeout_s=120, what="all blobs hashed")

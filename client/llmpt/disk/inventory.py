@@ -118,14 +118,22 @@ class Inventory:
     def remember(self, path: Path, stamp: FileStamp, metainfo: Metainfo) -> None:
         """Note that the file at `path`, while it had `stamp`, was read and is the blob that `metainfo` describes."""
         with self.transaction() as sql:
-            self._put(sql, metainfo.etag, path, stamp, metainfo.root, None)
-            if metainfo.layer:
-                sql.execute("INSERT OR REPLACE INTO piece_layers VALUES (?, ?)", (metainfo.root, metainfo.layer))
+            self.put_good(sql, path, stamp, metainfo)
 
     def condemn(self, etag: Etag, path: Path, stamp: FileStamp, problem: str) -> None:
         """Note that the file at `path`, while it has `stamp`, must not be served as `etag`, and why."""
         with self.transaction() as sql:
-            self._put(sql, etag, path, stamp, None, problem)
+            self.put_bad(sql, etag, path, stamp, problem)
+
+    def put_good(self, sql: sqlite3.Connection, path: Path, stamp: FileStamp, metainfo: Metainfo) -> None:
+        """Do what `remember` does, among others in one transaction."""
+        self._put(sql, metainfo.etag, path, stamp, metainfo.root, None)
+        if metainfo.layer:
+            sql.execute("INSERT OR REPLACE INTO piece_layers VALUES (?, ?)", (metainfo.root, metainfo.layer))
+
+    def put_bad(self, sql: sqlite3.Connection, etag: Etag, path: Path, stamp: FileStamp, problem: str) -> None:
+        """Do what `condemn` does, among others in one transaction."""
+        self._put(sql, etag, path, stamp, None, problem)
 
     def metainfo(self, etag: Etag) -> Metainfo | None:
         """Assemble the metainfo of a blob that was found good at some path; None when there is none."""

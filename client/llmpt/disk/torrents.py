@@ -46,7 +46,10 @@ def create_torrent(
         before = os.fstat(file.fileno())
         content = EtagHasher(etag, before.st_size)
         tree = PieceHasher(before.st_size, piece_length_for(before.st_size))
-        _hash(file.fileno(), content, tree, on_progress, cancelled)
+        if before.st_size <= STEP_BYTES:
+            _hash_at_once(file.fileno(), content, tree, on_progress, cancelled)
+        else:
+            _hash(file.fileno(), content, tree, on_progress, cancelled)
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ContentMismatch(f"{path} changed while it was read")
@@ -108,6 +111,26 @@ def _hash(
     finally:
         full.put(None)
         other.join()
+
+
+def _hash_at_once(
+    fd: int,
+    content: EtagHasher,
+    tree: PieceHasher,
+    on_progress: Callable[[int], None] | None,
+    cancelled: threading.Event | None,
+) -> None:
+    """Do the same for a file of one step: a thread and buffers would cost more than its bytes."""
+    if cancelled is not None and cancelled.is_set():
+        raise HashingStopped("told to stop")
+    data = bytearray()
+    while len(data) <= content.size and (part := os.read(fd, STEP_BYTES)):
+        data += part
+    content.update(data)
+    view = memoryview(data)
+    tree.add(b"".join(sha256(view[at : at + BLOCK_BYTES]).digest() for at in range(0, len(data), BLOCK_BYTES)))
+    if on_progress is not None:
+        on_progress(len(data))
 
 
 def _fill(fd: int, view: memoryview) -> int:

@@ -31,7 +31,8 @@ class Caches:
         self._sharing, self._life, self._interval_s = sharing, life, interval_s
         self._look_at = float("-inf")
         self._asked: SimpleQueue[Path] = SimpleQueue()
-        self._found: dict[Path, list[tuple[CachedRepo, Verdict]]] = {}
+        self._found: dict[Path, dict[RepoRef, tuple[CachedRepo, Verdict]]] = {}
+        self._roots: dict[Path, Path] = {}
         self._verdicts: dict[RepoRef, Verdict] = {}
         self._problem: Problem | None = None
         self.view = View()
@@ -82,8 +83,8 @@ class Caches:
 
     def name(self, path: Path) -> str:
         """Return how a file is called in a report: its path from its cache on."""
-        for folder in self._folders:
-            if path.is_relative_to(root := folder.resolve()):
+        for root in self._roots.values():
+            if path.is_relative_to(root):
                 return str(path.relative_to(root))
         return str(path)
 
@@ -91,13 +92,14 @@ class Caches:
         first = folder == self._folders[0]
         if not first and not folder.is_dir():
             return
-        found: list[tuple[CachedRepo, Verdict]] = []
+        last = {ref: repo for ref, (repo, _) in self._found.get(folder, {}).items()}
+        found: dict[RepoRef, tuple[CachedRepo, Verdict]] = {}
         try:
-            for repo in scan(folder):
+            for repo in scan(folder, last=last):
                 self._life.beat(WORK)
                 if self._life.stop.is_set():
                     return
-                found.append((repo, self._judge(repo.ref)))
+                found[repo.ref] = repo, self._judge(repo.ref)
         except CacheMissing as error:
             if self._problem is None:
                 log.error("%s", error)
@@ -105,10 +107,10 @@ class Caches:
             return
         if self._problem is not None and self._problem.what == str(folder):
             self._problem = None
-        self._found[folder] = found
+        self._found[folder], self._roots[folder] = found, folder.resolve()
 
     def _see(self) -> None:
-        self.view = View.of(pair for folder in self._folders for pair in self._found.get(folder, ()))
+        self.view.see([self._found.get(folder, {}).values() for folder in self._folders])
 
     def _judge(self, repo: RepoRef) -> Verdict:
         verdict = self._sharing.verdict(repo)

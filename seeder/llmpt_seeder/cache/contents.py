@@ -66,12 +66,13 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class CachedRepo:
-    """One repo folder.
+    """One repo folder. What did not change since the last look at it is the same object, down to its files.
 
     snapshots: those that hold files
     problems: what is not shared of it, and why
     unknown: whether something could not be read, so that it may be here all the same
     ref_times: when its refs were written (ns since 1970)
+    blobs: the files that the snapshots name, each once
     """
 
     ref: RepoRef
@@ -79,3 +80,4 @@ class CachedRepo:
     problems: tuple[Problem, ...]
     unknown: bool
     ref_times: Mapping[str, int] = field(default_factory=dict)
+    blobs: tuple[BlobFile, ...] = ()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from llmpt.core.blob import Etag
@@ -26,8 +26,11 @@ MAX_PROBLEMS = 50  # per repo; one wrong mount option would otherwise fill the r
 MAX_ABSENT = 1000  # per commit; transformers leaves a dozen
 
 
-def scan(cache: Path) -> Iterator[CachedRepo]:
-    """Yield the repos of the Hub cache at `cache`, in the order of their names; raise `CacheMissing` without one."""
+def scan(cache: Path, *, last: Mapping[RepoRef, CachedRepo] | None = None) -> Iterator[CachedRepo]:
+    """Yield the repos of the Hub cache at `cache`, in the order of their names; raise `CacheMissing` without one.
+
+    `last` is what the last look found: what did not change since then is yielded as the same object.
+    """
     try:
         root = cache.resolve(strict=True)
         folders = sorted(entry.name for entry in os.scandir(root) if "--" in entry.name and entry.is_dir())
@@ -41,12 +44,14 @@ def scan(cache: Path) -> Iterator[CachedRepo]:
             ref = RepoRef.from_folder(folder)
         except InvalidName:
             continue
-        yield _RepoReader(root, root / folder, ref).read()
+        yield _RepoReader(root, root / folder, ref, (last or {}).get(ref)).read()
 
 
 class _RepoReader:
-    def __init__(self, root: Path, folder: Path, ref: RepoRef) -> None:
-        self.root, self.folder, self.ref = root, folder, ref
+    def __init__(self, root: Path, folder: Path, ref: RepoRef, last: CachedRepo | None) -> None:
+        self.root, self.folder, self.ref, self.last = root, folder, ref, last
+        self.last_blobs = {(blob.etag.value, str(blob.path)): blob for blob in last.blobs} if last else {}
+        self.last_snapshots = {snapshot.commit: snapshot for snapshot in last.snapshots} if last else {}
         self.problems: list[Problem] = []
         self.unknown = False
         self.blobs: dict[str, BlobFile | None] = {}
@@ -64,8 +69,11 @@ class _RepoReader:
                 continue
             snapshot = self._snapshot(commit, tuple(refs.get(commit, ())), links_are_used)
             if snapshot.files:
-                snapshots.append(snapshot)
-        return CachedRepo(self.ref, tuple(snapshots), tuple(self.problems), self.unknown, self.ref_times)
+                last = self.last_snapshots.get(commit)
+                snapshots.append(last if last == snapshot else snapshot)
+        blobs = tuple(blob for blob in self.blobs.values() if blob is not None)
+        repo = CachedRepo(self.ref, tuple(snapshots), tuple(self.problems), self.unknown, self.ref_times, blobs)
+        return self.last if self.last is not None and self.last == repo else repo
 
     def _snapshot(self, commit: str, refs: tuple[str, ...], links_are_used: bool) -> Snapshot:
         listing = read_listing(self.folder / "trees" / f"{commit}.json")
@@ -136,7 +144,12 @@ class _RepoReader:
         except OSError as error:
             self._unreadable(target, error)
             return None
-        return BlobFile(etag, Path(real), FileStamp.of(facts))
+        return self._blob_file(etag, real, facts)
+
+    def _blob_file(self, etag: Etag, path: str, facts: os.stat_result) -> BlobFile:
+        """Return the file of the last look if it is the same, so that nothing need be compared from here on."""
+        stamp, last = FileStamp.of(facts), self.last_blobs.get((etag.value, path))
+        return last if last is not None and last.stamp == stamp else BlobFile(etag, Path(path), stamp)
 
     def _really(self, folder: str, name: str) -> tuple[str, os.stat_result]:
         """Return a blob's real path and what `stat` says of it; the folder's own links are followed once for all in it."""
@@ -164,7 +177,8 @@ class _RepoReader:
             return None
         if not stat.S_ISREG(facts.st_mode) or facts.st_size != expected.size:
             return None
-        return BlobFile(expected.etag, Path(entry.path).resolve(), FileStamp.of(facts))
+        blob = self.blobs[entry.path] = self._blob_file(expected.etag, str(Path(entry.path).resolve()), facts)
+        return blob
 
     def _refs(self) -> dict[str, list[str]]:
         """Map commits to the refs that name them; a ref to a commit without a snapshot is normal."""

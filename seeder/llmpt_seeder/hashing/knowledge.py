@@ -6,9 +6,10 @@ The inventory remembers it over restarts; here it is at hand for every look at t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from sqlite3 import Connection
 
 from llmpt.core.blob import Etag, EtagHasher
 from llmpt.disk.inventory import FileStamp, Inventory
@@ -57,35 +58,46 @@ class Knowledge:
             return None
         return known
 
+    def learn(self, results: Iterable[Hashed]) -> list[Hashed]:
+        """Take in what came of reading files; return the results of those that are others by now, which say nothing.
+
+        Nothing is known before it is stored: when the inventory raises, all of it can be taken in again.
+        """
+        outdated: list[Hashed] = []
+        learned: dict[tuple[Etag, FileStamp], Good | Bad] = {}
+        with self._inventory.transaction() as sql:
+            for hashed in results:
+                if _is_another(hashed.blob):
+                    outdated.append(hashed)
+                else:
+                    learned[hashed.blob.etag, hashed.blob.stamp] = self._store(sql, hashed)
+        self._known.update(learned)
+        return outdated
+
     def _recall(self, blob: BlobFile) -> Good | Bad | None:
         known = self._known.get((blob.etag, blob.stamp))
         if known is None and (before := self._known.pop((blob.etag, blob.stamp.without_ctime), None)) is not None:
-            known = self._known[blob.etag, blob.stamp] = (
-                before  # an earlier version has read it, and it was not to be seen at first
-            )
+            known = self._known[blob.etag, blob.stamp] = before  # an earlier version read it; it was not seen at first
         return known
 
-    def learn(self, hashed: Hashed) -> None:
-        """Take in what came of reading a file, unless the file is another by now."""
+    def _store(self, sql: Connection, hashed: Hashed) -> Good | Bad:
         blob = hashed.blob
-        if stamp_of(blob.path) != blob.stamp:
-            return
-        key = (blob.etag, blob.stamp)
         if hashed.metainfo is not None:
-            self._known[key] = Good(hashed.metainfo.root)
-            self._inventory.remember(blob.path, blob.stamp, hashed.metainfo)
-        elif hashed.mismatch is not None:
+            self._inventory.put_good(sql, blob.path, blob.stamp, hashed.metainfo)
+            return Good(hashed.metainfo.root)
+        if hashed.mismatch is not None:
             log.warning("not shared: %s: %s", blob.path, hashed.mismatch)
-            self._known[key] = Bad(hashed.mismatch)
-            self._inventory.condemn(blob.etag, blob.path, blob.stamp, hashed.mismatch)
-        elif hashed.unreadable is not None:
-            log.warning("cannot read %s for now: %s", blob.path, hashed.unreadable)
-            self._known[key] = Bad(f"cannot be read ({hashed.unreadable})", self._clock() + RETRY_UNREADABLE_S)
+            self._inventory.put_bad(sql, blob.etag, blob.path, blob.stamp, hashed.mismatch)
+            return Bad(hashed.mismatch)
+        log.warning("cannot read %s for now: %s", blob.path, hashed.unreadable)
+        return Bad(f"cannot be read ({hashed.unreadable})", self._clock() + RETRY_UNREADABLE_S)
 
-    def reason(self, blob: BlobFile) -> str | None:
-        """Return what is wrong with a file, if it is known to be."""
-        known = self._known.get((blob.etag, blob.stamp))
-        return known.reason if isinstance(known, Bad) else None
+
+def _is_another(blob: BlobFile) -> bool:
+    try:
+        return stamp_of(blob.path) != blob.stamp
+    except OSError:
+        return False  # it cannot be looked at for now; what was read of it stands for what it was then
 
 
 def stamp_of(path: Path) -> FileStamp | None:

@@ -66,7 +66,7 @@ class HubListings:
         self._lock = threading.Lock()
         self._wanted: dict[Commit, bool] = {}
         self._known: dict[Commit, HubListing | None] = {}
-        self.version = 0
+        self._news: set[Commit] = set()
 
     def want(self, wanted: Mapping[Commit, bool]) -> None:
         """Say of which commits a listing is needed, and whether the Hub shows their repos without a token."""
@@ -74,6 +74,12 @@ class HubListings:
             self._wanted = dict(wanted)
             self._known = {commit: known for commit, known in self._known.items() if commit in self._wanted}
         self._due.set()
+
+    def take_news(self) -> set[Commit]:
+        """Return the commits of which the Hub said something since the last call."""
+        with self._lock:
+            news, self._news = self._news, set()
+            return news
 
     def of(self, repo: RepoRef, commit: str) -> Listing | None:
         """Return the Hub's listing of a commit, as far as it has given one."""
@@ -98,7 +104,7 @@ class HubListings:
         self._memory.keep_hub_listing(repo, commit, listing)
         with self._lock:
             self._known[repo, commit] = listing
-            self.version += 1
+            self._news.add((repo, commit))
         if files is not None:
             log.info("the Hub lists %d files of %s@%s", len(files), repo, commit[:12])
             self._on_news()

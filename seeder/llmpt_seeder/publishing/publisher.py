@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused
 from llmpt_seeder.cache.contents import Problem
+from llmpt_seeder.cache.view import Commit
 from llmpt_seeder.publishing.manifest import Manifest, PublishLimits
 from llmpt_seeder.state import SeederState
 
 log = logging.getLogger("llmpt.seeder")
 
 RETRY_REFUSED_S = 600.0
+
+
+Item = Etag | Commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,10 @@ class Publisher:
         limits: PublishLimits = PublishLimits(),
     ) -> None:
         self._state, self._post, self._clock, self._limits = state, post, clock, limits
-        self._refused: dict[str, _Refusal] = {}
+        self._refused: dict[Item, _Refusal] = {}
+        self._next_retry_at = float("inf")
+        self._lost: set[Etag] = set()
+        self._taken: list[Etag] = []
         self._load()
 
     def _load(self) -> None:
@@ -53,28 +60,49 @@ class Publisher:
         if not self._state.use_instance(instance_id):
             return False
         self._refused.clear()
+        self._next_retry_at = float("inf")
+        self._lost.clear()
         self._load()
         return True
 
-    def problems(self) -> list[Problem]:
-        return [Problem(what, f"the tracker refused it: {refusal.reason}") for what, refusal in self._refused.items()]
+    def problems(self) -> Iterator[Problem]:
+        """Yield what the tracker refused, and why."""
+        for item, refusal in self._refused.items():
+            yield Problem(_name(item), f"the tracker refused it: {refusal.reason}")
 
     def refuses(self, etag: Etag) -> bool:
         """Whether the tracker did not take the torrent of this blob, the last time it was offered."""
-        return etag.value in self._refused
+        return etag in self._refused
 
-    def publish_torrents(self, etags: Iterable[Etag]) -> list[Etag]:
-        """Publish the torrents of those `etags` that are new; return the ones that the tracker took."""
-        new = [etag for etag in etags if etag not in self.torrents and not self._is_set_aside(etag.value, etag.value)]
-        taken: list[Etag] = []
+    def to_offer_again(self) -> set[Item]:
+        """Return what was refused a while ago, and the torrents that the tracker turned out to have lost."""
+        items: set[Item] = set(self._lost)
+        self._lost.clear()
+        now = self._clock()
+        if now >= self._next_retry_at:
+            items.update(item for item, refusal in self._refused.items() if refusal.retry_at <= now)
+            self._next_retry_at = min((r.retry_at for r in self._refused.values() if r.retry_at > now), default=float("inf"))
+        return items
+
+    def forget_refusal(self, item: Item) -> None:
+        """Speak no more of what was refused, for it is not here any more."""
+        self._refused.pop(item, None)
+
+    def publish_torrents(self, etags: Iterable[Etag]) -> None:
+        """Publish the torrents of those `etags` that are new."""
+        new = [etag for etag in etags if etag not in self.torrents and not self._is_set_aside(etag, etag.value)]
         for batch in self._batches(new):
-            taken += self._send(batch)
+            self._send(batch)
+
+    def take_taken(self) -> list[Etag]:
+        """Return the etags whose torrents the tracker took since the last call."""
+        taken, self._taken = self._taken, []
         return taken
 
     def publish_manifest(self, manifest: Manifest) -> bool:
         """Publish what is told of a commit; return whether it was new."""
         digest, key = manifest.digest, (manifest.repo, manifest.commit)
-        if self._manifests.get(key) == digest or self._is_set_aside(manifest.name, digest):
+        if self._manifests.get(key) == digest or self._is_set_aside(key, digest):
             return False
         try:
             for body in manifest.bodies(self._limits):
@@ -83,9 +111,9 @@ class Publisher:
             if error.code == "unknown_etag":
                 # Its database may be an older one than we remember (a backup): offer these torrents again.
                 self._withdraw_claims([line.etag for line in manifest.lines if line.here])
-            self._set_aside(manifest.name, digest, error)
+            self._set_aside(key, digest, error)
             return False
-        self._refused.pop(manifest.name, None)
+        self._refused.pop(key, None)
         self._manifests[key] = digest
         self._state.keep_manifest(*key, digest)
         here = sum(line.here for line in manifest.lines)
@@ -109,42 +137,51 @@ class Publisher:
         if batch:
             yield batch
 
-    def _send(self, batch: list[tuple[Etag, str]]) -> list[Etag]:
+    def _send(self, batch: list[tuple[Etag, str]]) -> None:
         """Publish one batch; when it is refused, its halves, down to the torrent that is to blame."""
         try:
             self._post({"torrents": [text for _, text in batch]})
         except TrackerRefused as error:
             if len(batch) == 1:
-                self._set_aside(batch[0][0].value, batch[0][0].value, error)
-                return []
+                self._set_aside(batch[0][0], batch[0][0].value, error)
+                return
             if not is_about_the_item(error):
                 raise
             middle = len(batch) // 2
-            return self._send(batch[:middle]) + self._send(batch[middle:])
+            self._send(batch[:middle])
+            self._send(batch[middle:])
+            return
         etags = [etag for etag, _ in batch]
         for etag in etags:
-            self._refused.pop(etag.value, None)
+            self._refused.pop(etag, None)
         self._state.keep_published(etags)
         self.torrents.update(etags)
+        self._taken += etags
         log.info("published %d torrents", len(etags))
-        return etags
 
     def _withdraw_claims(self, etags: list[Etag]) -> None:
         known = [etag for etag in etags if etag in self.torrents]
         self._state.drop_published(known)
         self.torrents.difference_update(known)
+        self._lost.update(known)
 
-    def _is_set_aside(self, name: str, digest: str) -> bool:
-        refusal = self._refused.get(name)
+    def _is_set_aside(self, item: Item, digest: str) -> bool:
+        refusal = self._refused.get(item)
         return refusal is not None and refusal.digest == digest and self._clock() < refusal.retry_at
 
-    def _set_aside(self, name: str, digest: str, error: TrackerRefused) -> None:
+    def _set_aside(self, item: Item, digest: str, error: TrackerRefused) -> None:
         if not is_about_the_item(error):
             raise error
-        log.warning("the tracker refused %s: %s", name, error)
+        log.warning("the tracker refused %s: %s", _name(item), error)
         # After `unknown_etag` the torrents go first, and the manifest follows at the next look.
-        wait_s = 0.0 if error.code == "unknown_etag" and name not in self._refused else RETRY_REFUSED_S
-        self._refused[name] = _Refusal(digest, str(error), self._clock() + wait_s)
+        wait_s = 0.0 if error.code == "unknown_etag" and item not in self._refused else RETRY_REFUSED_S
+        retry_at = self._clock() + wait_s
+        self._refused[item] = _Refusal(digest, str(error), retry_at)
+        self._next_retry_at = min(self._next_retry_at, retry_at)
+
+
+def _name(item: Item) -> str:
+    return item.value if isinstance(item, Etag) else f"{item[0]}@{item[1]}"
 
 
 def is_about_the_item(error: TrackerRefused) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 
 from llmpt.core.blob import Etag
 from llmpt_seeder.cache.contents import BlobFile, Problem
-from llmpt_seeder.cache.view import View
+from llmpt_seeder.cache.view import Commit, View
 from llmpt_seeder.errors import InDoubt
-from llmpt_seeder.hashing.verification import Verification, VerifiedBlob
+from llmpt_seeder.hashing.verification import Verification
 from llmpt_seeder.hub.listings import HubListings
 from llmpt_seeder.life import WORK, Life
-from llmpt_seeder.publishing.manifest import Manifests
+from llmpt_seeder.publishing.manifests import Manifests
 from llmpt_seeder.publishing.publisher import Publisher
 from llmpt_seeder.publishing.tracker_link import TrackerLink, Welcome
 
@@ -37,35 +38,47 @@ class Publishing:
         self.min_blob_bytes = max(min_blob_bytes, 1)  # an empty file has no torrent (BEP 52)
         self._publisher = publisher
         self._manifests = Manifests(listings)
+        self._to_offer: dict[Etag, None] = {}
         self._welcome: Welcome | None = None
-        self._all_told: tuple[object, ...] | None = None
 
     def meet_tracker(self) -> Welcome | None:
-        """Return what the heartbeats brought since the last time, None for nothing new. At a tracker with another database
-        everything is published anew."""
+        """Return what the heartbeats brought since the last time, None for nothing new; then everything is to be marked: a
+        tracker with another database is told all of it, and the size from which on a file has a torrent may be another."""
         welcome = self._link.welcome
         if welcome is None or welcome == self._welcome:
             return None
         if self._publisher.use_instance(welcome.instance_id):
-            self._all_told = None
             log.info("the tracker's database is new to us: everything is published there")
         if welcome.min_blob_bytes is not None:
             self.min_blob_bytes = max(welcome.min_blob_bytes, 1)
         self._welcome = welcome
         return welcome
 
-    def publish(self, view: View, good: Mapping[Etag, VerifiedBlob]) -> list[Etag]:
-        """Publish what is new; return the etags whose torrents were taken. Nothing is sent while the tracker is away.
+    def mark(self, etags: Collection[Etag], commits: Iterable[Commit]) -> None:
+        """Say what changed: the rest was told, or refused."""
+        self._to_offer.update(dict.fromkeys(etags))
+        self._manifests.mark(etags, commits)
+
+    def publish(self, view: View) -> None:
+        """Publish what is new. Nothing is sent while the tracker is away.
 
         Raises `TrackerError` when it cannot be used at all.
         """
         if not self._link.is_up:
-            return []
-        taken = self._publisher.publish_torrents(etag for etag, blob in good.items() if self._is_big(blob.file))
-        told = view.snapshots, good, self._listings.version, self.min_blob_bytes
-        if told != self._all_told:
-            self._publish_manifests(view, good, told)
-        return taken
+            return
+        self._offer_again(view)
+        good = self._verification.good
+        self._publisher.publish_torrents(etag for etag in self._to_offer if etag in good and self._is_big(good[etag].file))
+        self._to_offer.clear()
+        for manifest in self._manifests.due(view, self._find):
+            self._life.beat(WORK)
+            if self._life.stop.is_set():
+                return
+            self._publisher.publish_manifest(manifest)
+
+    def take_taken(self) -> list[Etag]:
+        """Return the etags whose torrents the tracker took since the last call."""
+        return self._publisher.take_taken()
 
     def is_out(self, file: BlobFile) -> bool:
         """Whether others may have a good file by now. May be called from any thread."""
@@ -75,30 +88,31 @@ class Publishing:
         """Whether a good file is to be seeded."""
         return self._is_big(file) and file.etag in self._publisher.torrents
 
-    def problems(self) -> list[Problem]:
-        """Return what is odd about the manifests, and what the tracker refused."""
-        return [*self._manifests.problems, *self._publisher.problems()]
+    def problems(self) -> Iterator[Problem]:
+        """Yield what is odd about the manifests, and what the tracker refused."""
+        return chain(self._manifests.problems(), self._publisher.problems())
 
     def hurry(self) -> None:
         """Tell the tracker at once how the seeder is."""
         self._link.hurry()
 
-    def _publish_manifests(self, view: View, good: Mapping[Etag, VerifiedBlob], told: tuple[object, ...]) -> None:
-        def find(etag: Etag) -> BlobFile | None:
-            """Return the good file of a blob that manifests may name, None without one; raise `InDoubt` when that may change."""
-            blob = good.get(etag)
-            if blob is not None and self.is_out(blob.file):
-                return blob.file
-            if not self._publisher.refuses(etag) if blob is not None else self._verification.is_in_doubt(view, etag):
-                raise InDoubt
-            return None
+    def _offer_again(self, view: View) -> None:
+        for item in self._publisher.to_offer_again():
+            if isinstance(item, Etag) and item in view.blobs:
+                self.mark({item}, ())
+            elif not isinstance(item, Etag) and item in view.snapshots:
+                self.mark((), {item})
+            else:
+                self._publisher.forget_refusal(item)
 
-        for manifest in self._manifests.of(view, find):
-            self._life.beat(WORK)
-            if self._life.stop.is_set():
-                return
-            self._publisher.publish_manifest(manifest)
-        self._all_told = None if self._manifests.in_doubt or self._publisher.problems() else told
+    def _find(self, etag: Etag) -> BlobFile | None:
+        """Return the good file of a blob that manifests may name, None without one; raise `InDoubt` when that may change."""
+        blob = self._verification.good.get(etag)
+        if blob is not None and self.is_out(blob.file):
+            return blob.file
+        if not self._publisher.refuses(etag) if blob is not None else self._verification.is_in_doubt(etag):
+            raise InDoubt
+        return None
 
     def _is_big(self, file: BlobFile) -> bool:
         return file.size >= self.min_blob_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +177,12 @@ class InlineHasher:
         self.read: list[Path] = []
         self.held = False
 
-    def plan(self, blobs: Sequence[BlobFile]) -> None:
-        self.planned = list(blobs)
+    def add(self, blobs: Iterable[tuple[BlobFile, Hashable]]) -> None:
+        self.planned += [blob for blob, _ in blobs if blob not in self.planned]
+
+    def drop(self, blob: BlobFile) -> None:
+        if blob in self.planned:
+            self.planned.remove(blob)
 
     def collect(self) -> list[Hashed]:
         results: list[Hashed] = []

@@ -37,6 +37,10 @@ def pool(done: threading.Event) -> Iterator[HashingPool]:
         yield pool
 
 
+def plan(pool: HashingPool, *blobs: BlobFile) -> None:
+    pool.add((blob, "one repo") for blob in blobs)
+
+
 def collect(pool: HashingPool, count: int) -> list[Hashed]:
     found: list[Hashed] = []
 
@@ -54,7 +58,7 @@ def test_every_planned_blob_comes_back_hashed_or_with_a_reason(pool: HashingPool
     rotten.path.write_bytes(b"wrong")
     gone = blob(tmp_path, b"gone")
     gone.path.unlink()
-    pool.plan([*good, rotten, gone])
+    plan(pool, *good, rotten, gone)
     progress = pool.progress()
     assert progress is not None
     assert (progress.blobs_total, progress.bytes_total) == (8, sum(b.size for b in good) + 9)
@@ -67,31 +71,62 @@ def test_every_planned_blob_comes_back_hashed_or_with_a_reason(pool: HashingPool
     assert pool.progress() is None
 
 
-def test_a_new_plan_replaces_what_waits(pool: HashingPool, tmp_path: Path) -> None:
+def test_what_is_dropped_before_its_turn_is_not_read(pool: HashingPool, tmp_path: Path) -> None:
+    huge = [sparse_terabyte(tmp_path, name) for name in ("aa", "bb", "cc", "dd")]  # two in work, and two in front of the workers
+    plan(pool, *huge)
+    small = blob(tmp_path, b"small")
+    plan(pool, small)
+    pool.drop(small)
+    progress = pool.progress()
+    assert progress is not None
+    assert (progress.blobs_total, progress.bytes_total) == (4, 4 << 40)
+
+
+def test_what_waits_or_is_in_work_is_not_added_again(pool: HashingPool, tmp_path: Path) -> None:
     blobs = [blob(tmp_path, os.urandom(1000 + i)) for i in range(20)]
-    pool.plan(blobs)
-    pool.plan(blobs[-1:])
-    hashed = {result.blob for result in collect(pool, 5)}
-    assert blobs[-1] in hashed
-    assert len(hashed) == 5  # four were in work already
+    plan(pool, *blobs)
+    plan(pool, *blobs)
+    assert sorted(result.blob.path for result in collect(pool, 20)) == sorted(blob.path for blob in blobs)
+    assert pool.progress() is None
 
 
 def test_a_worker_that_dies_costs_only_what_it_had_in_work(pool: HashingPool, tmp_path: Path) -> None:
     huge = sparse_terabyte(tmp_path)
-    pool.plan([huge])
+    plan(pool, huge)
     eventually(lambda: (p := pool.progress()) and p.bytes_done > 0, timeout_s=30, what="the first bytes read")
     for worker in multiprocessing.active_children():
         worker.kill()
     (hashed,) = collect(pool, 1)
     assert hashed.unreadable is not None
     small = blob(tmp_path, b"small")
-    pool.plan([small])
+    plan(pool, small)
     assert [result.blob for result in collect(pool, 1)] == [small]
 
 
-def sparse_terabyte(folder: Path) -> BlobFile:
+def test_a_worker_that_dies_costs_none_of_the_small_files_of_its_batch(pool: HashingPool, tmp_path: Path) -> None:
+    stopped = [fifo(tmp_path, name) for name in ("aa", "bb")]  # one for each worker: it waits for a writer
+    good = [blob(tmp_path, os.urandom(1000 + i)) for i in range(20)]
+    plan(pool, stopped[0], *good[:10])
+    pool.add((file, "another repo") for file in [stopped[1], *good[10:]])
+    eventually(lambda: len(multiprocessing.active_children()) == 2, timeout_s=30, what="two workers")
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    for file in stopped:
+        file.path.unlink()
+    results = {hashed.blob.path: hashed for hashed in collect(pool, 22)}
+    assert all(results[file.path].metainfo is not None for file in good)
+    assert all(results[file.path].unreadable is not None for file in stopped)
+
+
+def fifo(folder: Path, name: str) -> BlobFile:
+    path = folder / (name * 32)
+    os.mkfifo(path)
+    return BlobFile(Etag(path.name), path, FileStamp.of(path.stat()))
+
+
+def sparse_terabyte(folder: Path, name: str = "ab") -> BlobFile:
     """Make a blob that takes hours to hash."""
-    path = folder / ("ab" * 32)
+    path = folder / (name * 32)
     with path.open("wb") as file:
         file.truncate(1 << 40)
     return BlobFile(Etag(path.name), path, FileStamp.of(path.stat()))
@@ -100,6 +135,6 @@ def sparse_terabyte(folder: Path) -> BlobFile:
 def test_ending_cuts_off_what_is_in_work(tmp_path: Path) -> None:
     huge = sparse_terabyte(tmp_path)
     with HashingPool(workers=1) as pool:
-        pool.plan([huge])
+        plan(pool, huge)
         eventually(lambda: (p := pool.progress()) and p.bytes_done > 0, timeout_s=30, what="the first bytes read")
     assert pool.collect() == []
