@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -57,7 +57,7 @@ log = logging.getLogger("llmpt.seeder")
 
 TRACKER_TIMEOUT_S = 5.0
 END_TIMEOUT_S = 8.0
-DESCRIPTORS = 4096  # two for each client of the blob server, one for each peer, and a few
+DESCRIPTORS = 8192  # two for each client of the blob server, one for each peer, and a few
 TELL_LEASES = Rhythm(interval_s=0.25)
 
 
@@ -148,7 +148,7 @@ def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) ->
     link = TrackerLink(
         Identity(state.seeder_id, lambda: find_token(settings), f"{settings.token_file} or LLMPT_TOKEN"),
         lambda token: TrackerClient(tracker.url, token=token, timeout_s=TRACKER_TIMEOUT_S),
-        report=lambda: {name: value for report in reports for name, value in report().items()},
+        report=lambda: together([report() for report in reports]),
         on_news=wake.set,
         stop=life.stop,
     )
@@ -201,12 +201,21 @@ def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, st
 
 def _blob_server(settings: SeederSettings, core: _Core, mirroring: Mirroring | None) -> BlobServer:
     return BlobServer(
-        [FileSource(core.shelf.noting(core.service.blob)), core.shelf.growing],
+        [FileSource(core.shelf.noting(core.service.blob), has_looked=core.service.has_looked), core.shelf.growing],
         Doors(settings.bind, settings.blob_port, settings.peer_cidrs, HostNetwork.read()),
         upload_limit=settings.upload_limit,
         on_knock=mirroring.knock if mirroring else lambda: None,
         health=core.life.health,
     )
+
+
+def together(reports: Iterable[Mapping[str, object]]) -> dict[str, object]:
+    """Put what several parts say of themselves into one report: lists of the same name one behind the other."""
+    said: dict[str, object] = {}
+    for name, value in (item for report in reports for item in report.items()):
+        before = said.get(name)
+        said[name] = [*before, *value] if isinstance(before, list) and isinstance(value, list) else value
+    return said
 
 
 def version() -> str:

@@ -5,7 +5,7 @@
     LlmptError               a sentence that can be shown to a user; anything else that escapes is our bug
     ├── CacheMissing         there is no Hub cache where one was said to be
     ├── FetchFailed          a file of upstream did not come; the mirror that wants it is told why
-    ├── InDoubt              whether a file is here is not known yet: its manifest is put off
+    ├── InDoubt              whether a file is here is not known now: its manifest is put off, its clients are told to come back
     ├── Cut                  an answer of the blob server cannot be finished: its connection is reset
     └── Throttled            upstream answered 429, in the process that fetches
 
@@ -47,7 +47,7 @@ class FetchFailed(LlmptError):
 
 
 class InDoubt(LlmptError):
-    """A file has not been read yet, or its torrent is not published: it may be here, or not."""
+    """A file has not been read yet, its torrent is not published, or it cannot be looked at: it may be here, or not."""
 
 
 class Cut(LlmptError):

@@ -51,7 +51,7 @@ class Service:
     ) -> None:
         self._caches, self._verification, self._publishing, self._seeding = caches, verification, publishing, seeding
         self._wake, self._life = wake, life
-        self._judge_all = True
+        self._judge_all, self._has_looked = True, False
         self._problems: tuple[Problem, ...] = ()
         self._said_of: list[Problem] = []
         self._said = 0.0
@@ -90,6 +90,7 @@ class Service:
             view.doubt()
         changes = view.take_changes()
         changed = self._verification.judge(view, changes.etags)
+        self._has_looked = True
         if everything:
             changed = [*view.blobs, *self._seeding.files]
         self._publishing.mark(changed, changes.commits)
@@ -123,6 +124,10 @@ class Service:
         """
         blob = self._verification.good.get(etag)
         return blob.file if blob is not None and self._publishing.is_out(blob.file) else None
+
+    def has_looked(self) -> bool:
+        """Say whether `blob` knows what is here: it does after the first look. May be called from any thread."""
+        return self._has_looked
 
     def report(self) -> dict[str, object]:
         """Return what a heartbeat says of us. May be called from any thread."""

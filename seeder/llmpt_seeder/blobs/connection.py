@@ -21,14 +21,16 @@ from llmpt.core.errors import InvalidName
 from llmpt.core.http_head import MAX_HEAD_BYTES, BadRequest, Head, parse_head
 from llmpt_seeder.blobs.answers import Answer, blob_answer, refusal
 from llmpt_seeder.blobs.pace import Pace
+from llmpt_seeder.blobs.places import Places
 from llmpt_seeder.blobs.sources import BlobSource, FileState, OpenBlob
-from llmpt_seeder.errors import Cut
+from llmpt_seeder.errors import Cut, InDoubt
 
 log = logging.getLogger("llmpt.seeder")
 
 METHODS = (b"GET", b"HEAD", b"POST")
 WITHHELD_BYTES = 64 << 10  # of a blob that grows: no client has the whole before it is known to be right
 LOOK_AGAIN_MS = 50
+RETRY_AFTER_S = 5
 _BLOBS, _KNOCK = b"/blobs/", b"/knock"
 _MORE = getattr(socket, "MSG_MORE", 0)  # the head leaves in one segment with the first bytes
 _GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
@@ -42,14 +44,18 @@ class BlobLimits:
     idle_s: between two requests
     stall_s: without taking a byte
     growth_s: it is kept waiting for so long for a blob that does not grow
-    connections: so many at once
+    place_s: for a place, when all are taken
+    connections: so many get bytes at once; an idle one more than that gives way
+    guests: so many more may come, wait for a place, and be told whether a blob is here
     """
 
     head_s: float = 10.0
     idle_s: float = 30.0
     stall_s: float = 60.0
     growth_s: float = 120.0
-    connections: int = 256
+    place_s: float = 3.0
+    connections: int = 1024
+    guests: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class Counter:
     sources: what has blobs, asked in this order
     pace: how fast they are sent
     limits: what a client may do
+    places: a client holds one while it gets bytes
     on_knock: called when a client knocks
     on_sent: called with the number of bytes that were sent
     """
@@ -66,6 +73,7 @@ class Counter:
     sources: Sequence[BlobSource]
     pace: Pace
     limits: BlobLimits
+    places: Places
     on_knock: Callable[[], None]
     on_sent: Callable[[int], None]
 
@@ -121,8 +129,11 @@ class Connection:
             elif blob is None or not answer.span:
                 self._sock.sendall(answer.head(keep_alive=head.keep_alive) + answer.body)
             else:
-                self._sock.sendall(answer.head(keep_alive=head.keep_alive), _MORE)
-                self._send(blob, answer.span)
+                with self._counter.places.one(self._limits.place_s) as has_place:
+                    if not has_place:
+                        return self._end(busy(f"{self._limits.connections} clients are served already"))
+                    self._sock.sendall(answer.head(keep_alive=head.keep_alive), _MORE)
+                    self._send(blob, answer.span)
         finally:
             if blob is not None:
                 blob.close()
@@ -142,10 +153,17 @@ class Connection:
             etag = Etag(head.path[len(_BLOBS) :].decode("latin-1"))
         except InvalidName as error:
             return refusal(404, "not_found", str(error)), None
+        unsure = None
         for source in self._counter.sources:
-            blob = source.open(etag)
+            try:
+                blob = source.open(etag)
+            except InDoubt as error:
+                unsure = error
+                continue
             if blob is not None:
                 return blob_answer(head, etag, blob.size), blob
+        if unsure is not None:
+            return busy(str(unsure)), None
         return refusal(404, "not_found", f"no file that is shared here has the etag {etag}"), None
 
     def _read_head(self) -> bytes | None:
@@ -214,6 +232,11 @@ class Connection:
         poll = select.poll()
         poll.register(self._sock, events)
         return bool(poll.poll(timeout_ms))
+
+
+def busy(reason: str) -> Answer:
+    """Say that a blob may be here, and when to ask again."""
+    return refusal(503, "busy", reason, f"Retry-After: {RETRY_AFTER_S}")
 
 
 def _sendable(blob: OpenBlob, stop: int) -> int:

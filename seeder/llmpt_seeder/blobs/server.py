@@ -21,12 +21,11 @@ from llmpt.host.routes import HostNetwork
 from llmpt_seeder.blobs.answers import Answer, refusal
 from llmpt_seeder.blobs.connection import BlobLimits, Connection, Counter
 from llmpt_seeder.blobs.pace import Pace
+from llmpt_seeder.blobs.places import Places
 from llmpt_seeder.blobs.sources import BlobSource
 
 log = logging.getLogger("llmpt.seeder")
 
-TURNED_AWAY_AT_ONCE = 32  # connections more than that are told so; what comes on top is closed
-RETRY_AFTER_S = 5
 KNOCKS_EVERY_S = 0.2
 END_TIMEOUT_S = 2.0
 ACCEPTING = Rhythm(interval_s=0, pauses=Pauses(first_s=0.5, longest_s=5.0))
@@ -65,7 +64,9 @@ class BlobServer:
     ) -> None:
         self._doors, self._limits, self._health = doors, limits, health or Health()
         self._knocks = _Knocks(on_knock)
-        self._counter = Counter(tuple(sources), Pace(upload_limit), limits, self._knocks.knock, self._count)
+        self._places = Places(limits.connections)
+        pace, knock = Pace(upload_limit), self._knocks.knock
+        self._counter = Counter(tuple(sources), pace, limits, self._places, knock, self._count)
         self._lock = threading.Lock()
         self._sent = 0
         self._connections: dict[Connection, threading.Thread] = {}
@@ -86,8 +87,10 @@ class BlobServer:
         self.close()
 
     def report(self) -> dict[str, object]:
-        """Return what a heartbeat says of us: the port, and how many bytes of blobs were sent since the start."""
-        return {"blob_port": self.port, "http_bytes": self._sent}
+        """Return what a heartbeat says of us: the port, how many bytes of blobs were sent since the start, and what is odd."""
+        trouble = self._places.trouble()
+        problems = [{"what": "files over HTTP", "reason": trouble}] if trouble else []
+        return {"blob_port": self.port, "http_bytes": self._sent, "problems": problems}
 
     def close(self) -> None:
         """Stop listening and end every connection."""
@@ -120,11 +123,12 @@ class BlobServer:
             return
         with self._lock:
             count = len(self._connections)
-            if count >= self._limits.connections + TURNED_AWAY_AT_ONCE:
+            has_room = count < self._limits.connections or self._make_room()
+            if not has_room and count >= self._limits.connections + self._limits.guests:
+                self._places.turned_away()
                 sock.close()
                 return
-            is_full = count >= self._limits.connections and not self._make_room()
-            connection = Connection(sock, self._counter, turned_away=self._refusal(peer[0], is_full=is_full))
+            connection = Connection(sock, self._counter, turned_away=self._refusal(peer[0]))
             thread = threading.Thread(target=self._serve, args=(connection,), name="blob client", daemon=True)
             self._connections[connection] = thread
         try:
@@ -146,14 +150,12 @@ class BlobServer:
         with self._lock:
             del self._connections[connection]
 
-    def _refusal(self, text: str, *, is_full: bool) -> Answer | None:
-        """Say why a client gets no answer. The tracker in the container beside ours is let in, as it lets us in."""
+    def _refusal(self, text: str) -> Answer | None:
+        """Say why a client may not ask here. The tracker in the container beside ours is let in, as it lets us in."""
         address = parse_address(text)
         if address not in self._doors.peer_cidrs and not self._doors.network.is_neighbour(address):
             log.warning("refused %s: outside LLMPT_PEER_CIDRS", address)
             return refusal(403, "address_refused", f"{address} is not in LLMPT_PEER_CIDRS, the networks that this seeder serves")
-        if is_full:
-            return refusal(503, "busy", f"{self._limits.connections} clients are served already", f"Retry-After: {RETRY_AFTER_S}")
         return None
 
     def _make_room(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Protocol
 from llmpt.core.blob import Etag
 from llmpt.disk.inventory import FileStamp
 from llmpt_seeder.cache.contents import BlobFile
+from llmpt_seeder.errors import InDoubt
 
 
 class FileState(enum.Enum):
@@ -50,24 +51,30 @@ class BlobSource(Protocol):
     """Something that has blobs. Its methods are called by many threads at once."""
 
     def open(self, etag: Etag) -> OpenBlob | None:
-        """Open the blob for one client; None when it is not here."""
+        """Open the blob for one client; None when it is not here. Raises `InDoubt`."""
 
 
 class FileSource:
-    """The verified files of the cache. `find` says where a blob lies that may be served, and how the file was then."""
+    """The verified files of the cache. `find` says where a blob lies that may be served, and how the file was then; `has_looked`
+    whether it knows by now."""
 
-    def __init__(self, find: Callable[[Etag], BlobFile | None]) -> None:
-        self._find = find
+    def __init__(self, find: Callable[[Etag], BlobFile | None], *, has_looked: Callable[[], bool] = lambda: True) -> None:
+        self._find, self._has_looked = find, has_looked
 
     def open(self, etag: Etag) -> OpenBlob | None:
-        """Open the file, unless it is gone or another one by now."""
+        """Open the file, unless it is gone or another one by now. Raises `InDoubt` before the first look."""
+        knows = self._has_looked()
         blob = self._find(etag)
         if blob is None:
+            if not knows:
+                raise InDoubt("the seeder has just started, and looks at what it has")
             return None
         try:
             descriptor = os.open(blob.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:  # no descriptors left, a mount that is away: the file may be there all the same
+            raise InDoubt(f"the file cannot be opened now: {error.strerror}") from None
         whole = _WholeFile(descriptor, blob.stamp)
         if whole.state is FileState.WHOLE:
             return whole

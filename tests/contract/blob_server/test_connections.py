@@ -9,9 +9,11 @@ from contextlib import ExitStack
 
 import pytest
 
+from llmpt.core.blob import Etag
 from llmpt.core.rates import RateLimit
+from llmpt_seeder.blobs import BlobServer, FileSource
 from llmpt_seeder.blobs.connection import BlobLimits
-from tests.contract.blob_server.world import CONTENT, PATH, Serve, Shelf, ask, connect, read_to_end
+from tests.contract.blob_server.world import CONTENT, ETAG, PATH, Serve, Shelf, ask, connect, read_to_end
 from tests.support.waiting import eventually
 
 
@@ -67,16 +69,54 @@ def test_a_client_that_takes_nothing_is_let_go_and_holds_up_nobody(serve: Serve,
 
 def test_too_many_clients_are_told_to_come_back(serve: Serve, shelf: Shelf) -> None:
     blob = shelf.put(bytes(32 << 20))
-    server = serve(limits=BlobLimits(connections=2))
+    server = serve(limits=BlobLimits(connections=2, place_s=0.1))
     with ExitStack() as stack:
-        for _ in range(2):
-            client = stack.enter_context(connect(server))
-            client.sendall(f"GET /blobs/{blob.etag} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            client.recv(1)
+        assert server.report()["problems"] == []
+        _take_places(server, blob.etag, 2, stack)
         answer, body = ask(server)
         assert (answer.status, answer.getheader("Retry-After")) == (503, "5")
         assert json.loads(body)["error"]["code"] == "busy"
+        assert "all 2 places" in str(server.report()["problems"]), "the heartbeat says so, for the page"
     eventually(lambda: ask(server)[0].status == 200, what="room")
+
+
+def test_a_full_server_still_says_what_it_has(serve: Serve, shelf: Shelf) -> None:
+    blob = shelf.put(bytes(32 << 20))
+    server = serve(limits=BlobLimits(connections=2))
+    with ExitStack() as stack:
+        _take_places(server, blob.etag, 2, stack)
+        assert ask(server, method="HEAD")[0].status == 200
+        assert ask(server, f"/blobs/{'0' * 64}", "HEAD")[0].status == 404
+        assert ask(server, "/knock", "POST")[0].status == 204
+
+
+def test_a_client_gets_the_place_that_becomes_free_while_it_waits(serve: Serve, shelf: Shelf) -> None:
+    blob = shelf.put(bytes(32 << 20))
+    server = serve(limits=BlobLimits(connections=1, place_s=10))
+    with ExitStack() as stack:
+        _take_places(server, blob.etag, 1, stack)
+        with connect(server) as waiting:
+            waiting.sendall(f"GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            eventually(lambda: len(server._connections) == 2, what="the second client to be heard")
+            stack.close()
+            assert read_to_end(waiting).partition(b"\r\n\r\n")[2] == CONTENT
+
+
+def test_what_is_not_known_yet_is_not_said_to_be_missing(serve: Serve, shelf: Shelf) -> None:
+    looked: list[bool] = []
+    server = serve(FileSource(shelf.files.get, has_looked=lambda: bool(looked)))
+    answer, _ = ask(server, f"/blobs/{'0' * 64}", "HEAD")
+    assert (answer.status, answer.getheader("Retry-After")) == (503, "5")
+    assert ask(server)[0].status == 200, "what it knows already is served"
+    looked.append(True)
+    assert ask(server, f"/blobs/{'0' * 64}", "HEAD")[0].status == 404
+
+
+def test_a_file_that_cannot_be_opened_now_is_not_said_to_be_missing(serve: Serve, shelf: Shelf) -> None:
+    path = shelf.files[ETAG].path
+    path.unlink()
+    path.symlink_to(path.name)  # opening it says ELOOP, as EIO and EMFILE would
+    assert ask(serve())[0].status == 503
 
 
 def test_a_client_that_asks_for_nothing_gives_way(serve: Serve) -> None:
@@ -85,6 +125,14 @@ def test_a_client_that_asks_for_nothing_gives_way(serve: Serve) -> None:
         eventually(lambda: len(server._connections) == 2)
         assert ask(server)[0].status == 200
         assert read_to_end(idle) == b""
+
+
+def _take_places(server: BlobServer, etag: Etag, count: int, stack: ExitStack) -> None:
+    """Have clients get a large blob of which they take a byte."""
+    for _ in range(count):
+        client = stack.enter_context(connect(server))
+        client.sendall(f"GET /blobs/{etag} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        client.recv(1)
 
 
 def test_many_clients_at_once_get_all_of_it(serve: Serve) -> None:
