@@ -32,6 +32,7 @@ log = logging.getLogger("llmpt")
 
 CHUNK_BYTES = 1 << 20
 WORTHWHILE_BYTES = 1 << 20
+BUSY = 503  # the tracker is well, and a seeder may have it
 POOR_TRIES = 10  # that brought less than that
 MAX_HOPS = 4
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -90,6 +91,8 @@ class BlobHttp:
         url = HttpUrl.parse(f"{self._base}/blobs/{etag}")
         try:
             with _asked("HEAD", url, None, Bounds.of(self._timings.answer_s)) as response:
+                if response.status == BUSY:
+                    raise TrackerUnavailable(f"the seeder that may have {etag} is busy")
                 target = _next_hop(url, response) or (url if response.status == 200 else None)
         except NETWORK_ERRORS as error:
             raise self._leave_alone(reason_of(error)) from None
@@ -220,6 +223,8 @@ def _check(response: http.client.HTTPResponse, size: int, at: int, *, from_track
         raise NotOverHttp("no seeder has it")
     if status == 403:
         raise NotOverHttp("this machine may not have it (LLMPT_PEER_CIDRS of the server)")
+    if status == BUSY and from_tracker:
+        raise _Broke("the seeder that may have it is busy")
     if status >= 500 and from_tracker:
         raise http.client.HTTPException(f"status {status}")
     if status not in (200, 206):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -194,3 +195,14 @@ def test_where_a_blob_is_can_be_asked_without_taking_it(tracker: BlobServer, see
         url = gone.url
     with pytest.raises(TrackerUnavailable):
         BlobHttp(url, stall_timeout_s=1).locate(ETAG)
+
+
+def test_a_tracker_whose_seeder_is_busy_is_asked_again_and_not_left_alone(tracker: BlobServer, file: int) -> None:
+    tracker.status = 503
+    blobs = BlobHttp(tracker.url, stall_timeout_s=5)
+    with pytest.raises(TrackerUnavailable, match="busy"):
+        blobs.locate(ETAG)
+    free_again = threading.Timer(0.2, lambda: setattr(tracker, "status", None))
+    free_again.start()
+    assert blobs.fetch(ETAG, SIZE, file, on_progress=lambda _: None) == SIZE
+    free_again.join()
