@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,15 +15,17 @@ from llmpt.core.blob import Etag
 from llmpt.core.networks import CidrSet
 from llmpt.disk.inventory import FileStamp
 from llmpt_seeder.blobs import BlobServer, Doors, FileSource
+from llmpt_seeder.blobs.connection import BlobLimits
 from llmpt_seeder.cache.contents import BlobFile
-from llmpt_tracker import blob_servers
-from llmpt_tracker.blob_servers import BlobServers
+from llmpt_tracker.blob_servers import AskingTimings, BlobServers
 from llmpt_tracker.control.messages import BlobAddress
+from llmpt_tracker.errors import SeedersBusy
 from tests.support.cache_builder import lfs_sha256
 from tests.unit.tracker.fakes import FakeAnnouncer
 
 CONTENT = b"content"
 ETAG = lfs_sha256(CONTENT)
+TIMINGS = AskingTimings(timeout_s=0.2)
 
 
 class Site:
@@ -34,16 +38,17 @@ class Site:
         self.stack, self.now, self.knocks = stack, 100.0, 0
         self.asked: list[int] = []
         self.announcer = FakeAnnouncer()
-        self.servers = BlobServers(self.announcer, clock=lambda: self.now)
+        self.servers = BlobServers(self.announcer, timings=TIMINGS, clock=lambda: self.now)
         stack.callback(self.servers.close)
 
-    def seeder(self, *, has_it: bool = True, shown: str | None = None) -> BlobServer:
+    def seeder(self, *, has_it: bool = True, shown: str | None = None, limits: BlobLimits = BlobLimits()) -> BlobServer:
         def find(etag: Etag) -> BlobFile | None:
             self.asked.append(server.port)
             return self.blob if has_it and etag == self.blob.etag else None
 
         allowed = CidrSet.parse("127.0.0.0/8")
-        server = self.stack.enter_context(BlobServer([FileSource(find)], Doors(("127.0.0.1",), 0, allowed), on_knock=self._knock))
+        doors = Doors(("127.0.0.1",), 0, allowed)
+        server = self.stack.enter_context(BlobServer([FileSource(find)], doors, on_knock=self._knock, limits=limits))
         self.announcer.serving.append(BlobAddress("127.0.0.1", server.port, shown))
         return server
 
@@ -108,7 +113,7 @@ def test_what_a_seeder_has_is_asked_again_only_after_a_while(site: Site) -> None
     for _ in range(5):
         site.locate()
     assert len(site.asked) == 1
-    site.now += blob_servers.HAS_IT_S
+    site.now += TIMINGS.has_it_s
     site.locate()
     assert len(site.asked) == 2
 
@@ -117,7 +122,7 @@ def test_a_blob_that_comes_is_found_at_once(site: Site) -> None:
     site.seeder(has_it=False)
     assert site.locate() is None
     site.seeder()
-    site.now += blob_servers.LISTED_S
+    site.now += TIMINGS.listed_s
     assert site.locate() is not None
 
 
@@ -126,29 +131,68 @@ def test_after_a_seeder_has_died_the_other_one_is_named(site: Site) -> None:
     for _ in range(20):
         site.locate()
     first.close()
-    site.now += blob_servers.HAS_IT_S
+    site.now += TIMINGS.has_it_s
     assert {site.locate() for _ in range(20)} == {f"http://server:{second.port}/blobs/{ETAG}"}
 
 
-def test_a_seeder_that_never_answers_costs_one_time_out_and_is_then_left_alone(
-    site: Site, silent: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(blob_servers, "TIMEOUT_S", 0.1)
+def test_a_seeder_that_never_answers_costs_one_time_out_is_then_left_alone_and_never_a_no(site: Site, silent: int) -> None:
     site.announcer.serving.append(BlobAddress("127.0.0.1", silent, None))
-    asked: list[tuple[str, int]] = []
-    ask = site.servers._ask
-
-    def counted(place: tuple[str, int], method: str, path: str) -> int | None:
-        asked.append(place)
-        return ask(place, method, path)
-
-    monkeypatch.setattr(site.servers, "_ask", counted)
+    began = time.monotonic()
     for _ in range(5):
-        assert site.locate() is None
-    assert len(asked) == 1
-    site.now += blob_servers.SKIPPED_S
+        with pytest.raises(SeedersBusy):
+            site.locate()
+    assert time.monotonic() - began < 2 * TIMINGS.timeout_s, "but for the first one nothing is asked"
+    site.now += TIMINGS.skipped_s
+    began = time.monotonic()
+    with pytest.raises(SeedersBusy):
+        site.servers.has(ETAG)
+    assert time.monotonic() - began >= TIMINGS.timeout_s, "it is asked again"
+
+
+def test_a_silent_seeder_hides_no_other_one(site: Site, silent: int) -> None:
+    site.announcer.serving.append(BlobAddress("127.0.0.1", silent, None))
+    port = site.seeder().port
+    for _ in range(5):
+        assert site.locate() == f"http://server:{port}/blobs/{ETAG}"
+    with pytest.raises(SeedersBusy):
+        site.locate("0" * 64)
+
+
+def test_many_that_ask_a_silent_seeder_at_once_wait_for_one_time_out(site: Site, silent: int) -> None:
+    site.announcer.serving.append(BlobAddress("127.0.0.1", silent, None))
+    site.servers.knock()
+    site.now += TIMINGS.skipped_s
+    began = time.monotonic()
+    with ThreadPoolExecutor(50) as pool:
+        told = [pool.submit(site.servers.has, ETAG) for _ in range(50)]
+        assert all(isinstance(one.exception(), SeedersBusy) for one in told)
+    assert time.monotonic() - began < 5 * TIMINGS.timeout_s
+
+
+def test_a_seeder_that_has_gone_but_is_still_listed_is_busy(site: Site) -> None:
+    server = site.seeder()
+    assert site.locate() is not None
+    server.close()
+    site.now += TIMINGS.has_it_s
+    with pytest.raises(SeedersBusy):
+        site.locate()
+    site.announcer.serving.clear()  # silent for 30 s
+    site.now += TIMINGS.listed_s
     assert site.locate() is None
-    assert len(asked) == 2
+
+
+def test_a_full_seeder_is_named_for_what_it_has(site: Site) -> None:
+    full = site.seeder(limits=BlobLimits(connections=0, place_s=0))
+    assert site.locate() == f"http://server:{full.port}/blobs/{ETAG}"
+    assert site.locate("0" * 64) is None
+
+
+def test_a_tracker_that_has_just_started_does_not_say_that_no_seeder_has_it(site: Site) -> None:
+    site.announcer.age_s = TIMINGS.first_beat_s - 1
+    with pytest.raises(SeedersBusy):
+        site.locate()
+    site.announcer.age_s = TIMINGS.first_beat_s
+    assert site.locate() is None
 
 
 def test_a_connection_that_was_closed_meanwhile_is_no_failure(site: Site) -> None:
@@ -156,7 +200,7 @@ def test_a_connection_that_was_closed_meanwhile_is_no_failure(site: Site) -> Non
     assert site.locate() is not None
     for connection in list(server._connections):
         connection.hang_up()
-    site.now += blob_servers.HAS_IT_S
+    site.now += TIMINGS.has_it_s
     assert site.locate() is not None
 
 
@@ -167,7 +211,11 @@ def test_a_knock_reaches_every_seeder(site: Site) -> None:
     assert site.knocks == 2
 
 
-def test_without_the_announcer_nobody_has_anything(site: Site) -> None:
+def test_without_the_announcer_what_it_said_last_counts(site: Site) -> None:
     site.seeder()
+    assert site.locate() is not None
     site.announcer.down = True
-    assert site.locate() is None
+    site.now += TIMINGS.listed_s
+    assert site.locate() is not None
+    with pytest.raises(SeedersBusy):
+        site.servers.has(ETAG)  # another asker, to which nothing was said

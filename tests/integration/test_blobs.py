@@ -11,6 +11,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -170,6 +171,31 @@ def test_a_seeder_that_hangs_is_not_waited_for(site: TwoSeeders) -> None:
         eventually(lambda: comes(site.url("config.json")), timeout_s=AT_ONCE_S + 3, what="a file from there")
     finally:
         os.kill(site.other.pid, signal.SIGCONT)
+
+
+def test_when_all_that_may_have_a_file_hang_it_is_never_said_to_be_missing(site: TwoSeeders) -> None:
+    file = f"{site.tracker.url}/{REPO}/resolve/main/config.json"
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            for seeder in (site.seeder, site.other):
+                os.kill(seeder.pid, signal.SIGSTOP)
+            eventually(lambda: status(site.url("config.json")) != 302, timeout_s=AT_ONCE_S, what="the tracker to notice")
+            answer = pool.submit(status, file)
+            assert status(site.url("config.json")) == 503
+        finally:
+            for seeder in (site.seeder, site.other):
+                os.kill(seeder.pid, signal.SIGCONT)
+        assert answer.result() == 302, "a client of the Hub's API has waited for them"
+
+
+def status(url: str) -> int:
+    """Return with which status the tracker answers."""
+    try:
+        with urllib.request.build_opener(_NoRedirect).open(url, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
 
 
 def test_a_plain_library_goes_on_when_its_seeder_is_killed(site: TwoSeeders) -> None:

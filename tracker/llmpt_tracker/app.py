@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from flask import Flask
 
@@ -16,13 +17,16 @@ from llmpt_tracker.blob_servers import BlobServers
 from llmpt_tracker.clock import Clock, utc_now
 from llmpt_tracker.control.client import Announcer, AnnouncerClient
 from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.limits import Limits
 from llmpt_tracker.mirrored_upstream import MirroredUpstream
 from llmpt_tracker.rules.hub.upstream import Upstream
+from llmpt_tracker.seats import Seats
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 from llmpt_tracker.state import BlobLocations, State, attach
 from llmpt_tracker.upstream_address import UpstreamAddress
 from llmpt_tracker.views import (
     access,
+    clients,
     dist,
     errors,
     health,
@@ -39,6 +43,10 @@ from llmpt_tracker.views import (
 from llmpt_tracker.views import blobs as blob_views
 from llmpt_tracker.views import tokens as token_views
 from llmpt_tracker.views.hub import routes as hub
+from llmpt_tracker.waiting import Waiting
+
+TOO_MANY_WAIT = "as many requests wait for upstream as may: others were told to come back (503), or sent to upstream itself"
+ALL_SEATS_TAKEN = "as many requests are answered at once as may be: others were told to come back (503)"
 
 
 def create_app(
@@ -57,13 +65,19 @@ def create_app(
     app.url_map.merge_slashes = False
     database = Database(settings.database_location)
     network = network or HostNetwork()
-    servers = BlobServers(announcer)
+    servers, limits = BlobServers(announcer), Limits(announcer)
+    waiting = Waiting(on_full=partial(limits.reached, TOO_MANY_WAIT), is_gone=clients.is_gone)
+    seats = Seats(on_full=partial(limits.reached, ALL_SEATS_TAKEN))
     if upstream is None:
-        upstream = MirroredUpstream(UpstreamAddress(announcer), database=database, clock=clock, knock=servers.knock)
-    attach(app, State(settings, clock, database, announcer, network, blobs or servers, upstream))
+        told = UpstreamAddress(announcer)
+        upstream = MirroredUpstream(told, database=database, clock=clock, knock=servers.knock, waiting=waiting)
+    attach(app, State(settings, clock, database, announcer, network, blobs or servers, upstream, limits, waiting, seats))
+    app.before_request(clients.leave_the_gone)
     app.before_request(access.guard)
     app.before_request(versions.guard)
+    app.before_request(clients.take_seat)
     app.before_request(hub.serve)
+    app.teardown_request(clients.give_seat_back)
     app.after_request(versions.label)
     errors.register(app)
     api = (torrents, repos, openapi, publishing, token_views, leases, reports, mirrors, versions)

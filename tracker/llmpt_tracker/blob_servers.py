@@ -2,45 +2,66 @@
 
 A seeder is known by its heartbeat, which needs a token: no other machine can make us connect anywhere. Each is asked (HEAD), so
 that a client that is sent there finds the blob; one that does not answer is left alone for a moment, and the next one is asked.
+A seeder that lives and cannot say now (it is full, slow, or has just started) may have the blob: that is never a no.
 """
 
 from __future__ import annotations
 
-import http.client
 import logging
 import random
 import time
-from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
+from llmpt_tracker.blob_server import BlobServer, Place, place_of
 from llmpt_tracker.control.client import Announcer
 from llmpt_tracker.control.messages import BlobAddress
-from llmpt_tracker.errors import AnnouncerUnavailable
+from llmpt_tracker.errors import AnnouncerUnavailable, SeedersBusy
 
 log = logging.getLogger(__name__)
 
-TIMEOUT_S = 0.5
-HAS_IT_S = 2.0  # for so long what a seeder said is believed
-SKIPPED_S = 5.0
-LISTED_S = 0.5
-KEPT_CONNECTIONS = 8  # to each seeder
 REMEMBERED = 10_000
 
-Place = tuple[str, int]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class BlobServers:
-    """Asks the blob servers of our seeders. Safe to use from several threads."""
+@dataclass(frozen=True, slots=True)
+class AskingTimings:
+    """How seeders are asked, in seconds.
 
-    def __init__(self, announcer: Announcer, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._announcer, self._clock = announcer, clock
+    timeout_s: for an answer
+    has_it_s: what a seeder said it has is believed for so long
+    skipped_s: one that did not answer is left alone for so long
+    listed_s: which seeders there are is believed for so long
+    first_beat_s: within so long after the announcer's start a seeder that lives has been heard of
+    """
+
+    timeout_s: float = 1.0
+    has_it_s: float = 2.0
+    skipped_s: float = 1.0
+    listed_s: float = 0.5
+    first_beat_s: float = 15.0
+
+
+class BlobServers:
+    """Asks the blob servers of our seeders. Safe to use from several threads.
+
+    Where no seeder has a blob, but one that lives does not say so, all raise `SeedersBusy`.
+    """
+
+    def __init__(
+        self,
+        announcer: Announcer,
+        *,
+        timings: AskingTimings = AskingTimings(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._announcer, self._timings, self._clock = announcer, timings, clock
         self._listed: dict[str, tuple[float, list[BlobAddress]]] = {}
         self._has_it: dict[tuple[Place, str], float] = {}
-        self._skipped: dict[Place, float] = {}
-        self._idle: dict[Place, deque[http.client.HTTPConnection]] = {}
+        self._servers: dict[Place, BlobServer] = {}
 
     def locate(self, etag: str, *, asker: str, host_as_asked: str) -> str | None:
         """Return a URL at which this asker gets the blob, at a seeder that has just said so; None: no seeder has it.
@@ -60,71 +81,69 @@ class BlobServers:
 
     def knock(self) -> None:
         """Have every seeder look at what there is to do for it."""
-        for server in self._alive("127.0.0.1"):
-            self._ask(_place(server), "POST", "/knock")
+        try:
+            servers = self._alive("127.0.0.1")
+        except SeedersBusy:
+            return  # it looks by itself every few seconds
+        for server in servers:
+            self._at(place_of(server)).ask("POST", "/knock")
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        for idle in list(self._idle.values()):
-            while idle:
-                idle.pop().close()
+        for server in list(self._servers.values()):
+            server.close()
 
     def _find(self, etag: str, asker: str) -> BlobAddress | None:
         servers = self._alive(asker)
         random.shuffle(servers)  # the load is spread
-        return next((server for server in servers if self._is_at(_place(server), etag)), None)
+        unsure = 0
+        for server in servers:
+            has_it = self._is_at(place_of(server), etag)
+            if has_it:
+                return server
+            unsure += has_it is None
+        if unsure:
+            raise SeedersBusy(f"a seeder that may have the file is busy, or starts ({unsure} of {len(servers)}): try again")
+        return None
 
     def _alive(self, asker: str) -> list[BlobAddress]:
         now = self._clock()
-        at, servers = self._listed.get(asker, (-LISTED_S, []))
-        if now - at >= LISTED_S:
+        at, servers = self._listed.get(asker, (float("-inf"), []))
+        if now - at >= self._timings.listed_s:
             try:
                 servers = list(self._announcer.blob_servers(asker=asker))
+                if not servers and self._has_just_started():
+                    raise SeedersBusy("the tracker has just started, and has heard of no seeder yet: try again")
             except AnnouncerUnavailable as error:
                 log.warning("%s", error)
-                return []
-            _remember(self._listed, asker, (now, servers))
-        return [server for server in servers if now >= self._skipped.get(_place(server), now)]
+                if not servers:
+                    raise SeedersBusy("which seeders there are cannot be said now: try again") from None
+            else:
+                _remember(self._listed, asker, (now, servers))
+        return list(servers)
 
-    def _is_at(self, place: Place, etag: str) -> bool:
+    def _has_just_started(self) -> bool:
+        age_s = self._announcer.status().age_s
+        return age_s is not None and age_s < self._timings.first_beat_s
+
+    def _is_at(self, place: Place, etag: str) -> bool | None:
+        """Say whether a seeder has a blob; None: it does not say."""
         now = self._clock()
         if now < self._has_it.get((place, etag), now):
             return True
-        if self._ask(place, "HEAD", f"/blobs/{etag}") != 200:
-            return False
-        _remember(self._has_it, (place, etag), now + HAS_IT_S)
-        return True
+        status = self._at(place).ask("HEAD", f"/blobs/{etag}")
+        if status == 200:
+            _remember(self._has_it, (place, etag), now + self._timings.has_it_s)
+            return True
+        return None if status is None or status >= 500 or status == 429 else False
 
-    def _ask(self, place: Place, method: str, path: str) -> int | None:
-        """Return the status of the answer, None without one: that seeder is then left alone for a while."""
-        idle = self._idle.setdefault(place, deque(maxlen=KEPT_CONNECTIONS))
-        while True:
-            try:
-                connection, is_kept = idle.pop(), True
-            except IndexError:
-                connection, is_kept = http.client.HTTPConnection(*place, timeout=TIMEOUT_S), False
-            try:
-                connection.request(method, path)
-                answer = connection.getresponse()
-                answer.read()
-            except (OSError, http.client.HTTPException) as error:
-                connection.close()
-                if is_kept and not isinstance(error, TimeoutError):
-                    continue  # it was closed behind our back; a new connection decides
-                if place not in self._skipped:
-                    log.warning("the blob server at %s port %d does not answer: %s", *place, error)
-                _remember(self._skipped, place, self._clock() + SKIPPED_S)
-                return None
-            self._skipped.pop(place, None)
-            if answer.will_close or len(idle) >= KEPT_CONNECTIONS:
-                connection.close()
-            else:
-                idle.append(connection)
-            return answer.status
-
-
-def _place(server: BlobAddress) -> Place:
-    return server.address, server.port
+    def _at(self, place: Place) -> BlobServer:
+        server = self._servers.get(place)
+        if server is None:
+            t = self._timings
+            server = BlobServer(place, timeout_s=t.timeout_s, skipped_s=t.skipped_s, clock=self._clock)
+            _remember(self._servers, place, server)
+        return server
 
 
 def _remember(memory: dict[Key, Value], key: Key, value: Value) -> None:

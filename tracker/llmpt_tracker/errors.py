@@ -7,6 +7,8 @@
     │   └── RefusedAsHub        the same in the Hub's words, to a client of the Hub's API
     ├── UpstreamRefused       the Hub behind this one said no, in its own words
     ├── AnnouncerUnavailable  the announcer gave no answer in time: 503, try again
+    ├── SeedersBusy           a seeder that may have a file does not say so now: 503, try again
+    ├── TooManyWait           as many requests wait for something as may: 503, try again
     ├── DatabaseUnavailable   the database is busy, full or away: 503, try again
     └── ClientError           an announce or scrape that cannot be; the peer is told as `failure reason`
     StartEnded                a process of the tracker ended, or was told to, before all was ready (no message)
@@ -50,6 +52,14 @@ class UpstreamRefused(LlmptError):
 
 class AnnouncerUnavailable(LlmptError):
     """The announcer did not answer, or said that it could not."""
+
+
+class SeedersBusy(LlmptError):
+    """No seeder says that it has a file, and one that lives cannot say whether it has: it is full, slow, or has just started."""
+
+
+class TooManyWait(LlmptError):
+    """A request would have to wait for something, and as many do as may."""
 
 
 class DatabaseUnavailable(LlmptError):

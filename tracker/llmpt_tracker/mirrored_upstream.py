@@ -1,9 +1,9 @@
 """Asking upstream through the seeder: a mirror goes into the queue, the seeder is knocked for, and the answer is what the
 mirror says.
 
-A hundred clients may ask for the same new repo at once, and a server has few threads. So one request watches a mirror for all
-that wait for it, a request waits 8 s at most, and no more than 96 of them in one process; and when the seeder
-is away, or upstream cannot be reached, nothing waits for half a minute.
+Hundreds of clients may ask for the same new repo at once, and a server has few threads. So a mirror is looked at once for all
+that wait for it, a request waits 8 s at most, and only so many of them do (`Waiting`): one more is told to come back, never
+that there is no such repo. When the seeder is away, or upstream cannot be reached, nothing waits for half a minute.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 from llmpt.core.errors import InvalidInput
@@ -20,15 +21,15 @@ from llmpt.core.mirrors import UNREACHABLE, Mirror, MirrorAsk, MirrorState, exac
 from llmpt.core.repo import RepoRef, check_ref
 from llmpt_tracker.clock import Clock
 from llmpt_tracker.database.sessions import Database
-from llmpt_tracker.errors import Refused, UpstreamRefused
+from llmpt_tracker.errors import Refused, TooManyWait, UpstreamRefused
 from llmpt_tracker.rules import mirrors
 from llmpt_tracker.rules.catalogue import repos
+from llmpt_tracker.waiting import MAX_WAITING, Waiting
 
 log = logging.getLogger(__name__)
 
-POLLS_PER_S = 80  # of one process: with many mirrors to look at, each is looked at less often
 MAX_REMEMBERED = 20_000
-MAX_WAITING = 96  # requests of one process; its threads are so many more
+RETRY_AFTER_S = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Patience:
     `poll_s`: between two looks at a mirror.
     `quiet_s`: nothing waits for so long after upstream could not be reached, or no seeder took a mirror.
     `file_asked_s`: for so long a file that was asked for is not asked for again.
-    `most`: so many requests may wait at once.
+    `most`: so many requests may wait at once, where nothing else says how many.
     """
 
     wait_s: float = 8.0
@@ -47,14 +48,6 @@ class Patience:
     quiet_s: float = 30.0
     file_asked_s: float = 5.0
     most: int = MAX_WAITING
-
-
-@dataclass(slots=True)
-class _Watch:
-    """One mirror that requests wait for; the first of them looks at it for all, and leaves what it saw."""
-
-    over: threading.Event = field(default_factory=threading.Event)
-    seen: Mirror | None = None
 
 
 class MirroredUpstream:
@@ -68,12 +61,12 @@ class MirroredUpstream:
         clock: Clock,
         knock: Callable[[], None],
         patience: Patience | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
         self._address, self._database, self._clock, self._knock = address, database, clock, knock
         self._patience = patience or Patience()
+        self._waiting = waiting or Waiting(most=self._patience.most)
         self._lock = threading.Lock()
-        self._watched: dict[str, _Watch] = {}
-        self._waiting = 0
         self._quiet_until = 0.0
         self._asked: dict[str, float] = {}
 
@@ -145,42 +138,33 @@ class MirroredUpstream:
         return mirror
 
     def _watch(self, ask: MirrorAsk) -> Mirror | None:
-        """Wait until the mirror has ended; None when it has not in time, or nothing may wait now."""
-        with self._lock:
-            if self._waiting >= self._patience.most or time.monotonic() < self._quiet_until:
-                return None
-            self._waiting += 1
-            watch = self._watched.get(ask.key)
-            first = watch is None
-            if watch is None:
-                watch = self._watched[ask.key] = _Watch()
-        try:
-            if not first:
-                watch.over.wait(self._patience.wait_s)
-                return watch.seen
-            try:
-                watch.seen = self._poll(ask)
-            finally:
-                with self._lock:
-                    del self._watched[ask.key]
-                watch.over.set()
-            return watch.seen
-        finally:
-            with self._lock:
-                self._waiting -= 1
+        """Wait until the mirror has ended; None when it has not in time, or nothing is waited for now.
 
-    def _poll(self, ask: MirrorAsk) -> Mirror | None:
-        deadline = time.monotonic() + self._patience.wait_s
-        while True:
-            with self._database.reading() as session:
-                mirror = mirrors.find(session, ask, now=self._clock())
-            if mirror is None or not mirror.state.is_open:
-                return mirror
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                break
-            time.sleep(min(left_s, max(self._patience.poll_s, len(self._watched) / POLLS_PER_S)))
-        if mirror.state is MirrorState.QUEUED:  # no seeder has as much as looked at it
+        Raises `UpstreamRefused` (503) when too many wait already.
+        """
+        if time.monotonic() < self._quiet_until:
+            return None
+        try:
+            ended = self._waiting.until(
+                ask.key, partial(self._ended, ask), within_s=self._patience.wait_s, poll_s=self._patience.poll_s
+            )
+        except TooManyWait as error:
+            raise UpstreamRefused(503, "", f"{error}: try again in a moment", RETRY_AFTER_S) from None
+        if ended is None:
+            self._look_whether_taken(ask)
+        return ended
+
+    def _ended(self, ask: MirrorAsk) -> Mirror | None:
+        mirror = self._find(ask)
+        return None if mirror is None or mirror.state.is_open else mirror
+
+    def _find(self, ask: MirrorAsk) -> Mirror | None:
+        with self._database.reading() as session:
+            return mirrors.find(session, ask, now=self._clock())
+
+    def _look_whether_taken(self, ask: MirrorAsk) -> None:
+        """Have nothing wait for a while where no seeder has as much as looked at a mirror that was waited for."""
+        mirror = self._find(ask)
+        if mirror is not None and mirror.state is MirrorState.QUEUED:
             log.warning("no seeder takes the queue: nothing waits for it in the next %.0f s", self._patience.quiet_s)
             self._quiet_until = time.monotonic() + self._patience.quiet_s
-        return mirror

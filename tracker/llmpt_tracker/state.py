@@ -11,9 +11,12 @@ from llmpt.host.routes import HostNetwork
 from llmpt_tracker.clock import Clock
 from llmpt_tracker.control.client import Announcer
 from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.limits import Limits
 from llmpt_tracker.rules.hub.learning import Learning
 from llmpt_tracker.rules.hub.upstream import Upstream
+from llmpt_tracker.seats import Seats
 from llmpt_tracker.settings import TrackerSettings
+from llmpt_tracker.waiting import Waiting
 
 _KEY = "llmpt"
 
@@ -22,10 +25,11 @@ class BlobLocations(Protocol):
     """Where the bytes of a blob can be had over HTTP."""
 
     def locate(self, etag: str, *, asker: str, host_as_asked: str) -> str | None:
-        """Return a URL at which this asker gets them, at a server that has just said so; None: no server has them."""
+        """Return a URL at which this asker gets them, at a server that has just said so; None: no server has them. Raises
+        `SeedersBusy`."""
 
     def has(self, etag: str) -> bool:
-        """Say whether a server has them."""
+        """Say whether a server has them. Raises `SeedersBusy`."""
 
     def knock(self) -> None:
         """Have our seeders look at what there is to do for them."""
@@ -34,7 +38,7 @@ class BlobLocations(Protocol):
 @dataclass(frozen=True)
 class State:
     """The settings, the clock (aware, UTC), the two things that hold data, the networks that this host is on, where bytes are,
-    the Hub behind this one if a seeder fetches from one, and when it was asked for what."""
+    the Hub behind this one if a seeder fetches from one, when it was asked for what, and how many requests do what at once."""
 
     settings: TrackerSettings
     clock: Clock
@@ -43,6 +47,9 @@ class State:
     network: HostNetwork
     blobs: BlobLocations
     behind: Upstream
+    limits: Limits
+    waiting: Waiting
+    seats: Seats
     learning: Learning = field(default_factory=Learning)
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmpt.core.leases import Grant, LeaseAnswer, LeaseRole, Poll
 from llmpt_tracker.control.messages import AnnouncerStatus, BlobAddress, HeldLease, Owner, SeederReport, Swarm
-from llmpt_tracker.errors import AnnouncerUnavailable
+from llmpt_tracker.errors import AnnouncerUnavailable, SeedersBusy
 
 
 class FakeAnnouncer:
@@ -32,11 +32,15 @@ class FakeAnnouncer:
         self.under_way: list[HeldLease] = []
         self.taken: list[tuple[str, float, float]] = []
         self.wait_s = 0.0
+        self.age_s: float | None = None
+        self.limits: list[str] = []
 
     def status(self) -> AnnouncerStatus:
         self._answer()
         peers = sum(len(swarm.peers) for swarm in self.live.values())
-        return AnnouncerStatus("boot-1", self.is_open, 6969, len(self.registered), peers, self.troubles)
+        return AnnouncerStatus(
+            "boot-1", self.is_open, 6969, len(self.registered), peers, self.troubles, self.age_s, tuple(self.limits)
+        )
 
     def register(self, swarms: Iterable[bytes]) -> None:
         self._answer()
@@ -80,6 +84,10 @@ class FakeAnnouncer:
         self.taken.append((name, per_s, burst))
         return self.wait_s
 
+    def note_limit(self, sentence: str, *, times: int) -> None:
+        self._answer()
+        self.limits.append(sentence)
+
     def blob_servers(self, *, asker: str) -> list[BlobAddress]:
         self._answer()
         self.askers.append(asker)
@@ -99,15 +107,22 @@ class FakeBlobs:
     def forget(self) -> None:
         """Be as new."""
         self.held: set[str] = set()
+        self.busy = False
         self.knocks = 0
         self.asked: list[tuple[str, str]] = []
 
     def locate(self, etag: str, *, asker: str, host_as_asked: str) -> str | None:
         self.asked.append((asker, host_as_asked))
+        self._answer()
         return f"http://{host_as_asked}:8001/blobs/{etag}" if etag in self.held else None
 
     def has(self, etag: str) -> bool:
+        self._answer()
         return etag in self.held
 
     def knock(self) -> None:
         self.knocks += 1
+
+    def _answer(self) -> None:
+        if self.busy:
+            raise SeedersBusy("a seeder is busy (fake)")

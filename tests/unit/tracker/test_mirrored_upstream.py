@@ -192,9 +192,11 @@ def test_no_more_than_so_many_requests_wait(database: Database, seeder: Seeder) 
     seeder.is_away = True
     first = threading.Thread(target=upstream.learn, args=(ORG, "main"), daemon=True)
     first.start()
-    eventually(lambda: upstream._waiting == 1, what="the first waits")
+    eventually(lambda: upstream._waiting.count == 1, what="the first waits")
     started = time.monotonic()
-    upstream.learn(RepoRef("model", "org/other"), "main")
+    with pytest.raises(UpstreamRefused) as busy:  # never as if there were no such repo
+        upstream.learn(RepoRef("model", "org/other"), "main")
+    assert (busy.value.status, busy.value.retry_after_s) == (503, 3)
     assert time.monotonic() - started < 2
     seeder.is_away = False
     seeder.knock()

@@ -17,6 +17,7 @@ from llmpt_tracker.announcer.peers.prober import Prober
 from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.store import SwarmStore
 from llmpt_tracker.announcer.peers.visibility import Asker, Visibility
+from llmpt_tracker.announcer.reached import ReachedLimits
 from llmpt_tracker.errors import ClientError
 
 SWEPT_PER_SECOND = 1000  # swarms; a slice takes about a millisecond
@@ -37,7 +38,8 @@ class Tracker:
     ) -> None:
         self.prober = prober or Prober(store, clock=clock)
         self.store, self.seeders, self.visibility, self.clock = store, seeders, visibility, clock
-        self.leases, self.limiter, self.health = LeaseBook(), Limiter(), Health()
+        self.leases, self.limiter, self.reached, self.health = LeaseBook(), Limiter(), ReachedLimits(), Health()
+        self.started_at = clock()
         self.boot_id = secrets.token_hex(8)
         self._trusted_proxies = trusted_proxies or CidrSet(())
 

@@ -57,6 +57,9 @@ class Announcer(Protocol):
     def take(self, name: str, *, per_s: float, burst: float) -> float:
         """Count one deed of an asker that may do `per_s` of them, `burst` at once; return 0, or for how many seconds to wait."""
 
+    def note_limit(self, sentence: str, *, times: int) -> None:
+        """Note that a limit of the application was reached so many times: `status` tells of it for a while."""
+
 
 class AnnouncerClient:
     """The announcer behind a UNIX socket. Threads may share it."""
@@ -121,6 +124,9 @@ class AnnouncerClient:
 
     def take(self, name: str, *, per_s: float, burst: float) -> float:
         return self._ask("take", lambda reply: float(reply["wait_s"]), name=name, per_s=per_s, burst=burst)
+
+    def note_limit(self, sentence: str, *, times: int) -> None:
+        self._ask("limit", _nothing, sentence=sentence, times=times)
 
     def close(self) -> None:
         """Close the connections that are kept."""

@@ -26,6 +26,8 @@ class AnnouncerStatus:
     `swarms`: on the closed list.
     `peers`: of all swarms.
     `troubles`: what it does again and again and cannot now, a sentence each.
+    `age_s`: since its start; None: its port is not open yet, or it is one of old.
+    `limits`: of the application, those that were reached of late, a sentence each.
     """
 
     boot_id: str
@@ -34,6 +36,8 @@ class AnnouncerStatus:
     swarms: int
     peers: int
     troubles: tuple[str, ...] = ()
+    age_s: float | None = None
+    limits: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, said: Json) -> AnnouncerStatus:
@@ -44,10 +48,13 @@ class AnnouncerStatus:
             swarms=int(said["swarms"]),
             peers=int(said["peers"]),
             troubles=tuple(map(str, said["troubles"])),
+            age_s=None if said.get("age_s") is None else float(said["age_s"]),
+            limits=tuple(map(str, said.get("limits", ()))),
         )
 
     def as_json(self) -> dict[str, Any]:
-        return {**dataclasses.asdict(self), "announce_port": self.announce_port or None}
+        said = {**dataclasses.asdict(self), "announce_port": self.announce_port or None}
+        return {name: value for name, value in said.items() if not (name in ("age_s", "limits") and not value)}
 
 
 @dataclass(frozen=True, slots=True)

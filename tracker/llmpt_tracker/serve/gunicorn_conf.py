@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from llmpt.host.listening import raise_descriptor_limit
+from llmpt_tracker import seats
+
+raise_descriptor_limit(2 * 4096)  # before the workers are made
+
 # Threads keep a slow client from holding up the others; processes, because threads of one process hand the GIL to and fro
 # between cores. Look-ups per second on two cores (32 connections, wrk on the same two): 1×4 300, 2×4 570, 2×8 520, 4×4 330.
 worker_class = "gthread"
 workers = max(2, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
-threads = 4
+threads = seats.THREADS  # most only ever wait; a thread that is not needed is not made
+worker_connections = 4096  # those of a storm are taken at once, and wait here, where none is refused
+backlog = 4096  # the system has a limit of its own: net.core.somaxconn
 preload_app = True  # built once, before the fork: nothing in it is connected yet
 
 limit_request_line = 8190  # the default of 4094 is short for a long list of filters

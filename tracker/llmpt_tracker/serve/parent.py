@@ -21,7 +21,6 @@ from pathlib import Path
 from llmpt.core.errors import LlmptError, SettingError
 from llmpt.host.listening import listen_on
 from llmpt.host.supervisor import Supervisor
-from llmpt_tracker import mirrored_upstream
 from llmpt_tracker.clock import utc_now
 from llmpt_tracker.control.client import AnnouncerClient
 from llmpt_tracker.database import schema
@@ -29,7 +28,6 @@ from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, StartEnded
 from llmpt_tracker.rules import completions
 from llmpt_tracker.rules.catalogue import torrents
-from llmpt_tracker.serve import gunicorn_conf
 from llmpt_tracker.serve.token_file import ensure_token
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 
@@ -136,8 +134,6 @@ def _start_application(
     command = [sys.executable, "-m", "gunicorn", "--config", "python:llmpt_tracker.serve.gunicorn_conf"]
     for fd in fds:
         command += ["--bind", f"fd://{fd}"]
-    # Requests that wait for upstream do nothing else, and hold up no other; a thread that is not needed is not made.
-    command += ["--threads", str(gunicorn_conf.threads + mirrored_upstream.MAX_WAITING)]
     family.start("the application", [*command, "llmpt_tracker.app:wsgi()"], env=environ, pass_fds=fds)
 
 

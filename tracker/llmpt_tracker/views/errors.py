@@ -1,8 +1,8 @@
 """From errors to answers: `{"error": {"code", "message"}}` for programs, plain text for a browser, `{"error": message}` with
 the Hub's headers for its clients, and safe headers on all.
 
-A `Refused` is told as it is. The announcer or the database being away is 503: try again. Anything else is our bug: it is
-logged with its traceback, and the client learns nothing of it.
+A `Refused` is told as it is. That the announcer or the database is away, or a seeder busy, is 503: try again. Anything else is
+our bug: it is logged with its traceback, and the client learns nothing of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import logging
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, Refused, RefusedAsHub
+from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, Refused, RefusedAsHub, SeedersBusy
+from llmpt_tracker.state import state
 from llmpt_tracker.views.hub.request import target
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(AnnouncerUnavailable, _announcer)
     app.register_error_handler(DatabaseUnavailable, _database)
+    app.register_error_handler(SeedersBusy, _busy)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _bug)
     app.after_request(_safe)
@@ -69,6 +71,11 @@ def _announcer(error: AnnouncerUnavailable) -> Response:
 def _database(error: DatabaseUnavailable) -> Response:
     log.error("%s %s: %s", request.method, request.path, error, exc_info=error.__cause__)
     return _later(error.code, str(error))
+
+
+def _busy(error: SeedersBusy) -> Response:
+    state().limits.reached(f"{error} (told to clients as 503)")
+    return _later("busy", str(error))
 
 
 def _later(code: str, message: str) -> Response:

@@ -94,15 +94,16 @@ def _fetches() -> list[tuple[HeldLease, str | None]]:
 class _Live:
     """What the announcer knows at this moment; a page is shown without it rather than not at all."""
 
-    def __init__(self, swarms: Mapping[str, Swarm], seeders: list[Any], peers: int | None) -> None:
-        self.swarms, self.seeders, self.peers = swarms, seeders, peers
+    def __init__(self, swarms: Mapping[str, Swarm], seeders: list[Any], peers: int | None, limits: tuple[str, ...] = ()) -> None:
+        self.swarms, self.seeders, self.peers, self.limits = swarms, seeders, peers, limits
 
     @classmethod
     def ask(cls, swarms: list[str]) -> _Live:
         announcer = state().announcer
         try:
             found = announcer.swarms(swarms, peers=0, asker="127.0.0.1")[0] if swarms else {}
-            return cls(found, announcer.seeders(), announcer.status().peers)
+            status = announcer.status()
+            return cls(found, announcer.seeders(), status.peers, status.limits)
         except AnnouncerUnavailable:
             return cls({}, [], None)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha1
 
 import pytest
@@ -11,7 +14,10 @@ from sqlalchemy import event
 
 from llmpt_tracker.control.messages import Swarm
 from llmpt_tracker.database.models import File, Ref, Repo, Revision
-from tests.unit.tracker.bodies import COMMIT, manifest, small
+from llmpt_tracker.limits import Limits
+from llmpt_tracker.rules.hub.learning import Learning, LearningTimings
+from llmpt_tracker.state import attach
+from tests.unit.tracker.bodies import COMMIT, elsewhere, manifest, small
 from tests.unit.tracker.conftest import Api, state_of
 from tests.unit.tracker.fakes import FakeAnnouncer, FakeBlobs
 from tests.unit.tracker.hub_client import PART_COMMIT, SMALL_LFS, WEIGHTS, WHOLE, HubClient, publish_all
@@ -245,3 +251,46 @@ def test_who_is_refused_is_refused_in_the_hubs_shape(hub: HubClient) -> None:
     answer = hub.get("/api/models/org/name", environ_overrides={"REMOTE_ADDR": "8.8.8.8"})
     assert (answer.status_code, set(answer.get_json())) == (403, {"error"})
     assert "LLMPT_PEER_CIDRS" in answer.headers["X-Error-Message"]
+
+
+@pytest.fixture
+def hurried(app: Flask) -> Iterator[None]:
+    """Waits are short, and no limit was reached yet."""
+    state = state_of(app)
+    learning = Learning(timings=LearningTimings(grows_within_s=0.1, poll_s=0.01))
+    attach(app, replace(state, learning=learning, limits=Limits(state.announcer)))
+    yield
+    attach(app, state)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+@pytest.mark.usefixtures("hurried")
+def test_a_busy_seeder_is_a_503_and_no_missing_file(hub: HubClient, method: str) -> None:
+    hub.blobs.busy = True
+    answer = hub.ask(method, "/org/name/resolve/main/config.json")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert "X-Error-Code" not in answer.headers or "NotFound" not in answer.headers["X-Error-Code"]
+    assert hub.announcer.limits, "and the page tells of it"
+
+
+def test_a_seeder_that_is_busy_for_a_moment_is_waited_for(hub: HubClient) -> None:
+    hub.blobs.busy = True
+    later = threading.Timer(0.1, lambda: setattr(hub.blobs, "busy", False))
+    later.start()
+    assert hub.get("/org/name/resolve/main/config.json").status_code == 302
+    later.join()
+
+
+@pytest.mark.usefixtures("hurried")
+def test_what_no_publisher_has_is_not_here_however_busy_a_seeder_is(hub: HubClient, api: Api) -> None:
+    api.publish(manifest(elsewhere(small("far.json")), repo_id="org/other"))
+    hub.blobs.busy = True
+    answer = hub.head("/org/other/resolve/main/far.json")
+    assert (answer.status_code, answer.headers["X-Error-Code"]) == (404, "EntryNotFound")
+    assert "X-Repo-Commit" not in answer.headers
+
+
+def test_blobs_by_etag_are_a_503_while_a_seeder_is_busy(hub: HubClient) -> None:
+    hub.blobs.busy = True
+    answer = hub.get(f"/blobs/{WEIGHTS.etag}")
+    assert (answer.status_code, answer.headers["Retry-After"], answer.get_json()["error"]["code"]) == (503, "5", "busy")

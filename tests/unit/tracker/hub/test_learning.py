@@ -15,6 +15,7 @@ from llmpt_tracker.rules.hub.learning import Learning, LearningTimings
 from llmpt_tracker.rules.hub.revisions import HubRevision
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.state import attach
+from llmpt_tracker.waiting import Waiting
 from tests.unit.tracker.bodies import COMMIT, OTHER_COMMIT, manifest, small
 from tests.unit.tracker.conftest import NOW, Api, publisher, state_of
 from tests.unit.tracker.fakes import FakeAnnouncer, FakeBlobs
@@ -163,14 +164,12 @@ def test_when_many_wait_for_bytes_the_next_one_is_sent_upstream_at_once(
 ) -> None:
     seeder.publish(manifest(CONFIG))
     upstream.on_fetch = lambda: hub.blobs.held.add(CONFIG["etag"])
-    patience = state_of(app_with_upstream).learning.patience
-    taken = 0
-    while patience.acquire(blocking=False):
-        taken += 1
+    state, reached = state_of(app_with_upstream), []
+    attach(app_with_upstream, replace(state, waiting=Waiting(most=0, on_full=lambda: reached.append("full"))))
     assert "hub.example" in hub.get("/org/name/resolve/main/config.json").headers["Location"]
+    assert reached == ["full"]
     hub.blobs.held.clear()
-    for _ in range(taken):
-        patience.release()
+    attach(app_with_upstream, state)
     assert "/blobs/" in hub.get("/org/name/resolve/main/config.json").headers["Location"]
 
 

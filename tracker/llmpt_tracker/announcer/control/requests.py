@@ -25,6 +25,7 @@ from llmpt_tracker.control.messages import AnnouncerStatus, BlobAddress, SeederR
 log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 16 << 20  # 300,000 hashes
+MAX_SENTENCE = 300
 
 Reply = dict[str, Any]
 
@@ -102,7 +103,10 @@ class ControlServer:
         tracker, port = self._tracker, self._port()
         troubles = tuple(f"{trouble.name}: {trouble.error}" for trouble in tracker.health.troubles())
         swarms, peers = len(tracker.store), tracker.store.peer_count
-        return AnnouncerStatus(tracker.boot_id, port is not None, port or 0, swarms, peers, troubles)
+        now = tracker.clock()
+        age_s = None if port is None else round(now - tracker.started_at, 3)
+        limits = tracker.reached.sentences(now)
+        return AnnouncerStatus(tracker.boot_id, port is not None, port or 0, swarms, peers, troubles, age_s, limits)
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
@@ -181,6 +185,11 @@ def _blob_servers(tracker: Tracker, request: Reply) -> Reply:
     return {"servers": servers}
 
 
+def _limit(tracker: Tracker, request: Reply) -> Reply:
+    tracker.reached.note(str(request["sentence"])[:MAX_SENTENCE], times=int(request["times"]), now=tracker.clock())
+    return {}
+
+
 _OPERATIONS: dict[str, Callable[[Tracker, Reply], Reply]] = {
     "register": _register,
     "unregister": _unregister,
@@ -192,5 +201,6 @@ _OPERATIONS: dict[str, Callable[[Tracker, Reply], Reply]] = {
     "leases": sharing.poll,
     "fetches": sharing.fetches,
     "take": sharing.take,
+    "limit": _limit,
 }
 OPERATIONS = ("open", "reach", "status", *_OPERATIONS)  # docs/protocols/control-socket.md

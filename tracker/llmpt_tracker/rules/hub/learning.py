@@ -19,7 +19,6 @@ from llmpt_tracker.rules.hub.upstream import Upstream
 
 T = TypeVar("T")
 
-MAX_PATIENT = 64  # requests of one process that may wait for bytes: others want its threads, too
 MAX_REMEMBERED = 10_000
 
 
@@ -39,13 +38,9 @@ class LearningTimings:
 
 
 class Learning:
-    """Looks things up, and has upstream asked where that may help. Used by many threads; one for each application.
-
-    A request that waits for bytes holds `patience` meanwhile; one that gets none does not wait.
-    """
+    """Looks things up, and has upstream asked where that may help. Used by many threads; one for each application."""
 
     def __init__(self, *, timings: LearningTimings = LearningTimings(), monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.patience = threading.BoundedSemaphore(MAX_PATIENT)
         self.timings = timings
         self._monotonic = monotonic
         self._lock = threading.Lock()

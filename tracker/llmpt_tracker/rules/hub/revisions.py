@@ -105,6 +105,11 @@ def files_at(session: Session, revision: HubRevision, paths: Iterable[str]) -> d
     return found
 
 
+def is_published_as_here(session: Session, etag: str) -> bool:
+    """Say whether a publisher said, in any manifest, that it has the bytes of a blob."""
+    return session.scalar(select(File.etag).where(File.etag == etag, File.here).limit(1)) is not None
+
+
 def is_folder(session: Session, revision: HubRevision, path: str) -> bool:
     """Say whether a file of the revision lies in the folder `path`."""
     statement = select(File.path).where(File.revision_id == revision.key, _inside(session, path)).limit(1)

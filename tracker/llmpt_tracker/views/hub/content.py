@@ -1,18 +1,20 @@
 """`resolve` and `raw`: what a file is (HEAD), and where its bytes are (GET: a redirect to a seeder that has them).
 
 A file whose bytes no machine of the LAN has now is a 404 without the commit, which no client believes for longer than a moment;
-with an upstream it is fetched, and a client that asks for the bytes waits a little, or is sent there.
+with an upstream it is fetched, and a client that asks for the bytes waits a little, or is sent there. A file that was published
+as lying here is never a 404 because its seeder is busy, or starts: that is waited for a little, and then is a 503.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 from urllib.parse import quote
 
 from flask import Response, request
 from werkzeug.http import parse_range_header
 
+from llmpt_tracker.errors import SeedersBusy, TooManyWait
 from llmpt_tracker.rules.hub import revisions as hub
 from llmpt_tracker.rules.hub.errors import bytes_not_here, entry_not_found
 from llmpt_tracker.rules.hub.files import HubFile
@@ -23,6 +25,8 @@ from llmpt_tracker.views.hub.request import client_version
 
 MAX_HTTP_BYTES = 50_000_000_000  # huggingface_hub downloads nothing larger over HTTP, if it is told the size
 SIZE_OPTIONAL = (1, 31)  # from here on it does without
+
+T = TypeVar("T")
 
 
 def resolve(asked: Target) -> Response:
@@ -97,7 +101,7 @@ def _is_here(file: HubFile) -> bool:
         swarms, _ = state().announcer.swarms([file.swarm], peers=0, asker=str(asker()))
         if swarms[file.swarm].seeders > 0:
             return True
-    return state().blobs.has(file.etag)
+    return bool(_patiently(file, lambda: state().blobs.has(file.etag)))
 
 
 def _fetch(revision: hub.HubRevision, file: HubFile) -> bool:
@@ -110,7 +114,7 @@ def _fetch(revision: hub.HubRevision, file: HubFile) -> bool:
 
 def _url(revision: hub.HubRevision, file: HubFile) -> str:
     """Return where the bytes are, or will be."""
-    if url := _locate(file):
+    if url := _patiently(file, lambda: _locate(file)):
         return url
     upstream = state().upstream
     if upstream is None or not _fetch(revision, file):
@@ -118,18 +122,50 @@ def _url(revision: hub.HubRevision, file: HubFile) -> str:
     return _await(file) or upstream.url(revision.repo, revision.commit, file.path)
 
 
+def _patiently(file: HubFile, ask: Callable[[], T]) -> T | None:
+    """Ask the seeders; where one that may have the file is busy, wait a little for its word. Raises `SeedersBusy`.
+
+    None: none has it, or the one that is busy never said so.
+    """
+    try:
+        return ask()
+    except SeedersBusy:
+        with state().database.reading() as session:
+            if not hub.is_published_as_here(session, file.etag):
+                return None
+        _wait("says", file, _said_of(file.etag))
+        return ask()
+
+
 def _await(file: HubFile) -> str | None:
     """Return where the bytes begin to come in; None: nowhere in time, or too many wait already."""
-    patience, timings = state().learning.patience, state().learning.timings
-    if not patience.acquire(blocking=False):
-        return None
+    said = _said_of(file.etag)
     try:
-        deadline = time.monotonic() + timings.grows_within_s
-        while (url := _locate(file)) is None and time.monotonic() < deadline:
-            time.sleep(timings.poll_s)
-        return url
-    finally:
-        patience.release()
+        return _locate(file) if _wait("grows", file, lambda: said() or None) else None
+    except SeedersBusy:
+        return None
+
+
+def _wait(what: str, file: HubFile, look: Callable[[], bool | None]) -> bool:
+    timings = state().learning.timings
+    try:
+        found = state().waiting.until((what, file.etag), look, within_s=timings.grows_within_s, poll_s=timings.poll_s)
+    except TooManyWait:
+        return False
+    return bool(found)
+
+
+def _said_of(etag: str) -> Callable[[], bool | None]:
+    """Return what asks whether a seeder has a blob; None: that is not said now. It is called by another thread."""
+    blobs = state().blobs
+
+    def said() -> bool | None:
+        try:
+            return blobs.has(etag)
+        except SeedersBusy:
+            return None
+
+    return said
 
 
 def _locate(file: HubFile) -> str | None:
