@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import gunicorn.util  # type: ignore[import-untyped]
+
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt_tracker import seats
+from llmpt_tracker.serve.lingering import Lingering
 
 raise_descriptor_limit(2 * 4096)  # before the workers are made
 
@@ -24,6 +27,12 @@ timeout = 60
 graceful_timeout = 10
 keepalive = 15
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  the workers' heartbeats never wait for a disk
+
+
+def post_worker_init(_worker: object) -> None:
+    """End connections without waiting for their clients in the thread that accepts all others."""
+    gunicorn.util.close_graceful = Lingering().close
+
 
 # Whose X-Forwarded-… counts is LLMPT_TRUSTED_PROXIES' business, not gunicorn's.
 forwarded_allow_ips = ""
