@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from llmpt.doctor.network import nat
 from llmpt.link import versions
 from llmpt.tracker.blobs import BlobHttp
 from tests.support.lan import BIG, Lan
+from tests.support.lockless import GRANTED, lockless
 from tests.support.machine import Machine
 
 ROOT = Path(__file__).parents[2]
@@ -338,6 +340,19 @@ def test_a_cache_on_the_network_is_named(machine: Machine, tmp_path: Path) -> No
     (tmp_path / "self").mkdir()
     (tmp_path / "self" / "mountinfo").write_text(f"9 1 0:9 / {machine.root} rw - nfs4 nas:/home rw\n")
     assert_named(file_system(Context(machine.environ, proc=tmp_path)), WARN, "nfs4", "not seeded")
+
+
+@pytest.mark.parametrize(("error", "reason"), [(GRANTED, "granted to several"), (errno.ENOLCK, "No locks available")])
+def test_a_cache_whose_file_system_does_not_lock_is_named(
+    machine: Machine, tmp_path_factory: pytest.TempPathFactory, error: int, reason: str
+) -> None:
+    machine.cache.mkdir(parents=True, exist_ok=True)
+    shim = lockless(machine.cache, error, library=tmp_path_factory.getbasetemp() / "lockless.so")
+    code = "import os; from llmpt.doctor import CHECKS, Context; print(CHECKS['locks'](Context(os.environ)))"
+    said = machine.script(code, **shim)
+    assert "outcome='warn'" in said
+    assert reason in said
+    assert reason in machine.run("-m", "llmpt", "status", check=False, **shim).stdout.replace("\n", " ")
 
 
 # What else is on the machine

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -18,6 +19,7 @@ from llmpt.archive.folder import ExportFolder
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, TrackerError
 from llmpt.disk.copying import copy_blob
+from llmpt.disk.verification import verify_open
 from llmpt.tracker.blobs import BlobHttp, NotOverHttp
 from llmpt.tracker.catalogue import File, Manifest
 from llmpt.tracker.client import TrackerClient
@@ -103,28 +105,21 @@ class Export:
             source = cached.open("rb", buffering=0)
         except OSError:
             return False
-        with source:
-            part.touch()
+        with source, _opened(part, file.size_bytes) as descriptor:
             try:
-                copy_blob(source.fileno(), part, file.etag, file.size_bytes, on_copied=self._progress(file))
+                copy_blob(source.fileno(), descriptor, file.etag, file.size_bytes, on_copied=self._progress(file))
             except ContentMismatch as error:
                 log.warning("llmpt: %s; it is taken from the LAN", error)
                 part.unlink()
                 return False
-        descriptor = os.open(part, os.O_RDWR)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         return True
 
     def _fetch(self, part: Path, file: File) -> int:
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
+        with _opened(part, file.size_bytes) as descriptor:
+            was_there = os.fstat(descriptor).st_size > 0
             came = self._blobs.fetch(file.etag, file.size_bytes, descriptor, on_progress=self._progress(file))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            if was_there:  # another export may write to it too
+                verify_open(descriptor, file.etag, file.size_bytes)
         return came
 
     def _torrent(self, etag: Etag) -> None:
@@ -152,3 +147,16 @@ class Export:
 
 def _pattern(text: str) -> str:
     return f"{text}*" if text.endswith("/") else text
+
+
+@contextmanager
+def _opened(part: Path, size: int) -> Iterator[int]:
+    """Open an unfinished file of at most `size` bytes, and see it to the disk in the end."""
+    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        if os.fstat(descriptor).st_size > size:
+            os.ftruncate(descriptor, 0)
+        yield descriptor
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

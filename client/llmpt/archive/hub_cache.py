@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,16 +48,15 @@ class CachedRepo:
 
     def put(self, etag: Etag, size_bytes: int, source: Path, on_copied: Callable[[int], None]) -> None:
         """Copy a blob in, verified as it passes; raise `ContentMismatch` (nothing has changed then) or `OSError`."""
-        suffix = hashlib.sha256(f"import:{etag}:{os.getuid()}".encode()).hexdigest()[:8]
-        temporary = self.blob(etag).with_name(f"{etag}.{suffix}.incomplete")
+        temporary = self.blob(etag).with_name(f"{etag}.{secrets.token_hex(4)}.incomplete")  # two may import at once
         temporary.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
+        target = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             with source.open("rb", buffering=0) as opened:
-                copy_blob(opened.fileno(), temporary, etag, size_bytes, on_copied=on_copied)
+                copy_blob(opened.fileno(), target, etag, size_bytes, on_copied=on_copied)
             temporary.replace(self.blob(etag))
         finally:
+            os.close(target)
             temporary.unlink(missing_ok=True)
 
     def link(self, commit: Commit, path: RepoPath, etag: Etag) -> None:

@@ -15,6 +15,8 @@ from rich.text import Text
 
 from llmpt.cli.output import add_row, console, count, json_option, show_json, table
 from llmpt.core.errors import AgentUnavailable
+from llmpt.core.settings import hub_cache, path
+from llmpt.disk.locking import why_no_locks
 from llmpt.link.client import AgentClient
 from llmpt.settings import ClientSettings
 
@@ -26,15 +28,17 @@ SEEDS_SHOWN = 50
 @json_option
 def status(as_json: bool) -> None:
     """Show what is seeded, to whom, how fast, and what came from where today. Exit code 1 when no agent runs."""
-    settings = ClientSettings.read()
+    settings, no_locks = ClientSettings.read(), why_no_locks_in_cache(os.environ)
     try:
         found = AgentClient(settings, environ=os.environ).status()
     except AgentUnavailable as error:
         show_no_agent(error, as_json=as_json, tracker=settings.tracker)
+        if not as_json:
+            show_no_locks(console(), no_locks)
         sys.exit(1)
     since_midnight = today(found["downloads"], midnight=_midnight())
     if as_json:
-        show_json({"running": True, **found, "today": since_midnight})
+        show_json({"running": True, **found, "today": since_midnight, "cache_without_locks": no_locks})
         return
     out = console()
     show_agent(out, found)
@@ -43,9 +47,18 @@ def status(as_json: bool) -> None:
     show_seeding(out, found["seeding"], names(found["downloads"]))
     if why_not := found.get("sharing", {}).get("why_not"):
         out.print(Text(f"what this machine fetches from the Hub is not shared: {why_not}"))
+    show_no_locks(out, no_locks)
     show_troubles(out, found.get("troubles", ()))
     for row in found.get("not_seeded", ()):
         out.print(Text(f"not seeded: {row['path']}: {row['reason']}"))
+
+
+def why_no_locks_in_cache(environ: Mapping[str, str]) -> str | None:
+    """Say why locks in the Hub cache keep no process away; None when they do, or nothing lies there that can be looked at."""
+    try:
+        return why_no_locks(path(hub_cache(environ)))
+    except OSError:
+        return None
 
 
 def show_no_agent(error: AgentUnavailable, *, as_json: bool, tracker: str | None) -> None:
@@ -69,6 +82,11 @@ def show_agent(out: Console, found: Mapping[str, Any]) -> None:
         f"down {decimal(found['downloaded_bytes'])} ({decimal(found['download_rate_bytes_s'])}/s) · "
         f"up {decimal(found['uploaded_bytes'])} ({decimal(found['upload_rate_bytes_s'])}/s) · {count(found['peers'], 'peer')}"
     )
+
+
+def show_no_locks(out: Console, reason: str | None) -> None:
+    if reason is not None:
+        out.print(Text(f"the file system of the Hub cache does not lock ({reason}): `llmpt doctor` says what follows"))
 
 
 def show_troubles(out: Console, troubles: Iterable[Mapping[str, Any]]) -> None:

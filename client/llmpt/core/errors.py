@@ -24,6 +24,9 @@
     ├── NotWanted              no program waits for the blob any more (agent.transfer.work)
     ├── HashingStopped         the caller asked to stop hashing (disk.torrents)
     ├── StateUnavailable       what llmpt remembers on this disk cannot be read or written
+    ├── FileTaken              another program has removed or replaced the file of a hook (agent.transfer.target)
+    ├── NotLocked              a lock on a file keeps no other process away (disk.locking)
+    │   └── InUse              another process holds it (disk.locking)
     ├── NotOverHttp            a blob cannot be had by HTTP from the LAN's servers (tracker.blobs)
     ├── _Broke                 this server does not send the blob now; another one may (tracker.blobs)
     ├── NotInParts             the rest of a file cannot be fetched alone, so the library fetches all of it (hook.fallback)

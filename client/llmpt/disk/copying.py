@@ -6,7 +6,6 @@ import fcntl
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from llmpt.core.blob import READ_BYTES, Etag, EtagHasher
 from llmpt.core.errors import ContentMismatch
@@ -14,8 +13,10 @@ from llmpt.core.errors import ContentMismatch
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copied on write
 
 
-def copy_blob(source: int, target: Path, etag: Etag, size: int, *, on_copied: Callable[[int], None]) -> None:
-    """Fill the existing file `target` with the content of the file that is open as `source`; `on_copied` is told the bytes done.
+def copy_blob(source: int, target: int, etag: Etag, size: int, *, on_copied: Callable[[int], None]) -> None:
+    """Fill the file that is open as `target` with the content of the one that is open as `source`.
+
+    `on_copied` is told the bytes done. The target has at most `size` bytes, and nothing of it is cut off.
 
     Several may copy from one descriptor at once: where it stands does not matter, and stays as it is.
 
@@ -24,17 +25,15 @@ def copy_blob(source: int, target: Path, etag: Etag, size: int, *, on_copied: Ca
     """
     hasher = EtagHasher(etag, size)
     buffer = memoryview(bytearray(READ_BYTES))
-    with target.open("r+b", buffering=0) as writer:
-        writer.truncate(0)
-        cloned = _clone(source, writer.fileno())
-        while count := os.preadv(source, [buffer], hasher.seen):
-            hasher.update(buffer[:count])
-            written = count if cloned else 0
-            while written < count:
-                written += writer.write(buffer[written:count])
-            on_copied(hasher.seen)
+    cloned = _clone(source, target)
+    while count := os.preadv(source, [buffer], hasher.seen):
+        written = count if cloned else 0
+        while written < count:
+            written += os.pwrite(target, buffer[written:count], hasher.seen + written)
+        hasher.update(buffer[:count])
+        on_copied(hasher.seen)
     if not hasher.matches():
-        raise ContentMismatch(f"what {target} was copied from is no longer what its etag {etag} says")
+        raise ContentMismatch(f"what was to be copied is no longer what its etag {etag} says")
 
 
 def _clone(source: int, target: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,13 +15,25 @@ def verify_file(path: Path, etag: Etag, size: int, *, on_read: Callable[[], None
 
     `on_read` is called after every few megabytes, so that a waiting caller can be told.
     """
-    hasher = EtagHasher(etag, size)
-    buffer = bytearray(READ_BYTES)
-    view = memoryview(buffer)
     with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            hasher.update(view[:count])
-            if on_read is not None:
-                on_read()
-    if not hasher.matches():
-        raise ContentMismatch(f"{path}: {hasher.seen} bytes whose content is not that of etag {etag} ({size} bytes)")
+        seen = _read(file.fileno(), etag, size, on_read)
+    if seen is not None:
+        raise ContentMismatch(f"{path}: {seen} bytes whose content is not that of etag {etag} ({size} bytes)")
+
+
+def verify_open(descriptor: int, etag: Etag, size: int) -> None:
+    """Do the same with the file that is open as `descriptor`, whatever its path is by now."""
+    seen = _read(descriptor, etag, size, None)
+    if seen is not None:
+        raise ContentMismatch(f"what was written for etag {etag} is not on the disk: {seen} bytes with another content")
+
+
+def _read(descriptor: int, etag: Etag, size: int, on_read: Callable[[], None] | None) -> int | None:
+    """Read the whole; return None when it is right, else how many bytes it has."""
+    hasher = EtagHasher(etag, size)
+    buffer = memoryview(bytearray(READ_BYTES))
+    while count := os.preadv(descriptor, [buffer], hasher.seen):
+        hasher.update(buffer[:count])
+        if on_read is not None:
+            on_read()
+    return None if hasher.matches() else hasher.seen

@@ -34,6 +34,7 @@ CHECKS: dict[str, Callable[[Context], Finding]] = {
     "proxies": network.proxies,
     "disk space": disk.space,
     "file system": disk.file_system,
+    "locks": disk.locks,
     "other Pythons": elsewhere.pythons,
     "containers": elsewhere.containers,
     "test transfer": transfer.test_transfer,

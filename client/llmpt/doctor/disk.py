@@ -10,8 +10,9 @@ from rich.filesize import decimal
 
 from llmpt.agent.host import places
 from llmpt.core.errors import AgentUnavailable
+from llmpt.disk.locking import why_no_locks
 from llmpt.doctor.context import Context
-from llmpt.doctor.finding import Finding, fail, ok, warn
+from llmpt.doctor.finding import Finding, fail, ok, skip, warn
 from llmpt.host.mounts import Mounts
 
 LITTLE_BYTES = 10 << 30
@@ -53,6 +54,21 @@ def file_system(context: Context) -> Finding:
         )
     mount = mounts.of(context.cache)
     return ok(f"the Hub cache lies on {mount.kind if mount else 'a local file system'}")
+
+
+def locks(context: Context) -> Finding:
+    """Does a lock in the Hub cache keep other processes away?"""
+    try:
+        reason = why_no_locks(_existing(context.cache))
+    except OSError as error:
+        return skip(f"nothing can be made at {context.cache}: {error.strerror}")
+    if reason is not None:
+        return warn(
+            f"the file system of the Hub cache at {context.cache} does not lock: {reason}. Each download has a file of its own, "
+            "and a killed one goes on only on the same machine, until that is started anew",
+            "mount it with locks (Lustre: `-o flock`; NFS: without `nolock`), or set HF_HUB_CACHE to a local disk",
+        )
+    return ok("a lock in the Hub cache keeps other processes away")
 
 
 def _existing(folder: Path) -> Path:

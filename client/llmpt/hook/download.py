@@ -15,7 +15,7 @@ from pathlib import Path
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
 from llmpt.core.files import FileId
-from llmpt.disk.verification import verify_file
+from llmpt.disk.verification import verify_file, verify_open
 from llmpt.hook import fallback
 from llmpt.hook.call import Call, Served
 from llmpt.hook.for_all import WatchedDownload
@@ -40,7 +40,7 @@ class LibraryDownload:
 
     def __init__(self, call: Call, asked: Asked, *, etag: Etag, lan: Lan, summary: Summary) -> None:
         self._call, self._asked, self._etag, self._lan, self._summary = call, asked, etag, lan, summary
-        self._temporary = Temporary.beside(asked.incomplete, etag, call.size)
+        self._temporary = Temporary(asked.incomplete, etag, call.size)
         self._for_all = WatchedDownload(lan.agent, call.fetching)
         self._bar = LibraryBar(
             asked.library, filename=call.filename, total=call.size, tqdm_class=asked.arguments.get("tqdm_class")
@@ -57,9 +57,24 @@ class LibraryDownload:
         if not self._temporary.open():
             log.debug("%s: its temporary file cannot be used; ordinary path", self._call.filename)
             return False
-        with self._summary.lan_transfer():
-            result = self._lan.agent.fetch(self._request(ordinary_rate_bytes_s), on_progress=self._on_progress)
+        result = self._ask_agent(ordinary_rate_bytes_s)
+        if self._is_lost(result) and self._open_anew():
+            log.info("%s: its temporary file was removed or replaced; once more", self._call.filename)
+            result = self._ask_agent(ordinary_rate_bytes_s)
         return self._end(result)
+
+    def _ask_agent(self, ordinary_rate_bytes_s: int) -> FetchResult:
+        with self._summary.lan_transfer():
+            return self._lan.agent.fetch(self._request(ordinary_rate_bytes_s), on_progress=self._on_progress)
+
+    def _is_lost(self, result: FetchResult) -> bool:
+        """Whether another program, a cleaner for example, has taken the file that the agent was to fill."""
+        was_here = not result.fetch if isinstance(result, Failed | Refused) else isinstance(result, Done) and not result.moved
+        return was_here and not self._temporary.is_at(self._temporary.path)
+
+    def _open_anew(self) -> bool:
+        self._temporary.close()
+        return self._temporary.open()
 
     def _end(self, result: FetchResult) -> bool:
         """Do what is left to do after the agent's last word; True when the file lies at its destination."""
@@ -93,6 +108,8 @@ class LibraryDownload:
         try:
             with self._summary.lan_transfer():
                 came = self._lan.blobs.fetch(self._etag, self._call.size, descriptor, on_progress=self._show)
+            if not self._temporary.is_new:
+                verify_open(descriptor, self._etag, self._call.size)
             if not self._hand_over(moved=False, seeds=False):
                 return False
         except NotOverHttp as error:
@@ -115,7 +132,7 @@ class LibraryDownload:
     def _fetch_rest(self, have: Ranges) -> bool:
         """Fetch from the Hub what is missing beside `have`, which is verified and on disk; False: the library has to."""
         size, descriptor = self._call.size, self._temporary.descriptor
-        if descriptor is None or not self._temporary.is_at(self._temporary.path):
+        if descriptor is None:
             return False
         if reason := fallback.why_not(self._asked, size):
             log.debug("%s: not only the rest of it: %s", self._call.filename, reason)
@@ -133,7 +150,7 @@ class LibraryDownload:
         self._begin_for_all()
         try:
             fallback.fetch(self._asked, descriptor, gaps, on_bytes=on_bytes)
-            verify_file(self._temporary.path, self._etag, size)
+            verify_open(descriptor, self._etag, size)
             if not self._hand_over(moved=False):
                 return False
         except (fallback.DiskFull, ContentMismatch) as error:
@@ -206,13 +223,26 @@ class LibraryDownload:
         With `seeds` the agent is told of it in the end.
         """
         destination = self._asked.destination
-        if not self._temporary.is_whole_at(destination if moved else self._temporary.path):
+        try:
+            if not moved:
+                self._move(destination)
+            if not self._temporary.is_whole_at(destination):  # it was copied there, or another program has put its own there
+                verify_file(destination, self._etag, self._call.size)
+        except (ContentMismatch, OSError) as error:
+            log.info("%s: %s", self._call.filename, error)
             return False
-        if not moved:
-            self._asked.library._chmod_and_move(self._temporary.path, destination)
         if seeds:
             self._served(destination if moved else None)
         return True
+
+    def _move(self, destination: Path) -> None:
+        """Have the library move the file; what another program has removed or replaced is made anew from what is open."""
+        if not self._temporary.is_at(self._temporary.path):
+            self._temporary.make_anew()
+            verify_file(self._temporary.path, self._etag, self._call.size)
+        elif not self._temporary.is_whole_at(self._temporary.path):
+            raise ContentMismatch(f"{self._temporary.path} is not whole")
+        self._asked.library._chmod_and_move(self._temporary.path, destination)
 
     def _served(self, known_at: Path | None) -> None:
         """Have the agent told, in the end, where the file lies, unless that is `known_at`, where it has put it."""

@@ -101,8 +101,10 @@ class BlobHttp:
     def fetch(self, etag: Etag, size: int, descriptor: int, *, on_progress: Callable[[int], None]) -> int:
         """Fill the file that is open as `descriptor` with the blob, verify it, and return how many bytes came for that.
 
-        What the file holds from its start on is kept, if the whole then turns out right. `on_progress` is told how many
-        bytes are there. Raises `NotOverHttp`, `ContentMismatch` (then the file is empty), `OSError` for the disk's own.
+        What the file holds from its start on is kept, if the whole then turns out right; nothing of it is cut off. What is
+        verified is what was read and what came: in a file that others may write to, the caller holds the whole against the
+        etag. `on_progress` is told how many bytes are there. Raises `NotOverHttp`, `ContentMismatch`, `OSError` for the
+        disk's own.
         """
         start = min(_beginning(descriptor), size)
         if 0 < start < size:
@@ -110,10 +112,9 @@ class BlobHttp:
         try:
             return self._fill(etag, size, descriptor, start, on_progress)
         except ContentMismatch:
-            os.ftruncate(descriptor, 0)
             if not start:
                 raise
-        return self.fetch(etag, size, descriptor, on_progress=on_progress)
+        return self._fill(etag, size, descriptor, 0, on_progress)
 
     def _ask(self, etag: Etag) -> None:
         try:
@@ -125,8 +126,10 @@ class BlobHttp:
     def _fill(self, etag: Etag, size: int, descriptor: int, start: int, on_progress: Callable[[int], None]) -> int:
         hasher = EtagHasher(etag, size)
         while hasher.seen < start:
-            hasher.update(os.pread(descriptor, min(READ_BYTES, start - hasher.seen), hasher.seen))
-        os.ftruncate(descriptor, start)
+            data = os.pread(descriptor, min(READ_BYTES, start - hasher.seen), hasher.seen)
+            if not data:
+                raise ContentMismatch("another program has shortened the file")
+            hasher.update(data)
         last_byte, poor = self._clock(), 0
         while hasher.seen < size:
             before = hasher.seen

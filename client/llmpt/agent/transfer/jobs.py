@@ -25,6 +25,7 @@ from llmpt.agent.transfer.parts import JobParts
 from llmpt.agent.transfer.record import Record
 from llmpt.agent.transfer.result import BrokenOff, FetchForAll, JobResult, NotFromLan, Whole
 from llmpt.agent.transfer.subscribers import Subscriber
+from llmpt.agent.transfer.target import Target
 from llmpt.core.blob import Etag
 from llmpt.core.errors import LlmptError
 from llmpt.core.files import FileId
@@ -163,7 +164,8 @@ class Jobs:
                     raise Stopped(CANCELLED)
                 emit(Progress(bar.arriving(done)))
 
-        copy_blob(source, request.path, request.etag, request.size, on_copied=on_copied)
+        with Target(request.path, request.file) as target:
+            copy_blob(source, target.descriptor, request.etag, request.size, on_copied=on_copied)
 
     def _say(self, request: FetchRequest, record: Record, result: JobResult, *, is_moved: bool) -> Done | Refused | Failed:
         """Note and log how a request ended, and put it into the words of the socket."""

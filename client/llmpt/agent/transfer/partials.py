@@ -5,7 +5,6 @@ Only files whose names the hook has made, that it gave to this agent itself, and
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmpt.disk.inventory import Inventory
+from llmpt.disk.locking import InUse, NotLocked, lock
 
 log = logging.getLogger("llmpt.agent")
 
@@ -40,13 +40,19 @@ class Partials:
     def sweep(self) -> None:
         """Remove what no program has asked for in a week."""
         for path in self._inventory.partials(asked_before=self._clock() - KEEP_S):
-            if _remove(path):
-                log.info("%s is removed: no program has asked for it for a week", path)
+            try:
+                if _remove(path, before=self._clock() - KEEP_S):
+                    log.info("%s is removed: no program has asked for it for a week", path)
+            except InUse:
+                continue
             self._inventory.forget_partial(path)
 
 
-def _remove(path: Path) -> bool:
-    """Remove an unfinished file of this user's that no process is using; False when it is something else, or gone."""
+def _remove(path: Path, *, before: float) -> bool:
+    """Remove an unfinished file of this user's; False when it is something else, or gone.
+
+    Raises `InUse` when a process is using it: it holds a lock, or, where locks say nothing, has written to it since `before`.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -55,7 +61,13 @@ def _remove(path: Path) -> bool:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
             return False
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held by a hook as long as it wants the file
+        try:
+            lock(descriptor, path)  # held by a hook as long as it wants the file
+        except InUse:
+            raise
+        except NotLocked as error:
+            if found.st_mtime > before:
+                raise InUse(f"{path} was written to of late, and nothing can be locked") from error
         path.unlink()
     except OSError:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +75,23 @@ def test_a_file_in_use_stays(tmp_path: Path, inventory: Inventory, clock: Clock)
         fcntl.flock(used, fcntl.LOCK_EX)
         partials.sweep()
     assert path.exists()
+    partials.sweep()
+    assert not path.exists(), "it was not forgotten"
+
+
+def test_where_locks_say_nothing_what_was_written_to_of_late_stays(
+    tmp_path: Path, inventory: Inventory, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = partial(tmp_path)
+    partials = asked(inventory, clock, path)
+    clock.now += KEEP_S + 2
+    os.utime(path, (clock.now - KEEP_S + 1,) * 2)
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    partials.sweep()
+    assert path.exists()
+    clock.now += 2
+    partials.sweep()
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("other", ["another file", "link", "folder", "finished"])

@@ -157,7 +157,7 @@ class World:
     def move(self, _etag: Etag, destination: Path) -> None:
         next(self.folder.glob("*.incomplete")).rename(destination)
 
-    def add(self, _metainfo: Metainfo, path: Path, *, serving: bool = False) -> None:
+    def add(self, _metainfo: Metainfo, path: Path, **_more: Any) -> None:
         self.seeded.append(path)
 
     def find(self, _etag: Etag) -> None: ...

@@ -82,21 +82,26 @@ def test_a_temporary_file_in_use_is_left_alone(download: Download, library: Any,
     with agent.fetches[0].path.open("rb+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         download()
-        assert len(agent.fetches) == 1
+        assert len({fetch.path for fetch in agent.fetches}) == 2
         assert held.read() == b"some"
     assert agent.fetches[0].path.exists()
 
 
-def test_without_locks_nothing_is_risked_and_nothing_left(
-    download: Download, library: Any, agent: Agent, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("refusal", [errno.ENOLCK, errno.ENOSYS, None])
+def test_where_locks_do_not_hold_each_download_has_a_file_of_its_own_and_nothing_is_left(
+    download: Download, agent: Agent, monkeypatch: pytest.MonkeyPatch, refusal: int | None
 ) -> None:
     def no_locks(descriptor: int, operation: int) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
+        if refusal is not None:
+            raise OSError(refusal, os.strerror(refusal))
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    assert download().read_bytes() == b"from the hub"
-    assert library.fetched == [[]]
-    assert not agent.fetches
+    before = len(list(Path("/dev/fd").iterdir()))
+    path = download()
+    download(force_download=True)
+    assert len({fetch.path for fetch in agent.fetches}) == 2
+    assert list(path.parent.iterdir()) == [path]
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 @pytest.mark.parametrize("trap", ["symlink", "folder"])
@@ -114,7 +119,7 @@ def test_nothing_is_written_through_what_is_no_file(
         name.mkdir()
     agent.answer = agent.serve
     download(force_download=True)
-    assert len(agent.fetches) == 1
+    assert agent.fetches[1].path != name
     assert victim.read_bytes() == b"precious"
 
 
