@@ -31,6 +31,7 @@ from llmpt_tracker.views import (
     errors,
     health,
     leases,
+    lookups,
     mirrors,
     openapi,
     pages,
@@ -80,7 +81,7 @@ def create_app(
     app.teardown_request(clients.give_seat_back)
     app.after_request(versions.label)
     errors.register(app)
-    api = (torrents, repos, openapi, publishing, token_views, leases, reports, mirrors, versions)
+    api = (torrents, lookups, repos, openapi, publishing, token_views, leases, reports, mirrors, versions)
     for views in (*api, blob_views, health, dist, pages):
         app.register_blueprint(views.blueprint)
     return app

@@ -38,7 +38,8 @@ class BlobLocations(Protocol):
 @dataclass(frozen=True)
 class State:
     """The settings, the clock (aware, UTC), the two things that hold data, the networks that this host is on, where bytes are,
-    the Hub behind this one if a seeder fetches from one, when it was asked for what, and how many requests do what at once."""
+    the Hub behind this one if a seeder fetches from one, when it was asked for what, how many requests do what at once,
+    and where announces go, by boot id."""
 
     settings: TrackerSettings
     clock: Clock
@@ -51,6 +52,18 @@ class State:
     waiting: Waiting
     seats: Seats
     learning: Learning = field(default_factory=Learning)
+
+    ports: dict[str, int] = field(default_factory=dict)
+
+    def announce_port(self, boot_id: str) -> int:
+        """Return the port of announces, which stays the same for one life of the announcer. Raises `AnnouncerUnavailable`."""
+        port = self.ports.get(boot_id, 0)
+        if not port:
+            status = self.announcer.status()
+            port = status.announce_port
+            self.ports.clear()
+            self.ports[status.boot_id] = port
+        return port
 
     @property
     def upstream(self) -> Upstream | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmpt_tracker.openapi import mirrors, sharing
+from llmpt_tracker.openapi import lookups, mirrors, sharing
 from llmpt_tracker.openapi.terms import (
     BOOT_ID,
     COMMIT,
@@ -36,9 +36,9 @@ def document() -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {"title": "llmpt tracker", "version": VERSION, "license": {"name": "Apache-2.0"}},
-        "paths": _paths() | mirrors.paths(PAGING) | sharing.paths(),
+        "paths": _paths() | lookups.paths() | mirrors.paths(PAGING) | sharing.paths(),
         "components": {
-            "schemas": _schemas() | mirrors.schemas() | sharing.schemas(),
+            "schemas": _schemas() | lookups.schemas() | mirrors.schemas() | sharing.schemas(),
             "securitySchemes": {"publisher": {"type": "http", "scheme": "bearer", "description": "llmpt_pub_… or llmpt_share_…"}},
         },
     }

@@ -65,7 +65,7 @@ def list_torrents() -> ResponseReturnValue:
             "torrents": entries,
             "next": paging.write_cursor(last) if last is not None else None,
             "boot_id": boot_id,
-            "announce_port": state().announcer.status().announce_port,
+            "announce_port": state().announce_port(boot_id),
             "min_blob_bytes": state().settings.min_blob_bytes,
         }
     )

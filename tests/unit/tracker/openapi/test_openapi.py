@@ -51,6 +51,8 @@ REQUESTS: list[tuple[str, str, Callable[[Api], TestResponse]]] = [
     ("/api/v1/publish", "post", lambda api: api.publish(manifest(small("a/../b")))),
     ("/api/v1/torrents", "get", lambda api: api.get("/api/v1/torrents?include=metainfo,peers")),
     ("/api/v1/torrents", "get", lambda api: api.get("/api/v1/torrents?limit=0")),
+    ("/api/v1/lookup", "post", lambda api: api.post("lookup", {"etags": [A.etag.value], "metainfo_of": [A.etag.value]})),
+    ("/api/v1/lookup", "post", lambda api: api.post("lookup", {"etags": ["x"]})),
     ("/api/v1/torrents/{info_hash}", "get", lambda api: api.get(f"/api/v1/torrents/{A.info_hash}")),
     ("/api/v1/torrents/{info_hash}", "get", lambda api: api.get(f"/api/v1/torrents/{'0' * 64}")),
     ("/api/v1/torrents/{info_hash}/peers", "get", lambda api: api.get(f"/api/v1/torrents/{A.info_hash}/peers")),

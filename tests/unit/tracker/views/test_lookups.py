@@ -1,0 +1,75 @@
+"""Many etags in one question."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from llmpt_tracker.control.messages import Swarm, SwarmPeer
+from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.rules.catalogue import lookups
+from tests.unit.tracker.bodies import MIB, packed, torrent
+from tests.unit.tracker.conftest import Api
+from tests.unit.tracker.fakes import FakeAnnouncer
+
+FILES = [torrent(f"file {number}") for number in range(30)]
+ETAGS = [meta.etag.value for meta in FILES]
+
+
+@pytest.fixture
+def known(api: Api) -> Api:
+    api.publish({"torrents": packed(*FILES)})
+    return api
+
+
+def ask(api: Api, **body: Any) -> dict[str, Any]:
+    answer = api.client.post("/api/v1/lookup", json=body)
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    found: dict[str, Any] = answer.get_json()
+    return found
+
+
+def test_all_files_of_a_repo_are_one_question(known: Api, announcer: FakeAnnouncer, database: Database) -> None:
+    peer = SwarmPeer("10.0.0.7", 6881)
+    announcer.live[FILES[3].info_hash.truncated.hex()] = Swarm(1, 2, 3, (peer,))
+    announcer.askers.clear()
+    statements: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
+    answer = ask(known, etags=["0" * 64, *reversed(ETAGS), ETAGS[0]])
+    assert [one["etag"] for one in answer["torrents"]] == [*reversed(ETAGS)], "in the order of the question, each once"
+    at = answer["torrents"][-4]
+    assert at == {
+        "info_hash": str(FILES[3].info_hash), "etag": ETAGS[3], "size": FILES[3].size,
+        "seeders": 1, "leechers": 2, "completed": 3,
+        "peers": [{"address": "10.0.0.7", "port": 6881}],
+    }  # fmt: skip
+    assert (answer["boot_id"], answer["announce_port"]) == ("boot-1", 6969)
+    assert len(announcer.askers) == 1, "the announcer is asked once"
+    assert len([one for one in statements if "SELECT" in one]) == 1, "and so is the database"
+
+
+def test_metainfo_comes_for_those_that_are_named_and_never_too_much_of_it(known: Api, database: Database) -> None:
+    answer = ask(known, etags=ETAGS[:3], metainfo_of=ETAGS[1:2])
+    assert [base64.b64decode(one.get("metainfo", "")) for one in answer["torrents"]] == [b"", FILES[1].encode(), b""]
+    with database.reading() as session:
+        found = lookups.find(session, ETAGS, metainfo_of=ETAGS, most_bytes=2 * len(FILES[0].encode()))
+    assert [one.metainfo is not None for one in found] == [True, True] + [False] * 28
+
+
+NONSENSE: list[dict[str, Any]] = [
+    {}, {"etags": "x"}, {"etags": ["../x"]}, {"etags": [], "more": 1}, {"etags": ["0" * 64] * 1001}, {"etags": [], "peers": 51},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", NONSENSE)
+def test_what_makes_no_sense_is_refused(api: Api, body: dict[str, Any]) -> None:
+    answer = api.client.post("/api/v1/lookup", json=body)
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (400, "bad_request")
+
+
+def test_nothing_is_asked_for_nothing(api: Api) -> None:
+    assert ask(api, etags=[])["torrents"] == []
+    assert ask(api, etags=[torrent("other", 5 * MIB).etag.value])["torrents"] == []

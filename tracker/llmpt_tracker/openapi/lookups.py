@@ -1,0 +1,60 @@
+"""The part of the OpenAPI document that is about many etags in one question."""
+
+from __future__ import annotations
+
+from llmpt_tracker.openapi.terms import (
+    BOOT_ID,
+    ETAG,
+    MIN_BLOB_BYTES,
+    Schema,
+    answer,
+    array,
+    body,
+    count,
+    partly,
+    record,
+    ref,
+    text,
+)
+
+
+def schemas() -> Schema:
+    """Return the schemas."""
+    found = partly(
+        ("metainfo",),
+        info_hash=text("SHA-256 of the info dictionary (BEP 52)", pattern="^[0-9a-f]{64}$"),
+        etag=ETAG,
+        size=count("bytes"),
+        seeders=count(),
+        leechers=count(),
+        completed=count(),
+        peers=array(ref("Peer")),
+        metainfo=text("in base64; absent where it was not asked for, or beyond 8 MiB of it: ask again", contentEncoding="base64"),
+    )
+    return {
+        "Lookup": partly(
+            ("metainfo_of", "peers"),
+            etags=array(ETAG) | {"maxItems": 1000},
+            metainfo_of=array(ETAG) | {"description": "those of the etags whose metainfo the asker does not have"},
+            peers=count("how many of each; 50 unless given, and at most"),
+        ),
+        "LookedUp": record(
+            torrents=array(found) | {"description": "those of the etags that have a torrent, in the order of the question"},
+            boot_id=BOOT_ID,
+            announce_port=count(),
+            min_blob_bytes=MIN_BLOB_BYTES,
+        ),
+    }
+
+
+def paths() -> Schema:
+    """Return the route."""
+    return {
+        "/api/v1/lookup": {
+            "post": {
+                "summary": "Many etags in one question: peers of each, and metainfo where it is asked for",
+                "requestBody": {"required": True, **body(ref("Lookup"), "The etags, 1000 at most")},
+                "responses": answer("LookedUp", "Those that have a torrent", 400, 413, 415),
+            }
+        }
+    }

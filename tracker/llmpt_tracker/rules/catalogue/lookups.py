@@ -1,0 +1,55 @@
+"""Many etags in one question: which of them have a torrent, and its metainfo where that is asked for.
+
+A storm of machines asks for all files of a repo at once: rows are read as they are, and nothing is said of where they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from llmpt_tracker.database.models import Blob, StoredMetainfo
+from llmpt_tracker.rules.entries import batches
+
+MAX_METAINFO_BYTES = 8 << 20  # in one answer; what is above is asked for again
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBlob:
+    """An etag that has a torrent.
+
+    `swarm`: the truncated info-hash in hex.
+    `metainfo`: None when it was not asked for, or would make the answer too long.
+    """
+
+    etag: str
+    size: int
+    info_hash: bytes
+    metainfo: bytes | None = None
+
+    @property
+    def swarm(self) -> str:
+        return self.info_hash[:20].hex()
+
+
+def find(
+    session: Session, etags: Collection[str], *, metainfo_of: Collection[str] = (), most_bytes: int = MAX_METAINFO_BYTES
+) -> list[FoundBlob]:
+    """Return those of `etags` that have a torrent, in their order; with metainfo those that `metainfo_of` names, too."""
+    rows: dict[str, tuple[int, int, bytes]] = {}
+    for batch in batches(etags):
+        statement = select(Blob.etag, Blob.id, Blob.size, Blob.info_hash).where(Blob.etag.in_(batch))
+        rows.update((row[0], (row[1], row[2], row[3])) for row in session.execute(statement))
+    found, left = [], most_bytes
+    for etag in etags:
+        if etag in rows:
+            key, size, info_hash = rows[etag]
+            metainfo = None
+            if etag in metainfo_of and left > 0:
+                metainfo = session.scalar(select(StoredMetainfo.data).where(StoredMetainfo.blob_id == key))
+                left -= len(metainfo or b"")
+            found.append(FoundBlob(etag, size, info_hash, metainfo))
+    return found

@@ -1,0 +1,74 @@
+"""`POST /api/v1/lookup`: all that a machine wants to know of the files of a repo, in one question. No token."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, Field
+
+from llmpt.core.blob import Etag
+from llmpt.core.errors import InvalidInput
+from llmpt_tracker.errors import Refused
+from llmpt_tracker.rules import publication
+from llmpt_tracker.rules.catalogue import lookups
+from llmpt_tracker.state import state
+from llmpt_tracker.views.access import asker
+from llmpt_tracker.views.arguments import body
+
+blueprint = Blueprint("lookups", __name__, url_prefix="/api/v1")
+
+MAX_ETAGS = 1000
+MAX_BODY_BYTES = 1 << 20
+PEERS_OF_EACH = 50
+
+
+class LookupBody(BaseModel):
+    """What a machine asks.
+
+    `etags`: all that it wants to know of.
+    `metainfo_of`: those of them whose metainfo it does not have.
+    `peers`: how many peers of each it wants.
+    """
+
+    model_config = publication.STRICT
+
+    etags: list[str] = Field(max_length=MAX_ETAGS)
+    metainfo_of: list[str] = Field(default=[], max_length=MAX_ETAGS)
+    peers: int = Field(default=PEERS_OF_EACH, ge=0, le=PEERS_OF_EACH)
+
+
+@blueprint.post("/lookup")
+def lookup() -> ResponseReturnValue:
+    """Tell of each etag that has a torrent: how many have it, where, and its metainfo where that is asked for."""
+    asked = publication.parse_json(LookupBody, body(MAX_BODY_BYTES))
+    etags = list(dict.fromkeys(map(_etag, asked.etags)))
+    with state().database.reading() as session:
+        found = lookups.find(session, etags, metainfo_of=frozenset(asked.metainfo_of))
+    swarms, boot_id = state().announcer.swarms([one.swarm for one in found], peers=asked.peers, asker=str(asker()))
+    entries: list[dict[str, Any]] = []
+    for one in found:
+        swarm = swarms[one.swarm]
+        entry = {"info_hash": one.info_hash.hex(), "etag": one.etag, "size": one.size}
+        entry |= {"seeders": swarm.seeders, "leechers": swarm.leechers, "completed": swarm.completed}
+        entry["peers"] = [peer.as_json() for peer in swarm.peers]
+        if one.metainfo is not None:
+            entry["metainfo"] = base64.b64encode(one.metainfo).decode()
+        entries.append(entry)
+    return jsonify(
+        {
+            "torrents": entries,
+            "boot_id": boot_id,
+            "announce_port": state().announce_port(boot_id),
+            "min_blob_bytes": state().settings.min_blob_bytes,
+        }
+    )
+
+
+def _etag(text: str) -> str:
+    try:
+        return Etag(text).value
+    except InvalidInput as error:
+        raise Refused(400, "bad_request", f"etags: {error}") from None
