@@ -5,15 +5,15 @@ A storm of machines asks for all files of a repo at once: rows are read as they 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from llmpt_tracker.database.models import Blob, StoredMetainfo
-from llmpt_tracker.rules.entries import batches
 
+BATCH = 500  # names in one IN (…)
 MAX_METAINFO_BYTES = 8 << 20  # in one answer; what is above is asked for again
 
 
@@ -36,12 +36,13 @@ class FoundBlob:
 
 
 def find(
-    session: Session, etags: Collection[str], *, metainfo_of: Collection[str] = (), most_bytes: int = MAX_METAINFO_BYTES
+    session: Session, etags: Sequence[str], *, metainfo_of: Collection[str] = (), most_bytes: int = MAX_METAINFO_BYTES
 ) -> list[FoundBlob]:
     """Return those of `etags` that have a torrent, in their order; with metainfo those that `metainfo_of` names, too."""
     rows: dict[str, tuple[int, int, bytes]] = {}
-    for batch in batches(etags):
-        statement = select(Blob.etag, Blob.id, Blob.size, Blob.info_hash).where(Blob.etag.in_(batch))
+    for start in range(0, len(etags), BATCH):
+        named = Blob.etag.in_(etags[start : start + BATCH])
+        statement = select(Blob.etag, Blob.id, Blob.size, Blob.info_hash).where(named)
         rows.update((row[0], (row[1], row[2], row[3])) for row in session.execute(statement))
     found, left = [], most_bytes
     for etag in etags:
