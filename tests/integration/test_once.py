@@ -19,6 +19,7 @@ from llmpt.tracker.client import TrackerClient
 from tests.support.hub import FakeHub
 from tests.support.lan import Lan
 from tests.support.machine import Machine
+from tests.support.relay import Relay
 from tests.support.tracker import TrackerProcess
 from tests.support.waiting import eventually
 
@@ -189,6 +190,31 @@ def test_where_sharing_takes_an_invitation_each_fetches_for_itself_until_it_has_
         published = TrackerClient(tracker.url)
         eventually(lambda: published.get_torrents(etag=lan.hub.file(f"{repo}-2", "0.safetensors").etag), what="it on the LAN")
         assert not published.get_torrents(etag=lan.hub.file(repo, "0.safetensors").etag)
+
+
+def test_a_tracker_that_is_away_for_a_moment_sends_no_machine_past_the_lease(
+    lan: Lan, machines: list[Machine], repo: str
+) -> None:
+    lan.hub.mode.throttle_bytes_s = MIB
+    with (
+        Relay((lan.tracker.host, lan.tracker.http_port)) as way,
+        Machine("dora", tracker=f"http://127.0.0.1:{way.port}", hub=lan.hub.url) as dora,
+    ):
+        dora.llmpt("agent", "start")
+        eventually(lambda: agent(dora).get("tracker_answers"), what="the tracker's first answer")
+        for how in ("refused", "500"):
+            wanted = files(1, 4 * MIB)
+            lan.hub.add(f"{repo}-{how}", wanted)
+            first = machines[0].start_download(f"{repo}-{how}")
+            eventually(lambda how=how: fetching(machines[0], lan, f"{repo}-{how}"), what="the first to fetch")  # type: ignore[misc]
+            before = lan.hub.gets("0.safetensors")
+            way.breaks(how)
+            second = dora.start_download(f"{repo}-{how}")
+            eventually(lambda how=how: rows(dora, f"{repo}-{how}"), what="the second to ask")  # type: ignore[misc]
+            way.is_mended()
+            result(second, wanted)
+            result(first, wanted)
+            assert lan.hub.gets("0.safetensors") == before, dora.agent_log()[-2000:]
 
 
 def test_when_the_tracker_goes_everybody_fetches(lan: Lan, machines: list[Machine], repo: str) -> None:

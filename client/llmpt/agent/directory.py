@@ -1,7 +1,8 @@
 """What the tracker says, asked with patience limited for the whole machine, not per file.
 
 After a failure it is left alone by all (`Breaker`): a tracker that accepts and never answers costs one time-out, however many
-files are wanted. One that has answered before, and takes the questions, may have too much to do: it is asked on for `slow_s`.
+files are wanted. One that has answered before, and takes the questions, may have too much to do: it is asked on for `slow_s`;
+one that refuses may be starting anew: for `restart_s` it may be back at any moment.
 A new boot id means that the announcer lost its peers: what is seeded is announced again.
 """
 
@@ -33,12 +34,14 @@ class TrackerTimings:
 
     quiet: after a failure of the tracker
     slow_s: for how long one that has answered before may be silent until that is a failure
+    restart_s: for how long one that has answered before may refuse until it is out of action
     reach_interval_s: between two questions how it sees us
     dead_peer_s: for how long a peer that gave nothing is not tried again
     """
 
-    quiet: Pauses = Pauses(first_s=5.0, longest_s=30.0)
+    quiet: Pauses = Pauses(first_s=0.5, longest_s=30.0)
     slow_s: float = 10.0
+    restart_s: float = 5.0
     reach_interval_s: float = 300.0
     dead_peer_s: float = 30.0
 
@@ -73,6 +76,7 @@ class Directory:
         self._clock = clock
         self._lock = threading.Lock()
         self._slow_since: float | None = -math.inf  # since when it has not answered in time; None: it does
+        self._failing_since: float | None = None
         self._boot_id = ""
         self._dead: dict[Peer, float] = {}
 
@@ -81,21 +85,28 @@ class Directory:
         """Whether the last question was answered."""
         return self._boot_id != "" and self._breaker.allows()
 
+    @property
+    def may_be_back(self) -> bool:
+        """Whether the tracker, which has answered before, has been out of action for so short that it is worth waiting for."""
+        since = self._failing_since
+        return self._boot_id != "" and since is not None and self._clock() - since < self._timings.restart_s
+
     def lookup(self, etag: Etag) -> Lookup:
         """Ask for one blob. Raises `TrackerUnavailable` at once while the tracker is known to be out of action."""
         if (left_s := self._breaker.left_s) > 0:
             raise TrackerUnavailable(f"the tracker at {self.client.url} did not answer; asked again in {left_s:.0f} s")
+        asked_at = self._clock()
         try:
             found = self.client.lookup(etag)
         except TrackerError as error:
-            self._failed(error)
+            self._failed(error, asked_at)
             raise
         self._seen(found.contact)
         return found
 
     def heard(self) -> None:
         """Note that the tracker has answered another question of this machine now."""
-        self._slow_since = None
+        self._slow_since = self._failing_since = None
 
     def blob_url(self, etag: Etag) -> str | None:
         """Return where a seeder gives a blob over HTTP now; None when none does, or the tracker does not say."""
@@ -109,11 +120,12 @@ class Directory:
         """Ask how the tracker is, unless it is to be left alone; never raises for what a network does."""
         if not self._breaker.allows():
             return
+        asked_at = self._clock()
         try:
             if self._seen(self.client.contact()) or self._clock() - self._reach_asked_at > self._timings.reach_interval_s:
                 self._ask_who_we_are()
         except TrackerError as error:
-            self._failed(error)
+            self._failed(error, asked_at)
 
     def _ask_who_we_are(self) -> None:
         self._reach_asked_at = self._clock()
@@ -137,16 +149,17 @@ class Directory:
             self._dead = {peer: until for peer, until in self._dead.items() if until > now}
             return tuple(peer for peer in peers if peer not in self._dead)
 
-    def _failed(self, error: TrackerError) -> None:
+    def _failed(self, error: TrackerError, asked_at: float) -> None:
         if isinstance(error, TrackerSlow):
             self._slow_since = self._clock() if self._slow_since is None else self._slow_since
             if self._clock() - self._slow_since < self._timings.slow_s:
                 log.info("%s; it has before", error)
                 return
         asked_s = error.retry_after_s if isinstance(error, TrackerRefused) else None
-        pause_s = self._breaker.failed(error, retry_after_s=asked_s)
+        self._failing_since = asked_at if self._failing_since is None else self._failing_since
+        pause_s = self._breaker.failed(error, retry_after_s=asked_s, cost_s=self._clock() - asked_at)
         refused = "the tracker refused: " if isinstance(error, TrackerRefused) else ""
-        log.warning("%s%s; it is left alone for %.0f s", refused, error, pause_s)
+        log.warning("%s%s; it is left alone for %.1f s", refused, error, pause_s)
 
     def _seen(self, said: Contact) -> bool:
         """Note the tracker's answer; True when it is another life of it."""

@@ -31,6 +31,7 @@ class Pauses:
     factor: how many times longer each pause is than the one before
     jitter: the part of a pause (0 to 1) that chance may take away
     longest_asked_s: for how long at most the neighbour's own wish is heeded
+    times_cost: the pause is at least so many times as long as asking in vain took: a refusal costs nothing, a silence does
     """
 
     first_s: float = 1.0
@@ -38,6 +39,7 @@ class Pauses:
     factor: float = 2.0
     jitter: float = 0.5
     longest_asked_s: float = 3600.0
+    times_cost: float = 5.0
 
     def after(self, failures: int, chance: float) -> float:
         """Return the seconds to pause after the given number of failures in a row (from 1 on); 0 <= `chance` < 1."""
@@ -101,8 +103,8 @@ class Breaker:
         if error is not None:
             raise error.with_traceback(None) from None
 
-    def failed(self, error: Exception, *, retry_after_s: float | None = None) -> float:
-        """Note a failure; return the seconds for which the neighbour is left alone now.
+    def failed(self, error: Exception, *, retry_after_s: float | None = None, cost_s: float = 0.0) -> float:
+        """Note a failure, after `cost_s` seconds of asking; return the seconds for which the neighbour is left alone now.
 
         `retry_after_s` is what the neighbour itself asked for; it stands instead of our own pause, and chance
         makes it longer, never shorter. What was under way together and fails together is one failure.
@@ -113,7 +115,8 @@ class Breaker:
         if retry_after_s is not None:
             until = now + min(max(retry_after_s, 0.0), self._pauses.longest_asked_s) * (1 + self._pauses.jitter * chance)
         elif was_allowed:
-            until = now + self._pauses.after(failures, chance)
+            dear_s = min(self._pauses.times_cost * cost_s, self._pauses.longest_s) * (1 - self._pauses.jitter * chance)
+            until = now + max(self._pauses.after(failures, chance), dear_s)
         else:
             until = state.until
         until = max(until, state.until)

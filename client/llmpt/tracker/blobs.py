@@ -51,7 +51,7 @@ class BlobTimings:
 
     answer_s: float = 2.0
     pause_s: float = 0.5
-    quiet: Pauses = Pauses(first_s=30.0, longest_s=30.0)
+    quiet: Pauses = Pauses(first_s=0.5, longest_s=30.0)
 
 
 class NotOverHttp(LlmptError):
@@ -88,14 +88,14 @@ class BlobHttp:
     def locate(self, etag: Etag) -> str | None:
         """Return the URL at which a seeder has the blob now; None when none has. Raises `TrackerUnavailable`."""
         self._check_quiet()
-        url = HttpUrl.parse(f"{self._base}/blobs/{etag}")
+        url, asked_at = HttpUrl.parse(f"{self._base}/blobs/{etag}"), self._clock()
         try:
             with _asked("HEAD", url, None, Bounds.of(self._timings.answer_s)) as response:
                 if response.status == BUSY:
                     raise TrackerUnavailable(f"the seeder that may have {etag} is busy")
                 target = _next_hop(url, response) or (url if response.status == 200 else None)
         except NETWORK_ERRORS as error:
-            raise self._leave_alone(reason_of(error)) from None
+            raise self._leave_alone(reason_of(error), asked_at) from None
         return None if target is None else target.text
 
     def fetch(self, etag: Etag, size: int, descriptor: int, *, on_progress: Callable[[int], None]) -> int:
@@ -139,9 +139,11 @@ class BlobHttp:
                     hasher.update(data)
                     last_byte = self._clock()
                     on_progress(hasher.seen)
-            except (NotOverHttp, TrackerError) as error:
+            except NotOverHttp as error:
                 raise NotOverHttp(str(error), hasher.seen if hasher.seen > start else 0) from None
-            except _Broke as error:
+            except (_Broke, TrackerError) as error:
+                if isinstance(error, TrackerError) and hasher.seen == start:
+                    raise NotOverHttp(str(error)) from None  # in the middle it is waited for: it may be starting anew
                 poor += hasher.seen - before < WORTHWHILE_BYTES
                 silent_s = self._clock() - last_byte
                 if silent_s + self._timings.pause_s > self._stall_timeout_s or poor >= POOR_TRIES:
@@ -158,7 +160,7 @@ class BlobHttp:
         self._check_quiet()
         url, silence_s = HttpUrl.parse(f"{self._base}/blobs/{etag}"), max(self._stall_timeout_s / 2, 0.05)
         for hop in range(MAX_HOPS):
-            at_tracker = hop == 0
+            at_tracker, asked_at = hop == 0, self._clock()
             bounds = Bounds.of(self._timings.answer_s if at_tracker else silence_s)
             try:
                 with _asked("GET", url, at, bounds) as response:
@@ -180,7 +182,7 @@ class BlobHttp:
                     return
             except NETWORK_ERRORS as error:
                 if at_tracker:
-                    raise self._leave_alone(reason_of(error)) from None
+                    raise self._leave_alone(reason_of(error), asked_at) from None
                 raise _Broke(f"{url.place}: {reason_of(error)}") from None
         raise NotOverHttp("redirected without end")
 
@@ -188,9 +190,9 @@ class BlobHttp:
         if (left_s := self._breaker.left_s) > 0:
             raise TrackerUnavailable(f"the tracker at {self._base} did not answer; asked again in {left_s:.0f} s")
 
-    def _leave_alone(self, reason: str) -> TrackerUnavailable:
+    def _leave_alone(self, reason: str, asked_at: float) -> TrackerUnavailable:
         error = TrackerUnavailable(f"no answer from the tracker at {self._base}: {reason}")
-        self._breaker.failed(error)
+        self._breaker.failed(error, cost_s=self._clock() - asked_at)
         return error
 
 

@@ -20,6 +20,7 @@ from llmpt.host.routes import HostNetwork
 from llmpt_tracker.announcer import loops
 from llmpt_tracker.announcer.control.requests import ControlServer
 from llmpt_tracker.announcer.http.server import FrontEnd
+from llmpt_tracker.announcer.leases.book import LeaseBook
 from llmpt_tracker.announcer.peers.memory_store import MemoryStore
 from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.visibility import Visibility, is_own_address
@@ -53,6 +54,7 @@ async def serve(settings: TrackerSettings) -> None:
 
     def open_port() -> int:
         port = front.open(settings.bind, settings.announce_port)
+        tracker.leases = LeaseBook(opened_at=tracker.clock())
         log.info("announces are answered on port %d, boot id %s", port, tracker.boot_id)
         return port
 

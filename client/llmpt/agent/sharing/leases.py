@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import secrets
 import threading
 import time
@@ -33,16 +34,18 @@ IDLE_S = 3600.0  # the thread wakes when there is something to say
 class PollTimings:
     """How often the tracker is asked.
 
-    poll_s: until it has said how often, and after a failure
+    poll_s: until it has said how often
     soonest_s, longest_s: between these its own word counts
-    pauses: for how long it is left alone by what is newly wanted, after a failure
+    again: after a failure, for what is fetched or waited for already
+    pauses: for how long it is left alone by what is newly wanted, once its failures have lasted for the stall time-out
     busy_s: the same after a 429 that does not say
     """
 
     poll_s: float = 0.5
     soonest_s: float = 0.05
     longest_s: float = 5.0
-    pauses: Pauses = Pauses(first_s=5.0, longest_s=30.0)
+    again: Pauses = Pauses(first_s=0.5, longest_s=1.0)
+    pauses: Pauses = Pauses(first_s=0.5, longest_s=30.0)
     busy_s: float = 1.0
 
 
@@ -77,7 +80,9 @@ class Leases:
         stall_timeout_s: float,
         timings: PollTimings = PollTimings(),
         clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
     ) -> None:
+        """`clock` and `chance` as in `Breaker`."""
         self._ask, self._clock, self._timings = ask, clock, timings
         self._stall_timeout_s = stall_timeout_s
         self._machine = secrets.token_hex(8)
@@ -86,7 +91,9 @@ class Leases:
         self._fetching: dict[Etag, FetchProgress] = {}
         self._ended: dict[Etag, LeaseOutcome] = {}
         self._next_at = 0.0
-        self._tracker = Breaker(timings.pauses, clock=clock)
+        self._chance = chance
+        self._failing_since: float | None = None
+        self._tracker = Breaker(timings.pauses, clock=clock, chance=chance)
 
     def start(self, *, stop: threading.Event | None = None, health: Health | None = None) -> None:
         """Ask, on a thread, until `stop` is set."""
@@ -103,13 +110,14 @@ class Leases:
     def want(self, etag: Etag, size: int, repo: RepoRef) -> Iterator[AwaitedBlob]:
         """Wait for a blob inside the `with`. A lease that is not held (`hold`) when it ends goes to another machine.
 
-        Raises `TrackerError` at once when the tracker gave no answer just now.
+        Raises `TrackerError` at once when the tracker has been giving no answer for the stall time-out.
         """
         awaited = AwaitedBlob(Want(etag, size, repo), self._clock())
         with self._changed:
-            self._tracker.raise_if_open()
+            if not self._may_be_back:
+                self._tracker.raise_if_open()
             self._awaited[etag] = awaited
-            self._next_at = 0.0
+            self._next_at = 0.0 if self._failing_since is None else self._next_at
             self._changed.notify_all()
         try:
             yield awaited
@@ -150,11 +158,12 @@ class Leases:
         with self._changed:
             awaited, ended = list(self._awaited.values()), dict(self._ended)
             poll = self._poll(awaited, ended)
-            self._next_at = self._clock() + self._timings.poll_s
+            asked_at = self._clock()
+            self._next_at = asked_at + self._timings.poll_s
         try:
             answer = self._ask(poll)
         except TrackerError as error:
-            self._failed(error, awaited)
+            self._failed(error, awaited, asked_at)
         else:
             self._answered(answer, awaited, ended)
 
@@ -172,6 +181,7 @@ class Leases:
         poll_s = min(max(answer.poll_s, self._timings.soonest_s), self._timings.longest_s)
         with self._changed:
             self._tracker.succeeded()
+            self._failing_since = None
             if self._next_at > 0:  # else something new is wanted already
                 self._next_at = self._clock() + poll_s
             for etag, outcome in ended.items():
@@ -187,22 +197,30 @@ class Leases:
                         self._ended[one.etag] = LeaseOutcome.FAILED
             self._changed.notify_all()
 
-    def _failed(self, error: TrackerError, awaited: Sequence[AwaitedBlob]) -> None:
+    @property
+    def _may_be_back(self) -> bool:
+        """Whether the tracker's failures have not lasted for the stall time-out: perhaps it is being started anew."""
+        return self._failing_since is not None and self._clock() - self._failing_since < self._stall_timeout_s
+
+    def _failed(self, error: TrackerError, awaited: Sequence[AwaitedBlob], asked_at: float) -> None:
         """What waits goes on for the stall time-out while a tracker is restarted, or has too much to do; then there is none."""
-        final, slow = isinstance(error, TrackerRefused), isinstance(error, TrackerSlow)
+        slow = isinstance(error, TrackerSlow)
         asked_s = None
         if isinstance(error, TrackerRefused) and error.status == 429:
             asked_s = error.retry_after_s or self._timings.busy_s
+        final = isinstance(error, TrackerRefused) and (asked_s is None or asked_s >= self._stall_timeout_s)
         log.info("no leases: %s", error)
         with self._changed:
             now = self._clock()
-            self._next_at = now + self._timings.poll_s
+            self._failing_since = asked_at if self._failing_since is None else self._failing_since
             for one in awaited:
                 overdue = now - one.heard_at >= self._stall_timeout_s
-                if final or overdue or (one.answers == 0 and not slow):
+                if final or (not self._may_be_back and (overdue or (one.answers == 0 and not slow))):
                     one.error = error
             if not slow or any(one.error is error for one in awaited):
-                self._tracker.failed(error, retry_after_s=asked_s)
+                self._tracker.failed(error, retry_after_s=asked_s, cost_s=now - asked_at)
+            again_s = self._timings.again.after(max(self._tracker.failures, 1), self._chance())
+            self._next_at = now + max(again_s, asked_s or 0.0)
             if not self._fetching and not self._awaited:
                 self._ended.clear()  # what is not reported ends by itself
             self._changed.notify_all()

@@ -26,7 +26,7 @@ from llmpt.link.requests import FetchRequest
 
 log = logging.getLogger("llmpt.agent")
 
-QUIET = Pauses(first_s=5.0, longest_s=30.0)
+QUIET = Pauses(first_s=1.0, longest_s=30.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from llmpt.agent.transfer.result import BrokenOff, NotFromLan, Whole
-from llmpt.agent.transfer.sight import FetchSight, Http, Lacking, LeaseSight, LeechSight, Sight, Unusable, Window
+from llmpt.agent.transfer.sight import Away, FetchSight, Http, Lacking, LeaseSight, LeechSight, Sight, Unusable, Window
 from llmpt.agent.transfer.steps import (
     Accuse,
     AskPermission,
@@ -64,7 +64,7 @@ def decide(state: JobState, sight: Sight, timings: JobTimings) -> Step:
 def _looking(sight: Sight, _: JobTimings) -> Step:
     if not sight.is_wanted:
         return End(NotFromLan(CANCELLED))
-    if sight.found is None and not sight.skips_look_up:
+    if isinstance(sight.found, Away) or (sight.found is None and not sight.skips_look_up):
         return LookUp()
     if isinstance(sight.found, Source):
         return Leech(sight.found)

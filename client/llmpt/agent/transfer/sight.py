@@ -25,7 +25,14 @@ class Unusable:
     reason: str
 
 
-LookUpAnswer = Source | Lacking | Unusable
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The tracker does not answer now, and may at any moment: it is asked again."""
+
+    reason: str
+
+
+LookUpAnswer = Source | Lacking | Unusable | Away
 
 
 class Http(Enum):

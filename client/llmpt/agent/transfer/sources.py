@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from llmpt.agent.directory import Directory
-from llmpt.agent.transfer.sight import Lacking, LookUpAnswer, Unusable
+from llmpt.agent.transfer.sight import Away, Lacking, LookUpAnswer, Unusable
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerSlow
 from llmpt.swarm import Source
+
+AWAY_S = 0.1  # between two looks whether the tracker is back
 
 
 def look_up(directory: Directory, etag: Etag, size: int, *, resumes: bool, worth_http_bytes: int) -> LookUpAnswer:
@@ -16,6 +20,9 @@ def look_up(directory: Directory, etag: Etag, size: int, *, resumes: bool, worth
     except TrackerError as error:
         if isinstance(error, TrackerSlow) and directory.answers:
             return Lacking(str(error))  # it has much to do: it will say when it is asked whose turn it is
+        if directory.may_be_back:
+            time.sleep(AWAY_S)
+            return Away(str(error))
         return Unusable(str(error))
     if answer.metainfo is None:
         return Lacking("not in the tracker's catalogue")

@@ -146,7 +146,7 @@ def test_a_tracker_that_stays_away_is_asked_ever_less_often_and_at_least_each_ha
         if tracker.questions > before:
             asked_at.append(clock.now - 1000)
         clock.now += 1
-    assert asked_at == [0, 5, 15, 35, 65, 95]
+    assert asked_at == [0, 1, 2, 4, 8, 16, 32, 62, 92]
     tracker.silence = None
     clock.now += 5
     seen.contact()
@@ -176,8 +176,28 @@ def test_while_it_is_left_alone_a_look_up_says_so_at_once(tracker: FakeTracker) 
     seen = directory(tracker)
     tracker.silence = TrackerUnavailable("connection refused")
     seen.contact()
-    with pytest.raises(TrackerUnavailable, match=r"did not answer; asked again in 5 s"):
+    with pytest.raises(TrackerUnavailable, match=r"did not answer; asked again in 0 s"):
         seen.lookup(Etag("a" * 64))
+
+
+def test_one_that_has_answered_before_and_refuses_may_be_back_for_a_moment(tracker: FakeTracker) -> None:
+    clock = Clock()
+    seen = directory(tracker, clock)
+    tracker.silence = TrackerUnavailable("connection refused")
+    seen.contact()
+    assert not seen.may_be_back, "nothing is known of it"
+    tracker.silence = None
+    clock.now += 60
+    seen.contact()
+    assert not seen.may_be_back, "it is there"
+    tracker.silence = TrackerUnavailable("connection refused")
+    seen.contact()
+    assert seen.may_be_back
+    clock.now += TIMINGS.restart_s - 1
+    seen.contact()
+    assert seen.may_be_back
+    clock.now += 2
+    assert not seen.may_be_back, "it is out of action"
 
 
 def test_it_knows_the_size_from_which_on_the_tracker_has_swarms(tracker: FakeTracker) -> None:

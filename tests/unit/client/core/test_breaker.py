@@ -144,3 +144,10 @@ def test_our_own_clock_and_chance_are_the_default() -> None:
     assert 14 <= Pauses().after(100, 0.99) <= 30
     assert 0.4 < neighbour.failed(GONE) <= 1.0
     assert 0 < neighbour.left_s <= 1.0
+
+
+def test_what_was_dear_to_ask_in_vain_is_left_alone_for_longer(time: Time) -> None:
+    assert breaker(time).failed(GONE, cost_s=0.1) == 1
+    assert breaker(time).failed(GONE, cost_s=2) == 10
+    assert breaker(time, chance=0.5).failed(GONE, cost_s=2) == 7.5
+    assert breaker(time).failed(GONE, cost_s=100) == 30

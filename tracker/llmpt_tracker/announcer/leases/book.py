@@ -34,8 +34,9 @@ DEFAULT_TERMS = LeaseTerms()
 class LeaseBook:
     """All leases of this LAN."""
 
-    def __init__(self, terms: LeaseTerms = DEFAULT_TERMS) -> None:
-        self._terms = terms
+    def __init__(self, terms: LeaseTerms = DEFAULT_TERMS, *, opened_at: float = -math.inf) -> None:
+        """`opened_at`: since when machines can ask; those that fetch since before must have told of it first."""
+        self._terms, self._opened_at = terms, opened_at
         self._machines = Machines(terms, on_forgotten=self._forget)
         self._repos: OrderedDict[RepoRef, RepoTurns] = OrderedDict()  # what was asked for last stands last
         self._leases: OrderedDict[Etag, Lease] = OrderedDict()
@@ -113,6 +114,8 @@ class LeaseBook:
             return math.inf
         if unlimited:
             return now if len(machine.held) < terms.max_unlimited else math.inf
+        if now < self._opened_at + terms.settling_s:
+            return self._opened_at + terms.settling_s
         free_since = self._past.free_since(want.etag, now)
         repo = self._repos[want.repo]
         held = machine.holds(want.repo)

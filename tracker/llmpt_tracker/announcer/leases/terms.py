@@ -13,6 +13,7 @@ class LeaseTerms:
     """What the lease book goes by. Times in seconds.
 
     leases_per_repo: as many files as huggingface_hub fetches at once; the machines that ask for a repo share them
+    settling_s: after its start it lends nothing: machines that fetch since before it ask again within a second
     rush_s: after a repo's first want each machine holds one lease of it
     turn_s: for so long a free etag is left to a machine that has had less
     asking_s: a machine that asked for a repo this long ago still has a share of it
@@ -35,6 +36,7 @@ class LeaseTerms:
     """
 
     leases_per_repo: int = 8
+    settling_s: float = 1.5
     rush_s: float = 0.5
     turn_s: float = 0.5
     asking_s: float = 10.0

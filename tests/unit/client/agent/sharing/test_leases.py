@@ -102,9 +102,26 @@ def test_a_lease_for_somebody_who_has_gone_meanwhile_goes_back(tracker: Tracker)
     assert tracker.asked[-1]["ended"] == [{"etag": A.value, "outcome": "failed"}]
 
 
-def test_a_tracker_that_does_not_answer_at_first_is_not_waited_for_and_left_alone(tracker: Tracker) -> None:
+@pytest.mark.parametrize("error", [TrackerUnavailable("connection refused"), TrackerUnavailable("status 500")])
+def test_one_question_without_an_answer_does_not_send_a_machine_past_the_lease(tracker: Tracker, error: Exception) -> None:
+    leases, tracker.error = tracker.leases(), error
+    with leases.want(A, 7, REPO) as want:
+        leases.poll()
+        assert want.error is None
+        with leases.want(B, 7, REPO) as other:
+            tracker.error, tracker.roles = None, {A: FETCH}
+            tracker.now += 1
+            leases.poll()
+            assert want.lease is not None
+            assert want.lease.role is FETCH
+            assert (other.error, other.answers) == (None, 1)
+
+
+def test_a_tracker_that_does_not_answer_for_the_stall_time_out_is_not_waited_for_and_left_alone(tracker: Tracker) -> None:
     leases, tracker.error = tracker.leases(), TrackerUnavailable("gone")
     with leases.want(A, 7, REPO) as want:
+        leases.poll()
+        tracker.now += 5.1
         leases.poll()
         assert want.error is tracker.error
     with pytest.raises(TrackerUnavailable), leases.want(B, 7, REPO):
@@ -112,6 +129,31 @@ def test_a_tracker_that_does_not_answer_at_first_is_not_waited_for_and_left_alon
     tracker.now += 60
     with leases.want(B, 7, REPO) as want:
         assert want.error is None
+        leases.poll()
+        assert want.error is tracker.error, "it has been gone for longer than the stall time-out"
+
+
+def test_a_tracker_that_has_too_much_to_do_for_a_moment_is_waited_for(tracker: Tracker) -> None:
+    leases, tracker.error = tracker.leases(), TrackerRefused("too often", status=429, code="slow_down", retry_after_s=2)
+    with leases.want(A, 7, REPO) as want:
+        leases.poll()
+        assert want.error is None
+    tracker.error = TrackerRefused("too often", status=429, code="slow_down", retry_after_s=60)
+    with leases.want(A, 7, REPO) as want:
+        leases.poll()
+        assert want.error is tracker.error
+
+
+def test_machines_do_not_come_back_in_step_after_a_failure(tracker: Tracker) -> None:
+    due = []
+    for chance in (0.0, 0.5, 0.9):
+        leases = Leases(tracker.ask, stall_timeout_s=5.0, clock=lambda: tracker.now, chance=lambda chance=chance: chance)  # type: ignore[misc]
+        tracker.error = TrackerUnavailable("restarting")
+        with leases.want(A, 7, REPO):
+            leases.poll()
+            due.append(leases._due_in_s())
+    assert due == sorted(set(due), reverse=True)
+    assert max(due) <= 0.5
 
 
 def test_in_the_middle_of_waiting_questions_may_stay_without_an_answer_for_the_stall_time_out(tracker: Tracker) -> None:

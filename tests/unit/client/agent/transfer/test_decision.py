@@ -12,6 +12,7 @@ from llmpt.agent.transfer import steps as to
 from llmpt.agent.transfer.decision import CANCELLED, decide, is_cancellation, is_slow
 from llmpt.agent.transfer.result import BrokenOff, NotFromLan, Whole
 from llmpt.agent.transfer.sight import (
+    Away,
     FetchSight,
     Http,
     Lacking,
@@ -48,6 +49,8 @@ def looking(**seen: object) -> Sight:
         (looking(found=FOUND), to.Leech(FOUND)),
         (looking(found=FOUND, why_not_shared="it is private"), to.Leech(FOUND)),
         (looking(found=Unusable("no answer")), to.End(NotFromLan("no answer"))),
+        (looking(found=Away("no answer now")), to.LookUp()),
+        (looking(found=Away("no answer now"), is_wanted=False), to.End(NotFromLan("cancelled"))),
         (looking(found=Lacking("nobody seeds it")), to.AskPermission()),
         (looking(found=Lacking("nobody seeds it"), why_not_shared=""), to.AskTracker()),
         (

@@ -323,3 +323,22 @@ def test_the_repo_that_was_asked_for_longest_ago_is_forgotten_and_no_other() -> 
     talk.now = TERMS.forgotten_s + 1
     talk.poll("c", Want(C.etag, C.size, RepoRef("model", "org/third")))
     assert talk.roles("b", A, B) == [("fetch", "b"), ("fetch", "b")], "the rush for this repo is over since long"
+
+
+def test_a_book_that_has_just_been_opened_lends_nothing_until_those_that_fetch_have_told_it() -> None:
+    book = LeaseBook(opened_at=100.0)
+    waiting, fetching = Poll("bob", wants=(A,)), Poll("ann", fetching=(FetchProgress(A.etag, 5, 1),))
+    (grant,), again_s = book.poll(waiting, Owner(2, "bob"), now=100.1)
+    assert (grant.role, grant.fetcher) == (LeaseRole.WAIT, None)
+    assert again_s <= 1.5
+    book.poll(fetching, Owner(1, "ann"), now=101.0)
+    (grant,), _ = book.poll(waiting, Owner(2, "bob"), now=102.0)
+    assert (grant.role, grant.fetcher) == (LeaseRole.WAIT, "ann")
+
+
+def test_a_book_without_a_fetcher_lends_a_moment_after_it_was_opened() -> None:
+    book = LeaseBook(opened_at=100.0)
+    poll = Poll("bob", wants=(A,))
+    book.poll(poll, Owner(2, "bob"), now=100.1)
+    (grant,), _ = book.poll(poll, Owner(2, "bob"), now=101.6)
+    assert grant.role is LeaseRole.FETCH
