@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 
@@ -37,7 +38,7 @@ from llmpt_seeder.seeding import Seeding
 from llmpt_seeder.service import Service
 from llmpt_seeder.settings import SeederSettings
 from llmpt_seeder.sharing import Sharing
-from llmpt_seeder.state import SeederState
+from llmpt_seeder.state import SeederState, open_state
 from llmpt_seeder.upstream import (
     BlobState,
     Fetcher,
@@ -68,7 +69,7 @@ def run(settings: SeederSettings) -> int:
     """
     if settings.tracker is None or settings.hub is None:
         raise SettingError("LLMPT_TRACKER and HF_ENDPOINT must be addresses, such as http://server:8000")
-    if not settings.cache.is_dir():
+    if not _may_be_there(settings.cache):
         raise CacheMissing(f"no Hub cache at {settings.cache}: set HF_HUB_CACHE to the folder that holds models--…, or make it")
     raise_descriptor_limit(DESCRIPTORS)
     tracker = TrackerClient(settings.tracker)  # refuses a bad address before anything runs
@@ -105,6 +106,15 @@ def run(settings: SeederSettings) -> int:
     return 0
 
 
+def _may_be_there(cache: Path) -> bool:
+    """Say whether the cache is there, or cannot be looked at for now: a mount that fails may be back."""
+    try:
+        return cache.is_dir()
+    except OSError as error:
+        log.error("the Hub cache at %s cannot be looked at: %s; it is looked at again and again", cache, error.strerror)
+        return True
+
+
 def find_token(settings: SeederSettings) -> str | None:
     """Return the token to publish with: LLMPT_TOKEN, else the one that the tracker left in the data folder; None so far."""
     if settings.token:
@@ -133,7 +143,7 @@ class _Core:
 
 def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) -> _Core:
     wake, life = threading.Event(), Life(settings.alive_file)
-    state = stack.enter_context(SeederState(settings.database))
+    state = stack.enter_context(open_state(settings.database))
     stack.callback(life.remove)
     hasher = stack.enter_context(HashingPool(on_done=wake.set))
     engine_settings, name = _engine_settings(settings, tracker), f"llmpt-seeder/{version()}"

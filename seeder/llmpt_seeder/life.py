@@ -37,6 +37,7 @@ class Life:
         self._lock = threading.Lock()
         self._beats: dict[str, float] = {}
         self._written: dict[str, float] = {}
+        self._said = ""
 
     def start(
         self, name: str, step: Step, rhythm: Rhythm = Rhythm(), *, wait: Callable[[float], object] | None = None
@@ -57,13 +58,25 @@ class Life:
             if abs(now - self._written.get(loop, 0.0)) < WRITE_EVERY_S:
                 return
             self._written[loop] = now
-            temporary = self._path.with_suffix(".new")
             troubles = [trouble.as_json() for trouble in self.health.troubles()]
             try:
-                temporary.write_text(json.dumps({"beats": self._beats, "troubles": troubles}))
-                temporary.replace(self._path)
+                self._write(json.dumps({"beats": self._beats, "troubles": troubles}))
+                self._said = ""
             except OSError as error:
-                log.warning("cannot write %s: %s", self._path, error.strerror)
+                words = error.strerror or str(error)
+                if words != self._said:
+                    log.warning("cannot write %s, by which the health check sees that the seeder lives: %s", self._path, words)
+                self._said = words
+
+    def _write(self, text: str) -> None:
+        temporary = self._path.with_suffix(".new")
+        try:
+            temporary.write_text(text)
+            temporary.replace(self._path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            with self._path.open("r+b") as file:  # a full disk has room for what it holds already
+                file.write(text.encode().ljust(self._path.stat().st_size))
 
     def while_doing(self, loop: str, do: Callable[[T], U]) -> Callable[[T], U]:
         """Return `do`, each call of which is a sign of life of a loop."""
@@ -76,7 +89,10 @@ class Life:
 
     def remove(self) -> None:
         """Remove the file: the seeder has ended."""
-        self._path.unlink(missing_ok=True)
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("cannot remove %s: %s", self._path, error.strerror)
 
 
 def what_is_wrong(path: Path, *, now: float) -> str | None:

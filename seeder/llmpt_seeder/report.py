@@ -13,7 +13,7 @@ from llmpt.core.repo import HubAnswer, RepoRef
 from llmpt_seeder.cache.contents import CachedRepo, Problem
 from llmpt_seeder.cache.scanner import scan
 from llmpt_seeder.sharing import AnswerMemory, Sharing, Verdict
-from llmpt_seeder.state import SeederState
+from llmpt_seeder.state import open_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class ForgetfulMemory:
 def open_memory(database: Path, *, dry: bool) -> Iterator[AnswerMemory]:
     """Open the seeder's memory; with `dry` a copy of it, so that nothing at all is written."""
     if not dry:
-        with SeederState(database) as state:
+        with open_state(database) as state:
             yield state
         return
     yield ForgetfulMemory(_read_answers(database))

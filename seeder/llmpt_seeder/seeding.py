@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from llmpt.core.blob import Etag
 from llmpt.swarm.types import SeededBlob
-from llmpt_seeder.cache.contents import BlobFile
+from llmpt_seeder.cache.contents import BlobFile, Problem
 from llmpt_seeder.cache.view import View
 from llmpt_seeder.engine import Engine
 from llmpt_seeder.hashing.knowledge import stamp_of
@@ -86,6 +86,10 @@ class Seeding:
             elif blob is not None and etag in self.files and self.files[etag].path == blob.file.path:
                 self.files[etag] = blob.file
             self._to_seed.discard(etag)
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with what is remembered over a restart."""
+        return self._state.problems()
 
     def report(self) -> dict[str, object]:
         """Return what a heartbeat says of it. May be called from any thread."""

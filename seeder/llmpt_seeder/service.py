@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import TrackerError
+from llmpt.core.errors import StateUnavailable, TrackerError
 from llmpt_seeder.cache.caches import Caches
 from llmpt_seeder.cache.contents import BlobFile, Problem
 from llmpt_seeder.hashing.verification import Verification
@@ -101,7 +101,7 @@ class Service:
                 self._publishing.mark(good, view.snapshots)
                 self._seeding.mark(good)
             self._publishing.publish(view)
-        except TrackerError as error:
+        except (TrackerError, StateUnavailable) as error:
             log.info("publishing is put off: %s", error)
         taken = self._publishing.take_taken()
         if self._seeding.knows_any(taken):
@@ -147,7 +147,9 @@ class Service:
                     log.warning("not shared: %s: %s", problem.what, problem.reason)
             self._said_of = found
         wrong = (Problem(self._caches.name(file.path), why) for file, why in self._verification.wrong())
-        self._problems = tuple(islice(chain(self._caches.problems(), wrong, self._publishing.problems()), MAX_REPORTED))
+        state = chain(self._seeding.problems(), self._verification.problems())
+        problems = chain(state, self._caches.problems(), wrong, self._publishing.problems())
+        self._problems = tuple(islice(problems, MAX_REPORTED))
 
     def _say_progress(self) -> None:
         progress, now = self._verification.progress(), time.monotonic()

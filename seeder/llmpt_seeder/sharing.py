@@ -50,6 +50,7 @@ class Sharing:
         self._wanted = tuple(pattern for pattern in patterns if not pattern.startswith("!"))
         self._excluded = tuple(pattern[1:] for pattern in patterns if pattern.startswith("!"))
         self._memory, self._ask, self._clock = memory, ask, clock
+        self._told: dict[RepoRef, HubAnswer] = {}  # by the Hub in this life: the memory may be full
         self._hub = hub or Breaker(HUB_PAUSES, clock=clock)
 
     def exclusion(self, repo: RepoRef) -> str | None:
@@ -68,7 +69,7 @@ class Sharing:
             if fnmatchcase(str(repo), pattern) or fnmatchcase(f"{repo.type}s/{repo.id}", pattern):
                 return Verdict(True, f"named by LLMPT_REPOS ({pattern})")
         now = self._clock()
-        known = self._memory.hub_answer(repo)
+        known = self._told.get(repo) or self._memory.hub_answer(repo)
         if known is None or (not known.public and now - known.asked_at > ASK_AGAIN_S):
             known = self._asked(repo, now) or known
         if known is None:
@@ -87,5 +88,6 @@ class Sharing:
             return None
         self._hub.succeeded()
         answer = HubAnswer(public, reason, now)
+        self._told[repo] = answer
         self._memory.keep_hub_answer(repo, answer)
         return answer

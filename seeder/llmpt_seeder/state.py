@@ -7,16 +7,24 @@ instance (its database was made anew) makes all of the latter void.
 from __future__ import annotations
 
 import json
+import logging
 import secrets
+import sqlite3
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from llmpt.core.blob import Etag
-from llmpt.core.repo import RepoRef
-from llmpt.disk.inventory import Inventory
+from llmpt.core.errors import InvalidName, StateUnavailable
+from llmpt.core.metainfo import Metainfo
+from llmpt.core.repo import HubAnswer, RepoRef
+from llmpt.disk.database import Way, opened
+from llmpt.disk.inventory import FileStamp, Inventory
+from llmpt_seeder.cache.contents import Problem
 from llmpt_seeder.cache.listing import ListedFile
 from llmpt_seeder.hub.listings import HubListing
+
+log = logging.getLogger("llmpt.seeder")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -32,75 +40,94 @@ CREATE TABLE IF NOT EXISTS mirror_wanted (etag TEXT PRIMARY KEY, wanted_at REAL 
 
 
 class SeederState(Inventory):
-    """The seeder's whole memory; a context manager. Raises `StateUnavailable` when the file cannot be used."""
+    """The seeder's whole memory; a context manager. Raises `StateUnavailable` when the file cannot be used that way.
 
-    def __init__(self, database: Path) -> None:
-        super().__init__(database)
-        with self.transaction() as sql:
-            for statement in filter(str.strip, _SCHEMA.split(";")):
-                sql.execute(statement)
-        self.seeder_id = self.fact("seeder_id") or self._new_id()
+    What a look at the cache or at the Hub brings anew is no reason to stop: the methods `keep_…` and `drop_…` say whether they
+    could, and `trouble` says why not. What must be kept before it counts (`remember`, `condemn`) raises.
+    """
 
-    def _new_id(self) -> str:
-        seeder_id = secrets.token_hex(8)
-        self.keep_fact("seeder_id", seeder_id)
-        return seeder_id
+    schema = Inventory.schema + _SCHEMA
+
+    def __init__(self, database: Path, way: Way = Way.ORDINARY) -> None:
+        super().__init__(database, way)
+        self.notice: str | None = None
+        self.trouble: str | None = None
+        self._is_open = False  # what is damaged from the start is for `open_state`
+        try:
+            self._check()
+            self.seeder_id = self.fact("seeder_id") or ""
+        except StateUnavailable:
+            self.close()
+            raise
+        self._is_open = True
+        if not self.seeder_id:
+            self.seeder_id = secrets.token_hex(8)
+            self.keep_fact("seeder_id", self.seeder_id)
+
+    def begin_anew(self) -> None:
+        super().begin_anew()
+        self.notice = f"{self._database} was damaged: it is made anew, and each file is read again after the next start"
+        self.keep_fact("seeder_id", self.seeder_id)
 
     def fact(self, name: str) -> str | None:
         row = self._one("SELECT value FROM facts WHERE name = ?", (name,))
         return row[0] if row else None
 
-    def keep_fact(self, name: str, value: str) -> None:
-        with self.transaction() as sql:
-            sql.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+    def keep_fact(self, name: str, value: str) -> bool:
+        return self._kept(("INSERT OR REPLACE INTO facts VALUES (?, ?)", [(name, value)]))
+
+    def keep_hub_answer(self, repo: RepoRef, answer: HubAnswer, *, endpoint: str = "") -> None:
+        try:
+            super().keep_hub_answer(repo, answer, endpoint=endpoint)
+        except StateUnavailable as error:
+            self.trouble = str(error)
 
     def use_instance(self, instance_id: str) -> bool:
         """Say which tracker instance is spoken to; return whether it is another, so that nothing counts as published."""
         if self.fact("instance_id") == instance_id:
             return False
-        with self.transaction() as sql:
-            sql.execute("DELETE FROM published_torrents")
-            sql.execute("DELETE FROM published_manifests")
-            sql.execute("INSERT OR REPLACE INTO facts VALUES ('instance_id', ?)", (instance_id,))
+        self._kept(
+            ("DELETE FROM published_torrents", [()]),
+            ("DELETE FROM published_manifests", [()]),
+            ("INSERT OR REPLACE INTO facts VALUES ('instance_id', ?)", [(instance_id,)]),
+        )
         return True
 
     def published_torrents(self) -> set[Etag]:
-        with self.transaction() as sql:
-            return {Etag(etag) for (etag,) in sql.execute("SELECT etag FROM published_torrents")}
+        return {Etag(etag) for (etag,) in self._all("SELECT etag FROM published_torrents")}
 
-    def keep_published(self, etags: list[Etag]) -> None:
-        with self.transaction() as sql:
-            sql.executemany("INSERT OR IGNORE INTO published_torrents VALUES (?)", [(etag.value,) for etag in etags])
+    def keep_published(self, etags: list[Etag]) -> bool:
+        return self._kept(("INSERT OR IGNORE INTO published_torrents VALUES (?)", [(etag.value,) for etag in etags]))
 
-    def drop_published(self, etags: list[Etag]) -> None:
-        with self.transaction() as sql:
-            sql.executemany("DELETE FROM published_torrents WHERE etag = ?", [(etag.value,) for etag in etags])
+    def drop_published(self, etags: list[Etag]) -> bool:
+        return self._kept(("DELETE FROM published_torrents WHERE etag = ?", [(etag.value,) for etag in etags]))
 
     def published_manifests(self) -> dict[tuple[RepoRef, str], str]:
         """Return the digests of what was last published, by repo and commit."""
-        with self.transaction() as sql:
-            rows = sql.execute("SELECT repo, revision, digest FROM published_manifests").fetchall()
+        rows = self._all("SELECT repo, revision, digest FROM published_manifests")
         return {(_repo(repo), commit): digest for repo, commit, digest in rows}
 
-    def keep_manifest(self, repo: RepoRef, commit: str, digest: str) -> None:
-        with self.transaction() as sql:
-            sql.execute("INSERT OR REPLACE INTO published_manifests VALUES (?, ?, ?)", (_key(repo), commit, digest))
+    def keep_manifest(self, repo: RepoRef, commit: str, digest: str) -> bool:
+        return self._kept(("INSERT OR REPLACE INTO published_manifests VALUES (?, ?, ?)", [(_key(repo), commit, digest)]))
 
     def hub_listing(self, repo: RepoRef, commit: str) -> HubListing | None:
         query = "SELECT files, asked_at FROM hub_listings WHERE repo = ? AND revision = ?"
         row = self._one(query, (_key(repo), commit))
         if row is None or row[0] is None:
             return HubListing(None, row[1]) if row else None
-        files = json.loads(zlib.decompress(row[0]))
-        return HubListing({path: ListedFile(Etag(etag), size) for path, (etag, size) in files.items()}, row[1])
+        try:
+            files = json.loads(zlib.decompress(row[0]))
+            return HubListing({path: ListedFile(Etag(etag), size) for path, (etag, size) in files.items()}, row[1])
+        except (zlib.error, ValueError, TypeError, AttributeError, InvalidName):
+            return None  # it is asked for again
 
-    def keep_hub_listing(self, repo: RepoRef, commit: str, listing: HubListing) -> None:
+    def keep_hub_listing(self, repo: RepoRef, commit: str, listing: HubListing) -> bool:
         files = None
         if listing.files is not None:
             told = {path: (listed.etag.value, listed.size) for path, listed in listing.files.items()}
             files = zlib.compress(json.dumps(told, separators=(",", ":")).encode())
-        with self.transaction() as sql:
-            sql.execute("INSERT OR REPLACE INTO hub_listings VALUES (?, ?, ?, ?)", (_key(repo), commit, files, listing.asked_at))
+        row = _key(repo), commit, files, listing.asked_at
+        return self._kept(("INSERT OR REPLACE INTO hub_listings VALUES (?, ?, ?, ?)", [row]))
 
     def hub_gave_nothing_at(self, repo: RepoRef) -> float | None:
         row = self._one("SELECT max(asked_at) FROM hub_listings WHERE repo = ? AND files IS NULL", (_key(repo),))
@@ -110,11 +137,52 @@ class SeederState(Inventory):
         """Return when each blob of the mirror's cache was wanted last (seconds since 1970)."""
         return {Etag(etag): at for etag, at in self._all("SELECT etag, wanted_at FROM mirror_wanted")}
 
-    def keep_wanted(self, times: Mapping[Etag, float], gone: Iterable[Etag]) -> None:
-        with self.transaction() as sql:
-            rows = [(etag.value, at) for etag, at in times.items()]
-            sql.executemany("INSERT OR REPLACE INTO mirror_wanted VALUES (?, ?)", rows)
-            sql.executemany("DELETE FROM mirror_wanted WHERE etag = ?", [(etag.value,) for etag in gone])
+    def keep_wanted(self, times: Mapping[Etag, float], gone: Iterable[Etag]) -> bool:
+        return self._kept(
+            ("INSERT OR REPLACE INTO mirror_wanted VALUES (?, ?)", [(etag.value, at) for etag, at in times.items()]),
+            ("DELETE FROM mirror_wanted WHERE etag = ?", [(etag.value,) for etag in gone]),
+        )
+
+    def remember(self, path: Path, stamp: FileStamp, metainfo: Metainfo) -> None:
+        super().remember(path, stamp, metainfo)
+        self.trouble = None
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with the file: since it was opened (`notice`), and now (`trouble`)."""
+        return [Problem("LLMPT_DATA/seeder.db", words) for words in (self.notice, self.trouble) if words]
+
+    def _kept(self, *statements: tuple[str, Sequence[tuple[object, ...]]]) -> bool:
+        """Do all of these, or none; return whether they were done."""
+        try:
+            with self.transaction() as sql:
+                for statement, rows in statements:
+                    sql.executemany(statement, rows)
+        except StateUnavailable as error:
+            if self.trouble is None:
+                log.warning("%s; what is seeded stays seeded", error)
+            self.trouble = str(error)
+            return False
+        self.trouble = None
+        return True
+
+    def _check(self) -> None:
+        """Raise `StateUnavailable` for a file in which something stands that cannot be."""
+        try:
+            for _ in self.blobs():
+                pass
+            self.published_torrents()
+            self.published_manifests()
+            self.wanted()
+        except (InvalidName, ValueError, TypeError, AttributeError) as error:
+            odd = sqlite3.DatabaseError(f"malformed: {error}")
+            raise StateUnavailable(f"the state at {self._database} cannot be used: {odd}") from odd
+
+
+def open_state(database: Path) -> SeederState:
+    """Open the seeder's memory as well as it can be; what is wrong with the file is its `notice`."""
+    state, state_notice = opened(lambda way: SeederState(database, way), database)
+    state.notice = state_notice
+    return state
 
 
 def _key(repo: RepoRef) -> str:

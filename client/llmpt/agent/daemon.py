@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -23,9 +24,10 @@ from llmpt.agent.server import Server, Services
 from llmpt.agent.sharing import share_token
 from llmpt.core.errors import SettingError
 from llmpt.core.leases import LeaseAnswer, Poll
+from llmpt.disk.database import opened
 from llmpt.disk.inventory import Inventory
 from llmpt.host import loops
-from llmpt.host.loops import Health, Rhythm
+from llmpt.host.loops import Health, Rhythm, Trouble
 from llmpt.link import lock, paths
 from llmpt.settings import ClientSettings
 from llmpt.tracker.client import TrackerClient
@@ -77,7 +79,11 @@ def run(
     package = Package()
     with ExitStack() as stack:
         stack.enter_context(lock.held(environ))
-        inventory = stack.enter_context(Inventory(places.database_path()))
+        database = places.database_path()
+        inventory, trouble = opened(lambda way: Inventory(database, way), database)
+        stack.enter_context(inventory)
+        if trouble is not None:
+            health.is_bad(Trouble("state", trouble, time.time()))
         engine_settings = EngineSettings(
             listen=listening.hosts,
             port=free_port(settings.peer_port),

@@ -13,6 +13,7 @@ once, into `StateUnavailable`: every method raises it.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sqlite3
@@ -27,10 +28,11 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import StateUnavailable
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import HubAnswer, RepoRef
+from llmpt.disk.database import Way, connect, is_damaged, set_aside
+
+log = logging.getLogger("llmpt.disk")
 
 Self = TypeVar("Self", bound="Inventory")
-
-BUSY_TIMEOUT_S = 10.0  # while another process writes
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS known_blobs (
@@ -85,25 +87,21 @@ class KnownBlob:
 
 
 class Inventory:
-    """Owns the database file at `database`; a context manager. Raises `StateUnavailable` when the file cannot be used."""
+    """Owns the database file at `database`; a context manager. Raises `StateUnavailable` when the file cannot be used that way
+    (`llmpt.disk.database.opened` finds the best)."""
 
-    def __init__(self, database: Path) -> None:
+    schema = _SCHEMA
+
+    def __init__(self, database: Path, way: Way = Way.ORDINARY) -> None:
         self._lock = threading.RLock()
         self._database = database
+        self._is_open = False
         try:
-            database.parent.mkdir(parents=True, exist_ok=True)
-            database.touch(mode=0o600)  # it names repos and paths; SQLite gives its own files the same mode
+            with self._translated():
+                self._connection = connect(database, way, self.schema)
+                self._is_open = True
         except OSError as error:
             raise StateUnavailable(f"the state at {database} cannot be used: {error.strerror or error}") from error
-        with self._translated():
-            self._connection = sqlite3.connect(database, timeout=BUSY_TIMEOUT_S, check_same_thread=False, isolation_level=None)
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute("PRAGMA synchronous = NORMAL")
-                self._connection.executescript(_SCHEMA)
-            except sqlite3.Error:
-                self._connection.close()
-                raise
 
     def __enter__(self: Self) -> Self:
         return self
@@ -163,8 +161,11 @@ class Inventory:
             if known.stamp.ctime_ns is None and (now := stamp_of(known.path)) is not None and now.without_ctime == known.stamp:
                 found.append((known.etag.value, os.fsencode(known.path), now.ctime_ns))
         if found:
-            with self.transaction() as sql:
-                sql.executemany("INSERT OR IGNORE INTO known_ctimes VALUES (?, ?, ?)", found)
+            try:
+                with self.transaction() as sql:
+                    sql.executemany("INSERT OR IGNORE INTO known_ctimes VALUES (?, ?, ?)", found)
+            except StateUnavailable as error:
+                log.warning("%s; the ctimes are noted at the next start", error)
 
     def forget(self, etag: Etag, path: Path) -> None:
         """Drop what is known of the file at `path`, and the piece layer when it was the last with that content."""
@@ -206,13 +207,14 @@ class Inventory:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the database for one thread: all of what happens inside is kept, or nothing when it raises."""
         with self._lock, self._translated():
-            self._connection.execute("BEGIN IMMEDIATE")
+            sql = self._connection
+            sql.execute("BEGIN IMMEDIATE")
             try:
-                yield self._connection
-                self._connection.execute("COMMIT")
+                yield sql
+                sql.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:  # SQLite itself may have ended it, on a full disk
-                    self._connection.execute("ROLLBACK")
+                if sql.in_transaction:  # SQLite itself may have ended it, on a full disk
+                    sql.execute("ROLLBACK")
                 raise
 
     def _one(self, query: str, values: tuple[object, ...]) -> Any:
@@ -228,7 +230,19 @@ class Inventory:
         try:
             yield
         except sqlite3.Error as error:
+            if self._is_open and is_damaged(error):
+                self.begin_anew()
             raise StateUnavailable(f"the state at {self._database} cannot be used: {error}") from error
+
+    def begin_anew(self) -> None:
+        """Set the file aside and go on with an empty one: it is damaged. What was read of it goes on counting in this life."""
+        self._connection.close()
+        aside = set_aside(self._database)
+        log.error("%s is damaged: it was set aside as %s, and is made anew", self._database, aside)
+        try:
+            self._connection = connect(self._database, Way.ORDINARY if aside else Way.NOWHERE, self.schema)
+        except (OSError, sqlite3.Error):
+            self._connection = connect(self._database, Way.NOWHERE, self.schema)
 
     @staticmethod
     def _put(sql: sqlite3.Connection, etag: Etag, path: Path, stamp: FileStamp, root: bytes | None, problem: str | None) -> None:

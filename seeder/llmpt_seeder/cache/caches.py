@@ -90,7 +90,7 @@ class Caches:
 
     def _scan(self, folder: Path) -> None:
         first = folder == self._folders[0]
-        if not first and not folder.is_dir():
+        if not first and not _is_there(folder):
             return
         last = {ref: repo for ref, (repo, _) in self._found.get(folder, {}).items()}
         found: dict[RepoRef, tuple[CachedRepo, Verdict]] = {}
@@ -118,3 +118,11 @@ class Caches:
             log.info("%s: %s (%s)", repo, "shared" if verdict.shared else "not shared", verdict.reason)
             self._verdicts[repo] = verdict
         return verdict
+
+
+def _is_there(folder: Path) -> bool:
+    """Say whether there is such a folder, or one that cannot be looked at for now."""
+    try:
+        return folder.is_dir()
+    except OSError:
+        return True

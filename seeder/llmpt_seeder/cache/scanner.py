@@ -33,7 +33,7 @@ def scan(cache: Path, *, last: Mapping[RepoRef, CachedRepo] | None = None) -> It
     """
     try:
         root = cache.resolve(strict=True)
-        folders = sorted(entry.name for entry in os.scandir(root) if "--" in entry.name and entry.is_dir())
+        folders = sorted(entry.name for entry in os.scandir(root) if "--" in entry.name and _may_be_folder(entry))
     except OSError as error:
         raise CacheMissing(
             f"no Hub cache can be read at {cache} ({error.strerror or error}); set HF_HUB_CACHE to the folder that holds"
@@ -202,7 +202,12 @@ class _RepoReader:
             folder, prefix = pending.pop()
             for entry in self._entries(folder):
                 path = prefix + entry.name
-                if not entry.is_dir(follow_symlinks=False):
+                try:
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                except OSError as error:  # an entry without a type has to be looked at
+                    self._unreadable(entry.path, error)
+                    continue
+                if not is_folder:
                     yield entry, path
                 elif path.count("/") < MAX_PATH_PARTS:
                     pending.append((Path(entry.path), path + "/"))
@@ -225,3 +230,11 @@ class _RepoReader:
         if len(self.problems) < MAX_PROBLEMS:
             shown = what.removeprefix(f"{self.root}/")
             self.problems.append(Problem(shown.encode("utf-8", "replace").decode(), reason))
+
+
+def _may_be_folder(entry: os.DirEntry[str]) -> bool:
+    """Say whether an entry is a folder, or cannot be looked at for now: then its reader says why."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return True

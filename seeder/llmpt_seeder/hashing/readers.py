@@ -7,6 +7,7 @@ order: repos take turns.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import sys
@@ -25,6 +26,8 @@ from llmpt.disk.torrents import HashingStopped
 from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.hashing.turns import BatchLimits, Turns
 from llmpt_seeder.hashing.worker import Failure, Outcome, hash_batch, start_worker
+
+log = logging.getLogger("llmpt.seeder")
 
 MAX_UNCOLLECTED = 20_000  # files; while the owner does other things no more than that is read ahead
 
@@ -225,6 +228,9 @@ def _outcomes(batch: list[BlobFile], future: Future[list[Outcome]]) -> list[Hash
         return []
     except (OSError, RuntimeError) as error:
         return [Hashed(blob, unreadable=getattr(error, "strerror", None) or str(error)) for blob in batch]
+    except Exception as error:
+        log.exception("a bug of llmpt: a batch of files could not be read")
+        return [Hashed(blob, unreadable=type(error).__name__) for blob in batch]
 
 
 def _hashed(blob: BlobFile, outcome: Outcome) -> Hashed:

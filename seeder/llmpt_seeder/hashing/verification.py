@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from llmpt.core.blob import Etag
+from llmpt.core.errors import StateUnavailable
 from llmpt.disk.inventory import Inventory
-from llmpt_seeder.cache.contents import BlobFile
+from llmpt_seeder.cache.contents import BlobFile, Problem
 from llmpt_seeder.cache.view import View
 from llmpt_seeder.hashing.knowledge import Bad, Good, Knowledge
 from llmpt_seeder.hashing.readers import Hashed, Hasher, HashingProgress
 
+log = logging.getLogger("llmpt.seeder")
+
+DATABASE = "LLMPT_DATA/seeder.db"
 RETRY_CHANGED_S = 30.0  # a file that was another one when it had been read, if no look finds that
 
 
@@ -68,6 +73,11 @@ class Verification:
         """Whether no file is known to hold the blob, and one that should has not been read yet."""
         return etag in self._unread
 
+    def problems(self) -> list[Problem]:
+        """Say how much is read and not stored yet, so that it does not count."""
+        count = len(self._read)
+        return [Problem(DATABASE, f"cannot be written: {count} blobs are read, and shared as soon as it can be")] if count else []
+
     def wrong(self) -> Iterator[tuple[BlobFile, str]]:
         """Yield the files that do not hold what they should, or cannot be read, each with the reason."""
         return (pair for pairs in self._wrong.values() for pair in pairs)
@@ -77,12 +87,20 @@ class Verification:
         return self._hasher.progress()
 
     def _take_in_what_was_read(self) -> None:
-        """Let nothing go before it is known: the inventory may fail, and is asked again at the next step."""
-        self._read.extend(self._hasher.collect())
+        """Let nothing go before it is known: the inventory may fail, and is asked again at the next step.
+
+        Until then no more is taken from the hasher, which stops by itself.
+        """
+        if not self._read:
+            self._read.extend(self._hasher.collect())
         if not self._read:
             return
         results = list(self._read)
-        outdated = self._knowledge.learn(results)
+        try:
+            outdated = self._knowledge.learn(results)
+        except StateUnavailable as error:
+            log.info("%d blobs are read, and not known before that is stored: %s", len(results), error)
+            return
         self._read.clear()
         for hashed in outdated:  # a look will find another file there
             self._retry(hashed.blob.etag, self._clock() + RETRY_CHANGED_S)

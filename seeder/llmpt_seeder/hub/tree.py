@@ -58,11 +58,11 @@ def fetch_tree(
                     files[entry["path"]] = _listed(entry)
             if len(files) > limits.files or (following is not None and not entries):
                 raise ValueError("a listing without an end")
-        except (KeyError, TypeError, ValueError, InvalidName) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, InvalidName) as error:
             raise HubUnreachable(f"{url}: {error!r:.200}") from None
     try:
         return checked(files)
-    except InvalidName as error:
+    except (InvalidName, TypeError, AttributeError) as error:
         raise HubUnreachable(f"{url}: {error}") from None
 
 

@@ -49,9 +49,6 @@ class Publisher:
         self._next_retry_at = float("inf")
         self._lost: set[Etag] = set()
         self._taken: list[Etag] = []
-        self._load()
-
-    def _load(self) -> None:
         self.torrents = self._state.published_torrents()
         self._manifests = self._state.published_manifests()
 
@@ -62,7 +59,7 @@ class Publisher:
         self._refused.clear()
         self._next_retry_at = float("inf")
         self._lost.clear()
-        self._load()
+        self.torrents, self._manifests = set(), {}
         return True
 
     def problems(self) -> Iterator[Problem]:

@@ -22,7 +22,7 @@ from typing import Protocol
 from rich.filesize import decimal
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import SettingError, StateUnavailable
+from llmpt.core.errors import SettingError
 from llmpt.disk.growth import unfinished
 from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.errors import FetchFailed
@@ -33,6 +33,7 @@ log = logging.getLogger("llmpt.seeder")
 
 # Left on the disk for others: a twentieth of it, within these bounds.
 LEAST_SPARE_BYTES, MOST_SPARE_BYTES = 16 << 20, 10 << 30
+MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOTCONN)  # of a disk, or of a mount
 TICK_S = 1e-6  # between two wants in one moment, and after a clock that stepped back
 
 
@@ -41,7 +42,7 @@ class WantedMemory(Protocol):
 
     def wanted(self) -> dict[Etag, float]: ...
 
-    def keep_wanted(self, times: Mapping[Etag, float], gone: Iterable[Etag]) -> None: ...
+    def keep_wanted(self, times: Mapping[Etag, float], gone: Iterable[Etag]) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Shelf:
         self._untold: set[Etag] = set()
 
     def prepare(self) -> None:
-        """Make the cache ready to be written to; raise `SettingError` when it cannot be. A full disk may have room again."""
+        """Make the cache ready to be written to; raise `SettingError` when it never can be."""
         try:
             self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
             for blobs in self.root.glob("*--*/blobs"):
@@ -93,9 +94,9 @@ class Shelf:
             with tempfile.TemporaryFile(dir=self.root):
                 pass
         except OSError as error:
-            if not is_full(error):
+            if error.errno not in MAY_PASS:
                 raise SettingError(f"LLMPT_MIRROR_CACHE={str(self.root)!r} cannot be used: {error.strerror}") from None
-            log.warning("the disk of LLMPT_MIRROR_CACHE is full: nothing is fetched until there is room")
+            log.warning("LLMPT_MIRROR_CACHE cannot be written now: %s; nothing is fetched until it can be", error.strerror)
         lying = {file.etag for file in self._ledger.look()}
         with self._noting:
             self._untold.update(etag for etag in self._wanted if etag not in lying)
@@ -150,10 +151,7 @@ class Shelf:
             times = {etag: self._wanted[etag] for etag in untold if etag in self._wanted}
         if not untold:
             return
-        try:
-            self._memory.keep_wanted(times, untold - times.keys())
-        except StateUnavailable as error:
-            log.debug("what was wanted is not written down yet: %s", error)
+        if not self._memory.keep_wanted(times, untold - times.keys()):
             with self._noting:
                 self._untold |= untold
 
@@ -233,11 +231,6 @@ class Shelf:
                 self._wanted.pop(file.etag, None)
                 self._untold.add(file.etag)
         return gone
-
-
-def is_full(error: OSError) -> bool:
-    """Whether an error says that there is no room; that may pass."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _used(lying: Iterable[LyingFile], coming: Collection[_Coming]) -> int:

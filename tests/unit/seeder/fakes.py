@@ -31,7 +31,7 @@ from llmpt_seeder.publishing.tracker_link import Identity, TrackerLink
 from llmpt_seeder.seeding import Seeding
 from llmpt_seeder.service import Service
 from llmpt_seeder.sharing import Sharing
-from llmpt_seeder.state import SeederState
+from llmpt_seeder.state import open_state
 
 MIN_BLOB_BYTES = 1000
 
@@ -176,6 +176,7 @@ class InlineHasher:
         self.planned: list[BlobFile] = []
         self.read: list[Path] = []
         self.held = False
+        self.on_read: Callable[[Path], None] = lambda path: None
 
     def add(self, blobs: Iterable[tuple[BlobFile, Hashable]]) -> None:
         self.planned += [blob for blob, _ in blobs if blob not in self.planned]
@@ -191,6 +192,7 @@ class InlineHasher:
             self.read.append(blob.path)
             try:
                 results.append(Hashed(blob, metainfo=create_torrent(blob.path, etag=blob.etag)))
+                self.on_read(blob.path)
             except ContentMismatch as error:
                 results.append(Hashed(blob, mismatch=str(error)))
             except OSError as error:
@@ -205,7 +207,8 @@ class InlineHasher:
 class Bench:
     """A service on a real cache and a real state file, among fakes; `restart()` makes it anew as after a crash."""
 
-    def __init__(self, database: Path, cache: Path) -> None:
+    def __init__(self, database: Path, cache: Path, *, ask: Callable[[RepoRef], tuple[bool, str]] | None = None) -> None:
+        self.ask = ask or _no_hub
         self.database, self.cache, self.mirror = database, cache, cache.with_name("mirror")
         self.now = 1_000_000.0
         self.tracker, self.hub = FakeTracker(), FakeHubTree()
@@ -215,7 +218,7 @@ class Bench:
         self._start()
 
     def _start(self) -> None:
-        self.state = SeederState(self.database)
+        self.state = open_state(self.database)
         self.engine, self.hasher = FakeEngine(), InlineHasher()
         self.stop, self.wake = threading.Event(), threading.Event()
         self.stop.set()  # the link makes one attempt of each publish, and waits for nothing
@@ -235,7 +238,7 @@ class Bench:
             on_news=self.wake.set,
             stop=self.life.stop,
         )
-        sharing = Sharing(self.patterns, memory=self.state, ask=_no_hub, clock=self.life.clock)
+        sharing = Sharing(self.patterns, memory=self.state, ask=self.ask, clock=self.life.clock)
         self.caches = Caches([self.cache, self.mirror], sharing=sharing, life=self.life, interval_s=10)
         verification = Verification(self.hasher, self.state, clock=self.life.clock)
         publisher = Publisher(self.state, post=self.link.publish, clock=self.life.clock, limits=self.limits)

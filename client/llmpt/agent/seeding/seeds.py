@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import ContentMismatch
+from llmpt.core.errors import ContentMismatch, StateUnavailable
 from llmpt.core.metainfo import Metainfo
 from llmpt.disk.inventory import FileStamp, Inventory, stamp_of
 from llmpt.disk.verification import verify_file
@@ -44,8 +44,8 @@ class Seeds:
         for known in list(self._inventory.blobs()):
             if self._withhold(known.path, mounts):
                 continue
-            if known.root is None or stamp_of(known.path) != known.stamp:
-                self._inventory.forget(known.etag, known.path)
+            if known.root is None or not _is_as_noted(known.path, known.stamp):
+                self._forget(known.etag, known.path)
                 continue
             self._serve(SeededBlob(known.etag, known.stamp.size, known.root, known.path), known.stamp)
         if self._blobs:
@@ -63,7 +63,10 @@ class Seeds:
         if self._withhold(path, self._mounts()):
             self._engine.withdraw(metainfo.etag)
             return
-        self._inventory.remember(path, stamp, metainfo)
+        try:
+            self._inventory.remember(path, stamp, metainfo)
+        except StateUnavailable as error:
+            log.warning("%s is seeded until the agent ends, and not after its next start: %s", metainfo.etag, error)
         blob = SeededBlob(metainfo.etag, metainfo.size, metainfo.root, path)
         if serving:
             with self._lock:
@@ -96,7 +99,7 @@ class Seeds:
             log.warning("not seeded: %s", error)
             return
         if seeded is not None and seeded[0].path != path:
-            self._inventory.forget(etag, seeded[0].path)
+            self._forget(etag, seeded[0].path)
         self.add(metainfo, path, read_as=now)
 
     def find(self, etag: Etag) -> SeededBlob | None:
@@ -117,7 +120,7 @@ class Seeds:
         if known is None:
             return False
         self._engine.withdraw(etag)
-        self._inventory.forget(etag, known[0].path)
+        self._forget(etag, known[0].path)
         return True
 
     def sweep(self) -> None:
@@ -150,6 +153,13 @@ class Seeds:
             log.info("%s lies on a network's file system (%s); not seeded", path, kind)
         return kind is not None
 
+    def _forget(self, etag: Etag, path: Path) -> None:
+        """Forget it over a restart, too: one that cannot be forgotten now is looked at then."""
+        try:
+            self._inventory.forget(etag, path)
+        except StateUnavailable as error:
+            log.warning("%s is not forgotten yet: %s", path, error)
+
     def _serve(self, blob: SeededBlob, stamp: FileStamp) -> None:
         self._engine.seed(blob)
         with self._lock:
@@ -163,3 +173,9 @@ class Seeds:
 def _is_same(now: FileStamp, before: FileStamp, *, moved: bool) -> bool:
     """Whether a file is as it was; being `moved` changes the ctime alone."""
     return now.without_ctime == before.without_ctime if moved else now == before
+
+
+def _is_as_noted(path: Path, noted: FileStamp) -> bool:
+    """Say whether a file is as it was when it was read; a ctime that was never noted says nothing."""
+    now = stamp_of(path)
+    return now is not None and noted in (now, now.without_ctime)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from llmpt.core.errors import StateUnavailable
 from llmpt.disk.inventory import Inventory
 from llmpt.disk.locking import InUse, NotLocked, lock
 
@@ -31,11 +32,17 @@ class Partials:
     def asked(self, path: Path, inode: int) -> None:
         """A download into `path` was asked for now, and may leave it unfinished."""
         if _OURS.fullmatch(path.name):
-            self._inventory.remember_partial(path, inode, self._clock())
+            try:
+                self._inventory.remember_partial(path, inode, self._clock())
+            except StateUnavailable as error:
+                log.warning("%s is not remembered, should it stay unfinished: %s", path, error)
 
     def done(self, path: Path) -> None:
         """`path` is finished."""
-        self._inventory.forget_partial(path)
+        try:
+            self._inventory.forget_partial(path)
+        except StateUnavailable as error:
+            log.debug("%s is not forgotten yet: %s", path, error)  # it is found to be gone
 
     def sweep(self) -> None:
         """Remove what no program has asked for in a week."""
@@ -45,7 +52,7 @@ class Partials:
                     log.info("%s is removed: no program has asked for it for a week", path)
             except InUse:
                 continue
-            self._inventory.forget_partial(path)
+            self.done(path)
 
 
 def _remove(path: Path, *, before: float) -> bool:

@@ -145,10 +145,11 @@ class Memory:
     def wanted(self) -> dict[Etag, float]:
         return dict(self.times)
 
-    def keep_wanted(self, times: Mapping[Etag, float], gone: Iterable[Etag]) -> None:
+    def keep_wanted(self, times: Mapping[Etag, float], gone: Iterable[Etag]) -> bool:
         self.times |= times
         for etag in gone:
             self.times.pop(etag, None)
+        return True
 
 
 @pytest.mark.parametrize(("seed", "quota"), [(1, QUOTA), (2, QUOTA), (3, QUOTA), (4, 0)])
