@@ -14,6 +14,7 @@
     │   ├── TrackerUnavailable no answer in time, or one that makes no sense
     │   │   └── TrackerSlow    it is there, and has not answered in time
     │   └── TrackerRefused     an answer, and it is no (status, code, message)
+    ├── Abandoned              the program that waited for a step of ours goes on without it
     ├── HubUnreachable         the Hub gave no answer from which anything follows (hub.asking)
     ├── HubNo                  the Hub has answered, and it is no: status, code, message (hub.asking)
     ├── AgentUnavailable       no agent on this machine, and none could be started
@@ -87,6 +88,10 @@ class TrackerRefused(TrackerError):
         self.status = status
         self.code = code
         self.retry_after_s = retry_after_s
+
+
+class Abandoned(LlmptError):
+    """The program that waited for a step of ours goes on without it: the step ends, and what it has got is kept."""
 
 
 class AgentUnavailable(LlmptError):

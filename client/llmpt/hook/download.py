@@ -12,6 +12,7 @@ import logging
 import os
 from pathlib import Path
 
+from llmpt.core import errand
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
 from llmpt.core.files import FileId
@@ -35,7 +36,8 @@ log = logging.getLogger("llmpt")
 class LibraryDownload:
     """A file that the agent is asked for.
 
-    `run`; if that is False, `fall_back`, then the library downloads, then `discard`; `close` at the end of it all.
+    `run`; if that is False, `fall_back` and `hand_over_bar`, then the library downloads, then `discard`; `close_bar` and
+    `close` at the end of it all. A program that waits no longer ends each of them by `Abandoned`; what has come stays.
     """
 
     def __init__(self, call: Call, asked: Asked, *, etag: Etag, lan: Lan, summary: Summary) -> None:
@@ -145,6 +147,7 @@ class LibraryDownload:
         def on_bytes(count: int) -> None:
             nonlocal shown
             shown += count
+            errand.check()
             self._bar.show(shown)
 
         self._begin_for_all()
@@ -166,16 +169,18 @@ class LibraryDownload:
         self._bar.finish()
         return True
 
-    def fall_back(self, *, same_bar: bool) -> type | None:
-        """Make room for the library: take back what the bar showed. If it downloads for all, the agent watches from here on.
-
-        Returns the class with which the library goes on with the same bar; None when no bar was shown, or, without
-        `same_bar`, when the library makes its own.
-        """
+    def fall_back(self) -> None:
+        """Make room for the library. If it downloads for all, the agent watches from here on."""
         if (self._temporary.hold is Hold.FRESH and not self.begun) or self._temporary.leaves_no_room():
             self._temporary.remove()
         self._begin_for_all()
-        return self._bar.hand_over(keep=same_bar)
+
+    def hand_over_bar(self, *, same: bool) -> type | None:
+        """Take back what the bar showed; return the class with which the library goes on with the same bar.
+
+        None when no bar was shown, or, without `same`, when the library makes its own.
+        """
+        return self._bar.hand_over(keep=same)
 
     def _begin_for_all(self) -> None:
         self._for_all.begin(self._lan.tracker, self._etag, self._asked.stem)
@@ -186,10 +191,13 @@ class LibraryDownload:
         if self._for_all.is_on:
             self._served(None)
 
-    def close(self) -> None:
-        """Let go of the bar and the temporary file."""
-        self._temporary.close()
+    def close_bar(self) -> None:
+        """Let go of the bar, on the program's own thread."""
         self._bar.close()
+
+    def close(self) -> None:
+        """Let go of the temporary file."""
+        self._temporary.close()
 
     def _request(self, ordinary_rate_bytes_s: int) -> FetchRequest:
         return FetchRequest(
@@ -214,6 +222,7 @@ class LibraryDownload:
             self._show(progress.done_bytes, waiting=progress.waiting)
 
     def _show(self, done_bytes: int, waiting: bool = False) -> None:
+        errand.check()
         self._lan_bytes = max(self._lan_bytes, 0 if waiting else done_bytes)
         self._bar.show(min(done_bytes, self._call.size))
 

@@ -29,7 +29,7 @@ class LibraryDownloads:
 
     def __init__(self, library: ModuleType, connect: Connect) -> None:
         self._library, self._connect = library, connect
-        self._settings_read = self._quiet = False
+        self.settings_read = self._quiet = False
         self._lan: Lan | None = None
         self._rate = Rate()
         self.summary = Summary(self._say)
@@ -38,12 +38,10 @@ class LibraryDownloads:
         """Go by these settings from now on; None: none can be had, everything takes the ordinary path."""
         self._lan = None if settings is None else self._connect(settings)
         self._quiet = settings is not None and settings.quiet
-        self._settings_read = True
+        self.settings_read = True
 
     def call(self, asked: Mapping[str, Any]) -> Call | None:
         """Return the call of one of the library's outer functions; None when nothing of this process goes to the LAN."""
-        if not self._settings_read:
-            self._read_settings()
         if self._lan is None:
             return None
         endpoint = asked.get("endpoint") or constant(self._library, "ENDPOINT", "")
@@ -52,7 +50,8 @@ class LibraryDownloads:
         names = (call.repo_type, call.repo_id, call.revision, call.filename)
         return call if all(isinstance(name, str) for name in names) else None
 
-    def _read_settings(self) -> None:
+    def read_settings(self) -> None:
+        """Use those of the environment and the config files: at the first download, not at an import."""
         try:
             self.use(ClientSettings.read(os.environ))
         except SettingError as error:

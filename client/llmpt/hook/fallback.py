@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 
-from llmpt.core.errors import LlmptError
+from llmpt.core.errors import Abandoned, LlmptError
 from llmpt.hook.library import Asked
 from llmpt.link.answers import Ranges
 
@@ -84,6 +84,8 @@ def fetch(
             before = window.at
             try:
                 _get(asked, window)
+            except Abandoned:
+                raise
             except Exception as error:  # noqa: BLE001 - requests', httpx's, httpx2's, the library's: not for us to know which
                 if window.broken is not None:
                     raise window.broken from None

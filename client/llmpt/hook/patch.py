@@ -5,7 +5,8 @@ moves the bytes; all are looked up as globals of that module, in every version s
 every caller, whatever it imported before. The first three only note, per call, what was asked and what the Hub answered;
 the last one tries the LAN and otherwise calls the original with its own arguments.
 
-Invisible, reversible, idempotent, and it fails open: nothing of ours may hurt the program that is our host.
+Invisible, reversible, idempotent, and it fails open: nothing of ours may hurt the program that is our host, and what that
+raises is none of ours.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ import threading
 import time
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 from llmpt.hook.call import Call, current
 from llmpt.hook.download import LibraryDownload
 from llmpt.hook.downloads import Connect, LibraryDownloads
 from llmpt.hook.lan import Lan
 from llmpt.hook.library import BYTES, METADATA, OUTER, Chunks, unfit
+from llmpt.hook.steps import Apart, guarded
 from llmpt.settings import ClientSettings
 
 log = logging.getLogger("llmpt")
-T = TypeVar("T")
 
 _lock = threading.Lock()
 _hook: Hook | None = None
@@ -117,7 +118,7 @@ class Hook:
             if getattr(self._library, name) is wrapper:  # else ours was wrapped in turn, and is passed through
                 setattr(self._library, name, self._originals[name])
         self._chunks.take_back()
-        _guarded(self.downloads.summary.close)
+        guarded(self.downloads.summary.close)
 
     def _wrap(self, name: str, replacement: Callable[..., Any]) -> Callable[..., Any]:
         original = self._originals[name]
@@ -130,19 +131,21 @@ class Hook:
 
     def _outer(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Note which download this is; when the library is done with it, tell the agent where the file lies."""
-        call = _guarded(self.downloads.call, kwargs)
+        if not self.downloads.settings_read:
+            Apart().do(self.downloads.read_settings)
+        call = guarded(self.downloads.call, kwargs)
         if call is None:
             return self._originals[name](*args, **kwargs)
         token = current.set(call)
-        _guarded(self.downloads.summary.begin)
+        guarded(self.downloads.summary.begin)
         try:
             result = self._originals[name](*args, **kwargs)
             if call.served is not None and isinstance(result, str):
-                _guarded(call.served.report, result)
+                Apart().do(call.served.report, result)
             return result
         finally:
-            _guarded(call.fetching.close)
-            _guarded(self.downloads.summary.end)
+            guarded(call.fetching.close)
+            guarded(self.downloads.summary.end)
             current.reset(token)
 
     def _metadata(self, *args: Any, **kwargs: Any) -> Any:
@@ -150,7 +153,7 @@ class Hook:
         asked = {name: copy.copy(value) if name == "headers" else value for name, value in kwargs.items()}  # it changes them
         result = self._originals[METADATA](*args, **kwargs)
         if (call := current.get()) is not None:
-            _guarded(self.downloads.note, call, asked, result)
+            guarded(self.downloads.note, call, asked, result)
         return result
 
     def _bytes(self, *args: Any, **kwargs: Any) -> Any:
@@ -158,39 +161,32 @@ class Hook:
         original, call = self._originals[BYTES], current.get()
         if call is None:
             return original(*args, **kwargs)
-        download = _guarded(self._wanted, call, args, kwargs)
+        apart = Apart()
+        download = apart.do(self._wanted, call, args, kwargs)
         if download is None:
             started = time.monotonic()
             result = original(*args, **kwargs)
-            _guarded(self.downloads.count, call, started)
+            guarded(self.downloads.count, call, started)
             return result
         try:
-            if _guarded(self.downloads.run, download):
+            if apart.do(self.downloads.run, download):
                 return None
-            same_bar = "tqdm_class" in self._signature.parameters
-            continued = _guarded(functools.partial(download.fall_back, same_bar=same_bar))
+            apart.do(download.fall_back)
+            continued = guarded(functools.partial(download.hand_over_bar, same="tqdm_class" in self._signature.parameters))
             if continued is not None:
                 kwargs = {**self._signature.bind(*args, **kwargs).arguments, "tqdm_class": continued}
                 args = ()
             started = time.monotonic()
             result = original(*args, **kwargs)
-            _guarded(download.discard)
-            _guarded(functools.partial(self.downloads.count, call, started, after_lan=download.begun))
+            apart.do(download.discard)
+            guarded(functools.partial(self.downloads.count, call, started, after_lan=download.begun))
             return result
         finally:
-            _guarded(download.close)
+            guarded(download.close_bar)
+            apart.afterwards(download.close)
 
     def _wanted(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LibraryDownload | None:
         return self.downloads.download(call, self._signature.bind(*args, **kwargs).arguments)
-
-
-def _guarded(step: Callable[..., T], *args: Any) -> T | None:
-    """Do one step of ours; whatever goes wrong in it, the library's own way goes on."""
-    try:
-        return step(*args)
-    except Exception:  # we are a guest in this process: our bugs are logged, never raised
-        log.exception("this is a bug of llmpt; the download takes the ordinary path")
-        return None
 
 
 def _version() -> str:

@@ -9,12 +9,22 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from llmpt.core import errand
+from llmpt.hook.foreign import is_foreign
+
+log = logging.getLogger("llmpt")
+
 
 class LibraryBar:
-    """The bar of one file of `total` bytes. Nothing appears before the first `show`."""
+    """The bar of one file of `total` bytes. Nothing appears before the first `show`.
+
+    It is moved on the thread that waits for our errand, so that what a bar of the program raises is raised there. A bar that
+    has met a bug of ours moves no more.
+    """
 
     def __init__(self, file_download: ModuleType, *, filename: str, total: int, tqdm_class: Any = None) -> None:
         self._library = file_download
@@ -24,9 +34,24 @@ class LibraryBar:
         self._context: Any = None
         self._bar: Any = None
         self._shown = 0
+        self._broken = False
 
     def show(self, done_bytes: int) -> None:
         """Move the bar to `done_bytes`, backwards too."""
+        errand.tell(lambda: self._try(lambda: self._show(done_bytes)))
+
+    def _try(self, step: Callable[[], None]) -> None:
+        if self._broken:
+            return
+        try:
+            step()
+        except Exception as error:  # the program's goes through; a bar of ours is not worth a download
+            if is_foreign(error, of_a_callback=True):
+                raise
+            self._broken = True
+            log.exception("this is a bug of llmpt; the progress of a download is shown no more")
+
+    def _show(self, done_bytes: int) -> None:
         if self._bar is None:
             self._context = self._make()
             self._bar = self._context.__enter__()
@@ -42,7 +67,10 @@ class LibraryBar:
         self._bar.update(change_bytes)
 
     def finish(self) -> None:
-        self.show(self._total)
+        errand.tell(lambda: self._try(self._finish))
+
+    def _finish(self) -> None:
+        self._show(self._total)
         self.close()
 
     def close(self) -> None:
@@ -55,9 +83,9 @@ class LibraryBar:
 
         None when nothing was shown, or, without `keep`, when this bar ends here.
         """
-        if self._bar is None:
+        if self._bar is None or self._broken:
             return None
-        self.show(0)
+        self._show(0)
         if not keep:
             self.close()
             return None

@@ -12,9 +12,12 @@ import os
 import sys
 import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from llmpt.hook.foreign import is_foreign
 
 QUIET_MOMENT_S = 1.0
 
@@ -50,7 +53,8 @@ class Summary:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._timer: threading.Timer | None = None
+        self._is_saying = False
+        self._rests_since = 0.0
         self._tally = _Tally()
 
     def close(self) -> None:
@@ -62,19 +66,18 @@ class Summary:
         """A download is under way: nothing is said until as many have ended as began."""
         with self._mine():
             self._tally.active += 1
-            self._stop_timer()
 
     def end(self) -> None:
         with self._mine():
             self._tally.active = max(0, self._tally.active - 1)
             if self._tally.active == 0 and (self._tally.hub_bytes or self._tally.server_bytes or self._worth_saying()):
-                self._stop_timer()
-                self._timer = threading.Timer(self._moment_s, self._after_a_moment)
-                self._timer.daemon = True
-                try:
-                    self._timer.start()
-                except RuntimeError:
-                    self._timer = None  # no thread to be had, as when the program is ending: it is said at the very end
+                self._rests_since = time.monotonic()
+                if not self._is_saying:
+                    try:
+                        start_new_thread(self._say_in_a_moment, ())  # a call that a signal cannot break in two
+                    except RuntimeError as error:  # none to be had, as when the program ends: said at its very end
+                        if is_foreign(error):
+                            raise
 
     @contextmanager
     def lan_transfer(self) -> Iterator[None]:
@@ -110,27 +113,31 @@ class Summary:
     def flush(self) -> None:
         """Say it now, if there is something to say."""
         with self._mine():
-            self._stop_timer()
             text = self._text() if self._worth_saying() else ""
             self._tally = _Tally(self._tally.active, self._tally.transfers, since=self._clock())
         if text:
             self._write(text)
 
-    def _after_a_moment(self) -> None:
+    def _say_in_a_moment(self) -> None:
+        """Say it when nothing has been under way for a moment; the next end starts another thread when something is."""
         with self._mine():
-            idle = self._tally.active == 0
-        if idle:
+            if self._is_saying:
+                return
+            self._is_saying = True
+        while True:
+            with self._mine():
+                left_s = self._rests_since + self._moment_s - time.monotonic()
+                if self._tally.active or left_s <= 0:
+                    self._is_saying = False
+                    break
+            time.sleep(left_s)
+        if not self._tally.active:
             self.flush()
 
     def _mine(self) -> threading.Lock:
         if self._pid != os.getpid():  # in a forked child another thread of the parent may have held the lock
             self._reset()
         return self._lock
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _worth_saying(self) -> bool:
         return self._tally.lan_bytes > 0 or self._tally.broken_off > 0
@@ -163,12 +170,14 @@ def human_bytes(count: float) -> str:
 
 
 def write_to_stderr(line: str) -> None:
-    """Write a line without tearing the progress bars that may be on the screen."""
+    """Write a line without tearing the progress bars that may be on the screen; nowhere, where there is no stderr."""
+    if sys.stderr is None:
+        return  # tqdm would take stdout, which is a program's own
     tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
     try:
         if tqdm is not None:
             tqdm.write(line, file=sys.stderr)
-        elif sys.stderr is not None:
+        else:
             print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is what the module is for
     except (OSError, ValueError):
         pass  # stderr is closed: no one would read it

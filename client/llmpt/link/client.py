@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from llmpt.core import errand
 from llmpt.core.errors import AgentEnding, AgentUnavailable, InvalidInput
 from llmpt.link import answers, lock, paths, protocol
 from llmpt.link.answers import Answer, Done, Ending, Failed, Ok, Progress, Refused, StatusReport
@@ -80,6 +81,7 @@ class AgentClient:
         """
         result = self._fetch(request, on_progress)
         if result is None:
+            errand.check()
             log.debug("the agent ended in the middle of a request; asked again")
             self._await_end()
             result = self._fetch(request, on_progress)
@@ -184,7 +186,8 @@ class AgentClient:
         opened_by = os.getpid()
         with connection:
             try:
-                yield connection
+                with errand.ending(lambda: _hang_up(connection)):
+                    yield connection
             finally:
                 if os.getpid() == opened_by:
                     _hang_up(connection)

@@ -15,12 +15,14 @@ import logging
 import math
 import os
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
+from llmpt.core import errand
 from llmpt.core.blob import READ_BYTES, Etag, EtagHasher
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import ContentMismatch, LlmptError, TrackerError, TrackerUnavailable
@@ -205,8 +207,10 @@ def _asked(method: str, url: HttpUrl, at: int | None, bounds: Bounds) -> Iterato
         headers["Range"] = f"bytes={at}-"
     try:
         connection.connect()
-        connection.request(method, url.target, headers=headers)
-        yield connection.getresponse()
+        sock = connection.sock
+        with errand.ending(lambda: sock.shutdown(socket.SHUT_RDWR)):
+            connection.request(method, url.target, headers=headers)
+            yield connection.getresponse()
     finally:
         connection.close()
 

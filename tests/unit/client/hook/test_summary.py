@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,20 +86,25 @@ def test_it_is_said_once_a_moment_after_the_last_download() -> None:
 
 
 def test_the_next_download_in_time_holds_it_back() -> None:
-    def timers() -> set[threading.Thread]:
-        return {thread for thread in threading.enumerate() if isinstance(thread, threading.Timer) and thread not in before}
-
-    before = set(threading.enumerate())
+    before = len(sys._current_frames())
     said: list[str] = []
-    summary = Summary(said.append, moment_s=30)
+    summary = Summary(said.append, moment_s=0.2)
     for _ in range(3):
         with downloading(summary):
             summary.from_lan(1000, machines=1)
+    assert len(sys._current_frames()) <= before + 1  # one thread waits, however many downloads have ended
     assert not said
-    eventually(lambda: len(timers()) == 1, what="one timer, the last one")  # a cancelled one takes a moment to end
+    eventually(lambda: said, what="the line")
     summary.close()
     assert len(said) == 1
-    eventually(lambda: not timers(), what="the timer's end")
+    assert "3.0 kB" in said[0]
+
+
+def test_nothing_is_written_where_there_is_no_stderr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    importlib.import_module("tqdm")  # it would take stdout
+    monkeypatch.setattr(sys, "stderr", None)
+    write_to_stderr("llmpt: 1 GB from the LAN")
+    assert capsys.readouterr().out == ""
 
 
 def test_a_forked_child_does_not_say_what_its_parent_downloaded() -> None:

@@ -1,0 +1,54 @@
+"""Whose an exception is that comes up in a step of ours: ours, which fails open, or the program's, which goes through.
+
+A program raises into our frames from signal handlers, from progress bars, or out of another thread (PyThreadState_SetAsyncExc).
+"""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType, TracebackType
+
+from llmpt.core.errors import LlmptError
+
+# What we, or the library for us, call: an error that one of these raises says something about a download.
+_CALLED = sys.stdlib_module_names | {
+    "builtins", "anyio", "certifi", "filelock", "h11", "h2", "hf_transfer", "hf_xet", "httpcore", "httpx", "huggingface_hub",
+    "idna", "llmpt", "platformdirs", "requests", "socksio", "tomli", "tqdm", "urllib3",
+}  # fmt: skip
+
+
+def is_foreign(error: BaseException, *, of_a_callback: bool = False) -> bool:
+    """Whether the program has raised it, not we and not what we call.
+
+    `of_a_callback`: the step calls code of the program's, so that an ordinary error of Python's may come from there, too.
+    """
+    if isinstance(error, LlmptError):
+        return False
+    if not isinstance(error, Exception) or not _is_called(type(error).__module__):
+        return True
+    frames = list(_frames(error.__traceback__))
+    if any(map(_is_signal_handler, frames, frames[1:])):
+        return True
+    return of_a_callback and bool(frames) and not _is_called(_module(frames[-1]))
+
+
+def _frames(trace: TracebackType | None) -> list[FrameType]:
+    found = []
+    while trace is not None:
+        found.append(trace.tb_frame)
+        trace = trace.tb_next
+    return found
+
+
+def _is_signal_handler(caller: FrameType, frame: FrameType) -> bool:
+    """Whether Python called `frame` for a signal: it is handed the frame that was interrupted."""
+    values = list(frame.f_locals.values())
+    return any(value is caller or (type(value) is tuple and any(one is caller for one in value)) for value in values)
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
+def _is_called(module: object) -> bool:
+    return str(module).partition(".")[0] in _CALLED

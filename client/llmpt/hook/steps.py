@@ -1,0 +1,61 @@
+"""How a step of ours is done inside a program: what goes wrong in it is logged, what the program raises goes through."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from llmpt.core.errand import Errand
+from llmpt.core.errors import Abandoned
+from llmpt.hook.foreign import is_foreign
+
+log = logging.getLogger("llmpt")
+T = TypeVar("T")
+
+
+def guarded(step: Callable[..., T], *args: Any) -> T | None:
+    """Do a step that waits for nothing; None when something of ours went wrong in it: the library's own way goes on."""
+    try:
+        return step(*args)
+    except Exception as error:
+        if is_foreign(error):
+            raise
+        _log(error)
+        return None
+
+
+def _log(error: Exception) -> None:
+    """Log our bug: we are a guest in this process, and never raise one."""
+    if not isinstance(error, Abandoned):
+        log.error("this is a bug of llmpt; the download takes the ordinary path", exc_info=error)
+
+
+def _on_our_thread(step: Callable[..., T], *args: Any) -> T | None:
+    try:
+        return step(*args)
+    except Exception as error:  # noqa: BLE001 - no signal handler of the program's runs here
+        _log(error)
+        return None
+
+
+class Apart:
+    """The steps of one download that may wait for something, one after the other, on threads of their own."""
+
+    def __init__(self) -> None:
+        self._last: Errand[Any] | None = None
+
+    def do(self, step: Callable[..., T], *args: Any) -> T | None:
+        """Do a step; None as `guarded` says. What the program raises meanwhile ends the step, and goes through."""
+        errand: Errand[T | None] = Errand(functools.partial(_on_our_thread, step, *args))
+        self._last = errand
+        return errand.run()
+
+    def afterwards(self, step: Callable[[], object]) -> None:
+        """Do `step` when nothing of the last one runs any more."""
+        last = functools.partial(guarded, step)
+        if self._last is None:
+            last()
+        else:
+            self._last.afterwards(last)
