@@ -20,7 +20,7 @@ from llmpt.swarm.types import SeededBlob, Totals
 from llmpt_seeder.cache.caches import Caches
 from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.cache.listing import Listing
-from llmpt_seeder.hashing.readers import Hashed, HashingProgress
+from llmpt_seeder.hashing.readers import Hashed, Hasher, HashingProgress
 from llmpt_seeder.hashing.verification import Verification
 from llmpt_seeder.hub.listings import HubListings
 from llmpt_seeder.life import Life
@@ -205,10 +205,16 @@ class InlineHasher:
 
 
 class Bench:
-    """A service on a real cache and a real state file, among fakes; `restart()` makes it anew as after a crash."""
+    """A service on a real cache and a real state file, among fakes; `restart()` makes it anew as after a crash.
 
-    def __init__(self, database: Path, cache: Path, *, ask: Callable[[RepoRef], tuple[bool, str]] | None = None) -> None:
-        self.ask = ask or _no_hub
+    `pool`: what hashes, in the place of the `hasher` that does it at once.
+    `ask`: what the Hub says of a repo, if it is asked.
+    """
+
+    def __init__(
+        self, database: Path, cache: Path, *, pool: Hasher | None = None, ask: Callable[[RepoRef], tuple[bool, str]] | None = None
+    ) -> None:
+        self._pool, self.ask = pool, ask or _no_hub
         self.database, self.cache, self.mirror = database, cache, cache.with_name("mirror")
         self.now = 1_000_000.0
         self.tracker, self.hub = FakeTracker(), FakeHubTree()
@@ -240,7 +246,7 @@ class Bench:
         )
         sharing = Sharing(self.patterns, memory=self.state, ask=self.ask, clock=self.life.clock)
         self.caches = Caches([self.cache, self.mirror], sharing=sharing, life=self.life, interval_s=10)
-        verification = Verification(self.hasher, self.state, clock=self.life.clock)
+        verification = Verification(self._pool or self.hasher, self.state, clock=self.life.clock)
         publisher = Publisher(self.state, post=self.link.publish, clock=self.life.clock, limits=self.limits)
         minimum = self.min_blob_bytes
         publishing = Publishing(self.link, self.listings, verification, publisher, min_blob_bytes=minimum, life=self.life)
