@@ -109,6 +109,6 @@ class Seeding:
 def _is_unchanged(file: BlobFile, *, unseen: bool) -> bool:
     """Whether a file is the one that was read; `unseen` stands for one that cannot be looked at for now."""
     try:
-        return stamp_of(file.path) == file.stamp
+        return file.stamp.is_same(stamp_of(file.path))
     except OSError:
         return unseen

@@ -54,6 +54,7 @@ class Service:
         self._judge_all, self._has_looked = True, False
         self._problems: tuple[Problem, ...] = ()
         self._said_of: list[Problem] = []
+        self._said_renumbered = False
         self._said = 0.0
         self._told = (0, True)
 
@@ -97,9 +98,9 @@ class Service:
         self._seeding.mark(changed)
         try:
             if (welcome := self._publishing.meet_tracker()) is not None:
-                self._seeding.announce_at(welcome)
                 self._publishing.mark(good, view.snapshots)
                 self._seeding.mark(good)
+                self._seeding.announce_at(welcome)
             self._publishing.publish(view)
         except (TrackerError, StateUnavailable) as error:
             log.info("publishing is put off: %s", error)
@@ -148,8 +149,25 @@ class Service:
             self._said_of = found
         wrong = (Problem(self._caches.name(file.path), why) for file, why in self._verification.wrong())
         state = chain(self._seeding.problems(), self._verification.problems())
-        problems = chain(state, self._caches.problems(), wrong, self._publishing.problems())
-        self._problems = tuple(islice(problems, MAX_REPORTED))
+        every = chain(state, self._renumbered(), self._caches.problems(), wrong, self._publishing.problems())
+        self._problems = tuple(islice(every, MAX_REPORTED))
+
+    def _renumbered(self) -> list[Problem]:
+        """Return what is said of files whose inode numbers change; it is logged once."""
+        found = self._verification.renumbered()
+        if found is None:
+            self._said_renumbered = False
+            return []
+        file, count = found
+        reason = (
+            f"its inode number changed and nothing else did, as that of {count - 1} others (mergerfs, SMB, exFAT, FUSE?): all of"
+            " it goes on being seeded, and is read again little by little; an option of the mount may keep the numbers"
+        )
+        problem = Problem(self._caches.name(file.path), reason)
+        if not self._said_renumbered:
+            log.warning("%s: %s", problem.what, problem.reason)
+            self._said_renumbered = True
+        return [problem]
 
     def _say_progress(self) -> None:
         progress, now = self._verification.progress(), time.monotonic()

@@ -74,6 +74,17 @@ class FileStamp:
         """What an earlier version noted of the same file, and what a rename or a chmod leaves of the stamp."""
         return replace(self, ctime_ns=None)
 
+    def is_renumbered(self, other: FileStamp) -> bool:
+        """Whether these two, of files at one path, differ in the inode's number and in nothing else.
+
+        It is the same file then: mergerfs, SMB, exFAT and FUSE give out new numbers at a mount, or at every look.
+        """
+        return self.inode != other.inode and replace(self, inode=other.inode) == other
+
+    def is_same(self, other: FileStamp | None) -> bool:
+        """Whether these two, of files at one path, are of the same file with the same content."""
+        return other is not None and (self == other or self.is_renumbered(other))
+
 
 @dataclass(frozen=True, slots=True)
 class KnownBlob:

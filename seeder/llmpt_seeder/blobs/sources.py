@@ -93,7 +93,7 @@ class _WholeFile:
     @property
     def state(self) -> FileState:
         """A file that is written into while it is sent is no blob any more."""
-        return FileState.WHOLE if FileStamp.of(os.fstat(self._descriptor)) == self._stamp else FileState.FAILED
+        return FileState.WHOLE if self._stamp.is_same(FileStamp.of(os.fstat(self._descriptor))) else FileState.FAILED
 
     def available(self) -> int:
         return self.size

@@ -42,12 +42,14 @@ class Knowledge:
     def __init__(self, inventory: Inventory, *, clock: Callable[[], float]) -> None:
         self._inventory, self._clock = inventory, clock
         self._known: dict[tuple[Etag, FileStamp], Good | Bad] = {}
+        self._read_as: dict[Path, tuple[Etag, FileStamp]] = {}
         inventory.note_ctimes()
         for blob in inventory.blobs():
             if blob.root is not None:
                 self._known[blob.etag, blob.stamp] = Good(blob.root)
             elif blob.problem is not None:
                 self._known[blob.etag, blob.stamp] = Bad(blob.problem)
+            self._read_as[blob.path] = blob.etag, blob.stamp
 
     def of(self, blob: BlobFile) -> Good | Bad | None:
         """Return what is known of the file as it is now; None when it has to be read."""
@@ -65,20 +67,37 @@ class Knowledge:
         """
         outdated: list[Hashed] = []
         learned: dict[tuple[Etag, FileStamp], Good | Bad] = {}
+        paths: dict[tuple[Etag, FileStamp], Path] = {}
         with self._inventory.transaction() as sql:
             for hashed in results:
                 if _is_another(hashed.blob):
                     outdated.append(hashed)
                 else:
                     learned[hashed.blob.etag, hashed.blob.stamp] = self._store(sql, hashed)
+                    paths[hashed.blob.etag, hashed.blob.stamp] = hashed.blob.path
+        for (etag, stamp), path in paths.items():
+            if (before := self._renumbered(etag, path, stamp)) is not None:
+                self._known.pop((etag, before), None)
+            self._read_as[path] = etag, stamp
         self._known.update(learned)
         return outdated
+
+    def is_renumbered(self, blob: BlobFile) -> bool:
+        """Whether the file is known by its path, its size and its times only: it had another inode when it was read."""
+        return (blob.etag, blob.stamp) not in self._known and self._renumbered(blob.etag, blob.path, blob.stamp) is not None
 
     def _recall(self, blob: BlobFile) -> Good | Bad | None:
         known = self._known.get((blob.etag, blob.stamp))
         if known is None and (before := self._known.pop((blob.etag, blob.stamp.without_ctime), None)) is not None:
             known = self._known[blob.etag, blob.stamp] = before  # an earlier version read it; it was not seen at first
+        if known is None and (stamp := self._renumbered(blob.etag, blob.path, blob.stamp)) is not None:
+            known = self._known.get((blob.etag, stamp))
         return known
+
+    def _renumbered(self, etag: Etag, path: Path, stamp: FileStamp) -> FileStamp | None:
+        """Return the stamp with which the file was read, if its inode's number is all that changed."""
+        read_etag, read = self._read_as.get(path, (None, None))
+        return read if read is not None and read_etag == etag and read.is_renumbered(stamp) else None
 
     def _store(self, sql: Connection, hashed: Hashed) -> Good | Bad:
         blob = hashed.blob
@@ -95,7 +114,7 @@ class Knowledge:
 
 def _is_another(blob: BlobFile) -> bool:
     try:
-        return stamp_of(blob.path) != blob.stamp
+        return not blob.stamp.is_same(stamp_of(blob.path))
     except OSError:
         return False  # it cannot be looked at for now; what was read of it stands for what it was then
 

@@ -14,6 +14,7 @@ from llmpt_seeder.cache.contents import BlobFile, Problem
 from llmpt_seeder.cache.view import View
 from llmpt_seeder.hashing.knowledge import Bad, Good, Knowledge
 from llmpt_seeder.hashing.readers import Hashed, Hasher, HashingProgress
+from llmpt_seeder.hashing.rechecks import RecheckPace, Rechecks
 
 log = logging.getLogger("llmpt.seeder")
 
@@ -36,8 +37,11 @@ class Verification:
     asked from any thread.
     """
 
-    def __init__(self, hasher: Hasher, inventory: Inventory, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, hasher: Hasher, inventory: Inventory, *, clock: Callable[[], float], pace: RecheckPace = RecheckPace()
+    ) -> None:
         self._hasher, self._clock = hasher, clock
+        self._rechecks = Rechecks(pace)
         self._knowledge = Knowledge(inventory, clock=clock)
         self._read: deque[Hashed] = deque()
         self._due: dict[Etag, None] = {}
@@ -66,6 +70,7 @@ class Verification:
             if self._answer(etag) != before:
                 changed.append(etag)
         self._due.clear()
+        to_read += ((file, Rechecks) for file in self._rechecks.due())
         self._hasher.add(to_read)
         return changed
 
@@ -81,6 +86,10 @@ class Verification:
     def wrong(self) -> Iterator[tuple[BlobFile, str]]:
         """Yield the files that do not hold what they should, or cannot be read, each with the reason."""
         return (pair for pairs in self._wrong.values() for pair in pairs)
+
+    def renumbered(self) -> tuple[BlobFile, int] | None:
+        """Return one of the files whose inode number is another than when they were read, and how many there are."""
+        return self._rechecks.example()
 
     def progress(self) -> HashingProgress | None:
         """Return how far the hasher is; None when it has nothing to do. May be called from any thread."""
@@ -118,9 +127,11 @@ class Verification:
         if good:
             last = self.good.get(etag)
             stays = (blob for blob in good if last is not None and blob.file.path == last.file.path)
-            self.good[etag] = next(stays, good[0])
+            chosen = self.good[etag] = next(stays, good[0])
+            self._rechecks.note(etag, chosen.file if self._knowledge.is_renumbered(chosen.file) else None)
         else:
             self.good.pop(etag, None)
+            self._rechecks.note(etag, None)
         if wrong:
             self._wrong[etag] = wrong
         else:
@@ -129,6 +140,8 @@ class Verification:
             if isinstance(found, Bad) and found.retry_at is not None:
                 self._retry(etag, found.retry_at)
         waiting = self._unread.pop(etag, None)
+        if unread is not None and waiting is not None and waiting.path == unread.path and waiting.stamp.is_same(unread.stamp):
+            unread = waiting  # only its inode's number is another at each look
         if unread is not None:
             self._unread[etag] = unread
         if waiting is not None and waiting != unread:

@@ -138,7 +138,7 @@ class _GrowingFile:
 
     def is_right(self) -> bool:
         """Whether the file is the one that was found to be whole."""
-        return self._open() and FileStamp.of(os.fstat(self.fileno())) == self._growing.stamp
+        return self._open() and FileStamp.of(os.fstat(self.fileno())).is_same(self._growing.stamp)
 
     def available(self) -> int:
         if not self._open():

@@ -57,7 +57,7 @@ class Seeds:
         `read_as` is the stamp that it had before it was verified, if it has not been moved since.
         """
         stamp = stamp_of(path)
-        if stamp is None or stamp.size != metainfo.size or (read_as is not None and read_as != stamp):
+        if stamp is None or stamp.size != metainfo.size or (read_as is not None and not read_as.is_same(stamp)):
             log.warning("%s is not there as it was left; not seeded", path)
             return
         if self._withhold(path, self._mounts()):
@@ -108,7 +108,7 @@ class Seeds:
             known = self._blobs.get(etag)
         if known is None:
             return None
-        if stamp_of(known[0].path) != known[1]:
+        if not known[1].is_same(stamp_of(known[0].path)):
             self._drop(etag)
             return None
         return known[0]
@@ -178,4 +178,4 @@ def _is_same(now: FileStamp, before: FileStamp, *, moved: bool) -> bool:
 def _is_as_noted(path: Path, noted: FileStamp) -> bool:
     """Say whether a file is as it was when it was read; a ctime that was never noted says nothing."""
     now = stamp_of(path)
-    return now is not None and noted in (now, now.without_ctime)
+    return now is not None and (noted.is_same(now) or noted.is_same(now.without_ctime))

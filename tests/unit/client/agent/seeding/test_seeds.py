@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -125,6 +126,17 @@ def test_nor_when_the_library_says_that_it_lies_where_it_lay(world: World) -> No
     world.seeds.landed(metainfo.etag, path)
     world.seeds.sweep()
     assert world.engine.serving == {}
+
+
+def test_a_blob_of_which_only_the_inode_number_is_another_after_a_mount_is_seeded(world: World) -> None:
+    metainfo, path = world.blob("blobs", b"renumbered" * 100)
+    stamp = stamp_of(path)
+    assert stamp is not None
+    world.inventory.remember(path, replace(stamp, inode=stamp.inode + 1), metainfo)
+    seeds = world.restarted()
+    seeds.restore()
+    assert world.engine.serving == {metainfo.etag: path}
+    assert seeds.find(metainfo.etag) is not None
 
 
 def test_a_blob_that_is_changed_between_its_check_and_its_seeding_is_not_seeded(world: World) -> None:
