@@ -103,12 +103,15 @@ class SeederState(Inventory):
         return self._kept(("DELETE FROM published_torrents WHERE etag = ?", [(etag.value,) for etag in etags]))
 
     def published_manifests(self) -> dict[tuple[RepoRef, str], str]:
-        """Return the digests of what was last published, by repo and commit."""
+        """Return what was last published, by repo and commit: as it was given to `keep_manifest`."""
         rows = self._all("SELECT repo, revision, digest FROM published_manifests")
         return {(_repo(repo), commit): digest for repo, commit, digest in rows}
 
-    def keep_manifest(self, repo: RepoRef, commit: str, digest: str) -> bool:
-        return self._kept(("INSERT OR REPLACE INTO published_manifests VALUES (?, ?, ?)", [(_key(repo), commit, digest)]))
+    def keep_manifest(self, repo: RepoRef, commit: str, said: str) -> bool:
+        return self._kept(("INSERT OR REPLACE INTO published_manifests VALUES (?, ?, ?)", [(_key(repo), commit, said)]))
+
+    def drop_manifest(self, repo: RepoRef, commit: str) -> bool:
+        return self._kept(("DELETE FROM published_manifests WHERE repo = ? AND revision = ?", [(_key(repo), commit)]))
 
     def hub_listing(self, repo: RepoRef, commit: str) -> HubListing | None:
         query = "SELECT files, asked_at FROM hub_listings WHERE repo = ? AND revision = ?"

@@ -11,6 +11,7 @@ from llmpt.host.routes import HostNetwork
 from llmpt_tracker.clock import Clock
 from llmpt_tracker.control.client import Announcer
 from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.holdings import HoldingsDigests
 from llmpt_tracker.limits import Limits
 from llmpt_tracker.rules.hub.learning import Learning
 from llmpt_tracker.rules.hub.upstream import Upstream
@@ -39,7 +40,7 @@ class BlobLocations(Protocol):
 class State:
     """The settings, the clock (aware, UTC), the two things that hold data, the networks that this host is on, where bytes are,
     the Hub behind this one if a seeder fetches from one, when it was asked for what, how many requests do what at once,
-    and where announces go, by boot id."""
+    what is here on whose word, and where announces go, by boot id."""
 
     settings: TrackerSettings
     clock: Clock
@@ -52,6 +53,7 @@ class State:
     waiting: Waiting
     seats: Seats
     learning: Learning = field(default_factory=Learning)
+    holdings: HoldingsDigests = field(default_factory=HoldingsDigests)
 
     ports: dict[str, int] = field(default_factory=dict)
 

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.core.holdings import Holdings
 from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState, mirrors_in
@@ -212,6 +213,12 @@ class TrackerClient:
     def heartbeat(self, seeder_id: str, report: Mapping[str, Any]) -> dict[str, Any]:
         """PUT /api/v1/seeders/<id>: say that this seeder lives, and learn boot id, announce port and key."""
         return self._wire.call("PUT", f"/api/v1/seeders/{quote(seeder_id, safe='')}", {}, report)[0]
+
+    def holdings(self, seeder_id: str) -> Holdings:
+        """GET /api/v1/seeders/<id>/holdings: all that the catalogue has on the word of this seeder."""
+        answer = self._wire.call("GET", f"/api/v1/seeders/{quote(seeder_id, safe='')}/holdings", {}, authorized=True)[0]
+        with sense(self.url):
+            return Holdings.parse(answer)
 
     def share_token(self, name: str, code: str | None = None) -> str:
         """POST /api/v1/tokens: get a token with which the machine `name` may share; `code` is an invitation's."""

@@ -111,6 +111,7 @@ class Caches:
 
     def _see(self) -> None:
         self.view.see([self._found.get(folder, {}).values() for folder in self._folders])
+        self.view.whole = self._folders[0] in self._found
 
     def _judge(self, repo: RepoRef) -> Verdict:
         verdict = self._sharing.verdict(repo)

@@ -54,7 +54,7 @@ class View:
     `blobs`: for each etag the files that should hold it, the first preferred; `snapshots`: those of shared repos, one for
     each commit, whichever caches hold parts of it; `verdicts`: why those repos are shared; `problems`: of shared repos only
     (the name of another may be a secret); `unknown`: something could not be read, so that what is missing here may be there
-    all the same.
+    all the same; `whole`: the first cache was looked at to its end, once at least.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class View:
         self.snapshots: dict[Commit, Snapshot] = {}
         self.verdicts: dict[RepoRef, Verdict] = {}
         self.problems: list[Problem] = []
-        self.unknown = False
+        self.unknown = self.whole = False
         self._repos: dict[RepoRef, _Parts] = {}
         self._holders: dict[Etag, tuple[tuple[int, RepoRef], ...]] = {}
         self._changes = Changes()
@@ -88,6 +88,12 @@ class View:
             parts = [part for ref in now for part in self._repos[ref].values()]
             self.problems = [problem for part in parts for problem in part.repo.problems]
             self.unknown = any(part.repo.unknown for part in parts)
+
+    def lacks(self, commit: Commit) -> bool:
+        """Whether a commit is not here, for sure: what cannot be looked at for now is not gone."""
+        if commit in self.snapshots or not self.whole:
+            return False
+        return not any(part.repo.unknown for part in self._repos.get(commit[0], {}).values())
 
     def take_changes(self) -> Changes:
         """Return what changed since the last call."""

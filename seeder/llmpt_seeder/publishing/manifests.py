@@ -48,6 +48,8 @@ class Manifests:
         self._doubts: dict[Commit, set[Etag]] = {}
         self._odd: dict[Commit, list[Problem]] = {}
         self._wanted: dict[Commit, bool] = {}
+        self.empty: set[Commit] = set()  # of which nothing is here, for sure
+        self._has_gone = False
 
     def mark(self, etags: Iterable[Etag], commits: Iterable[Commit]) -> None:
         """Say what changed."""
@@ -57,6 +59,11 @@ class Manifests:
     def problems(self) -> Iterator[Problem]:
         """Yield what is odd about the listings."""
         return (problem for problems in self._odd.values() for problem in problems)
+
+    def take_gone(self) -> bool:
+        """Return whether a commit turned out to be gone, or empty, since the last call."""
+        gone, self._has_gone = self._has_gone, False
+        return gone
 
     def due(self, view: View, find: Find) -> Iterator[Manifest]:
         """Yield each manifest that may be another than before, and ask for the listings that are missing.
@@ -69,7 +76,9 @@ class Manifests:
         wanted = dict(self._wanted)
         for commit in list(self._commits):
             snapshot = view.snapshots.get(commit)
+            self.empty.discard(commit)
             if snapshot is None:
+                self._has_gone = True
                 for kept in (self._needed, self._doubts, self._odd, self._wanted):
                     kept.pop(commit, None)
             elif (manifest := self._made(commit, snapshot, view.verdicts[commit[0]].public, find)) is not None:
@@ -108,6 +117,8 @@ class Manifests:
         self._note_wanted(commit, public, wanted=listing is None or listing is not snapshot.listing)
         lines = tuple(_lines(snapshot, listing, here))
         if not any(line.here for line in lines):
+            self.empty.add(commit)
+            self._has_gone = True
             return None
         named = {line.path for line in lines}
         absent = tuple(path for path in snapshot.absent if path not in named)

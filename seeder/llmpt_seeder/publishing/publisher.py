@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused
+from llmpt.core.holdings import HeldCommit, Holdings
 from llmpt_seeder.cache.contents import Problem
 from llmpt_seeder.cache.view import Commit
 from llmpt_seeder.publishing.manifest import Manifest, PublishLimits
+from llmpt_seeder.publishing.said import Place, Said, difference
 from llmpt_seeder.state import SeederState
 
 log = logging.getLogger("llmpt.seeder")
@@ -34,7 +36,8 @@ class _Refusal:
 
 
 class Publisher:
-    """Owns what was published where. `post` sends one body to `POST /api/v1/publish`."""
+    """Owns what was published where. `post` sends one body to `POST /api/v1/publish`; `is_named`: the tracker keeps apart what it
+    has on whose word."""
 
     def __init__(
         self,
@@ -49,8 +52,13 @@ class Publisher:
         self._next_retry_at = float("inf")
         self._lost: set[Etag] = set()
         self._taken: list[Etag] = []
+        self._to_restore: set[Place] = set()
+        self._surplus: frozenset[Place] = frozenset()
+        self._seen_lost: dict[Place, HeldCommit | None] = {}
+        self.is_named = False
+        self.said = 0  # how often something was said of a commit
         self.torrents = self._state.published_torrents()
-        self._manifests = self._state.published_manifests()
+        self._manifests = {place: Said.parse(text) for place, text in self._state.published_manifests().items()}
 
     def use_instance(self, instance_id: str) -> bool:
         """Say which tracker instance is spoken to; at another one everything is published anew. Return whether it is."""
@@ -60,7 +68,32 @@ class Publisher:
         self._next_retry_at = float("inf")
         self._lost.clear()
         self.torrents, self._manifests = set(), {}
+        self._to_restore.clear()
+        self._seen_lost.clear()
         return True
+
+    def compare(self, told: Holdings) -> frozenset[Place]:
+        """Hold what the tracker has on our word against what we said; return the commits that are to be said anew.
+
+        What it lacks although it was published anew for just that is left alone: it will not have it.
+        """
+        found, rows = difference(self._manifests, told), {(row.repo, row.commit): row for row in told.commits}
+        self._seen_lost = {place: row for place, row in self._seen_lost.items() if place in found.lost}
+        new = {place for place in found.lost if place not in self._seen_lost or self._seen_lost[place] != rows.get(place)}
+        if new:
+            log.warning(
+                "the tracker does not have %d of %d commits as they were published there (an older copy of its database?): "
+                "they are published anew",
+                *(len(new), len(self._manifests)),
+            )
+        self._seen_lost.update((place, rows.get(place)) for place in new)
+        self._to_restore |= new
+        self._surplus = found.surplus
+        return frozenset(self._to_restore)
+
+    def claimed(self) -> set[Place]:
+        """Return the commits of which the tracker believes, or may believe, that we have something."""
+        return {*self._manifests, *self._surplus}
 
     def problems(self) -> Iterator[Problem]:
         """Yield what the tracker refused, and why."""
@@ -88,8 +121,7 @@ class Publisher:
     def publish_torrents(self, etags: Iterable[Etag]) -> None:
         """Publish the torrents of those `etags` that are new."""
         new = [etag for etag in etags if etag not in self.torrents and not self._is_set_aside(etag, etag.value)]
-        for batch in self._batches(new):
-            self._send(batch)
+        self._send_all(new)
 
     def take_taken(self) -> list[Etag]:
         """Return the etags whose torrents the tracker took since the last call."""
@@ -98,11 +130,15 @@ class Publisher:
 
     def publish_manifest(self, manifest: Manifest) -> bool:
         """Publish what is told of a commit; return whether it was new."""
-        digest, key = manifest.digest, (manifest.repo, manifest.commit)
-        if self._manifests.get(key) == digest or self._is_set_aside(key, digest):
+        key, said = (manifest.repo, manifest.commit), Said.of(manifest, self.torrents)
+        digest, before = said.digest, self._manifests.get(key)
+        is_told = before is not None and before.digest == digest and key not in self._to_restore
+        if is_told or self._is_set_aside(key, digest):
             return False
         try:
-            for body in manifest.bodies(self._limits):
+            if key in self._to_restore:  # its torrents may be lost as well; for a tracker that has them they are no news
+                self._send_all(dict.fromkeys(line.etag for line in manifest.lines if line.here and line.etag in self.torrents))
+            for body in self._signed(list(manifest.bodies(self._limits))):
                 self._post(body)
         except TrackerRefused as error:
             if error.code == "unknown_etag":
@@ -110,13 +146,42 @@ class Publisher:
                 self._withdraw_claims([line.etag for line in manifest.lines if line.here])
             self._set_aside(key, digest, error)
             return False
+        self.said += 1
         self._refused.pop(key, None)
-        self._manifests[key] = digest
-        self._state.keep_manifest(*key, digest)
+        self._to_restore.discard(key)
+        self._manifests[key] = said
+        self._state.keep_manifest(*key, str(said))
         here = sum(line.here for line in manifest.lines)
         known = f"{here} of {len(manifest.lines)} files here" if manifest.complete else f"{here} files, the listing is not known"
         log.info("published %s@%s: %s, refs %s", *key, known, ",".join(manifest.refs) or "none")
         return True
+
+    def withdraw(self, places: Iterable[Place]) -> None:
+        """Say of these commits that we have nothing of them any more.
+
+        A tracker that does not keep apart what it has on whose word is told nothing.
+        """
+        for repo, commit in places if self.is_named else ():
+            nothing = {"repo_type": repo.type, "repo_id": repo.id, "commit": commit, "refs": [], "complete": False, "files": []}
+            for body in self._signed([nothing]):
+                self._post(body)
+            self.said += 1
+            log.info("withdrawn: %s@%s", repo, commit)
+            self._manifests.pop((repo, commit), None)
+            self._to_restore.discard((repo, commit))
+            self._surplus -= {(repo, commit)}
+            self._state.drop_manifest(repo, commit)
+
+    def _signed(self, bodies: list[dict[str, object]]) -> Iterator[dict[str, object]]:
+        """Yield the parts of a manifest with our name: what we had of the commit and do not name now is gone."""
+        last = len(bodies) - 1
+        for index, body in enumerate(bodies):
+            signed = {**body, "seeder": self._state.seeder_id, "anew": index == 0, "more": index < last}
+            yield signed if self.is_named else body
+
+    def _send_all(self, etags: Iterable[Etag]) -> None:
+        for batch in self._batches(list(etags)):
+            self._send(batch)
 
     def _batches(self, etags: list[Etag]) -> Iterator[list[tuple[Etag, str]]]:
         batch: list[tuple[Etag, str]] = []
@@ -137,7 +202,8 @@ class Publisher:
     def _send(self, batch: list[tuple[Etag, str]]) -> None:
         """Publish one batch; when it is refused, its halves, down to the torrent that is to blame."""
         try:
-            self._post({"torrents": [text for _, text in batch]})
+            torrents = {"torrents": [text for _, text in batch]}
+            self._post({**torrents, "seeder": self._state.seeder_id} if self.is_named else torrents)
         except TrackerRefused as error:
             if len(batch) == 1:
                 self._set_aside(batch[0][0], batch[0][0].value, error)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 
 from llmpt.core.blob import Etag
+from llmpt.core.errors import TrackerRefused
 from llmpt_seeder.cache.contents import BlobFile, Problem
 from llmpt_seeder.cache.view import Commit, View
 from llmpt_seeder.errors import InDoubt
@@ -40,6 +41,9 @@ class Publishing:
         self._manifests = Manifests(listings)
         self._to_offer: dict[Etag, None] = {}
         self._welcome: Welcome | None = None
+        self._agreed: tuple[str, int] | None = None  # the digest of what the tracker had, and what we had said, when both agreed
+        self._compared: Welcome | None = None
+        self._look_for_gone = True
 
     def meet_tracker(self) -> Welcome | None:
         """Return what the heartbeats brought since the last time, None for nothing new; then everything is to be marked: a
@@ -49,6 +53,8 @@ class Publishing:
             return None
         if self._publisher.use_instance(welcome.instance_id):
             log.info("the tracker's database is new to us: everything is published there")
+        self._publisher.is_named = welcome.holdings is not None
+        self._look_for_gone = True
         if welcome.min_blob_bytes is not None:
             self.min_blob_bytes = max(welcome.min_blob_bytes, 1)
         self._welcome = welcome
@@ -67,6 +73,7 @@ class Publishing:
         if not self._link.is_up:
             return
         self._offer_again(view)
+        self._compare(view)
         good = self._verification.good
         self._publisher.publish_torrents(etag for etag in self._to_offer if etag in good and self._is_big(good[etag].file))
         self._to_offer.clear()
@@ -75,6 +82,7 @@ class Publishing:
             if self._life.stop.is_set():
                 return
             self._publisher.publish_manifest(manifest)
+        self._withdraw_gone(view)
 
     def take_taken(self) -> list[Etag]:
         """Return the etags whose torrents the tracker took since the last call."""
@@ -95,6 +103,32 @@ class Publishing:
     def hurry(self) -> None:
         """Tell the tracker at once how the seeder is."""
         self._link.hurry()
+
+    def _compare(self, view: View) -> None:
+        """Find out what the tracker has lost, or has on our word without our saying, if it may have; once for a heartbeat."""
+        welcome = self._link.welcome
+        if welcome is None or welcome is self._compared or welcome.holdings is None:
+            return
+        if (welcome.holdings, self._publisher.said) == self._agreed:
+            return
+        try:
+            told = self._link.holdings()
+        except TrackerRefused as error:
+            log.info("what the tracker has is not known: %s", error)
+            return
+        lost = self._publisher.compare(told)
+        self.mark((), lost.intersection(view.snapshots))
+        self._look_for_gone, self._compared = True, welcome
+        self._agreed = None if lost else (told.digest, self._publisher.said)
+
+    def _withdraw_gone(self, view: View) -> None:
+        """Withdraw the commits of which nothing is here any more."""
+        self._look_for_gone |= self._manifests.take_gone()
+        if not self._look_for_gone or self._life.stop.is_set():
+            return
+        empty, claimed = self._manifests.empty, self._publisher.claimed()
+        self._publisher.withdraw(place for place in claimed if place in empty or view.lacks(place))
+        self._look_for_gone = view.unknown or not view.whole
 
     def _offer_again(self, view: View) -> None:
         for item in self._publisher.to_offer_again():

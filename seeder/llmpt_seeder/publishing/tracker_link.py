@@ -7,13 +7,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import quote
 
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import InvalidInput, TrackerError, TrackerRefused, TrackerUnavailable
 from llmpt.core.fields import Fields
+from llmpt.core.holdings import Holdings
 
 log = logging.getLogger("llmpt.seeder")
 
@@ -66,6 +67,8 @@ class Tracker(Protocol):
 
     def heartbeat(self, seeder_id: str, report: Mapping[str, object]) -> Mapping[str, object]: ...
 
+    def holdings(self, seeder_id: str) -> Holdings: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
@@ -75,12 +78,14 @@ class Welcome:
     instance_id: another one for each database of a tracker
     announce_url: where the seeder announces
     min_blob_bytes: from which size on a file has a torrent; None: an older tracker does not say
+    holdings: digest of what the catalogue has on our word; None: an older tracker does not say
     """
 
     boot_id: str
     instance_id: str
     announce_url: str
     min_blob_bytes: int | None = None
+    holdings: str | None = field(default=None, compare=False)  # another one is no news of the tracker itself
 
 
 class TrackerLink:
@@ -152,6 +157,10 @@ class TrackerLink:
                     raise
             self._stop.wait(pause_s)
 
+    def holdings(self) -> Holdings:
+        """Return all that the catalogue has on our word; raises `TrackerError`."""
+        return self._usable_client().holdings(self._identity.seeder_id)
+
     def hurry(self) -> None:
         """Send the next heartbeat now: there is something to tell, or to stop for."""
         self._due.set()
@@ -191,6 +200,7 @@ def _read_welcome(client: Tracker, reply: object) -> Welcome:
             instance_id=fields.text("instance_id", longest=100),
             announce_url=f"http://{host}:{port}/announce/{quote(key, safe='')}",
             min_blob_bytes=fields.optional("min_blob_bytes", fields.count),
+            holdings=fields.optional("holdings", fields.text),
         )
     except InvalidInput as error:
         raise TrackerUnavailable(f"the answer of {client.url} to a heartbeat makes no sense: {error}") from None

@@ -11,6 +11,7 @@ from typing import Any
 from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker
 from llmpt.core.errors import ContentMismatch, TrackerRefused, TrackerUnavailable
+from llmpt.core.holdings import HeldCommit, HeldRef, Holdings
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
 from llmpt.disk.torrents import create_torrent
@@ -51,6 +52,7 @@ class FakeTracker:
         self.manifests: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.bodies: list[Mapping[str, Any]] = []
         self.reports: list[Mapping[str, Any]] = []
+        self.knows_names = True  # keeps apart what it has on whose word
         self.refuse: Callable[[Mapping[str, Any]], str | None] = lambda body: None
 
     def connect(self, token: str) -> FakeConnection:
@@ -78,10 +80,22 @@ class FakeTracker:
                 raise TrackerRefused(f"unknown etag {file['etag']}", status=422, code="unknown_etag")
         if "commit" in body:
             key = body["repo_type"], body["repo_id"], body["commit"]
-            known = self.manifests.get(key, {"files": []})
+            known = {"files": []} if body.get("anew") else self.manifests.get(key, {"files": []})
             files = {file["path"]: file for file in [*known["files"], *body["files"]]}
             self.manifests[key] = {**known, **body, "files": [files[path] for path in sorted(files)]}
         return {"instance_id": self.instance_id, "boot_id": self.boot_id}
+
+    def holdings(self) -> Holdings:
+        """Count what it has, as the real one does."""
+        commits, refs = [], []
+        for (kind, name, commit), told in self.manifests.items():
+            here = [file for file in told["files"] if file.get("here", True)]
+            torrents = sum(file["etag"] in self.torrents for file in here)
+            repo = RepoRef(kind, name)
+            if here:
+                commits.append(HeldCommit(repo, commit, told["complete"], len(told["files"]), len(here), torrents))
+            refs += [HeldRef(repo, ref, commit) for ref in told["refs"]]
+        return Holdings(tuple(commits), tuple(refs))
 
     def start_over(self) -> None:
         """Lose everything, as a tracker whose database was made anew."""
@@ -114,7 +128,12 @@ class FakeConnection:
             "announce_port": 6969,
             "announce_key": "k" * 32,
             **({} if self._tracker.min_blob_bytes is None else {"min_blob_bytes": self._tracker.min_blob_bytes}),
+            **({"holdings": self._tracker.holdings().digest} if self._tracker.knows_names else {}),
         }
+
+    def holdings(self, seeder_id: str) -> Holdings:
+        self._tracker.check(self._token)
+        return self._tracker.holdings()
 
 
 class FakeHubTree:

@@ -114,6 +114,7 @@ def app(shared_app: Flask, announcer: FakeAnnouncer) -> Flask:
         for table in reversed(Base.metadata.sorted_tables):
             if table.name != "instance":
                 session.execute(table.delete())
+    state_of(shared_app).holdings.forget()
     return shared_app
 
 

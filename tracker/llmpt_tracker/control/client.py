@@ -82,6 +82,11 @@ class AnnouncerClient:
             "completed", lambda reply: {bytes.fromhex(name): int(count) for name, count in reply["completed"].items()}
         )
 
+    def kept(self, swarms: Iterable[bytes]) -> frozenset[bytes]:
+        """Return those of these swarms that machines of the LAN seed, beside our seeders."""
+        hashes = [swarm.hex() for swarm in swarms]
+        return self._ask("kept", lambda reply: frozenset(bytes.fromhex(name) for name in reply["kept"]), hashes=hashes)
+
     def status(self) -> AnnouncerStatus:
         return self._ask("status", AnnouncerStatus.parse)
 

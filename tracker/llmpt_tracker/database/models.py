@@ -23,7 +23,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     false,
-    true,
 )
 from sqlalchemy import DateTime as SqlDateTime
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -35,6 +34,11 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+# Bits of `holders`, beside one for each publisher that has a name (rules/holders.py).
+MACHINES = 1 << 0  # of the LAN, as long as they seed it
+UNNAMED = 1 << 1  # publishers that do not say who they are: what they publish stays
+BEFORE = 1 << 62  # what was said before publishers had names, until the first of them says anew what it has
 
 Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only in a column that is an INTEGER
 
@@ -82,6 +86,17 @@ class PublisherToken(Base):
     appliance: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime] = mapped_column(Utc)
     revoked_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+class Holder(Base):
+    """A publisher that says what it has: its bit in `holders`, its token, and the name that it gives itself."""
+
+    __tablename__ = "holders"
+    __table_args__ = (Index(None, "token_id", "name", unique=True),)
+
+    bit: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    token_id: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str] = mapped_column(String(64))
 
 
 class Invitation(Base):
@@ -143,7 +158,8 @@ class Revision(Base):
 
 
 class Ref(Base):
-    """A branch, tag or `refs/pr/N` of a repo, and the revision it was last seen at."""
+    """A branch, tag or `refs/pr/N` of a repo, and the revision it was last seen at. `holders`: the bits of the publishers that
+    have such a ref, wherever it points with them; `setter`: the bit of the one that said last where it points."""
 
     __tablename__ = "refs"
     __table_args__ = (Index(None, "revision_id"),)
@@ -151,6 +167,8 @@ class Ref(Base):
     repo_id: Mapped[int] = mapped_column(ForeignKey(Repo.id, ondelete="CASCADE"), primary_key=True)
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
     revision_id: Mapped[int] = mapped_column(ForeignKey(Revision.id, ondelete="CASCADE"))
+    holders: Mapped[int] = mapped_column(BigInteger, default=UNNAMED, server_default="0")
+    setter: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 
 
 class Blob(Base):
@@ -179,8 +197,8 @@ class StoredMetainfo(Base):
 
 
 class File(Base):
-    """A line of a manifest. The etag is what the publisher says the Hub says; `blob_id` is set when it has a swarm; `here` when
-    a publisher said that it has the bytes, too."""
+    """A line of a manifest. The etag is what the publisher says the Hub says; `blob_id` is set when it has a swarm; `holders` are
+    the bits of the publishers that have the bytes now, and of the LAN's machines (rules/holders.py)."""
 
     __tablename__ = "files"
     __table_args__ = (Index(None, "blob_id", "revision_id"), Index(None, "etag"))
@@ -190,7 +208,7 @@ class File(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     etag: Mapped[str] = mapped_column(String(64))
     lfs: Mapped[bool]
-    here: Mapped[bool] = mapped_column(default=True, server_default=true())
+    holders: Mapped[int] = mapped_column(BigInteger, default=UNNAMED, server_default="0")
     blob_id: Mapped[int | None] = mapped_column(ForeignKey(Blob.id, ondelete="SET NULL"))
 
 

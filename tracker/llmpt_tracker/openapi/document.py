@@ -47,7 +47,7 @@ def document() -> Schema:
 def _schemas() -> Schema:
     place = {"repo_type": REPO_TYPE, "repo_id": REPO_ID, "commit": COMMIT}
     file: Schema = {"path": text(), "size": count("bytes"), "etag": ETAG, "lfs": {"type": "boolean"}}
-    file["here"] = {"type": "boolean", "description": "whether a publisher has its bytes, not only knows of it"}
+    file["here"] = {"type": "boolean", "description": "whether a publisher, or a machine of the LAN, has its bytes now"}
     whole = {"type": "boolean", "description": "whether `files` is the whole listing of the commit"}
     return {
         "Error": record(error=record(code=text(), message=text())),
@@ -91,7 +91,7 @@ def _schemas() -> Schema:
             complete={"type": "boolean", "description": "whether every file of the commit is listed"},
             files=count("those that are listed"),
             size=count("bytes"),
-            files_here=count("those whose bytes a publisher has"),
+            files_here=count("those whose bytes a publisher, or a machine of the LAN, has now"),
             size_here=count("bytes"),
             published_at=text(format="date-time"),
         ),
@@ -100,7 +100,7 @@ def _schemas() -> Schema:
         ),
         "Manifest": record(**place, refs=array(text()), complete=whole, files=array(ref("File"))),
         "Publish": partly(
-            (*place, "refs", "complete", "files", "absent", "card", "torrents"),
+            (*place, "refs", "complete", "files", "absent", "card", "torrents", "seeder", "anew", "more"),
             **place,
             refs=array(text()),
             complete=whole,
@@ -108,6 +108,15 @@ def _schemas() -> Schema:
             absent=array(text("a path of which the Hub said that the commit does not hold it")),
             card={"type": ["object", "null"], "description": "front matter of the README, as JSON of at most 64 KiB"},
             torrents=array(text("a .torrent in base64", contentEncoding="base64")),
+            seeder={
+                "type": ["string", "null"],
+                "description": "who has the bytes: the id of a seeder's heartbeats. What is said without one is never taken back",
+            },
+            anew={
+                "type": "boolean",
+                "description": "what that seeder had of the commit, refs included, and does not name now, it has no longer",
+            },
+            more={"type": "boolean", "description": "a further part of the same manifest follows"},
         ),
         "Published": record(
             torrents=count("how many were accepted"),
@@ -144,6 +153,27 @@ def _schemas() -> Schema:
             announce_port=count(),
             announce_key=text("announce at /announce/<key>"),
             min_blob_bytes=MIN_BLOB_BYTES,
+            holdings=text("the digest of the seeder's holdings, as they were a moment ago"),
+        ),
+        "Holdings": record(
+            digest=text("another one when anything here is"),
+            commits=array(
+                record(
+                    **place,
+                    complete=whole,
+                    files=count("those that are listed"),
+                    here=count("those of them that the seeder has"),
+                    torrents=count("those of these that have a torrent"),
+                )
+            ),
+            refs=array(
+                record(
+                    repo_type=REPO_TYPE,
+                    repo_id=REPO_ID,
+                    name=text(),
+                    commit={"type": ["string", "null"], "description": "null: another publisher said last where it points"},
+                )
+            ),
         ),
     }
 
@@ -224,6 +254,14 @@ def _paths() -> Schema:
                 "parameters": [path("seeder_id", text(pattern="^[A-Za-z0-9._-]{1,64}$"))],
                 "requestBody": {"required": True, **body(ref("Report"), "How it is")},
                 "responses": answer("Heartbeat", "Where to announce, and behind which key", 400, 401, 413, 415, 422, 429),
+                **secured,
+            }
+        },
+        "/api/v1/seeders/{seeder_id}/holdings": {
+            "get": {
+                "summary": "What is here on a seeder's word, counted anew",
+                "parameters": [path("seeder_id", text(pattern="^[A-Za-z0-9._-]{1,64}$"))],
+                "responses": answer("Holdings", "What the catalogue has of it", 400, 401, 422, 429),
                 **secured,
             }
         },

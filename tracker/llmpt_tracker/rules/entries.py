@@ -6,19 +6,19 @@ until a publisher says otherwise, or a receiver finds another content in it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from llmpt.core.metainfo import Metainfo
-from llmpt_tracker.database.models import Blob, File, PublisherToken, Report, StoredMetainfo
+from llmpt_tracker.database.models import MACHINES, Blob, File, PublisherToken, Report, StoredMetainfo
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import tokens
+from llmpt_tracker.rules import holders, tokens
 
 T = TypeVar("T")
 BATCH = 500  # names in one IN (…): far below every database's limit of parameters
@@ -33,8 +33,9 @@ class Entered:
     dropped: tuple[bytes, ...]
 
 
-def enter(session: Session, torrents: Sequence[Metainfo], *, by: PublisherToken, now: datetime) -> Entered:
-    """Enter what `by` publishes; of one etag a publisher's torrent replaces a sharer's.
+def enter(session: Session, torrents: Sequence[Metainfo], *, by: PublisherToken, bit: int = 0, now: datetime) -> Entered:
+    """Enter what `by` publishes; of one etag a publisher's torrent replaces a sharer's. Files that manifests name are here on the
+    word of `bit`, or of the LAN's machines.
 
     Raises `Refused` (422) for an etag that has another torrent by then, and when it was dropped a short while ago.
     """
@@ -44,6 +45,7 @@ def enter(session: Session, torrents: Sequence[Metainfo], *, by: PublisherToken,
         _refuse_banned(session, torrents, now)
     dropped: list[bytes] = []
     new: list[tuple[Blob, Metainfo]] = []
+    there: dict[int, Metainfo] = {}
     for meta in torrents:
         blob = known.get(meta.etag.value)
         if blob is not None and blob.info_hash != meta.info_hash.digest:
@@ -58,16 +60,43 @@ def enter(session: Session, torrents: Sequence[Metainfo], *, by: PublisherToken,
             blob = None
         if blob is None:
             new.append((_blob(meta, by, now), meta))
-        elif blob.id in shared:
+            continue
+        there[blob.id] = meta
+        if blob.id in shared:
             blob.token_id = by.id
     session.add_all(blob for blob, _ in new)
     session.flush()
+    for batch in batches(blob.id for blob, _ in new):
+        forget_rests(session, StoredMetainfo.blob_id.in_(batch))
     session.add_all(StoredMetainfo(blob_id=blob.id, data=meta.encode()) for blob, meta in new)
-    for blob, _ in new:  # manifests that named the file before it had a swarm, and was here
-        same = (File.etag == blob.etag, File.size == blob.size, File.blob_id.is_(None))
-        found = update(File).where(*same).values(blob_id=blob.id, here=True)
-        session.execute(found.execution_options(synchronize_session=False))
+    _restore(session, there)
+    for blob, _ in new:
+        _enter_in_manifests(session, blob)
+    if bits := MACHINES if by.scope == tokens.SHARE else bit:
+        holders.add(session, [*there, *(blob.id for blob, _ in new)], bits)
     return Entered(len(new), tuple(dropped))
+
+
+def forget_rests(session: Session, *rests: ColumnElement[bool]) -> None:
+    """Delete what a row left that was lost by itself: its number may be that of a new one."""
+    for match in rests:
+        column: Any = match.left
+        session.execute(delete(column.table).where(match).execution_options(synchronize_session=False))
+
+
+def _enter_in_manifests(session: Session, blob: Blob) -> None:
+    """Lead to a new torrent from the manifests that named its file before, and from no other: a number may be used again."""
+    same = (File.etag == blob.etag) & (File.size == blob.size)
+    for match, key in ((same, blob.id), ((File.blob_id == blob.id) & (File.etag != blob.etag), None)):
+        lines = update(File).where(match).values(blob_id=key)
+        session.execute(lines.execution_options(synchronize_session=False))
+
+
+def _restore(session: Session, known: Mapping[int, Metainfo]) -> None:
+    """Store the metainfo of torrents anew where the database has lost it."""
+    for batch in batches(known):
+        there = set(session.scalars(select(StoredMetainfo.blob_id).where(StoredMetainfo.blob_id.in_(batch))))
+        session.add_all(StoredMetainfo(blob_id=key, data=known[key].encode()) for key in batch if key not in there)
 
 
 def drop(session: Session, blob: Blob) -> bytes:

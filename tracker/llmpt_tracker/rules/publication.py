@@ -26,6 +26,7 @@ MAX_PATH_BYTES = 2048
 MAX_REFS = 1000
 MAX_ABSENT = 10_000
 MAX_CARD_BYTES = 64 << 10
+SEEDER_ID = r"^[A-Za-z0-9._-]{1,64}$"
 MODEL = TypeVar("MODEL", bound=BaseModel)
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -57,6 +58,9 @@ class PublishBody(BaseModel):
     absent: list[str] = Field(default=[], max_length=MAX_ABSENT)
     card: dict[str, Any] | None = None
     torrents: list[str] = []
+    seeder: str | None = Field(default=None, pattern=SEEDER_ID)
+    anew: bool = False
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +99,18 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A publish that makes sense by itself."""
+    """A publish that makes sense by itself.
+
+    `seeder`: how the publisher calls itself, if it does.
+    `anew`: what it had of that commit, and does not name now, it has no longer.
+    `more`: a further part of the same manifest follows.
+    """
 
     manifest: Manifest | None
     torrents: tuple[Metainfo, ...]
+    seeder: str | None = None
+    anew: bool = False
+    more: bool = False
 
 
 def read(body: bytes) -> Publication:
@@ -111,7 +123,9 @@ def read(body: bytes) -> Publication:
     manifest = _manifest(parsed)
     if manifest is None and not torrents:
         raise Refused(400, "bad_request", "nothing to publish: neither `files` nor `torrents`")
-    return Publication(manifest, torrents)
+    if (parsed.anew or parsed.more) and (parsed.seeder is None or manifest is None):
+        raise Refused(400, "bad_request", "`anew` and `more` are said of a manifest, by a `seeder` with a name")
+    return Publication(manifest, torrents, parsed.seeder, parsed.anew, parsed.more)
 
 
 def parse_json(model: type[MODEL], body: bytes) -> MODEL:

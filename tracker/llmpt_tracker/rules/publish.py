@@ -1,8 +1,9 @@
 """Enter a publication into the catalogue: all of it, or nothing.
 
 A manifest of a commit only ever grows: a commit is immutable on the Hub, and each publisher may know another part of it.
-A path that is published again must say the same; a manifest says `complete` once, a file is `here` once, and that stays so.
-A path is absent only while no manifest names it. Everything is idempotent: what is known already changes nothing.
+A path that is published again must say the same; a manifest says `complete` once, and that stays so. Whether a file is `here`
+is each publisher's word for itself (rules/holders.py). A path is absent only while no manifest names it. Everything is
+idempotent: what is known already changes nothing.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from llmpt.core.repo import RepoRef
-from llmpt_tracker.database.models import Absent, Blob, File, Path, PublisherToken, Ref, Repo, Revision
+from llmpt_tracker.database.models import MACHINES, UNNAMED, Absent, Blob, File, Path, PublisherToken, Ref, Repo, Revision
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import entries
+from llmpt_tracker.rules import entries, holders
 from llmpt_tracker.rules.publication import Manifest, ManifestFile, Publication, refuse_folders
 from llmpt_tracker.rules.search import words
 
@@ -37,19 +38,32 @@ class Published:
     dropped: tuple[bytes, ...] = ()
 
 
-def publish(session: Session, publication: Publication, *, by: PublisherToken, min_blob_bytes: int, now: datetime) -> Published:
-    """Enter what `by` publishes. Raises `Refused` (422) with the reason when it contradicts the catalogue or itself; the caller's
-    transaction must then be undone."""
-    entered = entries.enter(session, publication.torrents, by=by, now=now)
+def publish(
+    session: Session,
+    publication: Publication,
+    *,
+    by: PublisherToken,
+    bit: int = UNNAMED,
+    min_blob_bytes: int,
+    now: datetime,
+) -> Published:
+    """Enter what `by` publishes; `bit` is that of what has the bytes (rules/holders.py).
+
+    Raises `Refused` (422) with the reason when it contradicts the catalogue or itself; the caller's transaction must then be
+    undone.
+    """
+    entered = entries.enter(session, publication.torrents, by=by, bit=0 if publication.seeder else bit, now=now)
     dropped = entered.dropped
     files = publication.manifest.files if publication.manifest else ()
     if publication.manifest is not None:
-        dropped += _enter_manifest(session, publication.manifest, min_blob_bytes, now)
+        dropped += _enter_manifest(session, publication, publication.manifest, bit, min_blob_bytes=min_blob_bytes, now=now)
     swarms = tuple(meta.info_hash.truncated for meta in publication.torrents)
     return Published(len(publication.torrents), entered.new, len(files), swarms, dropped)
 
 
-def _enter_manifest(session: Session, manifest: Manifest, min_blob_bytes: int, now: datetime) -> tuple[bytes, ...]:
+def _enter_manifest(
+    session: Session, publication: Publication, manifest: Manifest, bit: int, *, min_blob_bytes: int, now: datetime
+) -> tuple[bytes, ...]:
     """Enter a manifest; return the swarms that had to go for it."""
     blobs = entries.find(session, (file.etag.value for file in manifest.files))
     wrong = {file.etag.value for file in manifest.files if file.etag.value in blobs and blobs[file.etag.value].size != file.size}
@@ -57,24 +71,34 @@ def _enter_manifest(session: Session, manifest: Manifest, min_blob_bytes: int, n
     blobs = {etag: blob for etag, blob in blobs.items() if etag not in dropped}
     for file in manifest.files:
         _check_content(file, blobs.get(file.etag.value), min_blob_bytes)
+    if publication.anew and not manifest.files and not _knows(session, manifest):
+        return tuple(dropped.values())
     repo_id = _repo_id(session, manifest.repo)
     revision = _revision(session, repo_id, manifest, now)
-    added = _enter_files(session, manifest, revision.id, blobs)
+    if publication.anew:
+        holders.forget(session, revision.id, bit)
+    added = _enter_files(session, manifest, revision.id, blobs, bit)
     _enter_paths(session, repo_id, manifest.repo, [file.path for file in added])
     _enter_absent(session, revision.id, manifest.absent, {file.path for file in added})
     if manifest.card is not None:
         revision.card = manifest.card
     for name in manifest.refs:
-        session.merge(Ref(repo_id=repo_id, name=name, revision_id=revision.id))
+        holders.claim_ref(session, repo_id, name, revision.id, bit)
     session.flush()
+    if publication.seeder is not None and not publication.more:
+        holders.forget_loose_refs(session, revision.id)
     return tuple(dropped.values())
 
 
-def _enter_files(session: Session, manifest: Manifest, revision_id: int, blobs: Mapping[str, Blob]) -> list[ManifestFile]:
-    """Enter the lines that are new, and return them; of the others note which files are here by now."""
-    lines = select(File.path, File.etag, File.size, File.here).where(File.revision_id == revision_id)
+def _enter_files(
+    session: Session, manifest: Manifest, revision_id: int, blobs: Mapping[str, Blob], bit: int
+) -> list[ManifestFile]:
+    """Enter the lines that are new, and return them; of the others note which files the publisher has by now, and which have
+    got a swarm."""
+    lines = select(File.path, File.etag, File.size, File.holders, File.blob_id).where(File.revision_id == revision_id)
     known = {row.path: row for row in session.execute(lines)}
     added, arrived = [], []
+    swarmed: dict[str, int] = {}
     for file in manifest.files:
         row = known.get(file.path)
         if row is None:
@@ -86,10 +110,13 @@ def _enter_files(session: Session, manifest: Manifest, revision_id: int, blobs: 
                 f"{manifest.repo}@{manifest.commit} is published with {file.path!r} as etag {row.etag}, {row.size} bytes; "
                 f"this manifest says {file.etag}, {file.size} bytes, and a commit never changes",
             )
-        elif file.here and not row.here:
+        elif file.here and not row.holders & bit:
             arrived.append(file.path)
+        if row is not None and (blob := blobs.get(file.etag.value)) is not None and row.blob_id != blob.id:
+            swarmed[file.path] = blob.id
     if added and known:
         refuse_folders([*known, *(file.path for file in added)])
+    seeded = holders.kept_by_machines(session, [file.etag.value for file in added if file.etag.value in blobs])
     rows = [
         {
             "revision_id": revision_id,
@@ -97,7 +124,7 @@ def _enter_files(session: Session, manifest: Manifest, revision_id: int, blobs: 
             "size": file.size,
             "etag": file.etag.value,
             "lfs": file.lfs,
-            "here": file.here or file.etag.value in blobs,
+            "holders": (bit if file.here else 0) | (MACHINES if file.etag.value in seeded else 0),
             "blob_id": blobs[file.etag.value].id if file.etag.value in blobs else None,
         }
         for file in added
@@ -105,8 +132,12 @@ def _enter_files(session: Session, manifest: Manifest, revision_id: int, blobs: 
     for batch in entries.batches(rows):
         session.execute(insert(File), batch)
     for paths in entries.batches(arrived):
-        mine = update(File).where(File.revision_id == revision_id, File.path.in_(paths)).values(here=True)
+        mine = update(File).where(File.revision_id == revision_id, File.path.in_(paths))
+        mine = mine.values(holders=File.holders.op("|")(bit))
         session.execute(mine.execution_options(synchronize_session=False))
+    for path, blob_id in swarmed.items():
+        one = update(File).where(File.revision_id == revision_id, File.path == path).values(blob_id=blob_id)
+        session.execute(one.execution_options(synchronize_session=False))
     return added
 
 
@@ -146,7 +177,15 @@ def _repo_id(session: Session, ref: RepoRef) -> int:
         repo = Repo(type=ref.type, name=ref.id)
         session.add(repo)
         session.flush()
+        entries.forget_rests(session, Revision.repo_id == repo.id, Path.repo_id == repo.id, Ref.repo_id == repo.id)
     return repo.id
+
+
+def _knows(session: Session, manifest: Manifest) -> bool:
+    """Whether something of the commit is in the catalogue."""
+    found = select(Revision.id).join(Repo, Repo.id == Revision.repo_id)
+    its = (Repo.type == manifest.repo.type, Repo.name == manifest.repo.id, Revision.commit == manifest.commit)
+    return session.scalar(found.where(*its)) is not None
 
 
 def _revision(session: Session, repo_id: int, manifest: Manifest, now: datetime) -> Revision:
@@ -155,6 +194,9 @@ def _revision(session: Session, repo_id: int, manifest: Manifest, now: datetime)
     if revision is None:
         revision = Revision(repo_id=repo_id, commit=manifest.commit, complete=False, published_at=now)
         session.add(revision)
+        session.flush()
+        its = (File.revision_id == revision.id, Absent.revision_id == revision.id, Ref.revision_id == revision.id)
+        entries.forget_rests(session, *its)
     revision.complete = revision.complete or manifest.complete
     session.flush()
     return revision

@@ -26,8 +26,8 @@ from llmpt_tracker.control.client import AnnouncerClient
 from llmpt_tracker.database import schema
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, StartEnded
-from llmpt_tracker.rules import completions
 from llmpt_tracker.rules.catalogue import torrents
+from llmpt_tracker.serve.bookkeeping import Bookkeeping
 from llmpt_tracker.serve.token_file import ensure_token
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 
@@ -68,18 +68,8 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
             one.close()  # gunicorn alone listens: when it is gone, no client is left hanging
         shown = f"[{host}]" if ":" in host else host
         print(f"llmpt-tracker: ready, http://{shown}:{http_port}, announce port {announce_port}", flush=True)  # noqa: T201
-        counts = stack.enter_context(contextlib.closing(AnnouncerClient(control)))
-        return family.wait(meanwhile=lambda: _keep_counts(counts, database), every_s=KEPT_EVERY_S)
-
-
-def _keep_counts(client: AnnouncerClient, database: Database) -> None:
-    """Take over how often blobs were downloaded since the last time; what cannot be kept is lost with the announcer."""
-    try:
-        if counts := client.newly_completed():
-            with database.writing() as session:
-                completions.keep(session, counts)
-    except (AnnouncerUnavailable, DatabaseUnavailable) as error:
-        log.warning("the counts of downloads were not kept: %s", error)
+        announcer = stack.enter_context(contextlib.closing(AnnouncerClient(control)))
+        return family.wait(meanwhile=Bookkeeping(announcer, database).keep, every_s=KEPT_EVERY_S)
 
 
 def make_data_folder(folder: Path) -> None:

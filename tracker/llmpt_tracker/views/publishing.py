@@ -1,5 +1,5 @@
-"""Routes of a publisher: `POST /api/v1/publish` and `PUT /api/v1/seeders/<id>`. Both take a bearer token; a machine that shares
-may publish single torrents."""
+"""Routes of a publisher: `POST /api/v1/publish`, `PUT /api/v1/seeders/<id>` and `GET /api/v1/seeders/<id>/holdings`. They take a
+bearer token; a machine that shares may publish single torrents."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pydantic import BaseModel, Field
 
 from llmpt.core.metainfo import MAX_PUBLISH_BYTES
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import publication, publish, tokens
+from llmpt_tracker.rules import holders, publication, publish, tokens
 from llmpt_tracker.rules.catalogue import repos
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker
-from llmpt_tracker.views.arguments import body
+from llmpt_tracker.views.arguments import arguments, body
 from llmpt_tracker.views.holders import Pace, holder
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,8 @@ MAX_REPORT_BYTES = 256 << 10
 MAX_SINGLE = 256  # torrents that a machine publishes at once: what its programs fetched within a moment
 PACE = Pace("publish", 5, 50)
 BEATS = Pace("heartbeats", 5, 50)
-_SEEDER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+HOLDINGS = Pace("holdings", 1, 10)
+ALIVE_S = 30.0  # seconds since the last heartbeat
 
 
 class Hashing(BaseModel):
@@ -92,8 +93,10 @@ def publish_manifest() -> ResponseReturnValue:
     if token.scope == tokens.SHARE:
         _check_is_single(publication_)
     min_blob_bytes, now = state().settings.min_blob_bytes, state().clock()
+    alive = {one.id for one in state().announcer.seeders() if one.age_s < ALIVE_S} if publication_.seeder else ()
     with state().database.writing() as session:
-        done = publish.publish(session, publication_, by=token, min_blob_bytes=min_blob_bytes, now=now)
+        bit = holders.bit_of(session, token.id, publication_.seeder, alive=alive)
+        done = publish.publish(session, publication_, by=token, bit=bit, min_blob_bytes=min_blob_bytes, now=now)
         instance_id = repos.instance_id(session)
     if done.dropped:
         state().announcer.unregister(done.dropped)
@@ -117,10 +120,10 @@ def publish_manifest() -> ResponseReturnValue:
 def heartbeat(seeder_id: str) -> ResponseReturnValue:
     """Note that a seeder lives; tell it where and behind which key it announces."""
     token = holder(BEATS, tokens.PUBLISH)
+    _check_id(seeder_id)
     with state().database.reading() as session:
         instance_id = repos.instance_id(session)
-    if not _SEEDER_ID.fullmatch(seeder_id):
-        raise Refused(422, "bad_name", "a seeder's id has 1 to 64 letters, digits, dots, dashes or underscores")
+        holdings = state().holdings.digest(session, token.id, seeder_id)
     report = publication.parse_json(SeederReportBody, body(MAX_REPORT_BYTES))
     key = tokens.announce_key(token, seeder_id)
     address = str(asker())
@@ -132,8 +135,25 @@ def heartbeat(seeder_id: str) -> ResponseReturnValue:
             "announce_port": state().announcer.status().announce_port,
             "announce_key": key,
             "min_blob_bytes": state().settings.min_blob_bytes,
+            "holdings": holdings,
         }
     )
+
+
+@blueprint.get("/seeders/<seeder_id>/holdings")
+def holdings(seeder_id: str) -> ResponseReturnValue:
+    """Tell a seeder what is here on its word."""
+    token = holder(HOLDINGS, tokens.PUBLISH)
+    _check_id(seeder_id)
+    arguments()
+    with state().database.reading() as session:
+        told = holders.told(session, holders.find(session, token.id, seeder_id))
+    return jsonify({**told.as_json(), "digest": told.digest})
+
+
+def _check_id(seeder_id: str) -> None:
+    if not re.fullmatch(publication.SEEDER_ID, seeder_id):
+        raise Refused(422, "bad_name", "a seeder's id has 1 to 64 letters, digits, dots, dashes or underscores")
 
 
 def _check_is_single(asked: publication.Publication) -> None:

@@ -62,10 +62,10 @@ def test_a_file_comes_here_with_its_torrent(api: Api) -> None:
     assert api.torrents(repo_id="org/name")[0]["etag"] == MODEL.etag.value
 
 
-def test_a_file_whose_torrent_is_published_is_here_whoever_says_not(api: Api) -> None:
+def test_a_torrent_alone_is_not_the_word_that_a_file_of_later_is_here(api: Api) -> None:
     published(api, {"torrents": packed(MODEL)})
     published(api, manifest(elsewhere(big("model.bin", MODEL))))
-    assert files(api) == {"model.bin": True}
+    assert files(api) == {"model.bin": False}
 
 
 def test_the_size_of_a_file_that_is_not_here_is_its_torrents_too(api: Api) -> None:

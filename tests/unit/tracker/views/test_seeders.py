@@ -16,6 +16,7 @@ def test_a_heartbeat_learns_where_to_announce(api: Api, announcer: FakeAnnouncer
     answer = api.beat(report()).get_json()
     key = sha256(f"{sha256(api.token.encode()).hexdigest()}:server".encode()).hexdigest()[:32]
     assert len(answer.pop("instance_id")) == 36
+    assert len(answer.pop("holdings")) == 32
     assert answer == {"boot_id": "boot-1", "announce_port": 6969, "announce_key": key, "min_blob_bytes": 1 << 20}
     assert announcer.beats["server"][0] == key
     assert announcer.addresses["server"] == "127.0.0.1"

@@ -157,6 +157,12 @@ def _swarms(tracker: Tracker, request: Reply) -> Reply:
     return {"swarms": answer, "boot_id": tracker.boot_id}
 
 
+def _kept(tracker: Tracker, request: Reply) -> Reply:
+    """Tell which of the torrents machines of the LAN seed, beside our seeders."""
+    at = tracker.moment()
+    return {"kept": [text for text in request["hashes"] if at.is_kept_by_machines(truncated_hex(text))]}
+
+
 def _heartbeat(tracker: Tracker, request: Reply) -> Reply:
     seeder, key, report = request["seeder"], request["key"], request["report"]
     if not (isinstance(seeder, str) and isinstance(key, str) and key and isinstance(report, dict)):
@@ -195,6 +201,7 @@ _OPERATIONS: dict[str, Callable[[Tracker, Reply], Reply]] = {
     "unregister": _unregister,
     "completed": _completed,
     "swarms": _swarms,
+    "kept": _kept,
     "heartbeat": _heartbeat,
     "seeders": _seeders,
     "blob_servers": _blob_servers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from llmpt_tracker.announcer.peers.store import Counts, SwarmStore
+from llmpt_tracker.announcer.peers.store import LOOPBACK_TAG, Counts, Role, SwarmStore
 from llmpt_tracker.announcer.peers.visibility import Visibility
 
 
@@ -19,6 +19,13 @@ class Moment(NamedTuple):
     store: SwarmStore
     visibility: Visibility
     now: float
+
+    def is_kept_by_machines(self, info_hash: bytes) -> bool:
+        """Say whether a machine of the LAN seeds a torrent, beside our seeders."""
+        tagged = self.store.tagged(info_hash)
+        return self.store.counts(info_hash).seeders > 0 or any(
+            peer.tag == LOOPBACK_TAG and peer.role is Role.SEEDER for peer in tagged
+        )
 
     def counts(self, info_hash: bytes) -> Counts:
         """Count plain and tagged peers; a seeder of ours that has gone silent does not count."""

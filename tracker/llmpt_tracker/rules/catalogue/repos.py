@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import Blob, File, Instance, Path, Ref, Repo, Revision
 from llmpt_tracker.errors import Refused
+from llmpt_tracker.rules import holders
 from llmpt_tracker.rules.search import search
 
 REVISIONS_SHOWN = 20
@@ -24,7 +25,7 @@ class RevisionSummary:
 
     `complete`: its whole listing is known.
     `files`, `size`: what is listed; `size` in bytes.
-    `files_here`, `size_here`: what a publisher has of it.
+    `files_here`, `size_here`: what of it is here now: a publisher has it, or a machine of the LAN.
     """
 
     key: int
@@ -40,7 +41,7 @@ class RevisionSummary:
 
 @dataclass(frozen=True, slots=True)
 class RepoSummary:
-    """A repo and its newest revisions, at most 20."""
+    """A repo and the newest of its revisions that are here, at most 20."""
 
     key: int
     repo: RepoRef
@@ -51,7 +52,7 @@ class RepoSummary:
 class ManifestLine:
     """A file of a manifest.
 
-    `here`: whether a publisher has its bytes.
+    `here`: whether a publisher, or a machine of the LAN, has its bytes now.
     `swarm`: the truncated info-hash in hex; None for a file that has no swarm.
     """
 
@@ -66,26 +67,29 @@ class ManifestLine:
 def list_repos(
     session: Session, *, limit: int, before: int | None, terms: tuple[str, ...] = ()
 ) -> tuple[list[RepoSummary], int | None]:
-    """Return a page of repos (with `terms`, of those that have a file found by them), and the key after which the next page
-    begins (None: this is the last one)."""
-    statement = select(Repo).order_by(Repo.id.desc()).limit(limit + 1)
+    """Return a page of the repos that are here (with `terms`, of those that have a file found by them), and the key after which
+    the next page begins (None: this is the last one)."""
+    statement = select(Repo).where(holders.is_repo_here(Repo.id)).order_by(Repo.id.desc()).limit(limit + 1)
     if before is not None:
         statement = statement.where(Repo.id < before)
     if terms:
         statement = statement.where(Repo.id.in_(select(Path.repo_id).where(search(session, terms))))
     repos = session.scalars(statement).all()
     page = repos[:limit]
-    revisions = _revisions(session, [repo.id for repo in page])
+    revisions = _revisions(session, [repo.id for repo in page], holders.has_files(Revision.id))
     summaries = [RepoSummary(repo.id, RepoRef(repo.type, repo.name), tuple(revisions[repo.id])) for repo in page]
     return summaries, page[-1].id if len(repos) > limit else None
 
 
 def find_revision(session: Session, repo: RepoRef, revision: str) -> RevisionSummary:
-    """Return a commit of a repo, by commit id or the name of a ref. Raises `Refused` (404)."""
+    """Return a commit of a repo, by commit id (here or not: what it holds stays known) or the name of a ref.
+
+    Raises `Refused` (404).
+    """
     row = session.scalars(select(Repo).where(Repo.type == repo.type, Repo.name == repo.id)).one_or_none()
     if row is None:
         raise Refused(404, "not_found", f"nothing of {repo} is published here")
-    by_ref = select(Ref.revision_id).where(Ref.repo_id == row.id, Ref.name == revision)
+    by_ref = select(Ref.revision_id).where(Ref.repo_id == row.id, Ref.name == revision, holders.is_ref_here())
     match = (Revision.commit == revision) | Revision.id.in_(by_ref)
     found = _revisions(session, [row.id], match)[row.id]
     if not found:
@@ -96,7 +100,7 @@ def find_revision(session: Session, repo: RepoRef, revision: str) -> RevisionSum
 def manifest(session: Session, revision: RevisionSummary) -> list[ManifestLine]:
     """Return all files of a revision, by path."""
     statement = (
-        select(File.path, File.size, File.etag, File.lfs, File.here, Blob.swarm)
+        select(File.path, File.size, File.etag, File.lfs, holders.is_here(), Blob.swarm)
         .outerjoin(Blob, Blob.id == File.blob_id)
         .where(File.revision_id == revision.key)
         .order_by(File.path)
@@ -114,9 +118,10 @@ def paths_of(session: Session, etags: Collection[str]) -> dict[str, str]:
 
 
 def totals(session: Session) -> tuple[int, int, int]:
-    """Return how many repos and blobs are published, and the bytes of the blobs."""
-    repos = session.scalar(select(func.count()).select_from(Repo)) or 0
-    blobs, size = session.execute(select(func.count(), func.coalesce(func.sum(Blob.size), 0)).select_from(Blob)).one()
+    """Return how many repos and blobs are here, and the bytes of the blobs."""
+    repos = session.scalar(select(func.count()).select_from(Repo).where(holders.is_repo_here(Repo.id))) or 0
+    sums = select(func.count(), func.coalesce(func.sum(Blob.size), 0)).select_from(Blob).where(holders.is_blob_here())
+    blobs, size = session.execute(sums).one()
     return repos, blobs, int(size)
 
 
@@ -131,7 +136,8 @@ def _revisions(session: Session, repos: Sequence[int], *match: ColumnElement[boo
     newest = select(*columns, nth).where(Revision.repo_id.in_(repos), *match).subquery()
     rows = session.execute(select(newest).where(newest.c.nth <= REVISIONS_SHOWN).order_by(newest.c.nth)).all()
     keys = [row.id for row in rows]
-    here = (func.count().filter(File.here), func.coalesce(func.sum(File.size).filter(File.here), 0))
+    is_here = holders.is_here()
+    here = (func.count().filter(is_here), func.coalesce(func.sum(File.size).filter(is_here), 0))
     counts = {
         key: (files, int(size), files_here, int(size_here))
         for key, files, size, files_here, size_here in session.execute(
@@ -141,7 +147,8 @@ def _revisions(session: Session, repos: Sequence[int], *match: ColumnElement[boo
         )
     }
     refs: defaultdict[int, list[str]] = defaultdict(list)
-    for key, name in session.execute(select(Ref.revision_id, Ref.name).where(Ref.revision_id.in_(keys)).order_by(Ref.name)):
+    named = select(Ref.revision_id, Ref.name).where(Ref.revision_id.in_(keys), holders.is_ref_here())
+    for key, name in session.execute(named.order_by(Ref.name)):
         refs[key].append(name)
     found: defaultdict[int, list[RevisionSummary]] = defaultdict(list)
     for row in rows:

@@ -15,6 +15,7 @@ from llmpt.core.metainfo import InfoHash, piece_length_for
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import Blob, File, Path, Ref, Repo, Revision, StoredMetainfo
 from llmpt_tracker.errors import Refused
+from llmpt_tracker.rules import holders
 from llmpt_tracker.rules.search import search
 
 APPEARANCES_SHOWN = 20
@@ -77,7 +78,10 @@ class Torrent:
 
 
 def find_torrents(session: Session, query: TorrentQuery) -> tuple[list[Torrent], int | None]:
-    """Return a page of torrents, and the key after which the next page begins (None: this is the last one)."""
+    """Return a page of torrents, and the key after which the next page begins (None: this is the last one).
+
+    What is not here any more is found by its etag or info-hash only, so that a machine that has it can go on seeding it.
+    """
     statement = select(Blob).order_by(Blob.id.desc()).limit(query.limit + 1)
     if query.before is not None:
         statement = statement.where(Blob.id < query.before)
@@ -86,6 +90,8 @@ def find_torrents(session: Session, query: TorrentQuery) -> tuple[list[Torrent],
     if query.info_hash is not None:
         column = Blob.info_hash if len(query.info_hash) == 32 else Blob.swarm
         statement = statement.where(column == query.info_hash)
+    if query.etag is None and query.info_hash is None:
+        statement = statement.where(holders.is_blob_here())
     places = _place_filters(session, query)
     if places:
         statement = statement.where(Blob.id.in_(_joined(select(File.blob_id), query).where(*places, File.blob_id.is_not(None))))
@@ -128,7 +134,7 @@ def _place_filters(session: Session, query: TorrentQuery) -> list[ColumnElement[
     if query.repo_id is not None:
         places.append(Repo.name == query.repo_id)
     if query.revision is not None:
-        by_ref = select(Ref.revision_id).where(Ref.name == query.revision)
+        by_ref = select(Ref.revision_id).where(Ref.name == query.revision, holders.is_ref_here())
         places.append((Revision.commit == query.revision) | Revision.id.in_(by_ref))
     if query.path is not None:
         places.append(File.path == query.path)

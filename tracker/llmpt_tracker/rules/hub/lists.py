@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import Ref, Repo, Revision
+from llmpt_tracker.rules import holders
 from llmpt_tracker.rules.hub.cards import card, tags
 from llmpt_tracker.rules.hub.revisions import DEFAULT_REVISION, HubRevision
 
@@ -51,7 +52,9 @@ def list_repos(session: Session, query: ListQuery) -> tuple[list[HubRevision], i
 
 
 def _batch(session: Session, query: ListQuery, before: int | None) -> Sequence[Repo]:
-    statement = select(Repo).where(Repo.type == query.repo_type).order_by(Repo.id.desc()).limit(BATCH)
+    statement = (
+        select(Repo).where(Repo.type == query.repo_type, holders.is_repo_here(Repo.id)).order_by(Repo.id.desc()).limit(BATCH)
+    )
     if before is not None:
         statement = statement.where(Repo.id < before)
     if query.author:
@@ -62,8 +65,9 @@ def _batch(session: Session, query: ListQuery, before: int | None) -> Sequence[R
 
 
 def _revisions(session: Session, repos: Sequence[int]) -> dict[int, Revision]:
-    newest = select(func.max(Revision.id)).where(Revision.repo_id.in_(repos)).group_by(Revision.repo_id)
-    main = select(Ref.revision_id).where(Ref.repo_id.in_(repos), Ref.name == DEFAULT_REVISION)
+    here = holders.has_files(Revision.id)
+    newest = select(func.max(Revision.id)).where(Revision.repo_id.in_(repos), here).group_by(Revision.repo_id)
+    main = select(Ref.revision_id).where(Ref.repo_id.in_(repos), Ref.name == DEFAULT_REVISION, holders.is_ref_here())
     found = {one.repo_id: one for one in session.scalars(select(Revision).where(Revision.id.in_(newest)))}
     found.update((one.repo_id, one) for one in session.scalars(select(Revision).where(Revision.id.in_(main))))
     return found

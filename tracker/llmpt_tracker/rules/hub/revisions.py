@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import Session
 
 from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import RepoRef, check_path, check_ref
 from llmpt_tracker.database.models import Absent, Blob, File, Ref, Repo, Revision
+from llmpt_tracker.rules import holders
 from llmpt_tracker.rules.hub.errors import entry_not_found, repo_not_found, revision_not_found
 from llmpt_tracker.rules.hub.files import HubFile
 
@@ -107,7 +108,7 @@ def files_at(session: Session, revision: HubRevision, paths: Iterable[str]) -> d
 
 def is_published_as_here(session: Session, etag: str) -> bool:
     """Say whether a publisher said, in any manifest, that it has the bytes of a blob."""
-    return session.scalar(select(File.etag).where(File.etag == etag, File.here).limit(1)) is not None
+    return session.scalar(select(File.etag).where(File.etag == etag, holders.is_here()).limit(1)) is not None
 
 
 def is_folder(session: Session, revision: HubRevision, path: str) -> bool:
@@ -119,12 +120,13 @@ def is_folder(session: Session, revision: HubRevision, path: str) -> bool:
 def refs(session: Session, repo: RepoRef) -> list[tuple[str, str]]:
     """Return (name, commit) of the repo's refs, by name. Raises `RefusedAsHub`."""
     key = _repo_key(session, repo)
-    statement = select(Ref.name, Revision.commit).join(Revision, Revision.id == Ref.revision_id).where(Ref.repo_id == key)
-    return [(name, commit) for name, commit in session.execute(statement.order_by(Ref.name))]
+    statement = select(Ref.name, Revision.commit).join(Revision, Revision.id == Ref.revision_id)
+    here = statement.where(Ref.repo_id == key, holders.is_ref_here())
+    return [(name, commit) for name, commit in session.execute(here.order_by(Ref.name))]
 
 
 def check_repo(session: Session, repo: RepoRef) -> None:
-    """Raise `RefusedAsHub` unless something of the repo is in the catalogue."""
+    """Raise `RefusedAsHub` unless something of the repo is here, or a publisher names a ref of it."""
     _repo_key(session, repo)
 
 
@@ -136,7 +138,7 @@ def _revision(session: Session, repo: RepoRef, revision: str, *, path: str | Non
     if _COMMIT.fullmatch(revision):
         row = _first(session, repo, path, Revision.commit == revision)
     if row is None and _is_ref(revision):
-        row = _first(session, repo, path, Ref.name == revision, by_ref=True)
+        row = _first(session, repo, path, (Ref.name == revision) & holders.is_ref_here(), by_ref=True)
     if row is None and _SHORT.fullmatch(revision):
         row = _first(session, repo, path, (Revision.commit >= revision) & (Revision.commit < revision + "g"))
     if row is None:
@@ -167,14 +169,18 @@ def _is_ref(revision: str) -> bool:
 
 def _default(session: Session, repo: RepoRef) -> str:
     key = _repo_key(session, repo)
-    if session.get(Ref, (key, DEFAULT_REVISION)) is not None:
+    main = select(Ref.name).where(Ref.repo_id == key, Ref.name == DEFAULT_REVISION, holders.is_ref_here())
+    if session.scalar(main) is not None:
         return DEFAULT_REVISION
-    newest = select(Revision.commit).where(Revision.repo_id == key).order_by(Revision.id.desc()).limit(1)
+    newest = select(Revision.commit).where(Revision.repo_id == key, holders.has_files(Revision.id))
+    newest = newest.order_by(Revision.id.desc()).limit(1)
     return session.scalar(newest) or DEFAULT_REVISION
 
 
 def _repo_key(session: Session, repo: RepoRef) -> int:
-    key = session.scalar(select(Repo.id).where(Repo.type == repo.type, Repo.name == repo.id))
+    named = exists(select(Ref.name).where(Ref.repo_id == Repo.id, Ref.holders != 0))
+    its = (Repo.type == repo.type, Repo.name == repo.id)
+    key = session.scalar(select(Repo.id).where(*its, named | holders.is_repo_here(Repo.id)))
     if key is None:
         raise repo_not_found(repo)
     return key

@@ -1,0 +1,93 @@
+"""What the parent writes down once a minute of what the announcer knows: downloads, and what is here still.
+
+A publisher withdraws what it no longer has. One that has not been heard of for a day can't: what it had is here no longer, until
+it says so again. And what no publisher has is here as long as machines of the LAN seed it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from llmpt_tracker.control.messages import SeederReport
+from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable
+from llmpt_tracker.rules import completions, holders
+
+log = logging.getLogger(__name__)
+
+SILENT_S = 24 * 3600.0
+BATCH = 5000
+
+
+class Observer(Protocol):
+    """The calls of `AnnouncerClient` that this needs."""
+
+    def newly_completed(self) -> Mapping[bytes, int]: ...
+
+    def kept(self, swarms: Sequence[bytes]) -> frozenset[bytes]: ...
+
+    def seeders(self) -> list[SeederReport]: ...
+
+
+class Bookkeeping:
+    """Keeps the catalogue in line with the announcer. `silent_s`: a seeder that is silent for so long has nothing any more."""
+
+    def __init__(
+        self,
+        announcer: Observer,
+        database: Database,
+        *,
+        silent_s: float = SILENT_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._announcer, self._database = announcer, database
+        self._silent_s, self._monotonic = silent_s, monotonic
+        self._started = monotonic()
+
+    def keep(self) -> None:
+        """Write all down; what cannot be kept is said to the log, and waits for the next time."""
+        for what, write in (
+            ("the counts of downloads", self._counts),
+            ("what machines of the LAN have", self._kept),
+            ("which seeders are silent", self._silent),
+        ):
+            try:
+                write()
+            except (AnnouncerUnavailable, DatabaseUnavailable) as error:
+                log.warning("%s: not kept: %s", what, error)
+
+    def _counts(self) -> None:
+        if counts := self._announcer.newly_completed():
+            with self._database.writing() as session:
+                completions.keep(session, counts)
+
+    def _kept(self) -> None:
+        after = 0
+        while True:
+            with self._database.reading() as session:
+                batch = holders.named_blobs(session, after=after, limit=BATCH)
+            if not batch:
+                return
+            after = batch[-1][0]
+            kept = self._announcer.kept([swarm for _, swarm, _ in batch])
+            seeded = [key for key, swarm, was in batch if swarm in kept and not was]
+            not_seeded = [key for key, swarm, was in batch if swarm not in kept and was]
+            if seeded or not_seeded:
+                with self._database.writing() as session:
+                    holders.keep(session, seeded, not_seeded)
+
+    def _silent(self) -> None:
+        if self._monotonic() - self._started < self._silent_s:
+            return  # the announcer forgets with each start which seeders there were
+        heard = {one.id for one in self._announcer.seeders() if one.age_s < self._silent_s}
+        with self._database.reading() as session:
+            if not holders.silent(session, heard):
+                return
+        with self._database.writing() as session:
+            for name in holders.drop_silent(session, heard):
+                log.warning(
+                    "seeder %s has not been heard of for %.0f h: what it had is listed no longer", name, self._silent_s / 3600
+                )
