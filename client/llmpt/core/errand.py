@@ -36,6 +36,7 @@ class Errand(Generic[T]):
         self._over = threading.Event()
         self._claim = threading.Lock()  # of the thread that does the step, or of an end that was quicker
         self.abandoned = False
+        self.is_void = False  # the step was never begun, and never is
 
     def run(self) -> T:
         """Return what the step returns, or raise what it raises; whatever comes from elsewhere meanwhile ends the step."""
@@ -57,13 +58,13 @@ class Errand(Generic[T]):
             raise self._error
         return self._result[0]
 
-    def afterwards(self, step: Callable[[], object]) -> None:
-        """Do `step` when nothing of the errand runs any more: now, or on its thread."""
+    def afterwards(self, step: Callable[[], object]) -> bool:
+        """Have `step` done on the errand's thread when nothing else of it runs any more; False when it is over already."""
         with self._lock:
-            if not self._over.is_set() and self.abandoned:
-                self._afterwards.append(step)
-                return
-        step()
+            if self._over.is_set() or not self.abandoned:
+                return False
+            self._afterwards.append(step)
+            return True
 
     def _work(self) -> None:
         if not self._claim.acquire(blocking=False):
@@ -84,6 +85,7 @@ class Errand(Generic[T]):
     def _abandon(self) -> None:
         self.abandoned = True
         if self._claim.acquire(blocking=False):
+            self.is_void = True
             self._over.set()
         for end in tuple(self._ends):
             with suppress(OSError):

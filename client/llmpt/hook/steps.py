@@ -53,9 +53,14 @@ class Apart:
         return errand.run()
 
     def afterwards(self, step: Callable[[], object]) -> None:
-        """Do `step` when nothing of the last one runs any more."""
-        last = functools.partial(guarded, step)
-        if self._last is None:
-            last()
-        else:
-            self._last.afterwards(last)
+        """Do `step` when nothing of the last one runs any more, whatever the program raises."""
+        last = functools.partial(_on_our_thread, step)
+        if self._last is not None and self._last.afterwards(last):
+            return
+        errand = Errand(last)
+        try:
+            errand.run()
+        except BaseException:
+            if errand.is_void:
+                last()
+            raise
