@@ -153,6 +153,7 @@ def _for_all(sharing: Sharing, directory: Directory, inventory: Inventory, setti
     from llmpt.agent.sharing.leases import Leases
     from llmpt.agent.sharing.permission import Permission, Publicity
     from llmpt.agent.sharing.publishing import Publishing
+    from llmpt.agent.transfer.hub_rate import HubRate
     from llmpt.agent.transfer.shared_fetch import ForAll
 
     def ask(poll: Poll) -> LeaseAnswer:
@@ -160,13 +161,14 @@ def _for_all(sharing: Sharing, directory: Directory, inventory: Inventory, setti
         directory.heard()
         return answer
 
-    leases = Leases(ask, stall_timeout_s=settings.stall_timeout_s)
+    hub_rate = HubRate(inventory)
+    leases = Leases(ask, stall_timeout_s=settings.stall_timeout_s, hub_rate_bytes_s=lambda: hub_rate.bytes_s)
 
     def min_blob_bytes() -> int:
         return settings.min_blob_bytes if directory.min_blob_bytes is None else directory.min_blob_bytes
 
     permission = Permission(sharing, Publicity(inventory), tracker=settings.tracker or "", min_blob_bytes=min_blob_bytes)
-    return ForAll(leases, permission, Publishing(sharing))
+    return ForAll(leases, permission, Publishing(sharing), hub_rate=hub_rate)
 
 
 def _over(server: Server, package: Package, users: UserProcesses | None) -> str:

@@ -106,6 +106,7 @@ class Poll:
     fetching: what it fetches from the Hub
     ended: what it fetches no more
     unlimited: it is the appliance, which needs no share and goes before all others
+    hub_rate_bytes_s: of its own way to the Hub; 0: not known, or the tracker does not ask
     """
 
     machine: str
@@ -114,6 +115,7 @@ class Poll:
     fetching: tuple[FetchProgress, ...] = ()
     ended: tuple[Ended, ...] = ()
     unlimited: bool = False
+    hub_rate_bytes_s: int = 0
 
     @classmethod
     def parse(cls, said: object) -> Poll:
@@ -134,6 +136,7 @@ class Poll:
             _each(fields, "fetching", FetchProgress.parse),
             _each(fields, "ended", Ended.parse),
             unlimited,
+            _bytes(fields, "hub_rate_bytes_s", 0),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -144,7 +147,8 @@ class Poll:
             "fetching": [one.as_json() for one in self.fetching],
             "ended": [one.as_json() for one in self.ended],
         }
-        return {**said, "unlimited": True} if self.unlimited else said
+        said |= {"unlimited": True} if self.unlimited else {}
+        return said | ({"hub_rate_bytes_s": self.hub_rate_bytes_s} if self.hub_rate_bytes_s else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,28 +197,32 @@ class LeaseAnswer:
     grants: a line for each want
     poll_s: after how many seconds to ask again
     boot_id: of the announcer; another one after each of its starts
+    asks_hub_rate: it wants to know `Poll.hub_rate_bytes_s`, which an older tracker refuses
     """
 
     grants: tuple[Grant, ...]
     poll_s: float
     boot_id: str = ""
+    asks_hub_rate: bool = False
 
     @classmethod
     def parse(cls, said: object) -> LeaseAnswer:
         fields = _fields(said)
         if "leases" not in fields:
             raise InvalidInput("leases: missing")
-        return cls(_each(fields, "leases", Grant.parse), _seconds(fields, "poll_s", 0.5), str(fields.get("boot_id", "")))
+        grants, poll_s = _each(fields, "leases", Grant.parse), _seconds(fields, "poll_s", 0.5)
+        return cls(grants, poll_s, str(fields.get("boot_id", "")), fields.get("asks_hub_rate") is True)
 
     def as_json(self) -> dict[str, Any]:
-        return {"leases": [grant.as_json() for grant in self.grants], "poll_s": self.poll_s, "boot_id": self.boot_id}
+        said = {"leases": [grant.as_json() for grant in self.grants], "poll_s": self.poll_s, "boot_id": self.boot_id}
+        return said | ({"asks_hub_rate": True} if self.asks_hub_rate else {})
 
 
 # What a question may hold, and nothing else; an answer may hold what a newer tracker says.
 _WANT = frozenset({"etag", "size", "repo_type", "repo_id"})
 _FETCHING = frozenset({"etag", "bytes", "rate_bytes_s"})
 _ENDED = frozenset({"etag", "outcome"})
-_POLL = frozenset({"machine", "stall_timeout_s", "wants", "fetching", "ended", "unlimited"})
+_POLL = frozenset({"machine", "stall_timeout_s", "wants", "fetching", "ended", "unlimited", "hub_rate_bytes_s"})
 
 
 def _fields(said: object, known: frozenset[str] | None = None) -> Mapping[str, Any]:

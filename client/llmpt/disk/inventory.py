@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS partials (path BLOB PRIMARY KEY, inode INTEGER NOT NU
 CREATE TABLE IF NOT EXISTS hub_answers (
     repo TEXT PRIMARY KEY, public INTEGER NOT NULL, reason TEXT NOT NULL, asked_at REAL NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hub_rate (id INTEGER PRIMARY KEY CHECK (id = 1), bytes_s INTEGER NOT NULL, noted_at REAL NOT NULL);
 """
 
 
@@ -213,6 +214,16 @@ class Inventory:
                 "INSERT OR REPLACE INTO hub_answers VALUES (?, ?, ?, ?)",
                 (_key(repo, endpoint), answer.public, answer.reason, answer.asked_at),
             )
+
+    def hub_rate(self) -> tuple[int, float]:
+        """Return the last known rate of the Hub (bytes per second) and when it was noted (Unix time); zeros for none."""
+        row = self._one("SELECT bytes_s, noted_at FROM hub_rate", ())
+        return (row[0], row[1]) if row else (0, 0.0)
+
+    def keep_hub_rate(self, bytes_s: int, noted_at: float) -> None:
+        """Note how fast the Hub is."""
+        with self.transaction() as sql:
+            sql.execute("INSERT OR REPLACE INTO hub_rate VALUES (1, ?, ?)", (bytes_s, noted_at))
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

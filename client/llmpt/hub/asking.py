@@ -27,7 +27,7 @@ BODY_S = 60.0
 MAX_ANSWER_BYTES = 16 << 20
 MAX_WORDS_BYTES = 2000
 TRACKERS_OWN = "X-Llmpt-Version"  # a tracker of ours answers as the Hub does, of what it knows
-_BROKEN = (OSError, http.client.HTTPException, ValueError, RecursionError)  # no route, time-outs, what makes no sense
+BROKEN = (OSError, http.client.HTTPException, ValueError, RecursionError)  # no route, time-outs, what makes no sense
 
 
 class HubUnreachable(LlmptError):
@@ -84,7 +84,7 @@ def ask(
     except urllib.error.HTTPError as error:
         with error:
             raise _no(error) from None
-    except _BROKEN as error:
+    except BROKEN as error:
         raise HubUnreachable(f"{url}: {error}") from None
 
 
@@ -110,7 +110,7 @@ def _no(error: urllib.error.HTTPError) -> HubNo:
     """Read the Hub's no, in its own words."""
     try:
         message = json.loads(_read(error, MAX_WORDS_BYTES, ASK_TIMEOUT_S))["error"]
-    except (*_BROKEN, TypeError, KeyError):
+    except (*BROKEN, TypeError, KeyError):
         message = error.headers.get("X-Error-Message") or f"the Hub answered {error.code}"
     retry = error.headers.get("Retry-After", "")
     code = error.headers.get("X-Error-Code", "")

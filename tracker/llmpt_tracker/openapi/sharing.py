@@ -39,15 +39,20 @@ def schemas() -> Schema:
         ),
         "Token": record(token=text("shown this once"), scope=text(enum=["share"])),
         "Poll": partly(
-            ("stall_timeout_s", "wants", "fetching", "ended", "unlimited"),
+            ("stall_timeout_s", "wants", "fetching", "ended", "unlimited", "hub_rate_bytes_s"),
             machine=text("a random name of this life of the agent", pattern="^[A-Za-z0-9._-]{1,64}$"),
             stall_timeout_s={"type": "number", "description": "without progress for so long, what it fetches is another one's"},
             wants=array(record(etag=ETAG, size=count("bytes"), repo_type=REPO_TYPE, repo_id=REPO_ID)),
             fetching=array(record(etag=ETAG, bytes=count("so far"), rate_bytes_s=_RATE)),
             ended=array(record(etag=ETAG, outcome=text(enum=["published", "failed"]))),
+            hub_rate_bytes_s=count(
+                "bytes per second from the Hub to this machine; only where an answer has said `asks_hub_rate`"
+            ),
             unlimited={"type": "boolean", "description": "a publisher's: no share, and before all others"},
         ),
-        "Leases": record(
+        "Leases": partly(
+            ("asks_hub_rate",),
+            asks_hub_rate={"type": "boolean", "description": "the tracker understands `hub_rate_bytes_s`"},
             leases=array(lease),
             poll_s={"type": "number", "description": "seconds after which to ask again"},
             boot_id=BOOT_ID,

@@ -81,8 +81,10 @@ class Leases:
         timings: PollTimings = PollTimings(),
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        hub_rate_bytes_s: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`clock` and `chance` as in `Breaker`."""
+        """`clock` and `chance` as in `Breaker`; `hub_rate_bytes_s` says how fast the Hub is here, 0 for not known."""
+        self._hub_rate_bytes_s, self._asks_hub_rate = hub_rate_bytes_s, False
         self._ask, self._clock, self._timings = ask, clock, timings
         self._stall_timeout_s = stall_timeout_s
         self._machine = secrets.token_hex(8)
@@ -174,6 +176,7 @@ class Leases:
             tuple(one.want for one in awaited),
             tuple(self._fetching.values()),
             tuple(Ended(etag, outcome) for etag, outcome in ended.items()),
+            hub_rate_bytes_s=self._hub_rate_bytes_s() if self._asks_hub_rate else 0,
         )
 
     def _answered(self, answer: LeaseAnswer, awaited: Sequence[AwaitedBlob], ended: Mapping[Etag, LeaseOutcome]) -> None:
@@ -181,7 +184,7 @@ class Leases:
         poll_s = min(max(answer.poll_s, self._timings.soonest_s), self._timings.longest_s)
         with self._changed:
             self._tracker.succeeded()
-            self._failing_since = None
+            self._failing_since, self._asks_hub_rate = None, answer.asks_hub_rate
             if self._next_at > 0:  # else something new is wanted already
                 self._next_at = self._clock() + poll_s
             for etag, outcome in ended.items():
@@ -211,6 +214,7 @@ class Leases:
         final = isinstance(error, TrackerRefused) and (asked_s is None or asked_s >= self._stall_timeout_s)
         log.info("no leases: %s", error)
         with self._changed:
+            self._asks_hub_rate = self._asks_hub_rate and not isinstance(error, TrackerRefused)  # an older one took its place?
             now = self._clock()
             self._failing_since = asked_at if self._failing_since is None else self._failing_since
             for one in awaited:

@@ -19,7 +19,7 @@ class Asking:
     """One blob's place in the tracker's queue, until `close`. A lease that is not held by then goes to another machine."""
 
     def __init__(self, leases: Leases, etag: Etag, size: int, repo: RepoRef, timings: JobTimings) -> None:
-        self._leases, self._timings = leases, timings
+        self._leases, self._timings, self._size = leases, timings, size
         self._until = ExitStack()
         self._began = time.monotonic()
         self._seen = 0
@@ -65,7 +65,8 @@ class Asking:
             self._windows.restart(lease.bytes, now)
         self._fetcher, self._fetched = lease.fetcher, lease.bytes
         window = self._windows.look(lease.bytes, now) if lease.fetcher is not None else Window()
-        return LeaseSight(role, is_fresh, error, now - self._began, 0.0, lease.fetcher, window)
+        left_bytes = max(self._size - lease.bytes, 0)
+        return LeaseSight(role, is_fresh, error, now - self._began, 0.0, lease.fetcher, window, left_bytes)
 
     def close(self) -> None:
         """Leave the queue."""

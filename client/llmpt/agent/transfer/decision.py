@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from llmpt.agent.transfer.result import BrokenOff, NotFromLan, Whole
-from llmpt.agent.transfer.sight import Away, FetchSight, Http, Lacking, LeaseSight, LeechSight, Sight, Unusable, Window
+from llmpt.agent.transfer.sight import Away, FetchSight, Http, Lacking, LeaseSight, LeechSight, Measuring, Sight, Unusable, Window
 from llmpt.agent.transfer.steps import (
     Accuse,
     AskPermission,
@@ -26,6 +26,7 @@ from llmpt.agent.transfer.steps import (
     LookAgain,
     LookAnew,
     LookUp,
+    MeasureHub,
     Publish,
     Read,
     Stay,
@@ -94,7 +95,18 @@ def _waiting(sight: Sight, timings: JobTimings) -> Step:
         return LookUp()
     if reason := _in_vain(lease, sight.ordinary_rate, timings):
         return End(NotFromLan(reason))
+    if not sight.ordinary_rate and _needs_long(lease, timings):
+        if sight.measuring is Measuring.UNTRIED:
+            return MeasureHub()
+        if sight.measuring is Measuring.IN_VAIN:
+            return End(NotFromLan(f"{lease.fetcher} needs long for it, and how fast the Hub is here could not be measured"))
     return Stay()
+
+
+def _needs_long(lease: LeaseSight, timings: JobTimings) -> bool:
+    """Whether the machine that fetches it, at the pace of a whole window, will need longer than is waited for blindly."""
+    window = lease.window
+    return window.seconds >= timings.window_s and lease.left_bytes * window.seconds > timings.long_s * window.bytes
 
 
 def _in_vain(lease: LeaseSight, ordinary_rate: int, timings: JobTimings) -> str:

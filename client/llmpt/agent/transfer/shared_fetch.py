@@ -17,6 +17,7 @@ from pathlib import Path
 from llmpt.agent.sharing.leases import Leases
 from llmpt.agent.sharing.permission import Permission
 from llmpt.agent.sharing.publishing import Publishing
+from llmpt.agent.transfer.hub_rate import HubRate
 from llmpt.agent.transfer.sight import FetchSight
 from llmpt.core.errors import LlmptError
 from llmpt.core.leases import LeaseOutcome
@@ -40,6 +41,7 @@ class ForAll:
     `permission`: what may be shared
     `publishing`: how a torrent comes into the catalogue
     `reading`: limits how many files are read at once
+    `hub_rate`: how fast the Hub is here
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class ForAll:
         permission: Permission,
         publishing: Publishing,
         *,
+        hub_rate: HubRate | None = None,
         repo_lacked_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.leases, self.permission, self.publishing = leases, permission, publishing
         self.reading = threading.Semaphore(READ_AT_ONCE)
+        self.hub_rate = hub_rate or HubRate()
         self._repo_lacked_s, self._clock = repo_lacked_s, clock
         self._lacked: OrderedDict[RepoRef, float] = OrderedDict()
         self._lock = threading.Lock()
@@ -87,6 +91,7 @@ class SharedFetch:
         self._granted_at = time.monotonic()
         self._changed = threading.Condition()
         self._growth: Growth | None = None
+        self._begun_at, self._begun_with = 0.0, 0
         self._is_gone: Callable[[], bool] = lambda: False
         self._landed: Path | None = None
         self._is_right: bool | None = None
@@ -113,12 +118,15 @@ class SharedFetch:
         goes_on = self._own if self._has_rest else ""
         growth = Growth(stem, self.size, not_these=frozenset({self._own}), goes_on=goes_on)
         with self._changed:
+            self._begun_at, self._begun_with = time.monotonic(), growth.done_bytes
             self._is_gone, self._growth = is_gone, growth
             self._changed.notify_all()
 
     def landed(self, path: Path) -> None:
         """The file lies at `path`."""
         with self._changed:
+            if self._landed is None and self._growth is not None:
+                self._for_all.hub_rate.note(self.size - self._begun_with, time.monotonic() - self._begun_at)
             self._landed = path
             self._changed.notify_all()
 

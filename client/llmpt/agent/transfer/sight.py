@@ -35,6 +35,14 @@ class Away:
 LookUpAnswer = Source | Lacking | Unusable | Away
 
 
+class Measuring(Enum):
+    """Finding out how fast the Hub is here, by fetching a part of a file."""
+
+    UNTRIED = "untried"
+    UNDER_WAY = "under way"
+    IN_VAIN = "in vain"
+
+
 class Http(Enum):
     """A seeder's HTTP as a source of a running download."""
 
@@ -62,6 +70,7 @@ class LeaseSight:
     `here_s`: seconds for which it has said HERE without a break
     `fetcher`: the machine that fetches it, by name
     `window`: what that machine got of late
+    `left_bytes`: what it has still to get
     """
 
     role: LeaseRole | None = None
@@ -71,6 +80,7 @@ class LeaseSight:
     here_s: float = 0.0
     fetcher: str | None = None
     window: Window = Window()
+    left_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +156,7 @@ class Sight:
     `is_wanted`: a program waits for it
     `writer_waits`: the program in whose file it is written does
     `ordinary_rate`: bytes per second of the ordinary path on this machine; 0 when not measured
+    `measuring`: what has become of measuring it
     `found`: the look-up's answer; None before it was made
     `skips_look_up`: the LAN lacked another file of the repo a moment ago, so the tracker's word on the lease is enough
     `why_not_shared`: why this blob may not be fetched for all; empty when it may, None before that was asked
@@ -160,6 +171,7 @@ class Sight:
     is_wanted: bool = True
     writer_waits: bool = True
     ordinary_rate: int = 0
+    measuring: Measuring = Measuring.UNTRIED
     found: LookUpAnswer | None = None
     skips_look_up: bool = False
     why_not_shared: str | None = None

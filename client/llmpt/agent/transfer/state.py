@@ -47,6 +47,7 @@ TRANSITIONS: dict[tuple[JobState, type[to.Step]], JobState] = {
     (_S.LOOKING, to.End): _S.ENDED,
     (_S.WAITING, to.Stay): _S.WAITING,
     (_S.WAITING, to.LookUp): _S.WAITING,
+    (_S.WAITING, to.MeasureHub): _S.WAITING,
     (_S.WAITING, to.Leech): _S.LEECHING,
     (_S.WAITING, to.TakeLease): _S.GRANTED,
     (_S.WAITING, to.End): _S.ENDED,

@@ -33,6 +33,11 @@ class AskTracker(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class MeasureHub(Step):
+    """Find out how fast the Hub is here, beside the job: another machine fetches it, and needs long."""
+
+
+@dataclass(frozen=True, slots=True)
 class Leech(Step):
     """Take it from there."""
 

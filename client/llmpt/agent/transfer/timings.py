@@ -14,6 +14,7 @@ class JobTimings:
     `look_again_s`: without a byte for so long, more sources are looked for
     `http_again_s`: after so long a silent web seed is connected anew, and a seeder's HTTP that was not to be had asked for again
     `first_answer_s`: by then the tracker must have said which machine fetches a blob
+    `long_s`: a machine that needs longer for what it fetches is not waited for blindly, as long as the Hub's rate is not known
     `begin_s`: by then the program that is to fetch for all must have begun
     `window_s`: rates are compared over such windows
     `longest_step_s`: of the time between two looks at the session no more counts as time in which it ran
@@ -31,6 +32,7 @@ class JobTimings:
     look_again_s: float = 1.5
     http_again_s: float = 2.5
     first_answer_s: float = 8.0
+    long_s: float = 180.0
     begin_s: float = 10.0
     window_s: float = 10.0
     longest_step_s: float = 1.0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from llmpt.agent.transfer import steps as to
 from llmpt.agent.transfer.asking import Asking
 from llmpt.agent.transfer.shared_fetch import ForAll, SharedFetch
-from llmpt.agent.transfer.sight import LeaseSight
+from llmpt.agent.transfer.sight import LeaseSight, Measuring
 from llmpt.agent.transfer.subscribers import has_blocks
 from llmpt.agent.transfer.timings import JobTimings
 from llmpt.link.requests import FetchRequest
@@ -21,6 +22,8 @@ class Turn:
         self._etag, self._size, self._repo = request.etag, request.size, request.repo
         self._for_all, self._timings = for_all, timings
         self._asking: Asking | None = None
+        if for_all is not None:
+            for_all.hub_rate.heard(request.ordinary_rate_bytes_s)
 
     @property
     def is_asked(self) -> bool:
@@ -37,6 +40,28 @@ class Turn:
         if self._for_all is None or self._repo is None or has_blocks(request.path):
             return False
         return self._for_all.lacks(self._repo)
+
+    def ordinary_rate(self, request: FetchRequest | None) -> int:
+        """Return how fast the Hub is here: what the program has measured, else what this machine remembers; 0: not known."""
+        measured = request.ordinary_rate_bytes_s if request is not None else 0
+        return measured or (self._for_all.hub_rate.bytes_s if self._for_all is not None else 0)
+
+    @property
+    def measuring(self) -> Measuring:
+        """What has become of measuring that."""
+        return self._for_all.hub_rate.measuring if self._for_all is not None else Measuring.IN_VAIN
+
+    def carry_out(self, step: to.Step, request: FetchRequest) -> None:
+        """Do what was decided about asking."""
+        match step:
+            case to.AskPermission():
+                self.ask_permission(request)
+            case to.AskTracker():
+                self.ask()
+            case to.MeasureHub() if self._for_all is not None:
+                self._for_all.hub_rate.measure(request)
+            case to.GoOn():
+                self.stop()
 
     def ask_permission(self, request: FetchRequest) -> None:
         """Find out whether the blob may be fetched for all; may wait for the Hub for a moment."""

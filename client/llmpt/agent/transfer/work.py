@@ -70,7 +70,8 @@ class Work:
         return Sight(
             is_wanted=request is not None,
             writer_waits=self._own is not None and self._subscribers.of(self._own.file) is not None,
-            ordinary_rate=request.ordinary_rate_bytes_s if request is not None else 0,
+            ordinary_rate=self._turn.ordinary_rate(request),
+            measuring=self._turn.measuring,
             found=self._found,
             skips_look_up=request is not None and self._found is None and self._turn.skips_look_up(request),
             why_not_shared=self._turn.why_not_shared,
@@ -120,12 +121,8 @@ class Work:
         match step:
             case to.LookUp():
                 self._look_up()
-            case to.AskPermission():
-                self._turn.ask_permission(self._first())
-            case to.AskTracker():
-                self._turn.ask()
-            case to.GoOn():
-                self._turn.stop()
+            case to.AskPermission() | to.AskTracker() | to.MeasureHub() | to.GoOn():
+                self._turn.carry_out(step, self._first())
             case to.Verify():
                 self._verify()
             case to.LookAgain() if leeching is not None:

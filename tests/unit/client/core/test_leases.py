@@ -171,3 +171,10 @@ def test_whatever_json_holds_it_is_read_or_refused(anything: object) -> None:
         except InvalidInput:
             continue
         assert kind.parse(parsed.as_json()) == parsed
+
+
+def test_the_hubs_rate_is_said_only_where_there_is_something_to_say() -> None:
+    assert "hub_rate_bytes_s" not in Poll("m").as_json()
+    assert Poll.parse(Poll("m", hub_rate_bytes_s=7).as_json()).hub_rate_bytes_s == 7
+    assert LeaseAnswer.parse(LeaseAnswer((), 0.5, "b", asks_hub_rate=True).as_json()).asks_hub_rate
+    assert "asks_hub_rate" not in LeaseAnswer((), 0.5).as_json()

@@ -18,7 +18,7 @@ def poll(tracker: Tracker, request: Reply) -> Reply:
     said, owner = Poll.parse(request["poll"]), Owner.parse(request["owner"])
     here = _here(tracker, request["swarms"])
     grants, pause_s = tracker.leases.poll(said, owner, here=here, now=tracker.clock())
-    return LeaseAnswer(grants, round(pause_s, 3), tracker.boot_id).as_json()
+    return LeaseAnswer(grants, round(pause_s, 3), tracker.boot_id, asks_hub_rate=True).as_json()
 
 
 def fetches(tracker: Tracker, request: Reply) -> Reply:

@@ -102,6 +102,13 @@ class LeaseBook:
             return (self._lend(want, machine, now, unlimited=unlimited), math.inf) if moment <= now else (None, moment)
         if lease.repo is None:
             lease.repo, lease.size = want.repo, want.size
+        elif (
+            lease.holder is not machine and lease.is_slow_beside(machine.hub_rate_bytes_s, now) and self._has_room(want, machine)
+        ):
+            moves = lease.moves + 1
+            self._give_up(lease, now)
+            lease = self._lend(want, machine, now, unlimited=unlimited)
+            lease.moves = moves
         if unlimited and not lease.unlimited:  # the appliance fetches what another one was fetching
             self._remove(lease)
             lease = self._lend(want, machine, now, unlimited=True)
@@ -119,7 +126,7 @@ class LeaseBook:
         free_since = self._past.free_since(want.etag, now)
         repo = self._repos[want.repo]
         held = machine.holds(want.repo)
-        if held + machine.at_large >= repo.share or len(machine.held) >= terms.max_held:
+        if not self._has_room(want, machine):
             return math.inf
         if held and now < repo.began_at + terms.rush_s:
             return repo.began_at + terms.rush_s
@@ -129,6 +136,11 @@ class LeaseBook:
         if now < free_since + terms.turn_s and self._is_anothers_turn(want.repo, machine, now):
             return free_since + terms.turn_s
         return now
+
+    def _has_room(self, want: Want, machine: Machine) -> bool:
+        """Say whether a machine may hold one more lease of the repo."""
+        has_share = machine.holds(want.repo) + machine.at_large < self._repos[want.repo].share
+        return has_share and len(machine.held) < self._terms.max_held
 
     def _wants_another(self, want: Want, machine: Machine, now: float) -> bool:
         """Say whether a machine waits for the etag that has not given it up."""
@@ -158,7 +170,7 @@ class LeaseBook:
         return lease
 
     def _lend(self, want: Want, machine: Machine, now: float, *, unlimited: bool) -> Lease:
-        lease = Lease(want.etag, want.size, want.repo, machine, unlimited, now)
+        lease = Lease(want.etag, want.size, want.repo, machine, unlimited, now, lent_at=now)
         self._place(lease)
         repo = self._repos[want.repo]
         repo.had[machine.key] = repo.had.get(machine.key, 0) + 1
@@ -178,7 +190,7 @@ class LeaseBook:
             is_over = stood_still or self._past.published(progress.etag) is not None
             if is_over or len(machine.held) >= self._terms.max_held:
                 return
-            lease = Lease(progress.etag, 0, None, machine, unlimited=False, moved_at=now)
+            lease = Lease(progress.etag, 0, None, machine, unlimited=False, moved_at=now, lent_at=now)
             self._place(lease)
         if lease.holder is machine:
             lease.move(progress, now)

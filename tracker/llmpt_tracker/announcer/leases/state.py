@@ -21,6 +21,7 @@ class Machine:
     held: its leases
     strays: the fetches that it goes on with though it has lost the lease
     pause_s: it was told to poll after so many seconds
+    hub_rate_bytes_s: of its own way to the Hub, as it says; 0: not known
     """
 
     key: str
@@ -30,6 +31,7 @@ class Machine:
     terms: LeaseTerms
     patience_s: float = 0.0
     pause_s: float = 0.0
+    hub_rate_bytes_s: int = 0
     wants: frozenset[Etag] = frozenset()
     repos: frozenset[RepoRef] = frozenset()
     held: dict[Etag, Lease] = field(default_factory=dict)
@@ -42,6 +44,7 @@ class Machine:
     def hear(self, poll: Poll, here: Collection[Etag], now: float) -> None:
         """Take over what its poll says of it. What is `here` it will take from there; if it goes on asking, it could not."""
         self.polled_at, self.patience_s = now, self.terms.patience_s(poll.stall_timeout_s)
+        self.hub_rate_bytes_s = poll.hub_rate_bytes_s
         considered = self.terms.considered(poll)
         self.told_here = {want.etag: self.told_here.get(want.etag, now) for want in considered if want.etag in here}
         in_vain = {etag for etag, since in self.told_here.items() if now - since >= self.terms.in_vain * self.patience_s}
@@ -70,6 +73,8 @@ class Lease:
     repo: None as long as no machine has asked for the etag: its holder reported it after a restart of ours
     unlimited: it is the appliance's
     moved_at: when its holder had last got on with it
+    lent_at: when it was lent
+    moves: how often it went to a faster machine
     """
 
     etag: Etag
@@ -80,6 +85,8 @@ class Lease:
     moved_at: float
     bytes: int = 0
     rate_bytes_s: int = 0
+    lent_at: float = 0.0
+    moves: int = 0
 
     def move(self, progress: FetchProgress, now: float) -> None:
         """Note how far its holder is; it never goes back."""
@@ -87,6 +94,14 @@ class Lease:
             self.moved_at = now
             self.bytes = min(progress.bytes, self.size) if self.size else progress.bytes
         self.rate_bytes_s = progress.rate_bytes_s
+
+    def is_slow_beside(self, hub_rate_bytes_s: int, now: float) -> bool:
+        """Say whether a machine with that rate should rather have it."""
+        terms, age_s = self.holder.terms, now - self.lent_at
+        if self.unlimited or not self.size or age_s < terms.judged_s or self.moves >= terms.max_moves:
+            return False
+        pace = max(self.rate_bytes_s, self.bytes / age_s)
+        return hub_rate_bytes_s > terms.times_faster * pace and self.size - self.bytes > pace * terms.worth_moving_s
 
     def is_over(self, now: float) -> bool:
         """Say whether its holder is silent, or stands still; one that has every byte has the time to read them once."""

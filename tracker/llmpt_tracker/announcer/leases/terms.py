@@ -22,6 +22,10 @@ class LeaseTerms:
     in_vain: of its stall time-out: a machine that asks for so long for what is here could not get it
     published_s: from published to seeded
     finishing_bytes_s: a holder that has every byte still reads them all once, this fast
+    judged_s: a holder that has had a lease for so long has shown its pace
+    times_faster: a machine whose Hub is so many times as fast as a holder's pace may take the lease
+    worth_moving_s: if that one would need so long for the rest
+    max_moves: of one file, so that machines that promise too much cannot pass it round
     forgotten_s: what was silent for so long is forgotten
     min_patience_s, max_patience_s: between these a machine's own stall time-out counts
     min_pause_s, max_pause_s: between these a machine is told to ask again
@@ -45,6 +49,10 @@ class LeaseTerms:
     in_vain: float = 0.6
     published_s: float = 5.0
     finishing_bytes_s: int = 50 << 20
+    judged_s: float = 5.0
+    times_faster: float = 8.0
+    worth_moving_s: float = 60.0
+    max_moves: int = 2
     forgotten_s: float = 60.0
     min_patience_s: float = 1.0
     max_patience_s: float = 60.0

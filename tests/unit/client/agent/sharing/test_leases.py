@@ -222,3 +222,20 @@ def test_the_thread_asks_at_once_and_again_as_long_as_there_is_something_to_say(
     asked = len(tracker.asked)
     threading.Event().wait(0.6)  # two of the tracker's intervals: that nothing is asked has no event
     assert len(tracker.asked) <= asked + 1
+
+
+def test_the_hubs_rate_is_told_to_a_tracker_that_asks_for_it_and_to_no_other(tracker: Tracker) -> None:
+    asks = [False, True, True]
+
+    def ask(poll: Poll) -> LeaseAnswer:
+        tracker.ask(poll)
+        return LeaseAnswer((), 0.25, "b", asks_hub_rate=asks.pop(0))
+
+    leases = Leases(ask, stall_timeout_s=5.0, clock=lambda: tracker.now, hub_rate_bytes_s=lambda: 7)
+    with leases.want(A, 7, REPO):
+        for _ in range(3):
+            leases.poll()
+        tracker.error = TrackerRefused("hub_rate_bytes_s: not a field of it", status=400, code="bad_request")
+        for _ in range(2):
+            leases.poll()
+    assert [body.get("hub_rate_bytes_s") for body in tracker.asked] == [None, None, 7, 7, None]

@@ -18,6 +18,7 @@ from llmpt.agent.transfer.sight import (
     Lacking,
     LeaseSight,
     LeechSight,
+    Measuring,
     Sight,
     Unusable,
     Window,
@@ -287,3 +288,18 @@ def test_the_architecture_shows_the_table_as_it_is() -> None:
     assert {key for key in shown if key[1] != "–"} == {(state.value, step.__name__) for state, step in TRANSITIONS}
     assert all(shown[state.value, step.__name__] == following.value for (state, step), following in TRANSITIONS.items())
     assert {state for state, _ in shown} == {state.value for state in JobState}
+
+
+def test_a_slow_fetcher_has_the_hub_measured_where_nothing_is_known_of_it() -> None:
+    slow = LeaseSight(LeaseRole.WAIT, fetcher="wifi", window=Window(10.0, 1_000_000), left_bytes=8_000_000_000)
+    state = JobState.WAITING
+    assert decide(state, Sight(lease=slow), JobTimings()) == to.MeasureHub()
+    assert decide(state, Sight(lease=slow, measuring=Measuring.UNDER_WAY), JobTimings()) == to.Stay()
+    step = decide(state, Sight(lease=slow, measuring=Measuring.IN_VAIN), JobTimings())
+    assert isinstance(step, to.End)
+    assert isinstance(decide(state, Sight(lease=slow, ordinary_rate=10_000_000), JobTimings()), to.End)
+    assert decide(state, Sight(lease=slow, ordinary_rate=200_000), JobTimings()) == to.Stay(), "the Hub is no faster here"
+    assert decide(state, Sight(lease=replace(slow, window=Window(9.0, 0))), JobTimings()) == to.Stay(), (
+        "it has not shown its pace"
+    )
+    assert decide(state, Sight(lease=replace(slow, left_bytes=17_000_000)), JobTimings()) == to.Stay(), "it is nearly over"

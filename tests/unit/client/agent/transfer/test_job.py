@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from llmpt.agent.sharing.leases import AwaitedBlob
+from llmpt.agent.transfer.hub_rate import HubRate
 from llmpt.agent.transfer.jobs import Jobs
 from llmpt.agent.transfer.parts import JobParts
 from llmpt.agent.transfer.sight import Http
@@ -354,6 +355,7 @@ class Tracker:
         self.asked = 0
         self.leases: Any = self
         self.permission: Any = self
+        self.hub_rate = HubRate()
 
     def lacks(self, _repo: RepoRef) -> bool:
         return False

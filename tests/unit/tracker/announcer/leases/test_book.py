@@ -342,3 +342,66 @@ def test_a_book_without_a_fetcher_lends_a_moment_after_it_was_opened() -> None:
     book.poll(poll, Owner(2, "bob"), now=100.1)
     (grant,), _ = book.poll(poll, Owner(2, "bob"), now=101.6)
     assert grant.role is LeaseRole.FETCH
+
+
+def polled(book: LeaseBook, name: str, now: float, *, rate: int = 0, wants: bool = True, at: int | None = None) -> Grant | None:
+    """Let a machine ask for A, or say how far it is with it; return what it is told."""
+    fetching = () if at is None else (FetchProgress(A.etag, at, at // 10),)
+    grants, _ = book.poll(
+        Poll(name, wants=(A,) if wants else (), fetching=fetching, hub_rate_bytes_s=rate), Owner(ord(name[0]), name), now=now
+    )
+    return grants[0] if grants else None
+
+
+def slowly_fetched(book: LeaseBook, until: int) -> None:
+    """The first machine fetches A at 100 kB/s from 0 until then, a second for each step; the second waits."""
+    polled(book, "wifi", 0)
+    for second in range(1, until + 1):
+        book.poll(Poll("wifi", fetching=(FetchProgress(A.etag, second * 100_000, 100_000),)), Owner(ord("w"), "wifi"), now=second)
+
+
+def test_a_lease_goes_to_a_machine_that_is_measured_to_be_much_faster() -> None:
+    book = LeaseBook()
+    slowly_fetched(book, 4)
+    early = polled(book, "fast", 4.1, rate=10 * MB)
+    assert early is not None
+    assert early.role is LeaseRole.WAIT, "the first has not shown its pace"
+    slowly_fetched(book, 6)
+    unknown, same = polled(book, "other", 6.1), polled(book, "same", 6.2, rate=MB // 2)
+    assert unknown is not None
+    assert same is not None
+    assert {unknown.role, same.role} == {LeaseRole.WAIT}
+    told = polled(book, "fast", 6.3, rate=10 * MB)
+    assert told is not None
+    assert told.role is LeaseRole.FETCH
+    slowly_fetched_still = polled(book, "wifi", 7, wants=False, at=700_000)
+    assert slowly_fetched_still is None
+    waits = polled(book, "other", 7.1)
+    assert waits is not None
+    assert (waits.role, waits.fetcher) == (LeaseRole.WAIT, "fast")
+
+
+def test_a_lease_that_is_nearly_over_stays_where_it_is() -> None:
+    book = LeaseBook()
+    polled(book, "wifi", 0)
+    for second in range(1, 7):
+        book.poll(
+            Poll("wifi", fetching=(FetchProgress(A.etag, 95 * MB + second * MB // 10, MB // 10),)), Owner(1, "wifi"), now=second
+        )
+    told = polled(book, "fast", 6.1, rate=100 * MB)
+    assert told is not None
+    assert told.role is LeaseRole.WAIT
+
+
+def test_a_file_is_not_passed_round_among_machines_that_promise_too_much() -> None:
+    book, fetchers, now = LeaseBook(), [], 0.0
+    for name in ("a", "b", "c", "d", "e"):
+        told = polled(book, name, now, rate=100 * MB)
+        assert told is not None
+        fetchers.append(told.fetcher)
+        for second in range(1, 7):
+            holder = told.fetcher
+            assert holder is not None
+            polled(book, holder, now + second, wants=False, at=int(now + second) * 1000)
+        now += 6.5
+    assert fetchers == ["a", "b", "c", "c", "c"]
