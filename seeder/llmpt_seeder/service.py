@@ -56,7 +56,7 @@ class Service:
         self._said_of: list[Problem] = []
         self._said_renumbered = False
         self._said = 0.0
-        self._told = (0, True)
+        self._told = (0, True, 0)
 
     def step(self) -> float:
         """Look where it is time to, and bring all else in line with it; return in how many seconds to do so again."""
@@ -113,8 +113,8 @@ class Service:
         self._judge_all = False
         self._note_problems()
         self._say_progress()
-        told = (len(self._seeding.files), self._verification.progress() is None)
-        if told != self._told:  # the page need not wait for the next heartbeat to see what is seeded
+        told = (len(self._seeding.files), self._verification.progress() is None, len(self._problems))
+        if told != self._told:  # the page need not wait for the next heartbeat to see it
             self._told = told
             self._publishing.hurry()
 

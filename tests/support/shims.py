@@ -23,6 +23,72 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 }
 """
 
+# Below what LLMPT_TEST_FAILS begins: no entry of a folder has a type; a path with "stat" fails there at stat, with "readdir" at
+# reading a folder, with "open" at opening, any other at its reading. The very path itself fails at everything.
+FAILING_MOUNT = r"""
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int below(const char *path, const char *how) {
+    const char *top = getenv("LLMPT_TEST_FAILS");
+    if (!top || !path || strncmp(path, top, strlen(top))) return 0;
+    return !strcmp(path, top) || !how[0] || strstr(path + strlen(top), how) != NULL;
+}
+static int fails(int fd, const char *path, const char *how) {
+    char link[64], full[4096];
+    if (path && path[0] == '/') return below(path, how);
+    if (fd < 0) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t size = readlink(link, full, sizeof full - 1);
+    if (size < 0) return 0;
+    full[size] = 0;
+    return below(full, how);
+}
+#define NO(error) do { errno = error; return -1; } while (0)
+#define REAL(type, name, ...) static type (*real)(__VA_ARGS__); if (!real) real = dlsym(RTLD_NEXT, name)
+
+#define STAT(name) int name(const char *path, struct stat64 *facts) { \
+    REAL(int, #name, const char *, struct stat64 *); if (fails(-1, path, "stat")) NO(ESTALE); return real(path, facts); }
+STAT(stat64)
+STAT(lstat64)
+int fstatat64(int fd, const char *path, struct stat64 *facts, int flags) {
+    REAL(int, "fstatat64", int, const char *, struct stat64 *, int);
+    if (fails(fd, path, "stat")) NO(ESTALE);
+    return real(fd, path, facts, flags);
+}
+int open64(const char *path, int flags, ...) {
+    REAL(int, "open64", const char *, int, ...);
+    va_list rest; va_start(rest, flags); int mode = va_arg(rest, int); va_end(rest);
+    if (fails(-1, path, "open")) NO(EIO);
+    return real(path, flags, mode);
+}
+DIR *opendir(const char *path) {
+    REAL(DIR *, "opendir", const char *);
+    if (fails(-1, path, "readdir")) { errno = EACCES; return NULL; }
+    return real(path);
+}
+struct dirent64 *readdir64(DIR *folder) {
+    REAL(struct dirent64 *, "readdir64", DIR *);
+    struct dirent64 *entry = real(folder);
+    if (entry && fails(dirfd(folder), NULL, "")) entry->d_type = DT_UNKNOWN;
+    return entry;
+}
+ssize_t read(int fd, void *into, size_t size) {
+    REAL(ssize_t, "read", int, void *, size_t);
+    if (fails(fd, NULL, "eio-read/blobs/")) NO(EIO);
+    return real(fd, into, size);
+}
+"""
+
 
 def shim(source: str, folder: Path) -> str:
     """Compile a shim; return what LD_PRELOAD is to be. Skips the test where there is no C compiler."""

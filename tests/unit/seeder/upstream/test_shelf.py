@@ -15,6 +15,7 @@ from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.state import SeederState
 from llmpt_seeder.upstream.shelf import Shelf
 from tests.support.cache_builder import CacheBuilder, lfs_sha256
+from tests.support.small_disk import small_disk
 
 KIB = 1 << 10
 
@@ -157,3 +158,28 @@ def test_asking_for_a_blob_of_another_cache_is_none_of_its_business(build: Calla
     assert noted(world.etags[0]) is None
     with world.shelf.room(Etag("ab" * 32), 20 * KIB):
         assert here(world) == [1, 2]
+
+
+def test_a_full_disk_at_the_start_is_waited_for(tmp_path: Path, state: SeederState) -> None:
+    with small_disk(tmp_path / "disk", kib=64) as disk:
+        disk.fill()
+        shelf = Shelf(disk.root / "mirror", quota_bytes=0, memory=state, clock=lambda: 0.0)
+        shelf.prepare()
+        with pytest.raises(FetchFailed, match=r"the disk of LLMPT_MIRROR_CACHE is full"), shelf.room(Etag("ab" * 32), KIB):
+            pass
+
+
+def test_what_cannot_be_removed_is_no_room_and_no_reason_to_drop_nothing(
+    build: Callable[[int], World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = build(100 * KIB)
+    unlink = Path.unlink
+
+    def refuse_the_first(path: Path, missing_ok: bool = False) -> None:
+        if path.name == world.etags[0].value:
+            raise OSError(5, "Input/output error")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse_the_first)
+    with world.shelf.room(Etag("ab" * 32), 20 * KIB):
+        assert here(world) == [0, 2]

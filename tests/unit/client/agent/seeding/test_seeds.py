@@ -18,6 +18,7 @@ from llmpt.disk.torrents import create_torrent
 from llmpt.host.mounts import Mount, Mounts
 from llmpt.swarm import Engine, SeededBlob
 from tests.support.cache_builder import lfs_sha256
+from tests.support.small_disk import small_disk
 
 
 class FakeEngine:
@@ -154,3 +155,25 @@ def test_a_blob_that_the_library_moves_is_seeded_from_there_without_being_read(w
     moved.chmod(0o444)
     world.seeds.landed(metainfo.etag, moved)
     assert world.engine.serving == {metainfo.etag: moved}
+
+
+def test_on_a_full_disk_it_seeds_what_comes_and_drops_what_goes(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", kib=512) as disk:
+        world = World(disk.root)
+        with world.inventory:
+            kept, gone = world.blob("hub", b"kept" * 100), world.blob("hub", b"gone" * 100)
+            for metainfo, path in (kept, gone):
+                world.seeds.add(metainfo, path)
+            new = world.blob("hub", b"new" * 100)
+            disk.fill()
+            world.seeds.add(*new)
+            gone[1].unlink()
+            world.seeds.sweep()
+            assert world.engine.serving == {metainfo.etag: path for metainfo, path in (kept, new)}
+            assert world.seeds.withdraw(new[0].etag)
+            again = world.restarted()
+            again.restore()
+            assert [blob.etag for blob in again.all()] == [kept[0].etag]
+            disk.free()
+            again.add(*new)
+            assert {known.etag for known in world.inventory.blobs()} >= {kept[0].etag, new[0].etag}

@@ -1,0 +1,127 @@
+"""The seeder, as a process, among real faults: a full disk, a mount that fails, a damaged state, a Hub that breaks off."""
+
+from __future__ import annotations
+
+import html
+import os
+import socketserver
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.lan import Lan
+from tests.support.seeder import SeederProcess
+from tests.support.shims import FAILING_MOUNT, shim
+from tests.support.small_disk import small_disk
+from tests.support.waiting import eventually
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
+    """A LAN of which the seeder is stopped: each test starts one of its own, over this cache."""
+    with Lan(tmp_path_factory.mktemp("lan") / "lan", LLMPT_REPOS="*") as running:
+        running.seeder.stop()
+        yield running
+
+
+def seeder(lan: Lan, data: Path, **settings: str) -> SeederProcess:
+    data.mkdir(exist_ok=True)
+    token = {"LLMPT_TOKEN": lan.tracker.token, "LLMPT_REPOS": "*", "LLMPT_SCAN_INTERVAL": "0.2"}
+    return SeederProcess(data, lan.cache, tracker=lan.tracker.url, hub=lan.hub.url, **{**token, **settings})
+
+
+def add(lan: Lan, repo: str, *names: str) -> Path:
+    lan.hub.add(repo, {name: os.urandom(MIB) for name in names or ("model.safetensors",)})
+    return lan.mirror(repo)
+
+
+def page(lan: Lan) -> str:
+    with urllib.request.urlopen(lan.tracker.url, timeout=10) as answer:
+        return html.unescape(str(answer.read(), "utf-8"))
+
+
+def test_a_full_state_disk_costs_what_is_new_until_there_is_room(lan: Lan, tmp_path: Path) -> None:
+    add(lan, "full/before")
+    with small_disk(tmp_path / "disk") as disk:
+        with seeder(lan, disk.root / "data"):
+            lan.seeded("full/before")
+        disk.fill()
+        with seeder(lan, disk.root / "data") as again:
+            lan.seeded("full/before")
+            add(lan, "full/meanwhile")
+            eventually(lambda: "shared as soon as it can be" in page(lan), timeout_s=20, what="the problem on the page")
+            assert again.running
+            assert not lan.torrents("full/meanwhile")
+            disk.free()
+            lan.seeded("full/meanwhile")
+        assert again.stop() == 0
+
+
+def test_a_mount_that_fails_for_single_files_costs_those_only(lan: Lan, tmp_path: Path) -> None:
+    for repo in ("mount/eio-open", "mount/eio-read", "mount/estale-stat", "mount/eacces-readdir"):
+        add(lan, repo)
+    add(lan, "mount/well")
+    preload = shim(FAILING_MOUNT, tmp_path)
+    with seeder(lan, tmp_path / "data", LD_PRELOAD=preload, LLMPT_TEST_FAILS=f"{lan.cache}/models--mount--") as failing:
+        lan.seeded("mount/well")
+        assert failing.running
+        assert not lan.torrents("mount/eio-read")
+        eventually(lambda: "cannot be read" in page(lan), timeout_s=20, what="the problem on the page")
+    with seeder(lan, tmp_path / "data"):
+        for repo in ("mount/eio-open", "mount/eio-read", "mount/estale-stat", "mount/eacces-readdir"):
+            lan.seeded(repo)
+
+
+def test_a_cache_that_cannot_be_looked_at_is_waited_for(lan: Lan, tmp_path: Path) -> None:
+    add(lan, "later/model")
+    preload = shim(FAILING_MOUNT, tmp_path)
+    with seeder(lan, tmp_path / "data", LD_PRELOAD=preload, LLMPT_TEST_FAILS=str(lan.cache)) as failing:
+        eventually(lambda: "no Hub cache can be read" in page(lan), timeout_s=20, what="the problem on the page")
+        assert failing.running
+
+
+@pytest.mark.parametrize("state", ["garbage", "a folder"])
+def test_a_state_that_is_damaged_is_made_anew(lan: Lan, tmp_path: Path, state: str) -> None:
+    add(lan, "state/model")
+    data = tmp_path / "data"
+    data.mkdir()
+    if state == "garbage":
+        (data / "seeder.db").write_bytes(os.urandom(50_000))
+    else:
+        (data / "seeder.db").mkdir()
+    with seeder(lan, data) as running:
+        lan.seeded("state/model")
+        assert "set aside as" in page(lan)
+        assert (data / "seeder.db.bad").exists()
+        assert "Traceback" not in running.log.read_text()
+
+
+class _Broken(socketserver.StreamRequestHandler):
+    """A Hub that breaks off in the middle of a chunk."""
+
+    def handle(self) -> None:
+        while self.rfile.readline().strip():
+            pass
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n[{")
+
+
+@contextmanager
+def hub_that_breaks_off() -> Iterator[str]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Broken) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_hub_that_breaks_off_in_the_middle_of_a_chunk_costs_its_listing_only(lan: Lan, tmp_path: Path) -> None:
+    add(lan, "hub/model")
+    with hub_that_breaks_off() as url, seeder(lan, tmp_path / "data", HF_ENDPOINT=url) as running:
+        lan.seeded("hub/model")
+        assert running.running
+        assert "Traceback" not in running.log.read_text()
