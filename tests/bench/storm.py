@@ -1,8 +1,8 @@
 """Machines that start within a second and look up the files of one repo: how many questions are answered in time, and the CPU.
 
-Each machine asks for each file (`one by one`, as clients of old do), or for all of them in one question (`at once`). A question
-counts as answered when its connection was made within 1 s and its answer came within 10 s; clients give up after 2 s or more.
-The reference is the cost of a question to the health check in the same run: read the ratios and the growth.
+Each machine asks for each file (`one by one`, as clients of old do), or for all in one question (`at once`). The time of an
+answer counts from the moment when its connection was wanted; the kernel says how many connections it dropped (of all processes
+of this machine). The reference is the cost of a question to the health check in the same run: read the ratios and the growth.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.support.tracker import TrackerProcess
 from tests.unit.tracker.bodies import MIB, big, manifest, packed, torrent
 
 STORMS = ((100, 8), (500, 8), (500, 30))
-CONNECT_S, ANSWER_S, WITHIN_S = 1.0, 10.0, 1.0
+ANSWER_S, WITHIN_S, SOON_S = 20.0, 1.0, 2.0
 FILES = [torrent(f"file {number}", 300 * MIB) for number in range(30)]
 
 Question = bytes
@@ -40,11 +40,13 @@ def main() -> None:
             for name, ask in (("one by one", _one_by_one), ("at once", _at_once)):
                 questions = [ask(files)] * machines
                 asked = sum(map(len, questions))
+                drops = _dropped()
                 times, cpu_s = _storm(tracker, questions)
                 done = sorted(took for took in times if took is not None)
                 tail = f"half within {done[len(done) // 2]:.2f} s, the last after {done[-1]:.2f} s" if done else "-"
                 cost = f"a question {cpu_s / asked * 1e3:.2f} ms of CPU, {cpu_s / asked / health:.1f} × health"
-                went = f"{len(done)} of {asked} answered, {tail}; {cost}; a machine {cpu_s / machines * 1e3:.1f} ms"
+                lost = f"{sum(took < SOON_S for took in done)} within {SOON_S:g} s, {_dropped() - drops} connections dropped"
+                went = f"{len(done)} of {asked} answered ({lost}), {tail}; {cost}; a machine {cpu_s / machines * 1e3:.1f} ms"
                 print(f"{machines} × {files:2} {name:10}: {went}", flush=True)
 
 
@@ -90,7 +92,7 @@ async def _ask(tracker: TrackerProcess, question: Question) -> float | None:
     began = time.monotonic()
     try:
         opening = asyncio.open_connection(tracker.host, tracker.http_port, limit=1 << 24)
-        reader, writer = await asyncio.wait_for(opening, CONNECT_S)
+        reader, writer = await asyncio.wait_for(opening, ANSWER_S)
     except (OSError, asyncio.TimeoutError):
         return None
     try:
@@ -101,6 +103,12 @@ async def _ask(tracker: TrackerProcess, question: Question) -> float | None:
         return None
     finally:
         writer.close()
+
+
+def _dropped() -> int:
+    """Return how many connections the kernel has dropped because a listener did not take them."""
+    names, values = (line.split() for line in Path("/proc/net/netstat").read_text().splitlines()[:2])
+    return int(dict(zip(names, values, strict=True))["ListenOverflows"])
 
 
 def _cpu_s(pid: int) -> float:

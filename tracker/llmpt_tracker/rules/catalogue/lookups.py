@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from llmpt_tracker.database.models import Blob, StoredMetainfo
 
 BATCH = 500  # names in one IN (…)
 MAX_METAINFO_BYTES = 8 << 20  # in one answer; what is above is asked for again
+
+_BLOBS, _STORED = Blob.__table__.c, StoredMetainfo.__table__.c
+_NAMED = select(_BLOBS.etag, _BLOBS.id, _BLOBS.size, _BLOBS.info_hash).where(_BLOBS.etag.in_(bindparam("etags", expanding=True)))
+_METAINFO = select(_STORED.data).where(_STORED.blob_id == bindparam("key"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +46,15 @@ def find(
     """Return those of `etags` that have a torrent, in their order; with metainfo those that `metainfo_of` names, too."""
     rows: dict[str, tuple[int, int, bytes]] = {}
     for start in range(0, len(etags), BATCH):
-        named = Blob.etag.in_(etags[start : start + BATCH])
-        statement = select(Blob.etag, Blob.id, Blob.size, Blob.info_hash).where(named)
-        rows.update((row[0], (row[1], row[2], row[3])) for row in session.execute(statement))
+        named: Any = session.execute(_NAMED, {"etags": list(etags[start : start + BATCH])})
+        rows.update((row[0], (row[1], row[2], row[3])) for row in named)
     found, left = [], most_bytes
     for etag in etags:
         if etag in rows:
             key, size, info_hash = rows[etag]
             metainfo = None
             if etag in metainfo_of and left > 0:
-                metainfo = session.scalar(select(StoredMetainfo.data).where(StoredMetainfo.blob_id == key))
+                metainfo = session.scalar(_METAINFO, {"key": key})
                 left -= len(metainfo or b"")
             found.append(FoundBlob(etag, size, info_hash, metainfo))
     return found

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from llmpt.core.blob import Etag
@@ -19,6 +19,18 @@ from llmpt_tracker.rules import holders
 from llmpt_tracker.rules.search import search
 
 APPEARANCES_SHOWN = 20
+
+_BLOBS, _FILES, _REVISIONS, _REPOS, _STORED = (one.__table__.c for one in (Blob, File, Revision, Repo, StoredMetainfo))
+_ONE = select(_BLOBS.id, _BLOBS.size, _BLOBS.info_hash).where(_BLOBS.etag == bindparam("etag"))
+_METAINFO = select(_STORED.blob_id, _STORED.data).where(_STORED.blob_id.in_(bindparam("keys", expanding=True)))
+_PLACES = (
+    select(_REPOS.type, _REPOS.name, _REVISIONS.commit, _FILES.path)
+    .join_from(File.__table__, Revision.__table__, _REVISIONS.id == _FILES.revision_id)
+    .join(Repo.__table__, _REPOS.id == _REVISIONS.repo_id)
+    .where(_FILES.blob_id == bindparam("key"))
+    .order_by(_FILES.revision_id.desc(), _FILES.path)
+    .limit(APPEARANCES_SHOWN)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,8 @@ def find_torrents(session: Session, query: TorrentQuery) -> tuple[list[Torrent],
 
     What is not here any more is found by its etag or info-hash only, so that a machine that has it can go on seeding it.
     """
+    if query == TorrentQuery(etag=query.etag, limit=query.limit) and query.etag is not None:
+        return _by_etag(session, query.etag), None
     statement = select(Blob).order_by(Blob.id.desc()).limit(query.limit + 1)
     if query.before is not None:
         statement = statement.where(Blob.id < query.before)
@@ -112,7 +126,7 @@ def torrent(session: Session, info_hash: bytes) -> Torrent:
 
 def metainfo(session: Session, keys: Sequence[int]) -> dict[int, bytes]:
     """Return the stored metainfo of torrents, by key."""
-    rows = session.execute(select(StoredMetainfo.blob_id, StoredMetainfo.data).where(StoredMetainfo.blob_id.in_(keys)))
+    rows: Any = session.execute(_METAINFO, {"keys": list(keys)})
     return {row[0]: row[1] for row in rows}
 
 
@@ -120,6 +134,17 @@ def all_swarms(session: Session, *, after: int, limit: int) -> list[tuple[int, b
     """Return (key, truncated info-hash, downloads) of the next `limit` blobs: the announcer's closed list, in slices."""
     statement = select(Blob.id, Blob.swarm, Blob.completed).where(Blob.id > after).order_by(Blob.id).limit(limit)
     return [(row[0], row[1], row[2]) for row in session.execute(statement)]
+
+
+def _by_etag(session: Session, etag: Etag) -> list[Torrent]:
+    """Answer what machines ask most, and all at once: by statements that are made once, of columns and not of objects."""
+    row: Any = session.execute(_ONE, {"etag": etag.value}).first()
+    if row is None:
+        return []
+    key, size, info_hash = row
+    places: Any = session.execute(_PLACES, {"key": key})
+    appearances = tuple(Appearance(RepoRef(kind, name), commit, path) for kind, name, commit, path in places)
+    return [Torrent(key, etag.value, size, InfoHash(info_hash), appearances)]
 
 
 def _joined(statement: Select[Any], query: TorrentQuery) -> Select[Any]:
