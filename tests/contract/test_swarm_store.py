@@ -310,3 +310,42 @@ def test_a_tagged_peer_that_is_unreachable_says_so_and_keeps_its_place(make: Mak
     store.remove(ONE, v4(1))
     store.put(ONE, v4(1), Role.SEEDER, now=4)
     assert store.counts(ONE) == Counts(seeders=1)
+
+
+def tags(store: SwarmStore) -> list[str | None]:
+    return [peer.tag for peer in store.tagged(ONE)]
+
+
+@pytest.mark.parametrize("tag", [None, ""])
+def test_who_has_entered_under_a_key_is_never_displaced_by_who_has_not(make: Make, tag: str | None) -> None:
+    store = make(limits=StoreLimits(per_address_and_swarm=3, per_address=5, per_swarm=6, tagged_per_swarm=4))
+    store.put(ONE, v4(1, 1), Role.SEEDER, now=0, tag="key")
+    for number in range(20):  # of its own host, and of others
+        store.put(ONE, v4(1, 100 + number), Role.LEECHER, now=number, tag=tag)
+        store.put(TWO, v4(1, 100 + number), Role.LEECHER, now=number, tag=tag)
+        store.put(ONE, v4(2 + number), Role.LEECHER, now=number, tag=tag)
+    assert "key" in tags(store)
+    assert store.peer_count <= 6 + 5
+
+
+def test_a_swarm_full_of_keys_takes_no_other_and_one_more_key(make: Make) -> None:
+    store = make(limits=StoreLimits(per_swarm=2))
+    for number in (1, 2):
+        store.put(ONE, v4(number), Role.SEEDER, now=number, tag=f"key {number}")
+    assert store.put(ONE, v4(9), Role.LEECHER, now=9) is None
+    assert store.peer(ONE, v4(9)) is None
+    store.put(ONE, v4(3), Role.SEEDER, now=3, tag="key 3")
+    assert sorted(filter(None, tags(store))) == ["key 2", "key 3"]
+
+
+def test_a_keyed_peer_that_comes_without_its_key_counts_as_any_other(make: Make) -> None:
+    store = make(limits=StoreLimits(per_address_and_swarm=1))
+    store.put(ONE, v4(1), Role.SEEDER, now=0, tag="key")
+    store.put(ONE, v4(1), Role.SEEDER, now=1)
+    store.put(ONE, v4(1, 2), Role.SEEDER, now=2)
+    assert listed(store, Role.SEEDER) == [v4(1, 2)]
+    store.put(ONE, v4(1, 2), Role.SEEDER, now=3, tag="key")
+    store.mark(v4(1, 2), is_reachable=False, now=4)
+    assert [peer.is_reachable for peer in store.tagged(ONE)] == [False]
+    store.remove(ONE, v4(1, 2))
+    assert store.peer_count == 0

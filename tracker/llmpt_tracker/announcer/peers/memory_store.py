@@ -59,7 +59,7 @@ class MemoryStore:
         if swarm is None or entry is None:
             self._add(info_hash, endpoint, Entry(role, tag, now, peer_id))
             return None
-        before = entry.role
+        before, was_keyed = entry.role, entry.is_keyed
         if before != role or entry.tag != tag:
             swarm.displace(endpoint, entry)
             entry.role, entry.tag = role, tag
@@ -69,15 +69,18 @@ class MemoryStore:
         entry.seen_s, entry.peer_id = now, peer_id
         swarm.entries.move_to_end(endpoint)
         address = self._addresses[endpoint[:-2]]
-        address.swarms.move_to_end(info_hash)
-        endpoints = address.swarms[info_hash]
-        if len(endpoints) > 1:
-            endpoints.remove(endpoint)
-            endpoints.append(endpoint)
+        if entry.is_keyed and was_keyed:
+            return before
+        if entry.is_keyed != was_keyed or len(address.swarms[info_hash]) > 1:
+            address.drop(info_hash, endpoint, is_keyed=was_keyed)
+            address.note(info_hash, endpoint, is_keyed=entry.is_keyed)
+        else:
+            address.swarms.move_to_end(info_hash)
         return before
 
     def _add(self, info_hash: bytes, endpoint: Endpoint, entry: Entry) -> None:
-        self._make_room(info_hash, endpoint, entry.tag)
+        if not self._make_room(info_hash, endpoint, entry.tag):
+            return
         if info_hash not in self._completed:
             raise KeyError(info_hash.hex())
         swarm = self._swarms.get(info_hash)
@@ -90,13 +93,32 @@ class MemoryStore:
         entry.is_aside = verdict is not None and not verdict.is_reachable
         swarm.entries[endpoint] = entry
         swarm.place(endpoint, entry)
-        address.total += 1
-        address.swarms.setdefault(info_hash, []).append(endpoint)
-        address.swarms.move_to_end(info_hash)
+        address.note(info_hash, endpoint, is_keyed=entry.is_keyed)
         self._peers += 1
 
-    def _make_room(self, info_hash: bytes, endpoint: Endpoint, tag: str | None) -> None:
-        """Drop the peers that were silent longest where one more would be over a limit."""
+    def _make_room(self, info_hash: bytes, endpoint: Endpoint, tag: str | None) -> bool:
+        """Drop the peers that were silent longest where one more would be over a limit; return whether there is room then.
+
+        Who has entered under a key goes only for another one that has.
+        """
+        if not tag:
+            self._make_room_at_address(info_hash, endpoint)
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            return True
+        crowd = None
+        if len(swarm.entries) >= self._limits.per_swarm:
+            crowd = swarm.entries
+        elif tag is not None and len(swarm.tagged) >= self._limits.tagged_per_swarm:
+            crowd = swarm.tagged
+        if crowd is None:
+            return True
+        goes = next((one for one, entry in crowd.items() if not entry.is_keyed), next(iter(crowd)) if tag else None)
+        if goes is not None:
+            self.remove(info_hash, goes)
+        return goes is not None
+
+    def _make_room_at_address(self, info_hash: bytes, endpoint: Endpoint) -> None:
         address = self._addresses.get(endpoint[:-2])
         if address is not None:
             here = address.swarms.get(info_hash)
@@ -105,13 +127,6 @@ class MemoryStore:
             elif address.total >= self._limits.per_address:
                 oldest, endpoints = next(iter(address.swarms.items()))
                 self.remove(oldest, endpoints[0])
-        swarm = self._swarms.get(info_hash)
-        if swarm is None:
-            return
-        if len(swarm.entries) >= self._limits.per_swarm:
-            self.remove(info_hash, next(iter(swarm.entries)))
-        elif tag is not None and len(swarm.tagged) >= self._limits.tagged_per_swarm:
-            self.remove(info_hash, next(iter(swarm.tagged)))
 
     def remove(self, info_hash: bytes, endpoint: Endpoint) -> Role | None:
         swarm = self._swarms.get(info_hash)
@@ -123,11 +138,8 @@ class MemoryStore:
         if not swarm.entries:
             del self._swarms[info_hash]
         address = self._addresses[endpoint[:-2]]
-        address.total -= 1
-        address.swarms[info_hash].remove(endpoint)
-        if not address.swarms[info_hash]:
-            del address.swarms[info_hash]
-        if not address.total:
+        address.drop(info_hash, endpoint, is_keyed=entry.is_keyed)
+        if address.is_empty:
             del self._addresses[endpoint[:-2]]
         self._peers -= 1
         return entry.role
@@ -140,15 +152,14 @@ class MemoryStore:
         address.verdicts[endpoint] = PortVerdict(is_reachable, now)
         if is_reachable == (before is None or before.is_reachable):
             return
-        for info_hash, endpoints in address.swarms.items():
-            if endpoint in endpoints:
-                swarm = self._swarms[info_hash]
-                entry = swarm.entries[endpoint]
-                if entry.tag is None:  # tagged ones keep their place
-                    swarm.displace(endpoint, entry)
-                entry.is_aside = not is_reachable
-                if entry.tag is None:
-                    swarm.place(endpoint, entry)
+        for info_hash in address.swarms_of(endpoint):
+            swarm = self._swarms[info_hash]
+            entry = swarm.entries[endpoint]
+            if entry.tag is None:  # tagged ones keep their place
+                swarm.displace(endpoint, entry)
+            entry.is_aside = not is_reachable
+            if entry.tag is None:
+                swarm.place(endpoint, entry)
 
     def verdict(self, endpoint: Endpoint) -> PortVerdict | None:
         address = self._addresses.get(endpoint[:-2])

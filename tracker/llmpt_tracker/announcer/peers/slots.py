@@ -29,6 +29,11 @@ class Entry:
         self.slot = -1
         self.is_aside = False
 
+    @property
+    def is_keyed(self) -> bool:
+        """Whether it is one of our seeders: it announced under a key."""
+        return bool(self.tag)
+
     def peer(self, endpoint: Endpoint) -> Peer:
         """Return it as the store tells it."""
         return Peer(endpoint, self.role, self.tag, self.peer_id, not self.is_aside)
@@ -75,14 +80,44 @@ class SwarmSlots:
 
 
 class AddressPeers:
-    """What one address has: its endpoints by swarm, both in the order of the last announces, and what is known of them."""
+    """What one address has: its endpoints by swarm, both in the order of the last announces, and what is known of them.
 
-    __slots__ = ("swarms", "total", "verdicts")
+    `keyed` are those of our seeders, which no limit of an address is about; `total` counts the others.
+    """
+
+    __slots__ = ("keyed", "swarms", "total", "verdicts")
 
     def __init__(self) -> None:
         self.total = 0
         self.verdicts: dict[Endpoint, PortVerdict] = {}
         self.swarms: OrderedDict[bytes, list[Endpoint]] = OrderedDict()
+        self.keyed: dict[bytes, list[Endpoint]] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.swarms and not self.keyed
+
+    def swarms_of(self, endpoint: Endpoint) -> list[bytes]:
+        """Return the swarms in which an endpoint is."""
+        return [name for part in (self.swarms, self.keyed) for name, endpoints in part.items() if endpoint in endpoints]
+
+    def note(self, info_hash: bytes, endpoint: Endpoint, *, is_keyed: bool) -> None:
+        """Note that an endpoint has announced, as the last one."""
+        if is_keyed:
+            self.keyed.setdefault(info_hash, []).append(endpoint)
+            return
+        self.total += 1
+        self.swarms.setdefault(info_hash, []).append(endpoint)
+        self.swarms.move_to_end(info_hash)
+
+    def drop(self, info_hash: bytes, endpoint: Endpoint, *, is_keyed: bool) -> None:
+        """Forget that an endpoint is in a swarm."""
+        part: dict[bytes, list[Endpoint]] = self.keyed if is_keyed else self.swarms
+        part[info_hash].remove(endpoint)
+        if not part[info_hash]:
+            del part[info_hash]
+        if not is_keyed:
+            self.total -= 1
 
 
 def count(arrays: Arrays) -> tuple[int, int, int]:

@@ -58,7 +58,8 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoreLimits:
-    """What one client may make the store hold; over a limit the peer that was silent longest goes."""
+    """What one client may make the store hold; over a limit the peer that was silent longest goes, but never one of our seeders
+    for a peer without a key: those of an address are not about our seeders at all."""
 
     peer_ttl_s: float = 2 * INTERVAL_S + 60
     per_address_and_swarm: int = 8
@@ -89,7 +90,8 @@ class SwarmStore(Protocol):
     def put(
         self, info_hash: bytes, endpoint: Endpoint, role: Role, *, now: float, tag: str | None = None, peer_id: bytes = b""
     ) -> Role | None:
-        """Record a peer of a listed torrent as alive; return the role it had, or None when it was unknown."""
+        """Record a peer of a listed torrent as alive, unless its swarm is full of our seeders; return the role it had, or None
+        when it was unknown."""
 
     def remove(self, info_hash: bytes, endpoint: Endpoint) -> Role | None:
         """Forget a peer; return the role it had, or None when it was unknown."""

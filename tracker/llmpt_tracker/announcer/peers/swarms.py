@@ -52,7 +52,9 @@ def announce(
     endpoint = packed + request.port.to_bytes(2, "big") if packed else b""
     peer = Announcing(request, asker, endpoint, request.left == 0 or request.event is _COMPLETED, reached_at)
     reachable = None
-    if request.event is _STOPPED:
+    if _is_of_our_seeder(at, peer):
+        warning = f"one of this server's seeders is at {asker.address} port {request.port}: nothing was entered"
+    elif request.event is _STOPPED:
         store.remove(info_hash, endpoint)
     elif endpoint:
         is_new = _record(store, peer, now)
@@ -76,6 +78,14 @@ def announce(
         None if request.compact else selection.peer_ids(store, request, peers4, peers6),
         reachable,
     )
+
+
+def _is_of_our_seeder(at: Moment, peer: Announcing) -> bool:
+    """Say whether a peer without a key claims the endpoint of a seeder of ours that is alive."""
+    if peer.request.key or not peer.endpoint:
+        return False
+    there = at.store.peer(peer.request.info_hash, peer.endpoint)
+    return there is not None and bool(there.tag) and not at.visibility.is_out(there, at.now)
 
 
 def check_allowed(asker: Asker) -> None:
