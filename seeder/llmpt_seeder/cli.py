@@ -59,6 +59,7 @@ def run(verbose: bool) -> None:
 def scan(dry_run: bool, as_json: bool) -> None:
     """List every repo of the caches: what is shared, what is not, and why. No blob is read."""
     from llmpt.hub.visibility import ask_hub
+    from llmpt_seeder.cache.misplaced import what_it_is
     from llmpt_seeder.report import lines, open_memory
 
     with _told():
@@ -67,6 +68,8 @@ def scan(dry_run: bool, as_json: bool) -> None:
             ask = partial(ask_hub, settings.hub or "https://huggingface.co")
             caches = list(dict.fromkeys((settings.cache, settings.mirror_cache)))
             found = list(lines(caches, settings.repos, memory=memory, ask=ask, clock=time.time))
+    if not any(line.cache == str(settings.cache) for line in found) and (words := what_it_is(settings.cache)):
+        click.echo(words, err=True)
     if as_json:
         click.echo(json.dumps([line.as_json() for line in found], indent=2))
     else:

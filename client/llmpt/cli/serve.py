@@ -10,14 +10,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
-import platformdirs
 
 from llmpt.core.errors import LlmptError, SettingError
 from llmpt.core.settings import patterns
 from llmpt.host.supervisor import Supervisor
 from llmpt.link.versions import own_version
 from llmpt.settings import ClientSettings
-from llmpt.settings.sources import sources
+from llmpt.settings.sources import data_folder, sources
 from llmpt.tracker import discovery
 
 _NEEDED = ("flask", "sqlalchemy", "alembic", "gunicorn", "pydantic", "yaml")
@@ -39,7 +38,11 @@ def serve(cache: Path | None, data: Path | None, repos: str | None) -> None:
         environ["HF_HUB_CACHE"] = str(cache.expanduser().resolve())
     if data is not None:
         environ["LLMPT_DATA"] = str(data.expanduser().resolve())
-    environ.setdefault("LLMPT_DATA", str(platformdirs.user_data_path("llmpt")))
+    if not environ.get("LLMPT_DATA", "").strip():
+        try:
+            environ["LLMPT_DATA"] = str(data_folder(""))
+        except ValueError as error:
+            raise SettingError(f"LLMPT_DATA: {error}") from None
     environ["LLMPT_TRACKER"] = _own_tracker(sources(environ))
     if repos is not None:
         environ["LLMPT_REPOS"] = repos

@@ -19,6 +19,8 @@ from llmpt.core.networks import Address, CidrSet, parse_address
 
 T = TypeVar("T")
 
+QUOTES = "\"'`"  # Compose's `- NAME="value"`, and files of `docker run --env-file`, hand them on
+
 
 def setting(name: str, parse: Callable[[str], Any], default: str, doc: str) -> Any:
     """Declare a field: its environment variable, how its text is read, the default as text, one line for docs/settings.md.
@@ -48,6 +50,11 @@ def load(cls: type[T], source: Mapping[str, str], **overrides: Any) -> T:
 def read(meta: Mapping[str, Any], source: Mapping[str, str]) -> Any:
     """Read one declared setting (its metadata) from `source`; raise `SettingError` naming it."""
     text = source.get(meta["name"], "").strip() or meta["default"]
+    if len(text) > 1 and text[0] == text[-1] and text[0] in QUOTES:
+        plain = text.strip(QUOTES)
+        raise SettingError(
+            f"{meta['name']}={text} cannot be used: the quotes are part of the value; write {meta['name']}={plain}"
+        )
     try:
         return meta["parse"](text)
     except ValueError as error:
@@ -80,7 +87,15 @@ def optional_text(value: str) -> str | None:
 
 def path(value: str) -> Path:
     """Read a path; `~` and `$VAR` are expanded."""
-    return Path(os.path.expandvars(value)).expanduser()
+    try:
+        return Path(os.path.expandvars(value)).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{no_home()}; write a path without ~, or set HOME") from None
+
+
+def no_home() -> str:
+    """Say in words why there is no home folder: in containers, mostly."""
+    return f"user {os.getuid()} has no entry in passwd, and HOME is not set"
 
 
 def url(value: str) -> str | None:
@@ -179,4 +194,6 @@ def _literal(item: str) -> Address:
 
 def patterns(value: str) -> tuple[str, ...]:
     """Read names or patterns separated by commas or blanks."""
+    if any(mark in value for mark in QUOTES):
+        raise ValueError(f"the quotes are part of the value; write {''.join(mark for mark in value if mark not in QUOTES)}")
     return tuple(value.replace(",", " ").split())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpt.core.errors import SettingError
-from llmpt.core.settings import path, read
+from llmpt.core.settings import no_home, path, read
 
 ETC_CONFIG = Path("/etc/llmpt/config.toml")
 
@@ -24,7 +24,10 @@ def user_config_file(environ: Mapping[str, str]) -> Path:
 
     if explicit := environ.get("XDG_CONFIG_HOME"):
         return Path(explicit) / "llmpt" / "config.toml"
-    return platformdirs.user_config_path("llmpt") / "config.toml"
+    try:
+        return platformdirs.user_config_path("llmpt") / "config.toml"
+    except RuntimeError:  # a user without a home
+        return ETC_CONFIG
 
 
 def sources(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -105,4 +108,9 @@ def data_folder(value: str) -> Path:
     """Read the folder of a server's state; nothing means the user's own data folder, e.g. ~/.local/share/llmpt."""
     import platformdirs  # not at the top, as above
 
-    return path(value) if value else platformdirs.user_data_path("llmpt")
+    if value:
+        return path(value)
+    try:
+        return platformdirs.user_data_path("llmpt")
+    except RuntimeError:
+        raise ValueError(f"{no_home()}; name a folder, or set HOME") from None

@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 
 from llmpt.core.repo import RepoRef
 from llmpt_seeder.cache.contents import CachedRepo, Problem
+from llmpt_seeder.cache.misplaced import what_it_is
 from llmpt_seeder.cache.scanner import scan
 from llmpt_seeder.cache.view import View
 from llmpt_seeder.errors import CacheMissing
@@ -35,6 +36,7 @@ class Caches:
         self._roots: dict[Path, Path] = {}
         self._verdicts: dict[RepoRef, Verdict] = {}
         self._problem: Problem | None = None
+        self._misplaced: str | None = None
         self.view = View()
 
     def look_when_due(self) -> None:
@@ -79,7 +81,8 @@ class Caches:
 
     def problems(self) -> list[Problem]:
         """Return what is wrong with the caches themselves, and with what is shared of them."""
-        return [*([self._problem] if self._problem else []), *self.view.problems]
+        misplaced = Problem(str(self._folders[0]), self._misplaced) if self._misplaced else None
+        return [*(problem for problem in (self._problem, misplaced) if problem), *self.view.problems]
 
     def name(self, path: Path) -> str:
         """Return how a file is called in a report: its path from its cache on."""
@@ -108,6 +111,13 @@ class Caches:
         if self._problem is not None and self._problem.what == str(folder):
             self._problem = None
         self._found[folder], self._roots[folder] = found, folder.resolve()
+        if first:
+            self._see_where_it_is(what_it_is(folder) if not found else None)
+
+    def _see_where_it_is(self, words: str | None) -> None:
+        if words is not None and words != self._misplaced:
+            log.error("%s", words)
+        self._misplaced = words
 
     def _see(self) -> None:
         self.view.see([self._found.get(folder, {}).values() for folder in self._folders])

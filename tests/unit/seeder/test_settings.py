@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -94,3 +97,81 @@ def test_the_images_do_not_even_take_over_such_a_folder(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_named(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(SettingError, match=name):
         load(tmp_path, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LLMPT_REPOS", '"org/*"'),
+        ("LLMPT_REPOS", "'org/*,!org/secret'"),
+        ("LLMPT_REPOS", 'org/*,"!org/secret"'),
+        ("HF_HUB_CACHE", '"/cache"'),
+        ("LLMPT_TRACKER", '"http://server:8000"'),
+    ],
+)
+def test_quotes_that_came_along_are_said_to_be_too_much(tmp_path: Path, name: str, value: str) -> None:
+    plain = value.replace('"', "").replace("'", "")
+    with pytest.raises(SettingError, match=f"^{name}=.*the quotes are part of the value; write ") as said:
+        load(tmp_path, **{name: value})
+    assert str(said.value).endswith(plain)
+
+
+AS_ANOTHER = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
+
+
+@pytest.mark.parametrize("command", [["scan"], ["run"], ["health"], ["serve"]])
+def test_a_user_without_a_passwd_entry_is_told_what_to_set(command: list[str]) -> None:
+    try:
+        subprocess.run([*AS_ANOTHER, "true"], check=True, capture_output=True, timeout=10)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this system lets nobody be another user")
+    program = [str(Path(sys.executable).with_name("llmpt"))] if command == ["serve"] else [sys.executable, "-m", "llmpt_seeder"]
+    environ = {"PATH": os.environ["PATH"]}
+    run = subprocess.run([*AS_ANOTHER, *program, *command], env=environ, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1
+    assert "54321 has no entry in passwd, and HOME is not set" in run.stderr
+    assert "LLMPT_DATA" in run.stderr or "HF_HUB_CACHE" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def entered(tmp_path: Path, data: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """What the entry point does as root where chown is refused."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "chown").write_text("#!/bin/sh\necho chown: Operation not permitted >&2\nexit 1\n")
+    (commands / "chown").chmod(0o755)
+    path = f"{commands}:{os.environ['PATH']}"
+    named = {"PATH": path, "LLMPT_DATA": str(data), "PUID": "4321", "PGID": "4321", **environ}
+    return subprocess.run(["sh", str(ENTRYPOINT), "id", "-u"], env=named, capture_output=True, text=True, timeout=10)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_volume_that_refuses_chown_and_cannot_be_written_is_said_once(open_tmp_path: Path, inside: bool) -> None:
+    data = open_tmp_path / "data"
+    data.mkdir()
+    if inside:
+        data.chmod(0o777)
+        (data / "tracker.db").touch(mode=0o600)
+    run = entered(open_tmp_path, data)
+    assert run.returncode == 1
+    assert str(data / "tracker.db" if inside else data) in run.stderr
+    assert "refuses chown: set PUID=0 and PGID=0" in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_volume_that_refuses_chown_and_can_be_written_is_used(open_tmp_path: Path) -> None:
+    data = open_tmp_path / "data"
+    data.mkdir()
+    data.chmod(0o777)
+    run = entered(open_tmp_path, data)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "4321\n", "")
+
+
+@pytest.fixture
+def open_tmp_path() -> Iterator[Path]:
+    """A folder that other users may enter, too."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)

@@ -22,10 +22,17 @@ def state_dir(mounts: Mounts | None = None) -> Path:
     A home that lies on a network's file system, is missing or is read-only gives way to /var/tmp/llmpt-<uid>. Raises
     `AgentUnavailable` when that cannot be had either.
     """
-    wanted = platformdirs.user_state_path("llmpt") / _host()
+    wanted = _user_state() / _host()
     if wanted.is_absolute() and (mounts or Mounts.read()).network_kind(wanted) is None and _usable(wanted):
         return wanted
     return paths.private_folder(FALLBACK / f"llmpt-{os.getuid()}")
+
+
+def _user_state() -> Path:
+    try:
+        return platformdirs.user_state_path("llmpt")
+    except RuntimeError:  # a user without a home
+        return Path()
 
 
 def database_path(mounts: Mounts | None = None) -> Path:
