@@ -148,7 +148,7 @@ def slow(blob: Blob) -> Iterator[Engine]:
 
 
 @contextmanager
-def agent(folder: Path, blob: Blob, *, timings: JobTimings = TIMINGS, **settings: Any) -> Iterator[Jobs]:
+def agent(folder: Path, blob: Blob, *, timings: JobTimings = TIMINGS, doors: bool = True, **settings: Any) -> Iterator[Jobs]:
     with engine(**settings) as running, Inventory(folder / "agent.db") as inventory:
         seeds = Seeds(running, inventory)
         catalogue: Any = blob.catalogue
@@ -156,7 +156,7 @@ def agent(folder: Path, blob: Blob, *, timings: JobTimings = TIMINGS, **settings
         def complain(torrent: Metainfo, reason: str) -> None:
             blob.catalogue.wrong.append((torrent, reason))
 
-        parts = JobParts(running, catalogue, seeds, on_wrong=complain, timings=timings)
+        parts = JobParts(running, catalogue, seeds, on_wrong=complain, timings=timings, doors=folder / "doors" if doors else None)
         jobs = Jobs(parts, Partials(inventory))
         yield jobs
         eventually(lambda: not jobs.running(), what="the jobs to end")
@@ -295,6 +295,68 @@ def test_a_torrent_whose_content_is_not_the_etags_is_refused_for_a_while(jobs: J
         again = Call(jobs, blob, tmp_path / name(2)).end()
     assert again == Refused("what the swarm has under this etag is not its content")
     assert blob.catalogue.wrong == [(wrong, answer.reason)], "whoever published it is complained of"
+    assert str(tmp_path) not in answer.reason, "and what lies where on this machine is told to nobody"
+
+
+@pytest.mark.parametrize("doors", [True, False])
+def test_a_file_that_a_cleaner_removes_is_missed_at_once_and_nobody_is_accused(
+    slow: Engine, blob: Blob, tmp_path: Path, doors: bool
+) -> None:
+    with agent(tmp_path, blob, doors=doors) as jobs:
+        call = Call(jobs, blob, tmp_path / name(1))
+        eventually(lambda: call.bytes_shown() > MIB, what="bytes to flow")
+        call.path.unlink()
+        answer = call.failed()
+    assert "removed or replaced" in answer.reason
+    assert answer.have == ()
+    assert blob.catalogue.wrong == []
+    if doors:
+        assert list(tmp_path.glob("*.incomplete")) == [], "nothing was made anew"
+        assert list((tmp_path / "doors").iterdir()) == []
+
+
+def test_a_file_that_another_program_puts_in_the_place_of_ours_stays_as_it_is(
+    jobs: Jobs, slow: Engine, blob: Blob, tmp_path: Path
+) -> None:
+    call = Call(jobs, blob, tmp_path / name(1))
+    eventually(lambda: call.bytes_shown() > MIB, what="bytes to flow")
+    (tmp_path / "theirs").write_bytes(b"theirs" * 1000)
+    (tmp_path / "theirs").replace(call.path)
+    assert "removed or replaced" in call.failed().reason
+    assert call.path.read_bytes() == b"theirs" * 1000
+    assert blob.catalogue.wrong == []
+
+
+def test_another_programs_file_never_gets_the_name_of_a_blob(jobs: Jobs, blob: Blob, tmp_path: Path) -> None:
+    """It takes the place of ours after the last look and before the move."""
+    rename = Path.rename
+
+    def late(path: Path, target: Path) -> Path:
+        (tmp_path / "theirs").write_bytes(b"theirs")
+        (tmp_path / "theirs").replace(path)
+        return rename(path, target)
+
+    with engine(downloads=False) as seeder, pytest.MonkeyPatch.context() as patch:
+        blob.seeded_by(seeder)
+        patch.setattr(Path, "rename", late)
+        call = Call(jobs, blob, tmp_path / name(1))
+        assert "replaced" in call.failed().reason
+    assert not call.destination.exists()
+
+
+def test_a_blob_goes_on_being_given_from_where_it_was_moved(jobs: Jobs, blob: Blob, tmp_path: Path) -> None:
+    with engine(downloads=False) as seeder:
+        blob.seeded_by(seeder)
+        call = Call(jobs, blob, tmp_path / name(1))
+        assert call.done().moved is True
+    open_files = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert str(call.destination) not in open_files
+    blob.catalogue.peers = (("127.0.0.1", jobs._parts.engine.port),)
+    (tmp_path / "other").mkdir()
+    with agent(tmp_path / "other", blob) as others:
+        again = Call(others, blob, tmp_path / "other" / name(2))
+        assert again.done().moved is True
+        assert again.destination.read_bytes() == blob.content
 
 
 def test_a_machine_that_shares_nothing_downloads_and_gives_nothing_also_after_a_restart(blob: Blob, tmp_path: Path) -> None:

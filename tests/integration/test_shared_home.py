@@ -1,4 +1,4 @@
-"""Machines that share one HF_HOME on a file system whose locks say nothing: each gets its file whole, whatever the others do."""
+"""Machines that share one HF_HOME on a file system whose locks say nothing, and cleaners: each machine gets its file whole."""
 
 from __future__ import annotations
 
@@ -152,3 +152,22 @@ def test_a_killed_download_goes_on_where_it_stopped_on_the_same_machine(
         file = left.stat().st_ino
         assert result_of(home.start(home.ann, NO_AGENT)) == content
         assert [path.stat().st_ino for path in home.blobs.iterdir()] == [file]
+
+
+@WAYS
+@pytest.mark.parametrize("act", ["removes", "replaces"])
+def test_a_cleaner_in_the_middle_costs_no_byte_of_the_hub_and_no_sharer_its_torrent(
+    lan: Lan, content: bytes, tmp_path: Path, shim: Path, way: str, act: str
+) -> None:
+    lan.hub.forget()
+    with Home(lan, tmp_path, GRANTED, shim) as home:
+        process = home.start(home.ann, way)
+        home.await_half()
+        (unfinished,) = home.unfinished()
+        unfinished.unlink()
+        if act == "replaces":
+            unfinished.write_bytes(b"theirs")
+        assert result_of(process) == content
+        assert [path.read_bytes() for path in home.unfinished()] == ([b"theirs"] if act == "replaces" else [])
+        assert lan.hub.gets("big.bin") == 0
+        assert lan.seeded("org/big"), "it is still in the catalogue"

@@ -64,6 +64,7 @@ def run(
     from llmpt.agent.seeding.seeds import Seeds
     from llmpt.agent.sharing.complaints import Complaints
     from llmpt.agent.sharing.right import Sharing
+    from llmpt.agent.transfer import door
     from llmpt.agent.transfer.jobs import Jobs
     from llmpt.agent.transfer.partials import Partials
     from llmpt.agent.transfer.parts import JobParts
@@ -106,7 +107,9 @@ def run(
             for_all=_for_all(sharing, directory, inventory, settings) if sharing is not None else None,
             on_wrong=Complaints(sharing).make if sharing is not None else lambda _torrent, _reason: None,
             timings=JobTimings(stall_s=settings.stall_timeout_s),
+            doors=paths.runtime_dir(environ) / "files",
         )
+        door.clear(paths.runtime_dir(environ) / "files")
         jobs = Jobs(parts, partials)
         threading.excepthook = _note_bug
         seeds.restore()

@@ -26,6 +26,7 @@
     ├── HashingStopped         the caller asked to stop hashing (disk.torrents)
     ├── StateUnavailable       what llmpt remembers on this disk cannot be read or written
     ├── FileTaken              another program has removed or replaced the file of a hook (agent.transfer.target)
+    ├── Spoilt                 what had arrived was changed on the disk (agent.transfer.leeching)
     ├── NotLocked              a lock on a file keeps no other process away (disk.locking)
     │   └── InUse              another process holds it (disk.locking)
     ├── NotOverHttp            a blob cannot be had by HTTP from the LAN's servers (tracker.blobs)

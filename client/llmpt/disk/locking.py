@@ -55,8 +55,9 @@ def unlock(descriptor: int) -> None:
 
     try:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
-    except OSError:
-        pass  # this file system has none
+    except OSError as error:  # this file system has none
+        if error.errno is None:  # a signal handler of the program has raised it
+            raise
 
 
 def why_no_locks(folder: Path) -> str | None:

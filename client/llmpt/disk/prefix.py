@@ -5,6 +5,7 @@ With the last byte of ten gigabytes on disk, only what was not hashed yet is rea
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -16,19 +17,23 @@ SLICE_BYTES = 16 << 20  # a hundredth of a second: a program that waits for the 
 
 
 class PrefixHasher:
-    """Reads the file at `path`, which others write; a context manager. `hashed_bytes` is how far it has come."""
+    """Reads the file at `path`, which others write, or the one that is open as that descriptor; a context manager.
 
-    def __init__(self, path: Path, etag: Etag, size: int, *, slice_bytes: int = SLICE_BYTES) -> None:
+    `hashed_bytes` is how far it has come.
+    """
+
+    def __init__(self, path: Path | int, etag: Etag, size: int, *, slice_bytes: int = SLICE_BYTES) -> None:
         self._path, self._slice_bytes = path, slice_bytes
         self._hasher = EtagHasher(etag, size)
         self._buffer = memoryview(bytearray(READ_BYTES))
 
     def __enter__(self) -> PrefixHasher:
-        self._file = self._path.open("rb", buffering=0)
+        path = self._path
+        self._descriptor = os.dup(path) if isinstance(path, int) else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._file.close()
+        os.close(self._descriptor)
 
     @property
     def hashed_bytes(self) -> int:
@@ -47,11 +52,9 @@ class PrefixHasher:
         while self._read(len(self._buffer)):
             on_read()
         if not self._hasher.matches():
-            raise ContentMismatch(
-                f"{self._path}: {self.hashed_bytes} bytes whose content is not that of etag {self._hasher.etag}"
-            )
+            raise ContentMismatch(f"{self.hashed_bytes} bytes whose content is not that of etag {self._hasher.etag}")
 
     def _read(self, limit: int) -> int:
-        count = self._file.readinto(self._buffer[:limit]) or 0
+        count = os.preadv(self._descriptor, [self._buffer[:limit]], self.hashed_bytes)
         self._hasher.update(self._buffer[:count])
         return count

@@ -76,7 +76,7 @@ class LibraryDownload:
 
     def _open_anew(self) -> bool:
         self._temporary.close()
-        return self._temporary.open()
+        return self._temporary.open(anew=True)
 
     def _end(self, result: FetchResult) -> bool:
         """Do what is left to do after the agent's last word; True when the file lies at its destination."""

@@ -69,11 +69,11 @@ class Temporary:
         self._lock: tuple[int, Path] | None = None  # of this boot, in the agent's folder
         self._pid = os.getpid()
 
-    def open(self) -> bool:
-        """Create or find the file; False when none can be written there."""
+    def open(self, *, anew: bool = False) -> bool:
+        """Create or find the file; False when none can be written there. `anew`: another one than any earlier try's."""
         try:
             try:
-                if self._found_again() or self._of_this_boot():
+                if not anew and (self._found_again() or self._of_this_boot()):
                     return True
             except InUse as error:
                 log.debug("%s", error)
@@ -232,12 +232,16 @@ class Temporary:
         is_owner = os.getpid() == self._pid  # else a forked child, whose parent goes on
         if self.descriptor is not None:
             descriptor, self.descriptor = self.descriptor, None
-            if is_owner:
-                unlock(descriptor)
-            os.close(descriptor)
+            try:
+                if is_owner:
+                    unlock(descriptor)
+            finally:
+                os.close(descriptor)
         if self._lock is not None:
             (descriptor, path), self._lock = self._lock, None
-            if is_owner:
-                path.unlink(missing_ok=True)
-                unlock(descriptor)
-            os.close(descriptor)
+            try:
+                if is_owner:
+                    path.unlink(missing_ok=True)
+                    unlock(descriptor)
+            finally:
+                os.close(descriptor)

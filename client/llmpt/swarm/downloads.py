@@ -91,8 +91,8 @@ class Downloads:
     def move(self, etag: Etag, destination: Path) -> None:
         """Move a finished, flushed blob to `destination` and go on seeding it there.
 
-        When nothing is shared it is only moved. Raises `SwarmError` when the destination exists or lies on another file
-        system; then nothing has changed.
+        When nothing is shared it is only moved. For a download that was begun with the very path of its file. Raises
+        `SwarmError` when the destination exists or lies on another file system; then nothing has changed.
         """
         torrent = self._torrents.get(etag)
         torrent.moved.clear()
@@ -104,5 +104,17 @@ class Downloads:
         if torrent.move_error:
             torrent.moved.clear()
             raise SwarmError(torrent.move_error)
+        self._go_on(etag)
+
+    def moved(self, etag: Etag) -> None:
+        """A finished, flushed blob was moved, and the path that it was begun with leads there: go on seeding it.
+
+        When this returns nothing goes on any more that was begun before. Raises `SwarmError` when it is not in the session.
+        """
+        self._torrents.get(etag).moved.set()
+        self._torrents.session.listen_port()  # the session answers after what it is at
+        self._go_on(etag)
+
+    def _go_on(self, etag: Etag) -> None:
         if not self._shares:
             self._torrents.withdraw(etag)

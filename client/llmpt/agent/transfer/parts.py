@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from llmpt.agent.directory import Directory
 from llmpt.agent.seeding.seeds import Seeds
@@ -23,6 +24,7 @@ class JobParts:
     `for_all`: what it takes to fetch for the whole LAN; None where nothing is shared
     `on_wrong`: told of torrents whose content is not that of their etag, with the reason
     `timings`: how long is waited for what
+    `doors`: a folder of this agent's alone, for the links by which the session comes to files; None: by their own paths
     """
 
     engine: Engine
@@ -31,3 +33,4 @@ class JobParts:
     for_all: ForAll | None = None
     on_wrong: Callable[[Metainfo, str], None] = lambda _torrent, _reason: None
     timings: JobTimings = field(default_factory=JobTimings)
+    doors: Path | None = None

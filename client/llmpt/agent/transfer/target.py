@@ -34,7 +34,9 @@ class Target:
         self.close()
 
     def close(self) -> None:
-        os.close(self.descriptor)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
     def is_at(self, path: Path) -> bool:
         """Whether `path` leads to it now."""

@@ -153,7 +153,7 @@ class Work:
     def _leech(self, source: Source) -> None:
         self._turn.stop()
         self._own = self._first()
-        self._leeching = Leeching(source, self._own.path, self._parts.engine, self._parts.directory, self._parts.timings)
+        self._leeching = Leeching(source, self._own, self._parts)
         self._file = self._leeching.open_file()
         if (writer := self._subscribers.of(self._own.file)) is not None:
             writer.record.download = self._leeching.download

@@ -51,6 +51,7 @@ class World:
         self.came_at = 0.0  # as if nothing ever had come
         self.begun: Download | None = None
         self.others_bytes = 0
+        self.accused: list[Metainfo] = []
 
     @property
     def downloads(self) -> World:
@@ -105,6 +106,9 @@ class World:
 
     def done(self, *_: Any) -> None: ...
 
+    def accuse(self, torrent: Metainfo, _reason: str) -> None:
+        self.accused.append(torrent)
+
     def expect(self, _metainfo: Metainfo, path: Path) -> None:
         self.expected.append(path)
 
@@ -135,7 +139,7 @@ def make(
         replace=False,
         ordinary_rate_bytes_s=ordinary_rate_bytes_s,
     )
-    jobs = Jobs(JobParts(world, world, world, for_all, timings=timings), world)
+    jobs = Jobs(JobParts(world, world, world, for_all, on_wrong=world.accuse, timings=timings), world)
     heard: list[Progress] = []
     return world, lambda: jobs.fetch(request, heard.append, lambda: False), heard
 
@@ -151,6 +155,22 @@ def test_a_check_of_what_is_there_takes_its_time_and_the_hook_hears_of_it(tmp_pa
     assert isinstance(run(), Done)
     assert (tmp_path / "final").read_bytes() == CONTENT
     assert len([progress for progress in heard if progress.done_bytes == 0]) >= 5, "at work, and nothing to show yet"
+
+
+def test_what_was_changed_on_this_machines_disk_accuses_nobody(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        world.path.write_bytes(CONTENT[::-1])
+        download.checking = False
+        download.peers = 1
+        download.finish()
+
+    world, run, _ = make(tmp_path, plot)
+    world.have = ((0, len(CONTENT)),)  # as the session believes
+    answer = run()
+    assert isinstance(answer, Failed)
+    assert answer.reason == "what had arrived was changed on this machine's disk"
+    assert answer.have == ()
+    assert world.accused == []
 
 
 def test_peers_that_do_not_answer_are_refused_soon_and_left_alone(tmp_path: Path) -> None:
@@ -482,4 +502,4 @@ def test_a_bug_is_an_answer_and_nothing_is_left_behind(tmp_path: Path, caplog: p
     assert isinstance(answer, Failed)
     assert "a bug of llmpt (ZeroDivisionError)" in answer.reason
     assert "ZeroDivisionError" in caplog.text
-    assert withdrawn == [world.metainfo.etag], "nothing writes to the file any more"
+    assert set(withdrawn) == {world.metainfo.etag}, "nothing writes to the file any more"

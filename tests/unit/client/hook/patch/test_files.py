@@ -13,7 +13,7 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.hook import patch
-from llmpt.link.answers import Progress
+from llmpt.link.answers import Failed, Progress
 from llmpt.link.client import FetchResult
 from llmpt.link.requests import FetchRequest
 from tests.unit.client.hook.patch.world import ETAG, SIZE, Agent, Download, install, serve_in_place
@@ -168,3 +168,42 @@ def test_a_file_that_the_library_moves_on_is_reported_where_it_lies(
     library._download_to_tmp_and_move = into_shared_store
     assert download().is_symlink()
     assert agent.told == [(Etag(ETAG), tmp_path / "shared", "http://server:8000")]
+
+
+@pytest.mark.parametrize("act", ["removed", "replaced"])
+def test_a_file_that_a_cleaner_took_from_the_agent_is_asked_for_once_more(
+    download: Download, library: Any, agent: Agent, act: str
+) -> None:
+    def lose(request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
+        request.path.unlink()
+        if act == "replaced":
+            request.path.write_bytes(b"theirs")
+        agent.answer = agent.serve
+        return Failed("its file is gone")
+
+    agent.answer = lose
+    path = download()
+    assert path.stat().st_size == SIZE
+    assert not library.fetched
+    left = [one.read_bytes() for one in path.parent.iterdir() if one != path]
+    assert left == ([b"theirs"] if act == "replaced" else [])
+
+
+def test_it_is_asked_for_no_third_time(download: Download, library: Any, agent: Agent) -> None:
+    def lose(request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
+        request.path.unlink()
+        return Failed("its file is gone")
+
+    agent.answer = lose
+    assert download().read_bytes() == b"from the hub"
+    assert len(agent.fetches) == 2
+
+
+def test_done_without_a_result_is_no_result(download: Download, agent: Agent, library: Any) -> None:
+    def late(src: Path, dst: Path) -> None:
+        src.replace(dst)
+        dst.unlink()
+
+    library._chmod_and_move = late
+    agent.answer = serve_in_place
+    assert download().read_bytes() == b"from the hub", "nothing lay at the destination"
