@@ -1,6 +1,7 @@
-"""What an agent costs while it does nothing but seed: memory and open files with 1,000 blobs.
+"""What an agent costs while it does nothing but seed: memory and open files with 1,000 blobs; and when a started one answers.
 
-The bar is 80 MiB. The blobs are sparse files of 64 MiB (with 1,024 pieces each); nobody asks for them.
+The bars are 80 MiB, and 1 s to the first answer, whatever it seeds. The blobs are sparse files of 64 MiB (with 1,024 pieces
+each); nobody asks for them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from llmpt.core.errors import AgentUnavailable
+from llmpt.link.client import AgentClient
+from llmpt.link.requests import Hello
+from llmpt.settings import ClientSettings
 from tests.support.hub import FakeHub
 from tests.support.machine import Machine
 from tests.support.waiting import eventually
@@ -49,8 +54,8 @@ class IdleAgent:
     def __enter__(self) -> IdleAgent:
         self._machine.run("-c", MAKE, str(self._machine.root / "blobs"), str(self._blobs), str(self._size))
         self._machine.llmpt("agent", "start")
-        status = eventually(self._machine.status, what="the agent's status")
-        assert len(status["seeding"]) == self._blobs
+        eventually(lambda: len(self._machine.status()["seeding"]) == self._blobs, timeout_s=60, what="all to be seeded")
+        status = self._machine.status()
         self.pid = int(status["pid"])
         return self
 
@@ -87,6 +92,37 @@ def main() -> None:
                 cpu = (agent.cpu_s() - before) / (time.monotonic() - started)
                 print(f"{blobs} blobs: {agent.rss_mib():.1f} MiB, {agent.open_files()} open files, {cpu:.2%} of a core")
         print(f"the bar is {BAR_MIB} MiB")
+        first = {blobs: _first_answer(hub, blobs) for blobs in (0, BLOBS, 20 * BLOBS)}
+        for blobs, (answer_s, all_s) in first.items():
+            ratio = answer_s / first[0][0]
+            print(f"{blobs} blobs: first answer after {answer_s:.2f} s ({ratio:.2f} x none), all seeded after {all_s:.2f} s")
+
+
+def _first_answer(hub: FakeHub, blobs: int) -> tuple[float, float]:
+    """Return how long after its start an agent answers, and seeds all."""
+    with Machine("first", tracker=NOBODY, hub=hub.url) as machine:
+        machine.run("-c", MAKE, str(machine.root / "blobs"), str(blobs), str(1 << 20))
+        client = AgentClient(ClientSettings.read(machine.environ), environ=machine.environ)
+        started = time.monotonic()
+        with machine.start("-m", "llmpt.agent") as agent:
+            try:
+                eventually(lambda: _answers(client), timeout_s=120, what="an answer")
+                answer_s = time.monotonic() - started
+                while (
+                    blobs and agent.stderr and "of earlier downloads" not in (agent.stderr.readline() or "of earlier downloads")
+                ):
+                    pass
+                return answer_s, time.monotonic() - started
+            finally:
+                agent.terminate()
+                agent.communicate()
+
+
+def _answers(client: AgentClient) -> bool:
+    try:
+        return bool(client.ask(Hello()))
+    except AgentUnavailable:
+        return False
 
 
 if __name__ == "__main__":

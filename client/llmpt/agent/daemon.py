@@ -22,7 +22,7 @@ from llmpt.agent.host.listening import Listening
 from llmpt.agent.seeding.offers import Offers
 from llmpt.agent.server import Server, Services
 from llmpt.agent.sharing import share_token
-from llmpt.core.errors import SettingError
+from llmpt.core.errors import LlmptError, SettingError
 from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.disk.database import opened
 from llmpt.disk.inventory import Inventory
@@ -33,6 +33,7 @@ from llmpt.settings import ClientSettings
 from llmpt.tracker.client import TrackerClient
 
 if TYPE_CHECKING:  # they load libtorrent, or the like
+    from llmpt.agent.seeding.seeds import Seeds
     from llmpt.agent.sharing.right import Sharing
     from llmpt.agent.transfer.shared_fetch import ForAll
     from llmpt.swarm import Engine
@@ -43,6 +44,7 @@ LOOKING = Rhythm(interval_s=1.0)
 SWEEPING = Rhythm(interval_s=10.0)
 WATCHING = Rhythm(interval_s=15.0)
 LEAVE_S = 5.0
+RESTORED_S = 0.3  # in which few blobs are restored before the starter hears that the agent is ready
 
 
 def run(
@@ -112,8 +114,7 @@ def run(
         door.clear(paths.runtime_dir(environ) / "files")
         jobs = Jobs(parts, partials)
         threading.excepthook = _note_bug
-        seeds.restore()
-        partials.sweep()
+        seeds.will_restore()
         services = Services(
             jobs=jobs,
             landed=seeds.landed,
@@ -128,6 +129,8 @@ def run(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
         log.info("agent %d ready at %s, peers on port %d", os.getpid(), paths.socket_path(environ), engine.port)
+        restoring = _restore(seeds, stopping, health)
+        restoring.join(RESTORED_S)
         ready()
         if parts.for_all is not None:
             parts.for_all.leases.start(stop=stopping, health=health)
@@ -149,6 +152,7 @@ def run(
         sweeping = loops.start("sweep", sweep, SWEEPING, stop=stopping, health=health)
         loops.loop("lifetime", look_for_the_end, LOOKING, stop=stopping, health=health)
         sweeping.join(LEAVE_S)
+        restoring.join(LEAVE_S)
 
 
 def _for_all(sharing: Sharing, directory: Directory, inventory: Inventory, settings: ClientSettings) -> ForAll:
@@ -183,6 +187,21 @@ def _over(server: Server, package: Package, users: UserProcesses | None) -> str:
     if users is not None and users.over() and server.retire():
         return "the job is over"
     return ""
+
+
+def _restore(seeds: Seeds, stopping: threading.Event, health: Health) -> threading.Thread:
+    """Seed again what was seeded before, beside all else: it takes as long as there is, and questions are answered meanwhile."""
+
+    def restore() -> None:
+        try:
+            seeds.restore(stop=stopping.is_set)
+        except (LlmptError, OSError) as error:
+            log.warning("what was seeded before is not seeded again: %s", error)
+            health.is_bad(Trouble("restore", str(error), time.time()))
+
+    thread = threading.Thread(target=restore, name="restore", daemon=True)
+    thread.start()
+    return thread
 
 
 def _announce_anew(engine: Engine) -> Callable[[str], None]:

@@ -50,6 +50,7 @@ class Report:
             "download_rate_bytes_s": totals.download_rate_bytes_s,
             "peers": totals.peers,
             "seeding": self._seeding(),
+            "restoring": self.seeds.restoring,
             "not_seeded": [{"path": str(path), "reason": reason} for path, reason in self._not_seeded()],
             "troubles": [trouble.as_json() for trouble in self.health.troubles()],
             "sharing": {"why_not": "LLMPT_SHARE=off" if self.sharing is None else self.sharing.why_not},

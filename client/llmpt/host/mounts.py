@@ -70,5 +70,22 @@ class Mounts:
         return mount.kind if mount is not None and mount.is_network else None
 
 
+class FolderKinds:
+    """The kinds of network file systems that many paths lie on, with one look for each folder."""
+
+    def __init__(self, mounts: Mounts) -> None:
+        self._mounts = mounts
+        self._kinds: dict[Path, str | None] = {}
+
+    def of(self, path: Path) -> str | None:
+        """As `Mounts.network_kind`."""
+        if path.is_symlink():
+            return self._mounts.network_kind(path)
+        folder = path.parent
+        if folder not in self._kinds:
+            self._kinds[folder] = self._mounts.network_kind(folder)
+        return self._kinds[folder]
+
+
 def _unescape(field: bytes) -> str:
     return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field))

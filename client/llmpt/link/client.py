@@ -159,7 +159,7 @@ class AgentClient:
         try:
             with self._connected(start=start) as connection:
                 connection.sendall(protocol.encode(request.as_json()))
-                reader = LineReader(connection)
+                reader = LineReader(connection, max_line_bytes=protocol.MAX_ANSWER_BYTES)
                 while (event := reader.read(timeout_s=silence_s)) is not None:
                     answer = answers.parse(event)
                     if isinstance(answer, Ending):

@@ -18,6 +18,7 @@ from llmpt.link.fields import Message
 
 PROTOCOL_VERSION = 1
 MAX_LINE_BYTES = 1 << 20
+MAX_ANSWER_BYTES = 1 << 26  # the status of an agent names all that it seeds
 
 
 def encode(message: Mapping[str, Any]) -> bytes:

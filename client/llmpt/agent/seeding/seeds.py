@@ -15,14 +15,15 @@ from pathlib import Path
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, StateUnavailable
 from llmpt.core.metainfo import Metainfo
-from llmpt.disk.inventory import FileStamp, Inventory, stamp_of
+from llmpt.disk.inventory import FileStamp, Inventory, KnownBlob, stamp_of
 from llmpt.disk.verification import verify_file
-from llmpt.host.mounts import Mounts
+from llmpt.host.mounts import FolderKinds, Mounts
 from llmpt.swarm import Engine, SeededBlob
 
 log = logging.getLogger("llmpt.agent")
 
 MAX_WITHHELD = 1000
+LISTING_S = 5.0  # for what a slow disk says of earlier downloads
 
 
 class Seeds:
@@ -36,20 +37,49 @@ class Seeds:
         self._blobs: dict[Etag, tuple[SeededBlob, FileStamp]] = {}
         self._expected: dict[Etag, tuple[Metainfo, FileStamp]] = {}
         self._withheld: dict[Path, str] = {}
+        self._waiting: dict[Etag, list[KnownBlob]] = {}
+        self._bringing = threading.Lock()
+        self._listed = threading.Event()
+        self._listed.set()  # nothing is to be restored until `restore` is called, or `will_restore`
 
-    def restore(self) -> None:
-        """Seed again what was seeded before a restart and has not changed since; forget the rest."""
-        mounts = self._mounts()
-        self._inventory.note_ctimes()
-        for known in list(self._inventory.blobs()):
-            if self._withhold(known.path, mounts):
-                continue
-            if known.root is None or not _is_as_noted(known.path, known.stamp):
-                self._forget(known.etag, known.path)
-                continue
-            self._serve(SeededBlob(known.etag, known.stamp.size, known.root, known.path), known.stamp)
+    def will_restore(self) -> None:
+        """Promise that `restore` is called: what is asked for before waits until it is known what there is."""
+        self._listed.clear()
+
+    def restore(self, *, stop: Callable[[], bool] = lambda: False) -> None:
+        """Seed again what was seeded before a restart and has not changed since; forget the rest. Until `stop` says so.
+
+        It may take minutes, and others go on meanwhile: what is asked for is looked at first.
+        """
+        kinds = FolderKinds(self._mounts())
+        try:
+            self._inventory.note_ctimes()
+            for known in self._inventory.blobs():
+                self._waiting.setdefault(known.etag, []).append(known)
+        finally:
+            self._listed.set()
+        for etag in list(self._waiting):
+            if stop():
+                return
+            self._bring(etag, kinds)
         if self._blobs:
             log.info("seeding %d blobs of earlier downloads", len(self._blobs))
+
+    @property
+    def restoring(self) -> int:
+        """How many blobs of earlier downloads wait to be looked at; 1 while that is not known."""
+        return len(self._waiting) if self._listed.is_set() else 1
+
+    def _bring(self, etag: Etag, kinds: FolderKinds) -> None:
+        """Look at an earlier download now, unless that was done."""
+        with self._bringing:
+            for known in self._waiting.pop(etag, ()):
+                if etag in self._blobs or self._withhold(known.path, kinds.of(known.path)):
+                    continue
+                if known.root is None or not _is_as_noted(known.path, known.stamp):
+                    self._forget(known.etag, known.path)
+                    continue
+                self._serve(SeededBlob(known.etag, known.stamp.size, known.root, known.path), known.stamp)
 
     def add(self, metainfo: Metainfo, path: Path, *, read_as: FileStamp | None = None, serving: bool = False) -> None:
         """Seed the verified blob at `path` from now on; `serving` says that the engine does already.
@@ -60,7 +90,7 @@ class Seeds:
         if stamp is None or stamp.size != metainfo.size or (read_as is not None and not read_as.is_same(stamp)):
             log.warning("%s is not there as it was left; not seeded", path)
             return
-        if self._withhold(path, self._mounts()):
+        if self._withhold(path, self._mounts().network_kind(path)):
             self._engine.withdraw(metainfo.etag)
             return
         try:
@@ -83,6 +113,7 @@ class Seeds:
 
     def landed(self, etag: Etag, path: Path) -> None:
         """The blob's final place is `path` (the hook or the library moved it): verify it anew if it is a copy, and seed it."""
+        self._look_up(etag)
         with self._lock:
             metainfo, stamp = self._expected.pop(etag, (None, None))
             seeded = self._blobs.get(etag)
@@ -104,6 +135,7 @@ class Seeds:
 
     def find(self, etag: Etag) -> SeededBlob | None:
         """Return a blob that lies here, unchanged since it was verified; None otherwise."""
+        self._look_up(etag)
         with self._lock:
             known = self._blobs.get(etag)
         if known is None:
@@ -115,6 +147,7 @@ class Seeds:
 
     def withdraw(self, etag: Etag) -> bool:
         """Stop seeding a blob, for good; False when it was not seeded."""
+        self._look_up(etag)
         with self._lock:
             known = self._blobs.pop(etag, None)
         if known is None:
@@ -141,8 +174,7 @@ class Seeds:
         with self._lock:
             return sorted((path, reason) for path, reason in self._withheld.items())
 
-    def _withhold(self, path: Path, mounts: Mounts) -> bool:
-        kind = mounts.network_kind(path)
+    def _withhold(self, path: Path, kind: str | None) -> bool:
         with self._lock:
             self._withheld.pop(path, None)
             if kind is not None:
@@ -152,6 +184,12 @@ class Seeds:
         if kind is not None:
             log.info("%s lies on a network's file system (%s); not seeded", path, kind)
         return kind is not None
+
+    def _look_up(self, etag: Etag) -> None:
+        """Look at it before its turn, if it is an earlier download that waits."""
+        self._listed.wait(LISTING_S)
+        if etag in self._waiting:
+            self._bring(etag, FolderKinds(self._mounts()))
 
     def _forget(self, etag: Etag, path: Path) -> None:
         """Forget it over a restart, too: one that cannot be forgotten now is looked at then."""

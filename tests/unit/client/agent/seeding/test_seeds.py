@@ -177,3 +177,52 @@ def test_on_a_full_disk_it_seeds_what_comes_and_drops_what_goes(tmp_path: Path) 
             disk.free()
             again.add(*new)
             assert {known.etag for known in world.inventory.blobs()} >= {kept[0].etag, new[0].etag}
+
+
+def test_what_is_asked_for_is_looked_at_before_its_turn(world: World) -> None:
+    blobs = [world.blob("cache", f"content {number}".encode() * 100) for number in range(20)]
+    for metainfo, path in blobs:
+        world.seeds.add(metainfo, path)
+    world.engine.serving.clear()
+    again = world.restarted()
+    again.will_restore()
+    asked, path = blobs[7]
+    found: list[SeededBlob | None] = []
+
+    def at_the_first() -> bool:
+        if not found:
+            found.append(again.find(asked.etag))
+        return bool(found)  # and the agent ends
+
+    again.restore(stop=at_the_first)
+    assert [one.path for one in found if one] == [path]
+    assert list(world.engine.serving) == [asked.etag]
+    assert again.restoring == 19
+    again.restore()
+    assert len(world.engine.serving) == 20
+    assert again.restoring == 0
+
+
+def test_a_restart_asks_once_for_each_folder_what_it_lies_on(world: World) -> None:
+    for number in range(30):
+        world.seeds.add(*world.blob(f"cache{number % 3}", f"content {number}".encode() * 100))
+    looked: list[Path] = []
+
+    class Counting(Mounts):
+        def of(self, path: Path) -> Mount | None:
+            looked.append(path)
+            return super().of(path)
+
+    world.mounts = Counting(())
+    world.restarted().restore()
+    assert sorted(looked) == [world.root / f"cache{number}" for number in range(3)]
+
+
+def test_what_is_withdrawn_while_the_rest_is_restored_does_not_come_back(world: World) -> None:
+    metainfo, path = world.blob("cache", b"content" * 100)
+    world.seeds.add(metainfo, path)
+    again = world.restarted()
+    again.will_restore()
+    again.restore(stop=lambda: not again.withdraw(metainfo.etag))
+    again.restore()
+    assert again.find(metainfo.etag) is None
