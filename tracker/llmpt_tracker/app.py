@@ -43,6 +43,7 @@ from llmpt_tracker.views import (
 )
 from llmpt_tracker.views import blobs as blob_views
 from llmpt_tracker.views import tokens as token_views
+from llmpt_tracker.views.forwarded import Forwarded
 from llmpt_tracker.views.hub import routes as hub
 from llmpt_tracker.waiting import Waiting
 
@@ -80,6 +81,7 @@ def create_app(
     app.before_request(hub.serve)
     app.teardown_request(clients.give_seat_back)
     app.after_request(versions.label)
+    app.wsgi_app = Forwarded(app.wsgi_app, trusted=settings.trusted_proxies)  # type: ignore[method-assign]
     errors.register(app)
     api = (torrents, lookups, repos, openapi, publishing, token_views, leases, reports, mirrors, versions)
     for views in (*api, blob_views, health, dist, pages):

@@ -7,17 +7,15 @@ what stands left of the first untrusted hop is that hop's own claim.
 from __future__ import annotations
 
 import logging
-import re
 
 from flask import Request, request
 
 from llmpt.core.networks import Address, behind_proxies, parse_address
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.state import state
+from llmpt_tracker.views.forwarded import HOST, PORTS
 
 log = logging.getLogger(__name__)
-
-_HOST = re.compile(r"(?P<name>[A-Za-z0-9_]([A-Za-z0-9._-]{0,253})|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?")
 
 
 def asker() -> Address:
@@ -52,8 +50,8 @@ def host_as_asked(request: Request) -> tuple[str, int]:
     A `Host` header that is not one is replaced by `LLMPT_ADVERTISE_HOST`, else by `localhost`.
     """
     settings = state().settings
-    match = _HOST.fullmatch(request.headers.get("Host", ""))
-    port = int(match["port"]) if match and match["port"] else 80
+    match = HOST.fullmatch(request.headers.get("Host", ""))
+    port = int(match["port"]) if match and match["port"] else PORTS.get(request.scheme, 80)
     if match and 0 < port < 65536:
         return match["name"], port
     host = settings.advertise_host or "localhost"
@@ -61,6 +59,7 @@ def host_as_asked(request: Request) -> tuple[str, int]:
 
 
 def base_url(request: Request) -> str:
-    """Return this tracker's URL as the client would write it, e.g. http://server:8000."""
+    """Return this tracker's URL as the client would write it: http://server:8000, or https://hub.lan/llmpt behind a proxy."""
     host, port = host_as_asked(request)
-    return f"http://{host}" if port == 80 else f"http://{host}:{port}"
+    origin = f"{request.scheme}://{host}"
+    return (origin if port == PORTS.get(request.scheme) else f"{origin}:{port}") + request.root_path.rstrip("/")
