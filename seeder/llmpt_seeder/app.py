@@ -189,7 +189,7 @@ def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, st
 
     def fetched(blob: WantedBlob) -> None:
         if blob.state is BlobState.DONE:
-            core.service.look_at(core.shelf.root)
+            core.service.look_at(core.shelf.root, blob.place.repo)
         mirroring.hurry()
 
     lookup = Lookup(

@@ -23,6 +23,7 @@ from rich.filesize import decimal
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import StateUnavailable, TrackerError
+from llmpt.core.repo import RepoRef
 from llmpt_seeder.cache.caches import Caches
 from llmpt_seeder.cache.contents import BlobFile, Problem
 from llmpt_seeder.hashing.verification import Verification
@@ -77,9 +78,9 @@ class Service:
         """Take the next step at once. May be called from any thread."""
         self._wake.set()
 
-    def look_at(self, cache: Path) -> None:
-        """Have one of the caches looked at again at once, and no other. May be called from any thread."""
-        self._caches.ask_for(cache)
+    def look_at(self, cache: Path, repo: RepoRef) -> None:
+        """Have one repo of one of the caches looked at again at once, and nothing else. May be called from any thread."""
+        self._caches.ask_for(cache, repo)
         self._wake.set()
 
     def reconcile(self) -> None:

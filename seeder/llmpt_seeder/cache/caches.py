@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from llmpt.core.repo import RepoRef
 from llmpt_seeder.cache.contents import CachedRepo, Problem
 from llmpt_seeder.cache.misplaced import what_it_is
-from llmpt_seeder.cache.scanner import scan
+from llmpt_seeder.cache.scanner import scan, scan_repo
 from llmpt_seeder.cache.view import View
 from llmpt_seeder.errors import CacheMissing
 from llmpt_seeder.life import WORK, Life
@@ -25,13 +25,13 @@ log = logging.getLogger("llmpt.seeder")
 
 
 class Caches:
-    """Owns the looks, one every `interval_s` seconds; a folder that was asked for is looked at out of turn."""
+    """Owns the looks, one every `interval_s` seconds; a repo that was asked for is looked at out of turn."""
 
     def __init__(self, folders: Sequence[Path], *, sharing: Sharing, life: Life, interval_s: float) -> None:
         self._folders = tuple(folders)
         self._sharing, self._life, self._interval_s = sharing, life, interval_s
         self._look_at = float("-inf")
-        self._asked: SimpleQueue[Path] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[Path, RepoRef]] = SimpleQueue()
         self._found: dict[Path, dict[RepoRef, tuple[CachedRepo, Verdict]]] = {}
         self._roots: dict[Path, Path] = {}
         self._verdicts: dict[RepoRef, Verdict] = {}
@@ -40,7 +40,7 @@ class Caches:
         self.view = View()
 
     def look_when_due(self) -> None:
-        """Scan every cache when it is time to, else those that were asked for.
+        """Scan every cache when it is time to, else the repos that were asked for.
 
         A huge cache on a slow disk is looked at less often: no more than a tenth of the time goes into that.
         """
@@ -56,20 +56,20 @@ class Caches:
         """Return the seconds until it is time to look again."""
         return max(0.0, self._look_at - time.monotonic())
 
-    def ask_for(self, folder: Path) -> None:
-        """Have one of the caches looked at, and no other. May be called from any thread."""
-        self._asked.put(folder)
+    def ask_for(self, folder: Path, repo: RepoRef) -> None:
+        """Have one repo of one of the caches looked at, and nothing else. May be called from any thread."""
+        self._asked.put((folder, repo))
 
     def look_where_asked(self) -> None:
-        """Scan the caches that were asked for since the last time; of the others the last scan counts."""
-        named: set[Path] = set()
+        """Scan the repos that were asked for since the last time; of the others the last scan counts."""
+        named: set[tuple[Path, RepoRef]] = set()
         while True:
             try:
                 named.add(self._asked.get_nowait())
             except Empty:
                 break
-        for folder in sorted(named):
-            self._scan(folder)
+        for folder, ref in sorted(named):
+            self._scan_repo(folder, ref)
         if named:
             self._see()
 
@@ -118,6 +118,21 @@ class Caches:
         if words is not None and words != self._misplaced:
             log.error("%s", words)
         self._misplaced = words
+
+    def _scan_repo(self, folder: Path, ref: RepoRef) -> None:
+        if folder == self._folders[0] and folder not in self._found:
+            return  # a look at all of it comes first
+        found = self._found.setdefault(folder, {})
+        try:
+            repo = scan_repo(folder, ref, last=found[ref][0] if ref in found else None)
+        except OSError as error:
+            log.info("%s in %s is looked at later: %s", ref, folder, error.strerror)
+            return
+        self._roots.setdefault(folder, folder.resolve())
+        if repo is None:
+            found.pop(ref, None)
+        else:
+            found[ref] = repo, self._judge(ref)
 
     def _see(self) -> None:
         self.view.see([self._found.get(folder, {}).values() for folder in self._folders])

@@ -47,6 +47,15 @@ def scan(cache: Path, *, last: Mapping[RepoRef, CachedRepo] | None = None) -> It
         yield _RepoReader(root, root / folder, ref, (last or {}).get(ref)).read()
 
 
+def scan_repo(cache: Path, ref: RepoRef, *, last: CachedRepo | None = None) -> CachedRepo | None:
+    """Return one repo of the cache, the same object as `last` when nothing changed in it; None when it is not there.
+
+    Raises `OSError` when that cannot be looked at.
+    """
+    root = cache.resolve(strict=True)
+    return _RepoReader(root, root / ref.folder, ref, last).read() if (root / ref.folder).is_dir() else None
+
+
 class _RepoReader:
     def __init__(self, root: Path, folder: Path, ref: RepoRef, last: CachedRepo | None) -> None:
         self.root, self.folder, self.ref, self.last = root, folder, ref, last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -58,24 +59,34 @@ def test_a_branch_points_where_it_was_last_seen_to(cache: CacheBuilder, mirror: 
     assert refs == {name: ["main"] if name == newer else [] for name in commits}
 
 
-def test_one_cache_is_looked_at_again_and_the_other_counts_as_it_was_seen(
+def test_one_repo_is_looked_at_again_and_all_else_counts_as_it_was_seen(
     cache: CacheBuilder, mirror: CacheBuilder, bench: Bench
 ) -> None:
     bench.work()
     cache.repo("org/a").commit({"a.bin": BIG}, lfs={"a.bin"})
-    mirror.repo("org/b").commit({"b.bin": OTHER}, lfs={"b.bin"})
+    fetched, other = mirror.repo("org/b"), mirror.repo("org/c")
+    fetched.commit({"b.bin": OTHER}, lfs={"b.bin"})
+    other.commit({"c.bin": OTHER + b"c"}, lfs={"c.bin"})
     bench.wake.clear()
-    bench.service.look_at(bench.mirror)
+    bench.service.look_at(bench.mirror, fetched.ref)
     assert bench.wake.is_set()
-    bench.caches.look_where_asked()
-    for _ in range(3):
-        bench.service.reconcile()
+    look_where_asked(bench)
     assert bench.engine.etags() == {lfs_sha256(OTHER)}
-    bench.service.look_at(bench.cache)
+    bench.service.look_at(bench.mirror, other.ref)
+    look_where_asked(bench)
+    assert bench.engine.etags() == {lfs_sha256(OTHER), lfs_sha256(OTHER + b"c")}
+    shutil.rmtree(fetched.folder)
+    bench.service.look_at(bench.mirror, fetched.ref)
+    look_where_asked(bench)
+    assert bench.engine.etags() == {lfs_sha256(OTHER + b"c")}
+    bench.work()
+    assert bench.engine.etags() == {lfs_sha256(BIG), lfs_sha256(OTHER + b"c")}
+
+
+def look_where_asked(bench: Bench) -> None:
     bench.caches.look_where_asked()
     for _ in range(3):
         bench.service.reconcile()
-    assert bench.engine.etags() == {lfs_sha256(BIG), lfs_sha256(OTHER)}
 
 
 def test_a_rotten_file_of_the_second_cache_is_named_from_that_cache_on(mirror: CacheBuilder, bench: Bench) -> None:
