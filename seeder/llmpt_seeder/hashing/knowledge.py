@@ -19,6 +19,7 @@ from llmpt_seeder.hashing.readers import Hashed
 log = logging.getLogger("llmpt.seeder")
 
 RETRY_UNREADABLE_S = 300.0
+MOST_SAID = 10  # of what was read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Knowledge:
                 self._known.pop((etag, before), None)
             self._read_as[path] = etag, stamp
         self._known.update(learned)
+        _say((paths[key], known) for key, known in learned.items() if isinstance(known, Bad))
         return outdated
 
     def is_renumbered(self, blob: BlobFile) -> bool:
@@ -105,11 +107,18 @@ class Knowledge:
             self._inventory.put_good(sql, blob.path, blob.stamp, hashed.metainfo)
             return Good(hashed.metainfo.root)
         if hashed.mismatch is not None:
-            log.warning("not shared: %s: %s", blob.path, hashed.mismatch)
             self._inventory.put_bad(sql, blob.etag, blob.path, blob.stamp, hashed.mismatch)
             return Bad(hashed.mismatch)
-        log.warning("cannot read %s for now: %s", blob.path, hashed.unreadable)
         return Bad(f"cannot be read ({hashed.unreadable})", self._clock() + RETRY_UNREADABLE_S)
+
+
+def _say(found: Iterable[tuple[Path, Bad]]) -> None:
+    """Log what is wrong with files: some of them by name, however many there are."""
+    every = list(found)
+    for path, bad in every[:MOST_SAID]:
+        log.warning("not shared%s: %s: %s", "" if bad.retry_at is None else " for now", path, bad.reason)
+    if len(every) > MOST_SAID:
+        log.warning("not shared: %d other files, for the like; the server's page names more", len(every) - MOST_SAID)
 
 
 def _is_another(blob: BlobFile) -> bool:
