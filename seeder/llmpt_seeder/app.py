@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -166,8 +167,8 @@ def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) ->
     quota_bytes = settings.mirror_quota_bytes
     shelf = Shelf(settings.mirror_cache, quota_bytes=quota_bytes, memory=state, clock=life.clock, uploaded=engine.uploaded)
     caches = Caches([settings.cache, shelf.root], sharing=sharing, life=life, interval_s=settings.scan_interval_s)
-    verification = Verification(hasher, state, clock=life.clock)
-    publisher = Publisher(state, post=life.while_doing(WORK, link.publish), clock=life.clock)  # a long listing has many parts
+    verification = Verification(hasher, state, clock=time.monotonic)
+    publisher = Publisher(state, post=life.while_doing(WORK, link.publish), clock=time.monotonic)  # a long listing has many parts
     publishing = Publishing(link, listings, verification, publisher, min_blob_bytes=settings.min_blob_bytes, life=life)
     service = Service(caches, verification, publishing, Seeding(engine, state), wake=wake, life=life)
     reports.append(service.report)

@@ -105,7 +105,9 @@ def what_is_wrong(path: Path, *, now: float) -> str | None:
         return f"no seeder runs with its state in {path.parent} (no {path.name})"
     except (ValueError, AttributeError, TypeError, KeyError):
         return f"{path} cannot be understood"
-    stale = [f"{loop} for {now - at:.0f} s" for loop, at in sorted(beats.items()) if now - at > STALE_S]
+    ages = {loop: now - at for loop, at in sorted(beats.items())}
+    stale = [f"{loop} for {age:.0f} s" for loop, age in ages.items() if age > STALE_S]
+    stale += [f"{loop} (its last is from the future)" for loop, age in ages.items() if age < -STALE_S]  # the clock was set back
     if stale or not beats:
         return f"no sign of life from: {', '.join(stale) or 'any loop'}"
     return "; ".join(troubles) or None

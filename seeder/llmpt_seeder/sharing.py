@@ -70,7 +70,7 @@ class Sharing:
                 return Verdict(True, f"named by LLMPT_REPOS ({pattern})")
         now = self._clock()
         known = self._told.get(repo) or self._memory.hub_answer(repo)
-        if known is None or (not known.public and now - known.asked_at > ASK_AGAIN_S):
+        if known is None or (not known.public and not 0 <= now - known.asked_at <= ASK_AGAIN_S):
             known = self._asked(repo, now) or known
         if known is None:
             return Verdict(

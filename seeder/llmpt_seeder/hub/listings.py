@@ -126,12 +126,16 @@ class HubListings:
 
     def _is_due(self, commit: Commit, public: bool) -> bool:
         known = self._remembered(commit)
-        if known is not None and (known.files is not None or self._clock() - known.asked_at < ASK_AGAIN_S):
+        if known is not None and (known.files is not None or self._is_recent(known.asked_at)):
             return False
         if public:
             return True
         asked_at = self._memory.hub_gave_nothing_at(commit[0])
-        return asked_at is None or self._clock() - asked_at >= ASK_AGAIN_S
+        return asked_at is None or not self._is_recent(asked_at)
+
+    def _is_recent(self, asked_at: float) -> bool:
+        """Whether that was a short while ago; a time from the future, before the clock was set back, counts as old."""
+        return 0 <= self._clock() - asked_at < ASK_AGAIN_S
 
     def _ask(self, commit: Commit, public: bool) -> None:
         repo, revision = commit

@@ -27,6 +27,11 @@ def test_one_silent_loop_is_enough(tmp_path: Path) -> None:
     assert what_is_wrong(tmp_path / "seeder.alive", now=now) == "no sign of life from: work for 61 s"
 
 
+def test_a_sign_of_life_from_the_future_is_none(tmp_path: Path) -> None:
+    Life(tmp_path / "seeder.alive", clock=lambda: 5000.0).beat("work")
+    assert what_is_wrong(tmp_path / "seeder.alive", now=100) == "no sign of life from: work (its last is from the future)"
+
+
 def test_no_seeder_is_not_a_healthy_one(tmp_path: Path) -> None:
     life = Life(tmp_path / "seeder.alive", clock=lambda: 100.0)
     life.beat("work")

@@ -85,6 +85,15 @@ def test_a_no_is_asked_again_after_a_day(state: SeederState) -> None:
     assert judge.verdict(MODEL).shared
 
 
+def test_a_no_of_the_future_is_old_after_the_clock_was_set_back(state: SeederState) -> None:
+    hub = Hub()
+    hub.answer = (False, "gated on the Hub")
+    judge = sharing(state, hub)
+    assert not judge.verdict(MODEL).shared
+    hub.answer, hub.now = (True, "public on the Hub"), hub.now - 3600
+    assert judge.verdict(MODEL).shared
+
+
 def test_without_the_hub_nothing_unnamed_is_shared_and_the_reason_says_how_to(state: SeederState) -> None:
     hub = Hub()
     hub.answer = None

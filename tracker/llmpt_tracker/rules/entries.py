@@ -166,6 +166,6 @@ def _shared(session: Session, blobs: Iterable[Blob]) -> frozenset[int]:
 
 def _refuse_banned(session: Session, torrents: Sequence[Metainfo], now: datetime) -> None:
     for batch in batches(meta.info_hash.digest for meta in torrents):
-        recent = (Report.info_hash.in_(batch), Report.dropped, Report.reported_at > now - BANNED)
+        recent = (Report.info_hash.in_(batch), Report.dropped, Report.reported_at.between(now - BANNED, now))
         if (etag := session.scalars(select(Report.etag).where(*recent)).first()) is not None:
             raise Refused(422, "dropped", f"the torrent of etag {etag} was dropped: a receiver found another content in it")

@@ -176,16 +176,19 @@ def _is_open(row: MirrorRow) -> bool:
 def _stands(row: MirrorRow, now: datetime) -> bool:
     if _is_open(row):
         return True
+    if row.ended_at is None or row.ended_at > now:  # before the clock was set back: long ago, as far as anybody knows
+        return False
     if row.state == MirrorState.FAILED:
         return row.retry_at is not None and now < row.retry_at
-    return row.ended_at is not None and now - row.ended_at < FRESH
+    return now - row.ended_at < FRESH
 
 
 def _mirror(row: MirrorRow, now: datetime) -> Mirror:
     """Return what a row says; until when a failure stands is told as seconds from now."""
     error = None
     if row.error is not None:
-        left_s = None if row.retry_at is None else max(0, round((row.retry_at - now).total_seconds()))
+        is_old = row.ended_at is not None and row.ended_at > now
+        left_s = None if row.retry_at is None else 0 if is_old else max(0, round((row.retry_at - now).total_seconds()))
         error = MirrorProblem(row.error, row.status, row.code, left_s)
     return Mirror(
         id=row.id,

@@ -55,7 +55,7 @@ def report(session: Session, *, etag: str, info_hash: bytes, reason: str, by: Pu
 
 def open_problems(session: Session, *, limit: int, now: datetime) -> list[tuple[str, str]]:
     """Return (etag, reason) of publishers' torrents that were found wrong within a day, the newest first."""
-    recent = (Report.dropped.is_(False), Report.reported_at > now - SHOWN)
+    recent = (Report.dropped.is_(False), Report.reported_at.between(now - SHOWN, now))
     found = select(Report.etag, Report.reason).where(*recent).order_by(Report.reported_at.desc(), Report.id.desc()).limit(limit)
     return [(row.etag, row.reason) for row in session.execute(found)]
 

@@ -85,6 +85,18 @@ def test_the_hub_is_asked_again_and_again_only_about_what_it_shows_to_anybody(ca
         assert len(bench.hub.asked) == expected
 
 
+def test_the_hub_is_asked_again_after_the_clock_was_set_back(cache: CacheBuilder, bench: Bench) -> None:
+    cache.repo("org/model").commit({"config.json": b"{}"})
+    bench.state.keep_hub_answer(REPO, HubAnswer(True, "public on the Hub", bench.now))
+    bench.work()
+    ask(bench)
+    ask(bench)
+    asked = len(bench.hub.asked)
+    bench.now -= 3600
+    ask(bench)
+    assert len(bench.hub.asked) == asked + 1
+
+
 def test_a_file_that_lies_elsewhere_in_the_cache_is_here(cache: CacheBuilder, bench: Bench) -> None:
     cache.repo("org/other").commit({"weights": BIG}, lfs={"weights"})
     commit = cache.repo("org/model").commit({"f": b"1"}, listing=True, unlisted={"model.bin": BIG}, lfs={"model.bin"})

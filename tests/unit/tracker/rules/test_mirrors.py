@@ -69,6 +69,13 @@ def test_a_failure_stands_for_a_while_unless_somebody_insists(
     assert ask(database, LISTING, later=SECOND, insist=True) == (row, "queued")
 
 
+@pytest.mark.parametrize("said", [{"state": "done", "commit": COMMIT}, {"state": "failed", "message": "no"}])
+def test_what_ended_in_the_future_stands_no_longer(database: Database, said: dict[str, str]) -> None:
+    row, _ = ask(database, LISTING)
+    report(database, row, later=3600 * SECOND, **said)
+    assert ask(database, LISTING, later=SECOND) == (row, "queued")  # the clock was set back
+
+
 def test_a_mirror_under_way_is_not_begun_anew(database: Database) -> None:
     row, _ = ask(database, ALL)
     report(database, row, state="running", files_total=3, files_done=1)

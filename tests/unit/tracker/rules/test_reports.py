@@ -87,6 +87,8 @@ def test_a_day_later_it_is(database: Database) -> None:
         reports.report(session, etag=A.etag.value, info_hash=A.info_hash.truncated, reason="x", by=sharer, now=NOW)
         with pytest.raises(Refused, match="dropped"):
             entries.enter(session, publication_.torrents, by=sharer, now=NOW + timedelta(hours=23))
+        assert entries.enter(session, publication_.torrents, by=sharer, now=NOW - timedelta(hours=1)).new == 1  # a clock set back
+        reports.report(session, etag=A.etag.value, info_hash=A.info_hash.truncated, reason="x", by=sharer, now=NOW)
         done = publish.publish(session, publication_, by=sharer, min_blob_bytes=1, now=NOW + timedelta(hours=25))
         assert done.new_torrents == 1
         again = reports.report(
