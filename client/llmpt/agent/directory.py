@@ -22,6 +22,7 @@ from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, Tracker
 from llmpt.tracker.blobs import BlobHttp
 from llmpt.tracker.catalogue import Catalogue
 from llmpt.tracker.client import Contact, Lookup, TrackerClient
+from llmpt.tracker.lookups import Lookups
 
 log = logging.getLogger("llmpt.agent")
 
@@ -68,6 +69,7 @@ class Directory:
         self.reachable: bool | None = None
         self.tracker_version: str | None = None
         self.min_blob_bytes: int | None = None
+        self._lookups = Lookups(client)
         self._blobs = BlobHttp(client.url, stall_timeout_s=timings.quiet.longest_s)
         self._breaker = Breaker(timings.quiet, clock=clock, chance=chance)
         self._timings, self._peer_port = timings, peer_port
@@ -97,7 +99,7 @@ class Directory:
             raise TrackerUnavailable(f"the tracker at {self.client.url} did not answer; asked again in {left_s:.0f} s")
         asked_at = self._clock()
         try:
-            found = self.client.lookup(etag)
+            found = self._lookups.ask(etag)
         except TrackerError as error:
             self._failed(error, asked_at)
             raise

@@ -179,16 +179,27 @@ class TrackerClient:
             found = Answer(answer, "a look-up")
             said = self._contact(found)
             entry = next(found.rows("torrents", "a torrent"), None)
-            if entry is None:
-                return Lookup(None, (), said.announce_url, said.boot_id, 0, said.min_blob_bytes)
-            metainfo = entry.metainfo("metainfo")
-            if metainfo.etag != etag:
-                raise InvalidInput(f"asked for {etag}, answered {metainfo.etag}")
-            peers = [
-                (peer.optional("address", peer.address) or address, peer.port("port")) for peer in entry.rows("peers", "a peer")
-            ]
-            unique, leechers = tuple(dict.fromkeys(peers)), entry.count("leechers")
-            return Lookup(metainfo, unique, said.announce_url, said.boot_id, leechers, said.min_blob_bytes)
+            return _lookup(said) if entry is None else _lookup(said, entry, entry.metainfo("metainfo"), etag, address)
+
+    def lookup_all(self, etags: tuple[Etag, ...], known: Mapping[Etag, Metainfo]) -> dict[Etag, Lookup]:
+        """Ask for many blobs at once; the metainfo of those that are `known` is not sent again. `TrackerRefused` (404): it is
+        too old for that."""
+        found: dict[Etag, Lookup] = {}
+        while missing := [etag for etag in etags if etag not in found]:
+            asked = {"etags": [etag.value for etag in missing], "metainfo_of": [one.value for one in missing if one not in known]}
+            answer, address = self._wire.call("POST", "/api/v1/lookup", {}, asked)
+            with sense(self.url):
+                page = Answer(answer, "look-ups")
+                said, entries = self._contact(page), {row.etag(): row for row in page.rows("torrents", "a torrent")}
+                found |= {etag: _lookup(said) for etag in missing if etag not in entries}
+                for etag in entries.keys() & set(missing):
+                    entry = entries[etag]
+                    metainfo = known.get(etag) or entry.optional("metainfo", entry.metainfo)
+                    if metainfo is not None:
+                        found[etag] = _lookup(said, entry, metainfo, etag, address)
+                if not found.keys() & set(missing):
+                    raise InvalidInput("it has no metainfo of what was asked for")
+        return found
 
     def boot_id(self) -> str:
         """Return the id of the announcer's present life; another one means: announce again."""
@@ -268,3 +279,16 @@ class TrackerClient:
     def report_mirror(self, mirror_id: int, report: MirrorReport) -> None:
         """Say how far a mirror is. Needs a publisher's token."""
         self._wire.call("PUT", f"/api/v1/mirrors/{mirror_id}", {}, report.as_json())
+
+
+def _lookup(
+    said: Contact, entry: Answer | None = None, metainfo: Metainfo | None = None, etag: Etag | None = None, at: str = ""
+) -> Lookup:
+    """Read one entry; without one the catalogue does not have it. `at`: where the tracker was reached, for peers beside it."""
+    if entry is None or metainfo is None:
+        return Lookup(None, (), said.announce_url, said.boot_id, 0, said.min_blob_bytes)
+    if metainfo.etag != etag:
+        raise InvalidInput(f"asked for {etag}, answered {metainfo.etag}")
+    peers = [(peer.optional("address", peer.address) or at, peer.port("port")) for peer in entry.rows("peers", "a peer")]
+    unique, leechers = tuple(dict.fromkeys(peers)), entry.count("leechers")
+    return Lookup(metainfo, unique, said.announce_url, said.boot_id, leechers, said.min_blob_bytes)

@@ -83,6 +83,7 @@ QUESTIONS = [
     Question("torrents", {**PAGE, "torrents": [TORRENT]}, lambda one: list(one.torrents({}))),
     Question("get_torrents", {**PAGE, "torrents": [TORRENT]}, lambda one: one.get_torrents()),
     Question("lookup", {**PAGE, "torrents": [LOOKUP]}, lambda one: one.lookup(BLOB.etag)),
+    Question("lookup_all", {**PAGE, "torrents": [LOOKUP]}, lambda one: one.lookup_all((BLOB.etag,), {})),
     Question("contact", {**PAGE, "torrents": []}, lambda one: one.contact()),
     Question("boot_id", {"status": "ok", "boot_id": "b", "version": "1"}, lambda one: one.boot_id()),
     Question("health", {"status": "ok", "boot_id": "b", "version": "1"}, lambda one: Catalogue(one).health()),
