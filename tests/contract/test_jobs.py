@@ -359,6 +359,19 @@ def test_a_blob_goes_on_being_given_from_where_it_was_moved(jobs: Jobs, blob: Bl
         assert again.destination.read_bytes() == blob.content
 
 
+def test_a_blob_that_rots_here_is_fetched_from_the_lan_and_given_no_more(jobs: Jobs, blob: Blob, tmp_path: Path) -> None:
+    with engine(downloads=False) as seeder:
+        blob.seeded_by(seeder)
+        call = Call(jobs, blob, tmp_path / name(1))
+        assert call.done().moved is True
+        rotten = call.destination
+        rotten.write_bytes(b"rot" + blob.content[3:])
+        jobs._seeds.add(blob.metainfo, rotten, serving=True)  # as a disk does it: nothing shows
+        again = Call(jobs, blob, tmp_path / name(2))
+        assert again.done().moved is True
+        assert again.destination.read_bytes() == blob.content
+
+
 def test_a_machine_that_shares_nothing_downloads_and_gives_nothing_also_after_a_restart(blob: Blob, tmp_path: Path) -> None:
     with engine(downloads=False) as seeder:
         blob.seeded_by(seeder)

@@ -20,6 +20,12 @@ from tests.support.waiting import eventually
 SIZE = 24 << 20
 NO_AGENT = "import sys; sys.modules['libtorrent'] = None\n"  # a seeder of the LAN sends the file over HTTP
 DOWNLOAD = "from huggingface_hub import hf_hub_download\nprint(hf_hub_download('org/big', 'big.bin'{more}))"
+READY = """
+import pathlib, time
+import huggingface_hub.file_download
+while not pathlib.Path({go!r}).exists():
+    time.sleep(0.01)
+"""
 WAYS = pytest.mark.parametrize("way", [NO_AGENT, ""], ids=["over HTTP", "by agents"])
 
 
@@ -60,6 +66,10 @@ class Home:
         self._stack.callback(process.communicate)
         self._stack.callback(process.kill)
         return process
+
+    def start_at(self, go: Path, machine: Machine, way: str) -> subprocess.Popen[str]:
+        """Start a process that begins to download when `go` is there: to start a Python takes longer than some downloads."""
+        return self.start(machine, way + READY.format(go=str(go)))
 
     def unfinished(self) -> list[Path]:
         return list(self.blobs.glob("*.incomplete"))
@@ -107,9 +117,10 @@ def test_one_that_is_killed_in_the_middle_leaves_the_other_its_file(
 ) -> None:
     lan.hub.forget()
     with Home(lan, tmp_path, GRANTED, shim) as home:
+        second = home.start_at(tmp_path / "go", home.bob, way)
         first = home.start(home.ann, way)
         home.await_half()
-        second = home.start(home.bob, way)
+        (tmp_path / "go").touch()
         await_begin(second)
         second.kill()
         second.communicate()
@@ -123,9 +134,10 @@ def test_one_that_is_killed_in_the_middle_leaves_the_other_its_file(
 def test_both_get_it_and_nothing_is_left(lan: Lan, content: bytes, tmp_path: Path, shim: Path, way: str) -> None:
     lan.hub.forget()
     with Home(lan, tmp_path, GRANTED, shim) as home:
+        second = home.start_at(tmp_path / "go", home.bob, way)
         first = home.start(home.ann, way)
         home.await_half()
-        second = home.start(home.bob, way)
+        (tmp_path / "go").touch()
         assert result_of(first) == content
         assert result_of(second) == content
         assert not home.unfinished()

@@ -27,7 +27,7 @@ from llmpt.agent.transfer.result import BrokenOff, FetchForAll, JobResult, NotFr
 from llmpt.agent.transfer.subscribers import Subscriber
 from llmpt.agent.transfer.target import Target
 from llmpt.core.blob import Etag
-from llmpt.core.errors import LlmptError
+from llmpt.core.errors import ContentMismatch, LlmptError
 from llmpt.core.files import FileId
 from llmpt.disk.copying import copy_blob
 from llmpt.link.answers import Done, Failed, Progress, Refused
@@ -108,8 +108,13 @@ class Jobs:
         while True:
             here = self._seeds.find(request.etag)
             if here is not None and here.path != request.path:
-                with here.path.open("rb", buffering=0) as source:
-                    self._copy(source.fileno(), request, emit, cancelled)
+                try:
+                    with here.path.open("rb", buffering=0) as source:
+                        self._copy(source.fileno(), request, emit, cancelled)
+                except ContentMismatch as error:  # a disk that rots: the LAN may have it right
+                    log.warning("%s is no longer seeded from %s: %s", request.etag, here.path, error)
+                    self._seeds.withdraw(request.etag)
+                    continue
                 return Whole(), False
             if self._wrong_until.get(request.etag, 0.0) > time.monotonic():
                 return NotFromLan("what the swarm has under this etag is not its content"), False
