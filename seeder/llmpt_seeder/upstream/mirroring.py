@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import TrackerError, TrackerRefused
+from llmpt.core.errors import StateUnavailable, TrackerError, TrackerRefused
 from llmpt.core.mirrors import UNREACHABLE, Mirror, MirrorProblem, MirrorReport, MirrorState
 from llmpt.hub.asking import HubNo, HubUnreachable
 from llmpt_seeder.life import UPSTREAM, Life
@@ -93,7 +93,11 @@ class Mirroring:
             self._knocked.clear()
             self._take_at = time.monotonic() + TAKE_EVERY_S
             for mirror in self._queue.take():
-                self._pool.submit(self._begin, mirror)
+                try:
+                    self._pool.submit(self._begin, mirror)
+                except RuntimeError as error:  # no thread more
+                    log.warning("%s is put off: %s", mirror.ask, error)
+                    self._queue.let_go(mirror)
             self._stock.tidy()
         self._advance()
         busy = self._mirrors or self._fetcher.wanted()
@@ -110,7 +114,7 @@ class Mirroring:
                 self._want_files(mirror)
         except TrackerRefused as error:
             self._fail(mirror, MirrorProblem.within(f"the tracker does not take its listing: {error}"))
-        except TrackerError as error:
+        except (TrackerError, StateUnavailable) as error:
             log.info("%s is put off: %s", mirror.ask, error)
             self._queue.let_go(mirror)
         except (HubNo, HubUnreachable) as error:

@@ -148,6 +148,8 @@ def test_a_page_that_is_too_long_is_not_read(hub: Hub) -> None:
         [{**SMALL, "path": "../x"}],
         [{**SMALL, "oid": "short"}],
         [{**SMALL, "size": "many"}],
+        [{**SMALL, "size": float("inf")}],
+        [{**SMALL, "path": 5}],
         [{**SMALL, "size": -1}],
         [{**SMALL, "size": 1 << 60}],
         [SMALL, {**SMALL, "path": "config.json/x"}],
