@@ -26,10 +26,11 @@ def handler(number, frame):
     raise {"Limit": Limit, "TimeoutError": TimeoutError}[sys.argv[1]]("the job's time is up")
 
 signal.signal(signal.SIGALRM, handler)
-signal.setitimer(signal.ITIMER_REAL, 1.5)
+signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]))
 started, raised = time.monotonic(), ""
 try:
     hf_hub_download("org/model", "a.safetensors")
+    signal.setitimer(signal.ITIMER_REAL, 0)
 except (Limit, TimeoutError) as error:
     raised = f"{type(error).__name__}: {error}"
 left = [os.path.getsize(path) for path in glob.glob(os.environ["HF_HOME"] + "/hub/**/*.incomplete", recursive=True)]
@@ -67,7 +68,7 @@ def test_a_time_limit_ends_a_download_and_what_had_arrived_is_kept(
     script = tmp_path / "limited.py"
     script.write_text(LIMITED)
     with FakeAgent(workstation.runtime, {ETAG: CONTENT}, behaviour=behaviour) as agent:
-        ended = workstation.command(str(workstation.python), str(script), kind)
+        ended = workstation.command(str(workstation.python), str(script), kind, "1.5")
         raised, seconds, left = ended.result
         assert raised == f"{kind}: the job's time is up"
         assert seconds < 4
@@ -75,7 +76,7 @@ def test_a_time_limit_ends_a_download_and_what_had_arrived_is_kept(
         assert left[0] >= len(CONTENT) // 2
         assert "a bug of llmpt" not in ended.err
         agent.behaviour = "serve"
-        workstation.command(str(workstation.python), str(script), kind)
+        workstation.command(str(workstation.python), str(script), kind, "60")
         assert len({fetch["path"] for fetch in agent.fetches}) == 1  # the next try goes on with that file
     assert not workstation.leftovers()
 

@@ -195,6 +195,8 @@ class Server:
             if not requests.is_of_every_version(message):
                 protocol.check_version(message)
             request = requests.parse(message)
+            if isinstance(request, FetchRequest | Seed) and asker.gone():
+                return None  # it was asked while this process was suspended, and its program went another way
             self._check_tracker(request)
             return self._handlers[type(request)](request, asker)
         except AgentEnding:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from llmpt.core import errand
@@ -47,6 +48,7 @@ class LibraryDownload:
         self._bar = LibraryBar(
             asked.library, filename=call.filename, total=call.size, tqdm_class=asked.arguments.get("tqdm_class")
         )
+        self._lent: tuple[Path, FileId] | None = None
         self._lan_bytes = 0  # what the LAN has given, at most
 
     @property
@@ -89,8 +91,11 @@ class LibraryDownload:
             case NoAgent():
                 return self._over_http(result.reason)
             case Silent():
-                self._temporary.lend()
-                return self._broken_off(result.reason, ())
+                left = self._temporary.lend()
+                self._lent = None if self.begun else left  # else the agent may give of it to others when it goes on
+                if not self._open_anew():
+                    return self._broken_off(result.reason, ())
+                return self._over_http(result.reason)
             case Refused() | Failed():
                 if result.fetch:
                     self._for_all.ask()
@@ -99,7 +104,16 @@ class LibraryDownload:
     def _finished(self, machines: int, *, by_http: int) -> bool:
         self._summary.from_lan(self._call.size, machines=machines, by_http=by_http)
         self._bar.finish()
+        self._take_back()
         return True
+
+    def _take_back(self) -> None:
+        """Remove the file that was left to a silent agent. Its bytes stay for as long as that agent has it open."""
+        if self._lent is not None:
+            path, file = self._lent
+            with suppress(OSError):
+                if FileId.of(os.lstat(path)) == file:
+                    path.unlink()
 
     def _over_http(self, no_agent: str) -> bool:
         """Have a seeder send the file to us; this machine does not seed it afterwards."""
@@ -187,6 +201,7 @@ class LibraryDownload:
 
     def discard(self) -> None:
         """The library has downloaded the file: remove what we have of it."""
+        self._take_back()
         self._temporary.remove()
         if self._for_all.is_on:
             self._served(None)

@@ -205,9 +205,10 @@ class Temporary:
         finally:
             os.close(source)
 
-    def lend(self) -> None:
-        """Leave it as it is from now on, for the next try: what an agent gives of it to others must not become zeros."""
+    def lend(self) -> tuple[Path, FileId] | None:
+        """Leave it as it is from now on: what an agent gives of it to others must not become zeros. Return what was left."""
         self.hold = Hold.LENT
+        return None if self.descriptor is None else (self.path, FileId.of(os.fstat(self.descriptor)))
 
     def leaves_no_room(self) -> bool:
         """Whether the disk has too little room for the whole file beside this one."""

@@ -98,12 +98,15 @@ class AgentClient:
 
     def _fetch(self, request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult | None:
         """As `fetch`; None when the agent ended in the middle."""
+        is_asked = False
         try:
             with self._connected(start=True) as connection:
                 connection.sendall(protocol.encode(request.as_json()))
+                is_asked = True
                 reader = LineReader(connection)
                 while True:
                     event = reader.read(timeout_s=self._settings.stall_timeout_s + self._timings.silence_margin_s)
+                    self._starter.heard()
                     said = None if event is None else answers.parse(event)
                     if event is None or isinstance(said, Ending):
                         return None
@@ -114,6 +117,7 @@ class AgentClient:
                     elif isinstance(said, Done | Refused):
                         return said
         except TimeoutError:
+            self._starter.silent()
             return Silent("the agent is silent")
         except AgentUnavailable as error:
             return NoAgent(str(error))
@@ -122,7 +126,8 @@ class AgentClient:
         except ConnectionError:
             return None
         except OSError as error:
-            return Silent(f"the agent's socket broke: {error.strerror or error}")
+            reason = f"the agent's socket broke: {error.strerror or error}"
+            return Silent(reason) if is_asked else NoAgent(reason)
 
     def fetching(self, message: FetchBegun, *, until: ExitStack) -> bool:
         """Tell the agent what is being downloaded for all; True if it watches from here on, until `until` is closed."""
@@ -131,6 +136,7 @@ class AgentClient:
             connection.sendall(protocol.encode(message.as_json()))
             answer = LineReader(connection).read(timeout_s=self._timings.connect_s)
         except (OSError, InvalidInput, AgentUnavailable) as error:
+            self._note_silence(error)
             log.debug("the agent was not told that %s is being fetched: %s", message.etag, error)
             return False
         return answer is not None and isinstance(answers.parse(answer), Ok)
@@ -167,13 +173,19 @@ class AgentClient:
                     if answer is not None and not isinstance(answer, Progress):
                         return answer
         except (OSError, InvalidInput) as error:
+            self._note_silence(error)
             raise AgentUnavailable(f"the agent gave no answer: {error}") from None
         raise AgentUnavailable("the agent closed the connection without an answer")
+
+    def _note_silence(self, error: Exception) -> None:
+        if isinstance(error, TimeoutError | BlockingIOError):
+            self._starter.silent()
 
     @contextmanager
     def _connected(self, *, start: bool) -> Iterator[socket.socket]:
         if not hasattr(socket, "AF_UNIX") or os.name != "posix":
             raise AgentUnavailable("this system has no agent yet (Linux and macOS have)")
+        self._starter.check()
         if start:
             self._starter.ensure()
         path = paths.socket_path(self._environ)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from llmpt.link.timings import TIMINGS, LinkTimings
 log = logging.getLogger("llmpt")
 
 RETRY_START = Pauses(first_s=5.0, longest_s=30.0)
+AFTER_SILENCE = Pauses(first_s=5.0, longest_s=60.0)
 
 Agent = tuple[int, int]  # one life of an agent: its socket's inode and change time
 
@@ -51,6 +53,8 @@ class Starter:
         self._given_command = command
         self._timings = timings
         self._breaker = breaker or Breaker(RETRY_START)
+        self.silence = Breaker(AFTER_SILENCE)
+        self._heard_at = -math.inf
         self._met: Agent | None = None
         self._heard: Agent | None = None
         self.min_blob_bytes: int | None = None  # as the agent's tracker has told it; None: not yet
@@ -61,9 +65,12 @@ class Starter:
         An agent is asked once how old it is, and what its tracker says, in each of its lives; `anew` asks in any case. One that
         was just started is asked the next time: its tracker has said nothing so far.
         """
+        self.check()
         path = paths.socket_path(self._environ)
         here = _agent_at(path)
         if not anew and here is not None and here == self._met:
+            if time.monotonic() - self._heard_at > self._timings.believed_s:
+                self._greet(path)  # it may have been suspended meanwhile
             return
         version = self._greet(path)
         if version is None:
@@ -81,10 +88,25 @@ class Starter:
             path = paths.socket_path(self._environ)
             here = _agent_at(path)
             if here is not None and here != self._heard:
+                self.check()
                 self._greet(path)
         except AgentUnavailable as error:  # silent, or there is no place for its socket
             self._heard = here
             log.debug("%s", error)
+
+    def check(self) -> None:
+        """Raise `AgentUnavailable` while the agent is left alone, since it was silent: suspended, or out of descriptors."""
+        if not self.silence.allows():
+            raise AgentUnavailable("the agent is silent")
+
+    def silent(self) -> None:
+        """Note that it gives no answer: all of this process leave it alone for a while."""
+        self.silence.failed(AgentUnavailable("the agent is silent"))
+
+    def heard(self) -> None:
+        """Note that it has said something."""
+        self._heard_at = time.monotonic()
+        self.silence.succeeded()
 
     def _greet(self, path: Path) -> str | None:
         """Return the version of the agent that answers at `path`; None when there is none."""
@@ -97,14 +119,18 @@ class Starter:
 
     def _ask(self, path: Path, request: Request) -> Message | None:
         """Have an agent of whatever version answer; None when there is none. Raises `AgentUnavailable` when it is silent."""
+        patience_s = self._timings.hello_s / (4 if self.silence.failures else 1)  # one that was silent has to be quick
         try:
-            connection = paths.connect(path, timeout_s=self._timings.hello_s)
+            connection = paths.connect(path, timeout_s=patience_s)
             if connection is None:
                 return None
             with connection:
                 connection.sendall(protocol.encode(request.as_json()))
-                return LineReader(connection).read(timeout_s=self._timings.hello_s, any_version=True)
-        except TimeoutError:
+                reply = LineReader(connection).read(timeout_s=patience_s, any_version=True)
+            self.heard()
+            return reply
+        except (TimeoutError, BlockingIOError):  # it takes no more connections
+            self.silent()
             raise AgentUnavailable("the agent is silent") from None
         except InvalidInput as error:
             raise AgentUnavailable(str(error)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.agent.life import agents, ask, ended, fetch, get
+from tests.integration.agent.life import FILES, agents, ask, ended, fetch, get
+from tests.support.lan import Lan
 from tests.support.machine import Machine
 from tests.support.waiting import eventually
 
@@ -100,3 +102,33 @@ def test_an_agent_that_gives_no_answer_can_be_stopped(ann: Machine, trouble: str
 
 def test_the_interpreter_of_these_tests_is_one_that_can_run_an_agent(ann: Machine) -> None:
     assert ann.script("from llmpt.link import interpreter; print(interpreter.own())") == sys.executable
+
+
+SILENT = """
+import json, time
+from huggingface_hub import hf_hub_download as get
+took = []
+for name in ("1.bin", "2.bin"):
+    started = time.monotonic()
+    get("org/files", name, local_dir="silent")
+    took.append(time.monotonic() - started)
+print(json.dumps(took))
+"""
+
+
+def test_a_silent_agent_costs_one_wait_and_the_lan_gives_over_http_meanwhile(lan: Lan, ann: Machine) -> None:
+    fetch(ann, "0.bin")
+    pid = ask(ann)["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        first, second = json.loads(ann.script(SILENT).splitlines()[-1])
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert first < 8
+    assert second < first
+    assert [(ann.root / "silent" / name).read_bytes() == FILES[name] for name in ("1.bin", "2.bin")] == [True, True]
+    assert list(ann.root.rglob("*.incomplete")) == []
+    eventually(lambda: ask(ann).get("pid") == pid, what="its answer")
+    fetch(ann, "1.bin")
+    assert agents(ann) == 1
+    assert list(ann.root.rglob("*.incomplete")) == []

@@ -20,7 +20,8 @@ from llmpt.disk.locking import InUse, NotLocked, lock
 log = logging.getLogger("llmpt.agent")
 
 KEEP_S = 7 * 86400.0
-_OURS = re.compile(r".+\.[0-9a-f]{8}\.incomplete")
+RETRIED_S = 60.0  # in which a program that replaces a file may try again
+_OURS = re.compile(r"(.+)\.[0-9a-f]{8}\.incomplete")
 
 
 class Partials:
@@ -45,14 +46,21 @@ class Partials:
             log.debug("%s is not forgotten yet: %s", path, error)  # it is found to be gone
 
     def sweep(self) -> None:
-        """Remove what no program has asked for in a week."""
+        """Remove what no program has asked for in a week, and what lies beside the whole file: it came another way."""
+        for path in self._inventory.partials(asked_before=self._clock() - RETRIED_S):
+            of = _OURS.fullmatch(path.name)
+            if of is not None and path.with_name(of[1]).is_file():
+                self._remove(path, "the whole file is there")
         for path in self._inventory.partials(asked_before=self._clock() - KEEP_S):
-            try:
-                if _remove(path, before=self._clock() - KEEP_S):
-                    log.info("%s is removed: no program has asked for it for a week", path)
-            except InUse:
-                continue
-            self.done(path)
+            self._remove(path, "no program has asked for it for a week")
+
+    def _remove(self, path: Path, reason: str) -> None:
+        try:
+            if _remove(path, before=self._clock() - KEEP_S):
+                log.info("%s is removed: %s", path, reason)
+        except InUse:
+            return
+        self.done(path)
 
 
 def _remove(path: Path, *, before: float) -> bool:

@@ -121,3 +121,15 @@ def test_a_name_that_is_none_of_ours_is_not_remembered(tmp_path: Path, inventory
     asked(inventory, clock, partial(tmp_path, "model.safetensors"))
     asked(inventory, clock, partial(tmp_path, "a" * 64 + ".incomplete"))  # the library's
     assert inventory.partials() == []
+
+
+def test_what_lies_beside_the_whole_file_goes_soon(tmp_path: Path, inventory: Inventory, clock: Clock) -> None:
+    path = partial(tmp_path)
+    partials = asked(inventory, clock, path)
+    clock.now += 100
+    partials.sweep()
+    assert path.exists()
+    (tmp_path / ("a" * 64)).write_bytes(b"the whole, which came another way")
+    partials.sweep()
+    assert not path.exists()
+    assert inventory.partials() == []
