@@ -237,12 +237,14 @@ def _granted(sight: Sight, timings: JobTimings) -> Step:
     return Stay()
 
 
-def _watched(sight: Sight, _: JobTimings) -> Step:
+def _watched(sight: Sight, timings: JobTimings) -> Step:
     fetch = sight.fetch or FetchSight()
     if fetch.landed is not None:
         return Read()
     if fetch.is_gone:
         return LookAnew(f"the download broke off after {fetch.done} bytes")
+    if fetch.still_s > timings.still_s and sight.is_wanted:
+        return LookAnew(f"the program that fetches it stands still after {fetch.done} bytes")
     return Stay()
 
 

@@ -53,7 +53,10 @@ class Job:
 
     def start(self) -> None:
         """Begin. The first program has to have joined: a job that is not wanted ends."""
-        threading.Thread(target=self._run, name=f"job-{self.etag.value[:8]}", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name=f"job-{self.etag.value[:8]}", daemon=True).start()
+        except RuntimeError as error:  # no thread is left: it ends at once, or its etag would never come to an end
+            self._end(BrokenOff(f"the agent cannot begin it: {error}"))
 
     # A fetch for all, as the hook tells of it
 

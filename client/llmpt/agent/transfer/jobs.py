@@ -35,6 +35,7 @@ from llmpt.link.requests import FetchRequest
 
 log = logging.getLogger("llmpt.agent")
 
+ENDING_S = 10.0
 WORTH_A_LINE_S = 1.0  # what was waited for in vain
 
 Emit = Callable[[Progress], None]
@@ -120,8 +121,9 @@ class Jobs:
                 return NotFromLan("what the swarm has under this etag is not its content"), False
             job, subscriber = self._join(request, record)
             if subscriber is None:
-                job.over.wait()  # it is ending at this moment
-                continue
+                if job.over.wait(ENDING_S):  # it is ending at this moment
+                    continue
+                return NotFromLan("an earlier download of it does not come to its end"), False
             result = self._attend(job, subscriber, emit, cancelled)
             if subscriber.copy_from is not None:
                 with _closing(subscriber.copy_from) as whole:

@@ -88,7 +88,8 @@ class SharedFetch:
         """With `has_rest` what the LAN gave of the blob is in the file of `request`, and its hook goes on there."""
         self.etag, self.size = request.etag, request.size
         self._own, self._has_rest, self._for_all = request.path.name, has_rest, for_all
-        self._granted_at = time.monotonic()
+        self._granted_at = self._grew_at = time.monotonic()
+        self._seen_bytes = 0
         self._changed = threading.Condition()
         self._growth: Growth | None = None
         self._begun_at, self._begun_with = 0.0, 0
@@ -140,11 +141,14 @@ class SharedFetch:
         if growth is not None and landed is None:
             growth.look()
             self._for_all.leases.report(self.etag, growth.done_bytes, growth.rate_bytes_s)
+        if self.done_bytes != self._seen_bytes or growth is None:
+            self._seen_bytes, self._grew_at = self.done_bytes, time.monotonic()
         return FetchSight(
             granted_s=time.monotonic() - self._granted_at,
             has_begun=growth is not None,
             is_gone=is_gone,
             done=self.done_bytes,
+            still_s=time.monotonic() - self._grew_at,
             landed=landed,
             is_right=self._is_right,
             is_published=self._is_published,

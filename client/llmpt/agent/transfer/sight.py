@@ -132,7 +132,7 @@ class FetchSight:
 
     `granted_s`: seconds since it was told to
     `has_begun`: it has said that it begins; `is_gone`: and has hung up
-    `done`: bytes that are there by now
+    `done`: bytes that are there by now; `still_s`: for how long they have been as many
     `landed`: where the file lies, when it has said so
     `is_right`: the file was read: is it what its etag says? None before
     `is_published`: the catalogue has taken it; None before
@@ -143,6 +143,7 @@ class FetchSight:
     has_begun: bool = False
     is_gone: bool = False
     done: int = 0
+    still_s: float = 0.0
     landed: Path | None = None
     is_right: bool | None = None
     is_published: bool | None = None

@@ -16,6 +16,7 @@ class JobTimings:
     `first_answer_s`: by then the tracker must have said which machine fetches a blob
     `long_s`: a machine that needs longer for what it fetches is not waited for blindly, as long as the Hub's rate is not known
     `begin_s`: by then the program that is to fetch for all must have begun
+    `still_s`: others of the machine wait no longer for a program that fetches for all, when its file has not grown for so long
     `window_s`: rates are compared over such windows
     `longest_step_s`: of the time between two looks at the session no more counts as time in which it ran
     `progress_s`, `keep_alive_s`: between two reports to a hook, when there is something new and when there is not
@@ -34,6 +35,7 @@ class JobTimings:
     first_answer_s: float = 8.0
     long_s: float = 180.0
     begin_s: float = 10.0
+    still_s: float = 30.0
     window_s: float = 10.0
     longest_step_s: float = 1.0
     progress_s: float = 0.1

@@ -233,6 +233,16 @@ def test_ours_to_fetch_for_all(state: JobState, fetch: FetchSight, step: to.Step
     assert decide(state, Sight(fetch=fetch), T) == step
 
 
+def test_a_program_that_stands_still_holds_no_other_up() -> None:
+    """It was suspended (Ctrl-Z), or hangs: its connection stays open, and its file does not grow."""
+    still = FetchSight(has_begun=True, done=7, still_s=30.1)
+    anew = to.LookAnew("the program that fetches it stands still after 7 bytes")
+    assert decide(JobState.WATCHED, Sight(fetch=still, is_wanted=True), T) == anew
+    assert decide(JobState.WATCHED, Sight(fetch=still, is_wanted=False), T) == to.Stay(), "it may go on when no other waits"
+    assert decide(JobState.WATCHED, Sight(fetch=replace(still, still_s=30.0)), T) == to.Stay()
+    assert decide(JobState.WATCHED, Sight(fetch=replace(still, landed=PLACE)), T) == to.Read()
+
+
 def test_the_lan_is_too_slow_only_by_far_and_only_over_a_whole_window() -> None:
     assert not is_slow(Window(9.0, 0), 800, T)
     assert not is_slow(Window(10.0, 1000), 800, T), "an eighth of the Hub's rate is enough"
