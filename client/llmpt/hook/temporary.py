@@ -12,6 +12,7 @@ The kernel lets go of a lock however a process ends. Nothing is cut off or remov
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
@@ -86,7 +87,8 @@ class Temporary:
 
     def _found_again(self) -> bool:
         """Take the file of all tries; False where a lock on it keeps nobody away."""
-        is_shared = self._mounts().network_kind(self._beside.parent) is not None
+        folder = self._beside.parent
+        is_shared = _is_on_network(folder, folder.stat().st_dev, self._mounts)
         if not self._take(self._named(self._boot()) if is_shared else self._named()):
             return False
         try:
@@ -246,3 +248,8 @@ class Temporary:
                     unlock(descriptor)
             finally:
                 os.close(descriptor)
+
+
+@functools.lru_cache(maxsize=64)  # hundreds of mounts take longer to read than a small file
+def _is_on_network(folder: Path, _device: int, mounts: Callable[[], Mounts]) -> bool:
+    return mounts().network_kind(folder) is not None

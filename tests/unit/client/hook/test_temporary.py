@@ -207,6 +207,20 @@ def test_on_a_networks_file_system_the_name_is_that_of_one_machine(tmp_path: Pat
         one.close()
 
 
+def test_the_mounts_are_read_once_for_all_the_files_of_a_folder(tmp_path: Path) -> None:
+    read = []
+
+    def mounts() -> Mounts:
+        read.append(1)
+        return Mounts(())
+
+    for number in range(5):
+        one = another(tmp_path, Etag(f"{number:064}"), mounts=mounts)
+        assert one.open()
+        one.close()
+    assert len(read) == 1
+
+
 def test_what_was_removed_under_our_hands_gets_another_name(temporary: Temporary, tmp_path: Path) -> None:
     assert temporary.open()
     temporary.path.write_bytes(b"x" * SIZE)
