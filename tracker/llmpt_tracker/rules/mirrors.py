@@ -176,7 +176,7 @@ def _is_open(row: MirrorRow) -> bool:
 def _stands(row: MirrorRow, now: datetime) -> bool:
     if _is_open(row):
         return True
-    if row.ended_at is None or row.ended_at > now:  # before the clock was set back: long ago, as far as anybody knows
+    if row.ended_at is None or row.ended_at > now:  # before the clock was set back: long ago, for all that is known
         return False
     if row.state == MirrorState.FAILED:
         return row.retry_at is not None and now < row.retry_at
