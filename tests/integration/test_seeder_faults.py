@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import shutil
 import socketserver
 import threading
 import urllib.request
@@ -49,10 +50,11 @@ def page(lan: Lan) -> str:
 def test_a_full_state_disk_costs_what_is_new_until_there_is_room(lan: Lan, tmp_path: Path) -> None:
     add(lan, "full/before")
     with small_disk(tmp_path / "disk") as disk:
-        with seeder(lan, disk.root / "data"):
+        with seeder(lan, disk.root / "data", LLMPT_UPSTREAM=lan.hub.url):
             lan.seeded("full/before")
+        shutil.rmtree(disk.root / "data" / "mirror")
         disk.fill()
-        with seeder(lan, disk.root / "data") as again:
+        with seeder(lan, disk.root / "data", LLMPT_UPSTREAM=lan.hub.url) as again:
             lan.seeded("full/before")
             add(lan, "full/meanwhile")
             eventually(lambda: "shared as soon as it can be" in page(lan), timeout_s=20, what="the problem on the page")

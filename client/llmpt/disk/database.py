@@ -118,7 +118,7 @@ def _ways(error: StateUnavailable, database: Path) -> Iterator[tuple[Way, str]]:
     if not is_damaged(cause):
         if keep:
             yield Way.ALONE, f"{error}; what is known counts, and what is new is kept as soon as there is room"
-        yield Way.READING, f"{error}; what is known counts, and what is new is forgotten at the end"
+        yield Way.READING, f"{error}; what is known counts, and what is new is kept as soon as it can be written"
     if not keep and os.path.lexists(database) and (aside := set_aside(database)) is not None:
         yield (
             Way.ORDINARY,

@@ -107,7 +107,7 @@ class Inventory:
     def __init__(self, database: Path, way: Way = Way.ORDINARY) -> None:
         self._lock = threading.RLock()
         self._database = database
-        self._is_open = False
+        self._way, self._is_open = way, False
         try:
             with self._translated():
                 self._connection = connect(database, way, self.schema)
@@ -229,6 +229,8 @@ class Inventory:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the database for one thread: all of what happens inside is kept, or nothing when it raises."""
         with self._lock, self._translated():
+            if self._way is Way.READING:
+                self._write_from_now_on()
             sql = self._connection
             sql.execute("BEGIN IMMEDIATE")
             try:
@@ -238,6 +240,16 @@ class Inventory:
                 if sql.in_transaction:  # SQLite itself may have ended it, on a full disk
                     sql.execute("ROLLBACK")
                 raise
+
+    def _write_from_now_on(self) -> None:
+        """A disk that was full, or could not be written, when the file was opened may have room again."""
+        try:
+            ordinary = connect(self._database, Way.ORDINARY, self.schema)
+        except (OSError, sqlite3.Error):
+            return
+        self._connection.close()
+        self._connection, self._way = ordinary, Way.ORDINARY
+        log.info("%s can be written again", self._database)
 
     def _one(self, query: str, values: tuple[object, ...]) -> Any:
         with self._lock, self._translated():

@@ -170,7 +170,11 @@ class Shelf:
                 quota = decimal(self._quota_bytes)
                 raise FetchFailed(f"{decimal(new.size)} can never fit into LLMPT_MIRROR_QUOTA, which is {quota}", final=True)
             self._keep_quota(lying, coming, new.size)
-        disk = shutil.disk_usage(self.root)
+        try:
+            self.root.mkdir(mode=0o755, parents=True, exist_ok=True)  # it may have been full, or away, at the start
+            disk = shutil.disk_usage(self.root)
+        except OSError as error:
+            raise FetchFailed(f"LLMPT_MIRROR_CACHE cannot be used: {error.strerror}", final=True) from error
         spare = min(max(disk.total // 20, LEAST_SPARE_BYTES), MOST_SPARE_BYTES)
         if disk.free < _left(coming, lying) + spare:
             raise FetchFailed(

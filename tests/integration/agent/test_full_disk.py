@@ -15,9 +15,11 @@ def test_on_a_full_disk_it_takes_and_gives_and_outlives_what_is_deleted(tmp_path
         lan.hub.add("org/name", {"model.bin": os.urandom(BIG)})
         lan.mirror("org/name")
         lan.seeded("org/name")
-        disk.fill()
         with lan.machine("ann", XDG_STATE_HOME=str(disk.root)) as ann, lan.machine("bob") as bob:
             ann.download("org/name")
+            ann.stop_agent()
+            disk.fill()
+            ann.llmpt("agent", "start")
             agent = ann.status()
             assert [trouble["name"] for trouble in agent["troubles"]] == ["state"]
             lan.seeder.stop()
