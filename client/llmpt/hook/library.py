@@ -71,7 +71,8 @@ def asked_without_token(asked: Mapping[str, Any], answer: tuple[Any, ...], envir
     if asked.get("tree_cache_folder") is not None and len(answer) > 5 and answer[4] is not None:
         return False
     home = Path(environ.get("HOME", "/"))
-    return not any(path.exists() for path in (Path(environ.get("NETRC") or home / ".netrc"), home / "_netrc"))
+    names = (Path(environ.get("NETRC") or home / ".netrc"), home / "_netrc")
+    return not any(os.path.exists(name) for name in names)  # noqa: PTH110 - pathlib raises in a home that is closed to us
 
 
 @dataclass(frozen=True, slots=True)

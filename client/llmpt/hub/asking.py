@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmpt.core.errors import LlmptError
+from llmpt.net.authorities import tls_context
 from llmpt.net.within import within
 
 ASK_TIMEOUT_S = 5.0  # without a byte
@@ -79,13 +81,18 @@ def ask(
         request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310
         if token:
             request.add_unredirected_header("Authorization", f"Bearer {token}")  # wherever it leads, it goes to the Hub alone
-        with within(head_s, lambda: urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S), name="ask-hub") as response:  # noqa: S310
+        context = tls_context() if url.startswith("https:") else None
+        with within(head_s, lambda: _opened(request, context), name="ask-hub") as response:
             return HubReply(None if method == "HEAD" else _document(response, most_bytes, body_s), response.headers)
     except urllib.error.HTTPError as error:
         with error:
             raise _no(error) from None
     except BROKEN as error:
         raise HubUnreachable(f"{url}: {error}") from None
+
+
+def _opened(request: urllib.request.Request, context: ssl.SSLContext | None) -> Any:
+    return urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S, context=context)  # noqa: S310
 
 
 def _document(response: Any, most_bytes: int, within_s: float) -> Any:

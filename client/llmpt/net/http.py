@@ -18,11 +18,11 @@ import http.client
 import io
 import math
 import socket
-import ssl
 import time
 from dataclasses import dataclass
 from typing import IO, Any
 
+from llmpt.net.authorities import tls_context
 from llmpt.net.connecting import connect
 from llmpt.net.names import NAMES, Names
 
@@ -119,7 +119,7 @@ class Connection(http.client.HTTPConnection):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls:
                 sock.settimeout(self._bounds.left_s)
-                context = ssl.create_default_context()
+                context = tls_context()
                 context.set_alpn_protocols(["http/1.1"])
                 sock = context.wrap_socket(sock, server_hostname=self.host)
         except BaseException:

@@ -94,3 +94,9 @@ def test_a_netrc_may_hold_a_token_that_the_library_sends_unseen(tmp_path: Path) 
     assert not asked_without_token({"headers": {}}, answer, {"HOME": "/nowhere", "NETRC": str(tmp_path / "elsewhere")})
     (tmp_path / ".netrc").touch()
     assert not asked_without_token({"headers": {}}, answer, {"HOME": str(tmp_path)})
+
+
+def test_a_home_that_cannot_be_looked_into_has_no_netrc() -> None:
+    answer = ("http://hub/f", "a" * 64, "c" * 40, 1, None, None)
+    unreadable = "/" + "x" * 5000  # stat raises for it, as it does below a folder of another user
+    assert asked_without_token({"headers": {}}, answer, {"HOME": unreadable})
