@@ -85,7 +85,13 @@ def _layers(environ: Mapping[str, str]) -> list[tuple[str, dict[str, str]]]:
 def _read_toml(path: Path) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+    except IsADirectoryError:
+        raise SettingError(f"{path} is a folder, where llmpt's settings are expected: remove it") from None
+    except UnicodeDecodeError:
+        raise SettingError(
+            f"{path} is not UTF-8, so llmpt's settings in it cannot be read: write it anew, or remove it"
+        ) from None
+    except OSError:
         return {}
     if sys.version_info >= (3, 11):
         import tomllib

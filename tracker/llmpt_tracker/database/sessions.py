@@ -33,6 +33,16 @@ _WORDS = (
         "database_unavailable",
         "the database cannot be written: see who owns the files in LLMPT_DATA",
     ),
+    (
+        "malformed",
+        "database_unavailable",
+        "the database does not answer, its file is damaged: start the tracker anew, and it says what to do",
+    ),
+    (
+        "not a database",
+        "database_unavailable",
+        "the database does not answer, its file is damaged: start the tracker anew, and it says what to do",
+    ),
 )
 
 

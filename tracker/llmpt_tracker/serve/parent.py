@@ -23,10 +23,10 @@ from llmpt.host.listening import listen_on
 from llmpt.host.supervisor import Supervisor
 from llmpt_tracker.clock import utc_now
 from llmpt_tracker.control.client import AnnouncerClient
-from llmpt_tracker.database import schema
 from llmpt_tracker.database.sessions import Database
-from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, StartEnded
+from llmpt_tracker.errors import AnnouncerUnavailable, StartEnded
 from llmpt_tracker.rules.catalogue import torrents
+from llmpt_tracker.serve import state_files
 from llmpt_tracker.serve.bookkeeping import Bookkeeping
 from llmpt_tracker.serve.token_file import ensure_token
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
@@ -83,16 +83,10 @@ def make_data_folder(folder: Path) -> None:
 
 
 def open_database(settings: TrackerSettings) -> Database:
-    """Return the database, migrated."""
-    database = Database(settings.database_location)
-    try:
-        if came_to := schema.migrate(database, backups=settings.data / "backups", now=utc_now()):
-            log.info("the database is at schema %s", came_to)
-    except DatabaseUnavailable as error:
-        log.error("%s", error.__cause__)
-        raise
-    if not settings.database_url:
-        settings.sqlite_file.chmod(0o600)
+    """Return the database, migrated; raise a sentence when it cannot be used."""
+    database, came_to = state_files.open_database(settings, now=utc_now())
+    if came_to:
+        log.info("the database is at schema %s", came_to)
     return database
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.rules import tokens
+from llmpt_tracker.serve.state_files import usable
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +21,17 @@ log = logging.getLogger(__name__)
 def ensure_token(file: Path, database: Database, *, now: datetime) -> None:
     """Make the token file if there is none, and make sure that the database knows its token.
 
-    A token in the file that was revoked stays revoked. Raises `OSError` when the file can be neither read nor made.
+    A token in the file that was revoked stays revoked. Raises `StateUnavailable` when the file can be neither read nor made.
     """
-    try:
-        secret = file.read_text(encoding="ascii", errors="replace").strip()
-    except FileNotFoundError:
-        secret = tokens.new_secret()
-        _write(file, secret)
-        log.info("made a publisher token: %s", file)
+    with usable(file, "the token with which the seeder publishes", "remove it, and start again: a new one is made"):
+        try:
+            secret = file.read_text(encoding="ascii", errors="replace").strip()
+        except FileNotFoundError:
+            secret = ""
+        if not secret:  # a disk that was full leaves an empty one
+            secret = tokens.new_secret()
+            _write(file, secret)
+            log.info("made a publisher token: %s", file)
     if not secret.startswith(tokens.PREFIX):
         log.warning("%s holds no publisher token; remove it and start again to have a new one", file)
         return
