@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 
 from tests.unit.tracker.bodies import COMMIT, OTHER_COMMIT, manifest, small
-from tests.unit.tracker.conftest import Api
+from tests.unit.tracker.conftest import Api, state_of
 from tests.unit.tracker.fakes import FakeAnnouncer, FakeBlobs
 from tests.unit.tracker.hub_client import CARD, PART_COMMIT, WEIGHTS, WHOLE, HubClient, publish_all
 
@@ -252,3 +253,30 @@ def test_a_dead_announcer_is_no_not_found(hub: HubClient) -> None:
     hub.announcer.down = True
     answer = hub.head("/org/name/resolve/main/model.safetensors")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+
+
+def test_ten_thousand_paths_cost_a_few_looks_and_no_folder_among_them_is_missed(hub: HubClient, app: Flask) -> None:
+    asked = [f"nothing {number}" for number in range(9_990)] + [
+        "data",
+        "data/deep",
+        "dat",
+        "data-1.json",
+        "config.json",
+        "data/a.json",
+    ]
+    looks: list[str] = []
+    engine = state_of(app).database.engine
+
+    def note(*said: Any) -> None:
+        looks.append(said[2])
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        answer = hub.ask("POST", "/api/models/org/name/paths-info/main", json={"paths": asked})
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    found = {one["path"]: one["type"] for one in answer.get_json()}
+    assert found == {
+        "data": "directory", "data/deep": "directory", "data-1.json": "file", "config.json": "file", "data/a.json": "file",
+    }  # fmt: skip
+    assert len(looks) < 40

@@ -7,7 +7,7 @@ itself. A revision is a commit, the name of a ref, or the beginning of a commit 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,7 @@ from llmpt_tracker.rules.hub.files import HubFile
 DEFAULT_REVISION = "main"
 HEAD = "HEAD"  # the default one, as git has it; the client for JavaScript asks so
 BATCH = 500  # names in one IN (…)
+FEW_FOLDERS = 20  # are looked for one by one
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT = re.compile(r"[0-9a-f]{7,39}")
 _LINE = (File.path, File.size, File.etag, File.lfs, Blob.swarm)
@@ -111,10 +112,18 @@ def is_published_as_here(session: Session, etag: str) -> bool:
     return session.scalar(select(File.etag).where(File.etag == etag, holders.is_here()).limit(1)) is not None
 
 
-def is_folder(session: Session, revision: HubRevision, path: str) -> bool:
-    """Say whether a file of the revision lies in the folder `path`."""
-    statement = select(File.path).where(File.revision_id == revision.key, _inside(session, path)).limit(1)
-    return session.scalar(statement) is not None
+def folders_among(session: Session, revision: HubRevision, paths: Collection[str]) -> frozenset[str]:
+    """Return those of `paths` that are folders: a file of the revision lies in them. Many are looked for in one look at all."""
+    if len(paths) <= FEW_FOLDERS:
+        return frozenset(path for path in paths if _is_folder(session, revision, path))
+    found: set[str] = set()
+    for path in session.scalars(select(File.path).where(File.revision_id == revision.key).execution_options(yield_per=1000)):
+        end = path.rfind("/")
+        while end > 0 and path[:end] not in found:
+            if path[:end] in paths:
+                found.add(path[:end])
+            end = path.rfind("/", 0, end)
+    return frozenset(found)
 
 
 def refs(session: Session, repo: RepoRef) -> list[tuple[str, str]]:
@@ -128,6 +137,11 @@ def refs(session: Session, repo: RepoRef) -> list[tuple[str, str]]:
 def check_repo(session: Session, repo: RepoRef) -> None:
     """Raise `RefusedAsHub` unless something of the repo is here, or a publisher names a ref of it."""
     _repo_key(session, repo)
+
+
+def _is_folder(session: Session, revision: HubRevision, path: str) -> bool:
+    statement = select(File.path).where(File.revision_id == revision.key, _inside(session, path)).limit(1)
+    return session.scalar(statement) is not None
 
 
 def _revision(session: Session, repo: RepoRef, revision: str, *, path: str | None = None) -> tuple[HubRevision, tuple[Any, ...]]:

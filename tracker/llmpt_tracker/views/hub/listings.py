@@ -81,11 +81,12 @@ def paths_info(asked: Target) -> Response:
         last = last_commit(revision) if body.expand else None
         wanted = list(dict.fromkeys(path.strip("/") for path in body.paths if _is_path(path.strip("/"))))
         files = hub.files_at(session, revision, wanted)
+        folders = hub.folders_among(session, revision, {path for path in wanted if path not in files})
         entries = []
         for path in wanted:
             if path in files:
                 entries.append(hub_files.entry(files[path], last))
-            elif hub.is_folder(session, revision, path):
+            elif path in folders:
                 entries.append(hub_files.folder(path, last))
         return revision, entries
 
