@@ -18,6 +18,7 @@ from types import FrameType
 
 from llmpt.core.breaker import Breaker
 from llmpt.core.errors import SettingError
+from llmpt.core.mirrors import OPEN
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.host.loops import Rhythm
 from llmpt.host.routes import HostNetwork, address_towards
@@ -201,8 +202,9 @@ def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, st
         publish=core.link.publish,
         instance=lambda: core.link.welcome.instance_id if core.link.welcome else "",
     )
+    queue = MirrorQueue(connect, read=lambda: connect().mirrors_in_order(OPEN))
     fetcher = Fetcher(core.shelf, process, token=lambda place: hub.token(place.repo), on_fetched=fetched, life=life)
-    mirroring = stack.enter_context(Mirroring(MirrorQueue(connect), lookup, fetcher, stock, life=life))
+    mirroring = stack.enter_context(Mirroring(queue, lookup, fetcher, stock, life=life))
     leases = LeaseReports(
         lambda poll: connect().leases(poll), published=stock.has, min_blob_bytes=lambda: core.publishing.min_blob_bytes
     )

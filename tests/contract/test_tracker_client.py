@@ -331,6 +331,13 @@ def test_a_mirror_that_makes_no_sense_does_not_hold_up_the_others(caplog: pytest
     assert caplog.text.count("passed over") == 2
 
 
+def test_mirrors_in_order_are_read_page_by_page() -> None:
+    tracker = Once("200 OK", {"mirrors": [MIRROR.as_json()], "next": "more"})
+    with asked(tracker) as client:
+        assert next(client.mirrors_in_order((MirrorState.QUEUED,))) == MIRROR
+    assert tracker.request.startswith(b"GET /api/v1/mirrors?limit=200&state=queued&order=next ")
+
+
 def test_what_is_asked_for_and_reported_goes_out_as_its_type_says() -> None:
     tracker = Once("202 Accepted", MIRROR.as_json())
     with asked(tracker) as client:

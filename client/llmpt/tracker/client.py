@@ -23,8 +23,9 @@ from llmpt.core.errors import InvalidInput, TrackerError, TrackerRefused, Tracke
 from llmpt.core.holdings import Holdings
 from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.metainfo import Metainfo
-from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState, mirrors_in
+from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState
 from llmpt.tracker.answers import Answer, sense
+from llmpt.tracker.mirrors import read_in_order, read_mirrors
 from llmpt.tracker.torrents import Torrent, read_torrent
 from llmpt.tracker.url import in_url
 from llmpt.tracker.wire import Wire
@@ -250,19 +251,12 @@ class TrackerClient:
     # Mirrors: what is fetched from upstream.
 
     def mirrors(self, states: Collection[MirrorState] = ()) -> list[Mirror]:
-        """Return the mirrors in one of `states` (none: in any), the newest first; all pages are read. One that makes no sense
-        (a newer tracker's?) is passed over."""
-        found: list[Mirror] = []
-        query = {"limit": "200", **({"state": ",".join(state.value for state in states)} if states else {})}
-        while True:
-            page, _ = self._wire.call("GET", "/api/v1/mirrors", query, authorized=True)
-            known, odd = mirrors_in(page)
-            for error in odd:
-                log.warning("a mirror of the tracker's queue is passed over: %s", error)
-            found += known
-            if not page.get("next"):
-                return found
-            query["cursor"] = str(page["next"])
+        """Return the mirrors in one of `states` (none: in any), the newest first; all pages are read."""
+        return list(read_mirrors(self._wire, {"state": ",".join(state.value for state in states)} if states else {}))
+
+    def mirrors_in_order(self, states: Collection[MirrorState]) -> Iterator[Mirror]:
+        """Yield the mirrors in one of `states` as they are to be taken; a page is read when it is needed."""
+        return read_in_order(self._wire, {"state": ",".join(state.value for state in states)})
 
     def mirror(self, mirror_id: int) -> Mirror:
         """Return one mirror."""

@@ -89,7 +89,7 @@ class Mirroring:
     def step(self) -> float:
         """Take what is new, and say how far the rest is; return in how many seconds to look again."""
         self._due.clear()
-        if self._knocked.is_set() or time.monotonic() >= self._take_at:
+        if self._knocked.is_set() or self._queue.wants_more or time.monotonic() >= self._take_at:
             self._knocked.clear()
             self._take_at = time.monotonic() + TAKE_EVERY_S
             for mirror in self._queue.take():

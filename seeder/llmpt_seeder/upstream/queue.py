@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from llmpt.core.errors import TrackerError, TrackerRefused
 from llmpt.core.mirrors import OPEN, Mirror, MirrorReport, MirrorState
 
 log = logging.getLogger("llmpt.seeder")
+
+MAX_TAKEN = 400  # mirrors of files: more than are fetched in the ten seconds to the next look
 
 
 class MirrorTracker(Protocol):
@@ -22,24 +24,53 @@ class MirrorTracker(Protocol):
 
 
 class MirrorQueue:
-    """Knows which mirrors are taken. Its methods may be called from any thread."""
+    """Knows which mirrors are taken. Its methods may be called from any thread.
 
-    def __init__(self, connect: Callable[[], MirrorTracker]) -> None:
-        self._connect = connect
+    `read` yields what is open in the order in which it is taken, and reads no more of a long queue than is asked of it; without
+    one the tracker tells all. At most `most` mirrors of files are taken at a time: a queue of any length costs as much as they.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], MirrorTracker],
+        *,
+        read: Callable[[], Iterable[Mirror]] | None = None,
+        most: int = MAX_TAKEN,
+    ) -> None:
+        self._connect, self._read, self._most = connect, read or self._read_all, most
         self._lock = threading.Lock()
-        self._taken: set[int] = set()
+        self._taken: dict[int, bool] = {}  # whether it wants files
+        self._has_more = False
 
     def take(self) -> list[Mirror]:
         """Take what is open and not taken yet, listings first: a client waits for those. Nothing while the tracker is away."""
+        new: list[Mirror] = []
+        room, has_more = self._room(), False
         try:
-            told = self._connect().mirrors(OPEN)
+            for mirror in self._read():
+                if has_more := not mirror.ask.is_listing and room <= 0:
+                    break
+                if mirror.id not in self._taken:
+                    room -= not mirror.ask.is_listing
+                    new.append(mirror)
         except TrackerError as error:
             log.debug("the queue cannot be read: %s", error)
-            return []
         with self._lock:
-            new = [mirror for mirror in told if mirror.id not in self._taken]
-            self._taken.update(mirror.id for mirror in new)
-        return sorted(new, key=lambda mirror: (not mirror.ask.is_listing, mirror.id))
+            self._taken.update((mirror.id, not mirror.ask.is_listing) for mirror in new)
+            self._has_more = has_more
+        return new
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether there is more in the queue than was taken, and room for it by now."""
+        return self._has_more and self._room() >= (self._most + 1) // 2
+
+    def _room(self) -> int:
+        with self._lock:
+            return self._most - sum(self._taken.values())
+
+    def _read_all(self) -> Iterable[Mirror]:
+        return sorted(self._connect().mirrors(OPEN), key=lambda mirror: (not mirror.ask.is_listing, mirror.id))
 
     def report(self, mirror: Mirror, said: MirrorReport) -> bool:
         """Tell the tracker how a mirror is; return whether it has answered."""
@@ -58,7 +89,7 @@ class MirrorQueue:
     def let_go(self, mirror: Mirror) -> None:
         """Take it again, if it is still open then."""
         with self._lock:
-            self._taken.discard(mirror.id)
+            self._taken.pop(mirror.id, None)
 
     @property
     def taken(self) -> frozenset[int]:

@@ -80,8 +80,12 @@ def paths(paging: list[Schema]) -> Schema:
                 **secured,
             },
             "get": {
-                "summary": "Mirrors that are queued, under way, and ended; the newest first",
-                "parameters": [query("state", text("queued, running, done, failed: separated by commas")), *paging],
+                "summary": "Mirrors that are queued, under way, and ended; the newest first, or as they are to be taken",
+                "parameters": [
+                    query("state", text("queued, running, done, failed: separated by commas")),
+                    query("order", text("listings first, then what was asked for first", enum=["next"])),
+                    *paging,
+                ],
                 "responses": answer("MirrorPage", "A page", 400, 401),
             },
         },

@@ -124,6 +124,24 @@ def page(
     return [_mirror(row, now) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
 
 
+def next_page(
+    session: Session, *, states: Collection[MirrorState], limit: int, after: int | None, listings: bool, now: datetime
+) -> tuple[list[Mirror], int | None]:
+    """Return a page of mirrors as they are to be taken (listings first, then what was asked for first), and the key after which
+    the next one begins; `listings` as in `page`."""
+    is_files = case((MirrorRow.include == _LISTING, 0), else_=1)
+    match: list[ColumnElement[bool]] = [MirrorRow.state.in_([state.value for state in states])]
+    if after is not None:
+        number, rank = divmod(after, 2)
+        match.append(or_(is_files > rank, and_(is_files == rank, MirrorRow.id > number)))
+    if not listings:
+        match.append(MirrorRow.include != _LISTING)
+    rows = list(session.scalars(select(MirrorRow).where(*match).order_by(is_files, MirrorRow.id).limit(limit + 1)))
+    last = rows[limit - 1] if len(rows) > limit else None
+    key = None if last is None else 2 * last.id + (last.include != _LISTING)
+    return [_mirror(row, now) for row in rows[:limit]], key
+
+
 def progress(session: Session, *, since: datetime, limit: int) -> list[MirroredCommit]:
     """Return what is under way or has ended after `since`, by commit, the latest wanted first."""
     latest = func.max(MirrorRow.wanted_at).label("latest")
@@ -154,8 +172,13 @@ def progress(session: Session, *, since: datetime, limit: int) -> list[MirroredC
 
 def prune(session: Session, *, now: datetime) -> None:
     """Forget what ended a week ago, and earlier what was only asked for and is not there: names can be made up without end."""
-    vain = (MirrorRow.state == MirrorState.FAILED.value, MirrorRow.include == _LISTING, MirrorRow.ended_at < now - VAIN_KEPT)
-    session.execute(delete(MirrorRow).where(or_(MirrorRow.ended_at < now - KEPT, and_(*vain))))
+    over = [state.value for state in MirrorState if not state.is_open]
+    for kept, match in ((KEPT, MirrorRow.state.in_(over)), (VAIN_KEPT, MirrorRow.state == MirrorState.FAILED.value)):
+        # It was wanted before it ended: by the index, so that a long queue is not looked through for each file more.
+        old = [match, MirrorRow.wanted_at < now - kept, MirrorRow.ended_at < now - kept]
+        if kept is VAIN_KEPT:
+            old.append(MirrorRow.include == _LISTING)
+        session.execute(delete(MirrorRow).where(*old).execution_options(synchronize_session=False))
 
 
 def _find(session: Session, wanted: MirrorAsk) -> MirrorRow | None:

@@ -17,6 +17,7 @@ from llmpt_tracker.views.holders import Pace, holder
 blueprint = Blueprint("mirrors", __name__, url_prefix="/api/v1")
 
 MAX_BODY_BYTES = 256 << 10
+NEXT = "next"
 ASKS = Pace("mirrors", 1, 20)
 REPORTS = Pace("reports of mirrors", 20, 100)
 
@@ -36,16 +37,22 @@ def ask() -> ResponseReturnValue:
 
 @blueprint.get("/mirrors")
 def listed() -> ResponseReturnValue:
-    """List the mirrors, the newest first. With a publisher's token also the bare listings."""
-    args = arguments("state", "limit", "cursor")
+    """List the mirrors, the newest first, or as they are to be taken (`order=next`). With a publisher's token also the bare
+    listings."""
+    args = arguments("state", "order", "limit", "cursor")
     try:
         states = [state_named(name) for name in args.get("state", "").split(",") if name] or list(MirrorState)
     except InvalidInput as error:
         raise Refused(400, "bad_request", f"{error}, separated by commas") from None
-    limit, before = paging.read_limit(args.get("limit")), paging.read_cursor(args.get("cursor"))
+    if args.get("order", NEXT) != NEXT:
+        raise Refused(400, "bad_request", f"order: {NEXT}, or nothing for the newest first")
+    limit, at = paging.read_limit(args.get("limit")), paging.read_cursor(args.get("cursor"))
     with state().database.reading() as session:
         sees, now = _sees_listings(session), state().clock()
-        found, last = mirrors.page(session, states=states, limit=limit, before=before, listings=sees, now=now)
+        if "order" in args:
+            found, last = mirrors.next_page(session, states=states, limit=limit, after=at, listings=sees, now=now)
+        else:
+            found, last = mirrors.page(session, states=states, limit=limit, before=at, listings=sees, now=now)
     return jsonify({"mirrors": [one.as_json() for one in found], "next": paging.write_cursor(last) if last is not None else None})
 
 

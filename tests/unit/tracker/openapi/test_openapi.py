@@ -66,6 +66,7 @@ REQUESTS: list[tuple[str, str, Callable[[Api], TestResponse]]] = [
     ("/api/v1/seeders/{seeder_id}", "put", lambda api: api.beat({})),
     ("/api/v1/mirrors", "get", lambda api: api.get("/api/v1/mirrors?state=queued,failed")),
     ("/api/v1/mirrors", "get", lambda api: api.get("/api/v1/mirrors?state=lost")),
+    ("/api/v1/mirrors", "get", lambda api: api.get("/api/v1/mirrors?state=queued&order=next")),
     ("/api/v1/mirrors", "post", lambda api: api.send("POST", "/api/v1/mirrors", {"repo_id": "org/new"})),
     ("/api/v1/mirrors", "post", lambda api: api.send("POST", "/api/v1/mirrors", {}, token="x")),
     ("/api/v1/mirrors/{mirror_id}", "get", lambda api: api.get("/api/v1/mirrors/7")),

@@ -231,3 +231,22 @@ def test_a_number_that_no_database_holds_is_refused_in_words(api: Api) -> None:
     for name in ("files_total", "files_done", "bytes_total", "bytes_done"):
         assert api.send("PUT", f"/api/v1/mirrors/{row}", {"state": "running", name: huge}).status_code == 400
     assert api.send("PUT", f"/api/v1/mirrors/{row}", {"state": "lost"}).status_code == 400
+
+
+def test_what_is_to_be_taken_comes_listings_first_then_what_was_asked_for_first(database: Database, api: Api) -> None:
+    files = [ask(database, MirrorAsk(ORG, "main", (f"{number}",)))[0] for number in range(5)]
+    listings = [ask(database, MirrorAsk(ORG, f"branch-{number}"))[0] for number in range(3)]
+    report(database, files[0], state="done", commit=COMMIT)
+    header = {"Authorization": f"Bearer {api.token}"}
+    found: list[int] = []
+    query = {"state": "queued,running", "order": "next", "limit": "2"}
+    while True:
+        page = api.client.get("/api/v1/mirrors", query_string=query, headers=header).get_json()
+        found += [one["id"] for one in page["mirrors"]]
+        if page["next"] is None:
+            break
+        query["cursor"] = page["next"]
+    assert found == [*listings, *files[1:]]
+    told = api.get("/api/v1/mirrors?order=next&state=queued").get_json()["mirrors"]
+    assert [one["id"] for one in told] == files[1:], "bare listings are told to publishers only"
+    assert api.get("/api/v1/mirrors?order=oldest").status_code == 400
