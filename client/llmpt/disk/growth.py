@@ -1,11 +1,13 @@
 """How fast a file grows that another program writes: huggingface_hub's own temporary file, whatever it is called at the end.
 
 Up to 1.17 it is `<stem>.incomplete`, and goes on where an earlier try stopped; since 1.18 it is `<stem>.<8 hex>.incomplete`,
-another one each time.
+another one each time. Once it is found, only that file is looked at: a folder may hold 100,000 others. It is read again only
+where nothing grows, and a part of the time at most.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
@@ -14,6 +16,7 @@ from pathlib import Path
 
 SUFFIX = ".incomplete"
 WINDOW_S = 3.0
+TIMES_SCAN = 20.0  # a folder is left alone for so many times as long as reading it took
 
 
 class Growth:
@@ -33,7 +36,9 @@ class Growth:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._stem, self._size, self._clock = stem.parent, stem.name, size, clock
-        older = {entry.name for entry in self._entries()} - {self._stem + SUFFIX}
+        self._scan_at = -math.inf
+        self._paths: list[str] = []
+        older = {entry.name for entry in unfinished(self._folder, self._stem)} - {self._stem + SUFFIX}
         self._ignored = (older | not_these) - {goes_on}
         self._samples: deque[tuple[float, int]] = deque(maxlen=100)
         self.done_bytes = 0
@@ -46,24 +51,24 @@ class Growth:
 
     def look(self) -> None:
         """See how far it is."""
-        found = [self._bytes_in(entry) for entry in self._entries() if entry.name not in self._ignored]
-        self.done_bytes = max([self.done_bytes, *found])
-        now = self._clock()
+        before, now = self.done_bytes, self._clock()
+        self.done_bytes = max([before, *map(self._bytes_in, self._paths)])
+        if self.done_bytes == before and now >= self._scan_at:
+            self._paths = [entry.path for entry in unfinished(self._folder, self._stem) if entry.name not in self._ignored]
+            self.done_bytes = max([before, *map(self._bytes_in, self._paths)])
+            self._scan_at = now + (self._clock() - now) * TIMES_SCAN
         self._samples.append((now, self.done_bytes))
         while len(self._samples) > 2 and now - self._samples[0][0] > WINDOW_S:
             self._samples.popleft()
 
-    def _bytes_in(self, entry: os.DirEntry[str]) -> int:
+    def _bytes_in(self, path: str) -> int:
         try:
-            found = entry.stat(follow_symlinks=False)
+            found = os.lstat(path)
         except OSError:
             return 0
         if found.st_size < self._size:
             return found.st_size
         return min(self._size, found.st_blocks * 512)  # perhaps it was given its size at the start
-
-    def _entries(self) -> list[os.DirEntry[str]]:
-        return unfinished(self._folder, self._stem)
 
 
 def unfinished(folder: Path, stem: str = "") -> list[os.DirEntry[str]]:

@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS known_blobs (
     etag TEXT NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
     root BLOB, problem TEXT, PRIMARY KEY (etag, path)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS known_roots ON known_blobs (root);
 CREATE TABLE IF NOT EXISTS known_ctimes (
     etag TEXT NOT NULL, path BLOB NOT NULL, ctime_ns INTEGER NOT NULL, PRIMARY KEY (etag, path)
 ) WITHOUT ROWID;
@@ -42,8 +43,9 @@ CREATE TABLE IF NOT EXISTS partials (path BLOB PRIMARY KEY, inode INTEGER NOT NU
 CREATE TABLE IF NOT EXISTS hub_answers (
     repo TEXT PRIMARY KEY, public INTEGER NOT NULL, reason TEXT NOT NULL, asked_at REAL NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS hub_rate (id INTEGER PRIMARY KEY CHECK (id = 1), bytes_s INTEGER NOT NULL, noted_at REAL NOT NULL);
 """
+
+_FORGET_LAYER = "DELETE FROM piece_layers WHERE root = ? AND root NOT IN (SELECT root FROM known_blobs WHERE root = ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +158,12 @@ class Inventory(Memory):
     def forget(self, etag: Etag, path: Path) -> None:
         """Drop what is known of the file at `path`, and the piece layer when it was the last with that content."""
         with self.transaction() as sql:
+            row = (etag.value, os.fsencode(path))
+            root = sql.execute("SELECT root FROM known_blobs WHERE etag = ? AND path = ?", row).fetchone()
             for table in ("known_blobs", "known_ctimes"):
-                sql.execute(f"DELETE FROM {table} WHERE etag = ? AND path = ?", (etag.value, os.fsencode(path)))  # noqa: S608
-            sql.execute("DELETE FROM piece_layers WHERE root NOT IN (SELECT root FROM known_blobs WHERE root IS NOT NULL)")
+                sql.execute(f"DELETE FROM {table} WHERE etag = ? AND path = ?", row)  # noqa: S608
+            if root is not None:
+                sql.execute(_FORGET_LAYER, root * 2)
 
     def remember_partial(self, path: Path, inode: int, asked_at: float) -> None:
         """Note that a download into the file at `path` was asked for at `asked_at` (Unix time), and may leave it unfinished."""
@@ -173,8 +178,7 @@ class Inventory(Memory):
     def partials(self, *, asked_before: float = math.inf) -> list[Path]:
         """Return the unfinished files that lie where they lay and were not asked for since `asked_before` (Unix time)."""
         rows = self._all("SELECT path, inode FROM partials WHERE asked_at < ?", (asked_before,))
-        found = ((Path(os.fsdecode(path)), inode) for path, inode in rows)
-        return sorted(path for path, inode in found if _inode(path) == inode)
+        return sorted(path for name, inode in rows if _inode(path := Path(os.fsdecode(name))) == inode)
 
     def hub_answer(self, repo: RepoRef, *, endpoint: str = "") -> HubAnswer | None:
         """Return what the Hub at `endpoint` last said about a repo; without `endpoint` it is the only one."""
@@ -184,20 +188,8 @@ class Inventory(Memory):
     def keep_hub_answer(self, repo: RepoRef, answer: HubAnswer, *, endpoint: str = "") -> None:
         """Note what the Hub at `endpoint` says about a repo."""
         with self.transaction() as sql:
-            sql.execute(
-                "INSERT OR REPLACE INTO hub_answers VALUES (?, ?, ?, ?)",
-                (_key(repo, endpoint), answer.public, answer.reason, answer.asked_at),
-            )
-
-    def hub_rate(self) -> tuple[int, float]:
-        """Return the last known rate of the Hub (bytes per second) and when it was noted (Unix time); zeros for none."""
-        row = self._one("SELECT bytes_s, noted_at FROM hub_rate", ())
-        return (row[0], row[1]) if row else (0, 0.0)
-
-    def keep_hub_rate(self, bytes_s: int, noted_at: float) -> None:
-        """Note how fast the Hub is."""
-        with self.transaction() as sql:
-            sql.execute("INSERT OR REPLACE INTO hub_rate VALUES (1, ?, ?)", (bytes_s, noted_at))
+            row = (_key(repo, endpoint), answer.public, answer.reason, answer.asked_at)
+            sql.execute("INSERT OR REPLACE INTO hub_answers VALUES (?, ?, ?, ?)", row)
 
     @staticmethod
     def _put(sql: sqlite3.Connection, etag: Etag, path: Path, stamp: FileStamp, root: bytes | None, problem: str | None) -> None:

@@ -14,12 +14,13 @@ except ImportError as error:
         f"libtorrent cannot be loaded ({error}); it has wheels for CPython 3.9 to 3.13 on Linux (x86-64, ARM64) and "
         "macOS (ARM64): use one of these, or an agent from another environment"
     ) from None
-from llmpt.swarm.download import HTTP, Download
+from llmpt.swarm.download import HTTP, Download, DownloadFigures
 from llmpt.swarm.types import EngineSettings, EngineTimings, SeededBlob, Source, Totals, free_port
 
 __all__ = [
     "HTTP",
     "Download",
+    "DownloadFigures",
     "Engine",
     "EngineSettings",
     "EngineTimings",

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from llmpt.core.metainfo import Metainfo
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 HTTP = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadFigures:
+    """What stays of a download that is over. Sizes are bytes.
+
+    `bytes_done`: what was there in the end
+    `resumed_bytes`: what lay on disk before
+    `bytes_by_peer`: as in `Download`
+    `rate_bytes_s`: none any more
+    """
+
+    bytes_done: int
+    resumed_bytes: int
+    bytes_by_peer: dict[str, int]
+    rate_bytes_s: int = 0
+
+    def figures(self) -> DownloadFigures:
+        return self
 
 
 class Download:
@@ -50,6 +70,10 @@ class Download:
         self._prefix_pieces = 0
         self._changed = threading.Condition()
         self._version = 0
+
+    def figures(self) -> DownloadFigures:
+        """Return what is worth keeping of it when it is over."""
+        return DownloadFigures(self.bytes_done, self.resumed_bytes, dict(self.bytes_by_peer))
 
     def note_pieces(self, there: Sequence[bool]) -> None:
         """Note which pieces are verified and on disk; a piece that was there stays there."""

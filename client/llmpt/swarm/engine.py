@@ -9,6 +9,8 @@ seeding.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -23,6 +25,7 @@ from llmpt.swarm.downloads import Downloads
 from llmpt.swarm.params import in_place, names_of
 from llmpt.swarm.sampling import receivers
 from llmpt.swarm.session import await_listening, limits, listening, open_session
+from llmpt.swarm.torrent import SessionTorrent
 from llmpt.swarm.torrents import Torrents
 from llmpt.swarm.types import EngineSettings, EngineTimings, Receiver, SeededBlob, Totals
 
@@ -131,15 +134,24 @@ class Engine:
         return self._alerts.totals
 
     def uploaded(self) -> dict[Etag, int]:
-        """Return the payload bytes uploaded of each torrent that is in the session."""
-        with self._torrents.lock:
-            return {one.etag: int(one.handle.status(0).total_payload_upload) for one in self._torrents.all()}
+        """Return the payload bytes uploaded of each torrent of which any were."""
+        found = self._statuses(lambda status: bool(status.total_payload_upload))
+        return {torrent.etag: int(status.total_payload_upload) for torrent, status in found}
 
     def receivers(self) -> dict[Etag, tuple[Receiver, ...]]:
         """Return the peers that take bytes at this moment, for each blob."""
-        with self._torrents.lock:
-            busy = (torrent for torrent in self._torrents.all() if torrent.handle.status(0).num_peers)
-            return {torrent.etag: receivers(torrent.handle) for torrent in busy}
+        found: dict[Etag, tuple[Receiver, ...]] = {}
+        for torrent, _ in self._statuses(lambda status: bool(status.num_peers)):
+            with suppress(RuntimeError):  # it was withdrawn at this moment
+                found[torrent.etag] = receivers(torrent.handle)
+        return found
+
+    def _statuses(self, wanted: Callable[[Any], bool]) -> list[tuple[SessionTorrent, Any]]:
+        """Return the torrents whose status is `wanted`: one question to the session, and without the lock, however many."""
+        found = (
+            (self._torrents.known_by(one.info_hashes.v2.to_bytes()), one) for one in self._session.get_torrent_status(wanted, 0)
+        )
+        return [(torrent, status) for torrent, status in found if torrent is not None]
 
     def session_settings(self) -> dict[str, Any]:
         """Return the settings that libtorrent runs with, under its own names."""

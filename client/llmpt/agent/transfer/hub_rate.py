@@ -20,6 +20,10 @@ MEASURED_BYTES = 1 << 20  # smaller files say more about round trips than about 
 KEPT_S = 14 * 86400.0  # a machine may have moved to another line since
 AGAIN_S = 600.0  # after measuring in vain
 
+_TABLE = """
+CREATE TABLE IF NOT EXISTS hub_rate (id INTEGER PRIMARY KEY CHECK (id = 1), bytes_s INTEGER NOT NULL, noted_at REAL NOT NULL)
+"""
+
 
 def measure_rate(request: FetchRequest) -> int:
     """Measure the Hub by the file that is wanted; return bytes per second. Raises `HubUnreachable`."""
@@ -94,13 +98,19 @@ class HubRate:
             self.bytes_s = (self.bytes_s + bytes_s) // 2 if self.bytes_s else bytes_s
         try:
             if self._inventory is not None:
-                self._inventory.keep_hub_rate(self.bytes_s, self._clock())
+                with self._inventory.transaction() as sql:
+                    sql.execute(_TABLE)
+                    sql.execute("INSERT OR REPLACE INTO hub_rate VALUES (1, ?, ?)", (self.bytes_s, self._clock()))
         except LlmptError as error:
             log.debug("the Hub's rate is not kept: %s", error)
 
     def _kept(self) -> int:
+        if self._inventory is None:
+            return 0
         try:
-            bytes_s, noted_at = self._inventory.hub_rate() if self._inventory is not None else (0, 0.0)
+            with self._inventory.transaction() as sql:
+                sql.execute(_TABLE)
+                bytes_s, noted_at = sql.execute("SELECT bytes_s, noted_at FROM hub_rate").fetchone() or (0, 0.0)
         except LlmptError:
             return 0
-        return bytes_s if 0 <= self._clock() - noted_at < KEPT_S else 0
+        return int(bytes_s) if 0 <= self._clock() - noted_at < KEPT_S else 0

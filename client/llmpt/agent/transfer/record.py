@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmpt.link.requests import FetchRequest
-from llmpt.swarm import HTTP, Download
+from llmpt.swarm import HTTP, Download, DownloadFigures
 
 
 @dataclass(slots=True)
@@ -26,13 +26,16 @@ class Record:
     ended_at: float | None = None
     tail_bytes: int = 0
     waits: bool = False
-    download: Download | None = field(default=None, repr=False)
+    download: Download | DownloadFigures | None = field(default=None, repr=False)
 
     @classmethod
     def begin(cls, request: FetchRequest) -> Record:
         return cls(request, time.monotonic())
 
     def end(self, outcome: str, reason: str, *, moved: bool = False) -> None:
+        """Note how it ended. What the session knew of the download goes, piece layers and all; its figures stay."""
+        if self.download is not None:
+            self.download = self.download.figures()
         self.outcome, self.reason, self.moved = outcome, reason, moved
         self.seconds = round(time.monotonic() - self.started, 4)
         self.ended_at = time.time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,34 @@ def test_one_that_has_its_size_from_the_start_counts_by_what_is_on_disk(tmp_path
 
 def test_a_folder_that_is_not_there_has_nothing(tmp_path: Path) -> None:
     assert Growth(tmp_path / "gone" / "etag", 5).done_bytes == 0
+
+
+def test_a_folder_with_many_files_is_not_read_again_while_the_file_grows(tmp_path: Path) -> None:
+    growth, file, read = Growth(tmp_path / "etag", 10 * MIB), tmp_path / "etag.0123abcd.incomplete", []
+    file.write_bytes(bytes(MIB))
+    growth.look()
+    sys.addaudithook(lambda event, args: read.append(event) if event == "os.scandir" and args[0] == tmp_path else None)
+    for number in range(2, 8):
+        with file.open("ab") as more:
+            more.write(bytes(MIB))
+        growth.look()
+        assert growth.done_bytes == number * MIB
+    assert read == []
+
+
+def test_a_folder_that_is_long_to_read_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    read, now = [], [0.0]
+
+    def clock() -> float:
+        now[0] += 0.1
+        return now[0]
+
+    growth = Growth(tmp_path / "etag", 10 * MIB, clock=clock)
+    sys.addaudithook(lambda event, args: read.append(event) if event == "os.scandir" and args[0] == tmp_path else None)
+    for _ in range(40):
+        growth.look()
+    assert len(read) <= 3
+    (tmp_path / "etag.0123abcd.incomplete").write_bytes(bytes(MIB))
+    for _ in range(40):
+        growth.look()
+    assert growth.done_bytes == MIB, "it is found all the same"

@@ -227,3 +227,18 @@ def test_threads_may_share_it(inventory: Inventory, tmp_path: Path) -> None:
 def test_what_it_says_of_repos_and_paths_is_for_its_user_alone(tmp_path: Path) -> None:
     with Inventory(tmp_path / "known.db"):
         assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_to_forget_a_blob_looks_at_no_other(inventory: Inventory, tmp_path: Path) -> None:
+    etag, path, stamp = blob(tmp_path, BIG)
+    inventory.remember(path, stamp, create_torrent(path))
+    statements: list[str] = []
+    with inventory.transaction() as sql:
+        sql.set_trace_callback(statements.append)
+    inventory.forget(etag, path)
+    with inventory.transaction() as sql:
+        sql.set_trace_callback(None)
+        deletes = [one for one in statements if one.startswith("DELETE")]
+        plans = [row[3] for one in deletes for row in sql.execute(f"EXPLAIN QUERY PLAN {one}")]
+    assert len(deletes) == 3
+    assert [plan for plan in plans if plan.startswith("SCAN") and "CONSTANT" not in plan] == []
