@@ -35,7 +35,7 @@ def held(environ: Mapping[str, str], *, ending_s: float = ENDING_TIMEOUT_S) -> I
             if time.monotonic() > deadline:
                 raise AgentUnavailable("an agent runs already, and does not answer")
             time.sleep(_PAUSE_S)
-        _note_holder(descriptor)
+        _note_holder(descriptor, environ)
         yield
     finally:
         os.close(descriptor)
@@ -62,17 +62,17 @@ def holder(environ: Mapping[str, str]) -> int | None:
     except OSError:
         pass  # it takes no more connections
     try:
-        pid = int(paths.lock_path(environ).read_bytes() or b"0")
+        pid = int((paths.lock_path(environ).read_bytes().split() or [b"0"])[0])
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (OSError, ValueError):
         return None
     return pid if b"llmpt" in command else None  # what another container wrote may be the number of any process here
 
 
-def _note_holder(descriptor: int) -> None:
+def _note_holder(descriptor: int, environ: Mapping[str, str]) -> None:
     try:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        os.pwrite(descriptor, f"{os.getpid()} {environ.get('LLMPT_TRACKER', '').strip()}".encode(), 0)
     except OSError:
         pass  # a full disk: only `llmpt agent stop` would read it, and only of an agent that is silent
 

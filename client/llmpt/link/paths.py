@@ -19,15 +19,49 @@ MAX_SOCKET_PATH_BYTES = 103
 def runtime_dir(environ: Mapping[str, str]) -> Path:
     """Return the folder of the agent's socket, made with mode 0700: `$XDG_RUNTIME_DIR/llmpt`, else `/tmp/llmpt-<uid>`.
 
-    An XDG_RUNTIME_DIR that belongs to another user (as after `su`) or cannot be made doesn't count. Raises
-    `AgentUnavailable` when the folder cannot be had, belongs to another user, or is a symbolic link.
+    An XDG_RUNTIME_DIR that belongs to another user (as after `su`) or cannot be made doesn't count. A session that has none
+    (cron, a service) takes what a login has, `/run/user/<uid>`; one that has it takes the agent that another has started in
+    /tmp: a user has one agent. Raises `AgentUnavailable` when the folder cannot be had, belongs to another user, or is a
+    symbolic link.
     """
+    shared = Path(f"/tmp/llmpt-{os.getuid()}")  # noqa: S108 - the owner is checked below; TMPDIR differs between processes
     base = environ.get("XDG_RUNTIME_DIR", "")
     if base.startswith("/") and _is_own_folder(Path(base)):
         folder = Path(base) / "llmpt"
-    else:
-        folder = Path(f"/tmp/llmpt-{os.getuid()}")  # noqa: S108 - the owner is checked below; TMPDIR differs between processes
-    return private_folder(folder)
+        return private_folder(shared if _has_agent(shared, environ) and not _has_agent(folder, environ) else folder)
+    if not base and not _has_agent(shared, environ) and _is_own(Path(f"/run/user/{os.getuid()}")):
+        return private_folder(Path(f"/run/user/{os.getuid()}/llmpt"))
+    return private_folder(shared)
+
+
+def _has_agent(folder: Path, environ: Mapping[str, str]) -> bool:
+    """Whether an agent of this user's lives there, and asks the same tracker, as far as that is known."""
+    import fcntl  # not at the top: Windows has none
+
+    try:
+        if not _is_own(folder):
+            return False
+        descriptor = os.open(folder / "agent.lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        theirs = os.pread(descriptor, 4096, 0).decode(errors="replace").partition(" ")[2]
+        ours = environ.get("LLMPT_TRACKER", "").strip()
+        return not (theirs and ours) or theirs == ours
+    except OSError:
+        pass  # nothing can be locked there
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _is_own(folder: Path) -> bool:
+    try:
+        return folder.lstat().st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def private_folder(folder: Path) -> Path:

@@ -68,3 +68,22 @@ def test_a_container_without_home_and_runtime_dir_has_an_agent_that_ends_with_it
     assert ask(ann) == {}
     fetch(ann, "0.bin")  # and what it left behind is in nobody's way
     assert agents(ann) == 2
+
+
+def test_a_session_with_a_runtime_dir_uses_the_agent_of_one_that_had_none(ann: Machine) -> None:
+    """As cron, or a service, starts one, and then its user logs in."""
+    shared = ann.root / "shared"
+    shared.mkdir(mode=0o700)
+    ann.python = python_with(f"mkdir -p -m 700 /tmp/llmpt-0\nmount --bind {shared} /tmp/llmpt-$(id -u)", ann.root / "python")
+    runtime_dir = ann.environ.pop("XDG_RUNTIME_DIR")
+    try:
+        ann.script(get("0.bin"))
+        ann.script(get("1.bin"), XDG_RUNTIME_DIR=runtime_dir)
+        assert (shared / "agent.log").read_text().count("ready at") == 1
+        assert agents(ann) == 0
+        stop = ("-m", "llmpt", "agent", "stop")
+        said = ann.run(*stop, XDG_RUNTIME_DIR=runtime_dir, LLMPT_TRACKER="http://another.invalid:8000").stdout
+        assert "no agent is running" in said
+    finally:
+        ann.llmpt("agent", "stop")
+        ann.environ["XDG_RUNTIME_DIR"] = runtime_dir
