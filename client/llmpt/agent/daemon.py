@@ -83,6 +83,7 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(lock.held(environ))
         database = places.database_path()
+        stack.enter_context(places.in_use(database.parent))
         inventory, trouble = opened(lambda way: Inventory(database, way), database)
         stack.enter_context(inventory)
         if trouble is not None:

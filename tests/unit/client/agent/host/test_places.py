@@ -143,3 +143,19 @@ def test_nothing_is_purged_under_an_agent_that_runs(fallback: Path, tmp_path: Pa
         purge(environ, ending_s=0.05)
     assert places.database_path().exists()
     assert not lock.is_held(environ)
+
+
+def test_a_container_under_another_name_finds_the_state_of_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    local = Mounts(())
+    monkeypatch.setattr(socket, "gethostname", lambda: "0123456789ab")
+    before = places.state_dir(local)
+    with places.in_use(before):
+        (before / "agent.db").touch()
+        monkeypatch.setattr(socket, "gethostname", lambda: "beside")
+        assert not (places.state_dir(local) / "agent.db").exists(), "it is another container's, which runs"
+    monkeypatch.setattr(socket, "gethostname", lambda: "ba9876543210")
+    after = places.state_dir(local)
+    assert (after / "agent.db").exists()
+    assert not before.exists()
+    assert after.name == "ba9876543210"
