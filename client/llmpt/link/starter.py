@@ -55,6 +55,7 @@ class Starter:
         self._breaker = breaker or Breaker(RETRY_START)
         self.silence = Breaker(AFTER_SILENCE)
         self._heard_at = -math.inf
+        self._said_no_place = False
         self._met: Agent | None = None
         self._heard: Agent | None = None
         self.min_blob_bytes: int | None = None  # as the agent's tracker has told it; None: not yet
@@ -66,7 +67,7 @@ class Starter:
         was just started is asked the next time: its tracker has said nothing so far.
         """
         self.check()
-        path = paths.socket_path(self._environ)
+        path = self._place()
         here = _agent_at(path)
         if not anew and here is not None and here == self._met:
             if time.monotonic() - self._heard_at > self._timings.believed_s:
@@ -93,6 +94,15 @@ class Starter:
         except AgentUnavailable as error:  # silent, or there is no place for its socket
             self._heard = here
             log.debug("%s", error)
+
+    def _place(self) -> Path:
+        try:
+            return paths.socket_path(self._environ)
+        except AgentUnavailable as error:
+            if not self._said_no_place:  # once: it stays so
+                self._said_no_place = True
+                log.warning("llmpt has no agent: %s; files come over HTTP where the LAN has them, else the ordinary way", error)
+            raise
 
     def check(self) -> None:
         """Raise `AgentUnavailable` while the agent is left alone, since it was silent: suspended, or out of descriptors."""

@@ -220,3 +220,13 @@ def test_after_a_failed_start_another_is_tried_in_a_moment_and_then_ever_later(e
             tried_at.append(now[0])
         now[0] += 1
     assert tried_at == [0, 5, 15, 35, 65, 95]
+
+
+def test_a_machine_without_a_place_for_a_socket_says_so_once(environ: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    environ["XDG_RUNTIME_DIR"] += "/" + "x" * 200
+    starter, notes = noting(environ)
+    for _ in range(3):
+        with pytest.raises(AgentUnavailable, match="too long"):
+            starter.ensure()
+    assert [record.getMessage().count("files come over HTTP") for record in caplog.records] == [1]
+    assert not notes.exists()
