@@ -76,7 +76,12 @@ class Jobs:
             result, is_moved = self._serve(request, record, emit, cancelled)
         except (LlmptError, OSError) as error:
             result = BrokenOff(str(error))
-        return self._say(request, record, result, is_moved=is_moved)
+        said = self._say(request, record, result, is_moved=is_moved)
+        if not is_moved and cancelled():
+            self._tidy(request)
+        elif isinstance(result, Whole):
+            self._partials.done(request.path)
+        return said
 
     def watch(self, etag: Etag, stem: Path, gone: Callable[[], bool], *, ready: Callable[[], None]) -> None:
         """Watch the file that a program downloads for all, until it has landed or its program is `gone`; see `Job.watch`."""
@@ -174,10 +179,19 @@ class Jobs:
         with Target(request.path, request.file) as target:
             copy_blob(source, target.descriptor, request.etag, request.size, on_copied=on_copied)
 
+    def _tidy(self, request: FetchRequest) -> None:
+        """The program has hung up, perhaps while this process was suspended, and may have got the file another way."""
+        try:
+            has_it = not request.replace and request.destination.stat().st_size == request.size
+        except OSError:
+            return
+        job = self._job(request.etag)  # which may go on for others, in this very file
+        if has_it and (job is None or job.over.wait(ENDING_S)):
+            self._partials.left(request.path)
+
     def _say(self, request: FetchRequest, record: Record, result: JobResult, *, is_moved: bool) -> Done | Refused | Failed:
         """Note and log how a request ended, and put it into the words of the socket."""
         if isinstance(result, Whole):
-            self._partials.done(request.path)
             record.end("done", "", moved=is_moved)
             log.info(
                 "%s: %d bytes from %d peers in %.2f s", request.title, record.bytes_from_lan, record.machines, record.seconds

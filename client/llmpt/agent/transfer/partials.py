@@ -45,6 +45,11 @@ class Partials:
         except StateUnavailable as error:
             log.debug("%s is not forgotten yet: %s", path, error)  # it is found to be gone
 
+    def left(self, path: Path) -> None:
+        """The program that wanted `path` has hung up, and has the whole file from elsewhere: remove what is not in use."""
+        if _OURS.fullmatch(path.name):
+            self._remove(path, "the whole file is there")
+
     def sweep(self) -> None:
         """Remove what no program has asked for in a week, and what lies beside the whole file: it came another way."""
         for path in self._inventory.partials(asked_before=self._clock() - RETRIED_S):

@@ -133,3 +133,23 @@ def test_what_lies_beside_the_whole_file_goes_soon(tmp_path: Path, inventory: In
     partials.sweep()
     assert not path.exists()
     assert inventory.partials() == []
+
+
+def test_what_a_program_leaves_that_has_the_file_is_removed_unless_another_uses_it(
+    tmp_path: Path, inventory: Inventory, clock: Clock
+) -> None:
+    path = partial(tmp_path)
+    partials = asked(inventory, clock, path)
+    with path.open("rb+") as used:
+        fcntl.flock(used, fcntl.LOCK_EX)
+        partials.left(path)
+    assert inventory.partials() == [path]
+    partials.left(path)
+    assert not path.exists()
+    assert inventory.partials() == []
+
+
+def test_no_file_is_removed_that_is_not_named_as_ours(tmp_path: Path, inventory: Inventory, clock: Clock) -> None:
+    path = partial(tmp_path, "theirs.incomplete")
+    asked(inventory, clock, path).left(path)
+    assert path.exists()

@@ -58,6 +58,7 @@ class World:
         self.came_at = 0.0
         self.gone = threading.Event()
         self.heard: list[Progress] = []
+        self.left_over: list[Path] = []
         world: Any = self
         self.leases = Leases(self._ask, stall_timeout_s=0.4)
         self.leases.start()
@@ -168,6 +169,9 @@ class World:
 
     def done(self, *_: Any) -> None: ...
 
+    def left(self, path: Path) -> None:
+        self.left_over.append(path)
+
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., World]]:
@@ -230,6 +234,16 @@ def test_who_hangs_up_leaves_the_queue(world: World) -> None:
     world.gone.set()
     assert not isinstance(world.wait(), Done)
     eventually(lambda: not world.leases._awaited, what="the queue to be left")
+
+
+@pytest.mark.parametrize("came", [True, False])
+def test_what_a_program_leaves_goes_at_once_when_the_file_has_come_another_way(world: World, came: bool) -> None:
+    request = world.asking()
+    if came:
+        request.destination.write_bytes(CONTENT)
+    world.gone.set()
+    world.wait(request)
+    assert world.left_over == ([request.path] if came else [])
 
 
 def test_what_may_not_be_shared_is_not_asked_for(world: World) -> None:
