@@ -82,6 +82,7 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="backslashreplace",  # a program may write as another locale has it
             cwd=self.root,
         )
 

@@ -46,7 +46,7 @@ def daemonize(settings: ClientSettings, environ: Mapping[str, str]) -> int:
 
 def _be_daemon(settings: ClientSettings, environ: Mapping[str, str], starter: int, log_file: Path, writer: int) -> None:
     """The grandchild: detached, logging to a file, telling the starter through the pipe how it went."""
-    with os.fdopen(writer, "w") as pipe:
+    with os.fdopen(writer, "w", errors="backslashreplace") as pipe:
 
         def tell(answer: str) -> None:
             if not pipe.closed:

@@ -14,6 +14,7 @@ from llmpt.agent.seeding.seeds import Seeds
 from llmpt.agent.sharing.right import Sharing
 from llmpt.agent.transfer.jobs import Jobs
 from llmpt.host.loops import Health
+from llmpt.link import fields
 from llmpt.swarm import Engine
 
 
@@ -51,7 +52,7 @@ class Report:
             "peers": totals.peers,
             "seeding": self._seeding(),
             "restoring": self.seeds.restoring,
-            "not_seeded": [{"path": str(path), "reason": reason} for path, reason in self._not_seeded()],
+            "not_seeded": [{"path": fields.written(path), "reason": reason} for path, reason in self._not_seeded()],
             "troubles": [trouble.as_json() for trouble in self.health.troubles()],
             "sharing": {"why_not": "LLMPT_SHARE=off" if self.sharing is None else self.sharing.why_not},
             "fetching": self._fetching(),
@@ -73,7 +74,7 @@ class Report:
             {
                 "etag": str(blob.etag),
                 "size": blob.size,
-                "path": str(blob.path),
+                "path": fields.written(blob.path),
                 "uploaded_bytes": uploaded.get(blob.etag, 0),
                 "to": [{"address": to.address, "rate_bytes_s": to.rate_bytes_s} for to in receivers.get(blob.etag, ())],
             }

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import click
 
+from llmpt.cli.output import show_path
 from llmpt.cli.status import status
 from llmpt.core.errors import AgentUnavailable, LlmptError
 from llmpt.link import environment, lock
@@ -50,7 +51,7 @@ def purge_agent() -> None:
     _stop()
     removed = purge(os.environ)
     for path in removed:
-        click.echo(f"removed {path}")
+        show_path("removed ", path)
     if not removed:
         click.echo("there was nothing to remove")
 

@@ -12,7 +12,7 @@ import click
 
 import llmpt
 from llmpt.cli.arguments import Pick, picking, repo, repo_type_option
-from llmpt.cli.output import INTERRUPTED, json_option, show_json
+from llmpt.cli.output import INTERRUPTED, json_option, show_json, show_path
 from llmpt.hub import snapshot as hub
 from llmpt.settings import ClientSettings
 
@@ -45,7 +45,7 @@ def download(
     if as_json:
         show_json({"repo_type": ref.type, "repo_id": ref.id, "revision": pick.revision, "folder": str(folder)})
     else:
-        click.echo(str(folder))
+        show_path("", folder)
 
 
 def _end_at_once(_number: int, _frame: FrameType | None) -> None:

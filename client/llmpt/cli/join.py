@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 
 from llmpt.agent.sharing import share_token
-from llmpt.cli.output import json_option, show_json
+from llmpt.cli.output import json_option, show_json, show_path
 from llmpt.core.errors import AgentUnavailable, LlmptError, SettingError, TrackerError, TrackerUnavailable
 from llmpt.core.settings import url as read_url
 from llmpt.link.client import AgentClient
@@ -66,7 +66,8 @@ def join(url: str | None, code: str | None, yes: bool, as_json: bool) -> None:
     if as_json:
         show_json({"tracker": checked.url, "version": checked.version, "file": str(file), "changed": changed, "notes": notes})
         return
-    click.echo(f"{checked.url} answers (llmpt {checked.version}); it is {'now' if changed else 'already'} the tracker in {file}")
+    which = "now" if changed else "already"
+    show_path(f"{checked.url} answers (llmpt {checked.version}); it is {which} the tracker in ", file)
     for note in notes:
         click.echo(f"note: {note}")
     click.echo(
@@ -86,7 +87,7 @@ def leave(as_json: bool) -> None:
     if as_json:
         show_json({"file": str(file), "changed": changed, "tracker": rest})
         return
-    click.echo(f"{NAME} is {'no longer' if changed else 'not'} set in {file}")
+    show_path(f"{NAME} is {'no longer' if changed else 'not'} set in ", file)
     if rest is not None:
         click.echo(f"note: {rest} is still used, for it is set elsewhere: `llmpt config show` says where")
 

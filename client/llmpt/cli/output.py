@@ -1,9 +1,16 @@
-"""How the commands show things: tables for people, JSON for programs."""
+"""How the commands show things: tables for people, JSON for programs.
+
+What a terminal's encoding does not have, or is none (a path of bytes), is written as an escape: it ends no command.
+"""
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +25,8 @@ json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=Tr
 
 
 def console() -> Console:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     found = Console(highlight=False)
     return found if found.is_terminal else Console(highlight=False, width=WIDE)
 
@@ -26,7 +35,17 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def show_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    click.echo(text)
+
+
+def show_path(before: str, path: Path) -> None:
+    """Write a line that ends with a path, in the very bytes of that path: a shell takes it for what it is."""
+    click.echo(before.encode() + os.fsencode(path))
 
 
 def table(*columns: str, title: str | None = None) -> Table:

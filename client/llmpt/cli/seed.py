@@ -21,6 +21,7 @@ from llmpt.core.settings import hub_cache
 from llmpt.core.settings import path as expanded
 from llmpt.link.answers import Answer, Failed, Ok, Refused
 from llmpt.link.client import AgentClient
+from llmpt.link.fields import read_path
 from llmpt.link.requests import Seed, Unseed
 from llmpt.settings import ClientSettings
 from llmpt.tracker.client import TrackerClient
@@ -71,7 +72,7 @@ def unseed(what: str | None, everything: bool, repo_type: str | None, as_json: b
         raise click.UsageError("name a path or a repo, or give --all")
     agent = AgentClient(ClientSettings.read(), environ=os.environ)
     seeding = agent.status()["seeding"]
-    rows = seeding if what is None else [row for row in seeding if _belongs(Path(row["path"]), row["etag"], what, repo_type)]
+    rows = seeding if what is None else [row for row in seeding if _belongs(read_path(row["path"]), row["etag"], what, repo_type)]
     if not rows:
         raise LlmptError(f"nothing is seeded of {what}; `llmpt status` shows what is" if what else "nothing is seeded")
     answer = agent.ask(Unseed(tuple(Etag(row["etag"]) for row in rows)))

@@ -148,7 +148,7 @@ class Ok:
     def as_json(self) -> Message:
         said: Message = {"event": self.event}
         if self.path is not None:
-            said["path"] = str(self.path)
+            said["path"] = fields.written(self.path)
         if self.count is not None:
             said["count"] = self.count
         return said
@@ -156,7 +156,10 @@ class Ok:
     @classmethod
     def parse(cls, message: Mapping[str, Any]) -> Ok:
         path = message.get("path")
-        return cls(Path(path) if isinstance(path, str) else None, fields.count(message, "count") if "count" in message else None)
+        return cls(
+            fields.read_path(path) if isinstance(path, str) else None,
+            fields.count(message, "count") if "count" in message else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,23 @@ def etag(message: Mapping[str, Any], name: str = "etag") -> Etag:
 
 def path(message: Mapping[str, Any], name: str) -> Path:
     """Return an absolute path of this machine."""
-    found = Path(text(message, name))
+    found = read_path(text(message, name))
     if not found.is_absolute() or "\0" in str(found):
         raise InvalidInput(f"{name} has to be an absolute path")
     return found
+
+
+def written(path: Path) -> str:
+    """Write a path as UTF-8 that names the same bytes, whatever this program's locale takes them for (PEP 383)."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def read_path(text: str) -> Path:
+    """Read what `written` has written, maybe under another locale; raise `InvalidInput` when it names no bytes."""
+    try:
+        return Path(os.fsdecode(text.encode("utf-8", "surrogateescape")))
+    except UnicodeEncodeError:
+        raise InvalidInput("a path has to be of bytes") from None
 
 
 def count(message: Mapping[str, Any], name: str) -> int:

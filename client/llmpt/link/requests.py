@@ -68,15 +68,15 @@ class FetchRequest:
             "repo_id": self.repo.id if self.repo else "",
             "revision": self.revision,
             "filename": self.filename.value if self.filename else "",
-            "path": str(self.path),
+            "path": fields.written(self.path),
             "dev": self.file.dev,
             "ino": self.file.ino,
-            "destination": str(self.destination),
+            "destination": fields.written(self.destination),
             "replace": self.replace,
             "ordinary_rate_bytes_s": self.ordinary_rate_bytes_s,
             "endpoint": self.endpoint,
             "anonymous": self.anonymous,
-            "stem": str(self.stem) if self.stem else "",
+            "stem": fields.written(self.stem) if self.stem else "",
         }
 
     @classmethod
@@ -116,7 +116,7 @@ class FetchBegun:
     stem: Path
 
     def as_json(self) -> Message:
-        return {"op": self.op, "etag": self.etag.value, "stem": str(self.stem), "tracker": self.tracker}
+        return {"op": self.op, "etag": self.etag.value, "stem": fields.written(self.stem), "tracker": self.tracker}
 
     @classmethod
     def parse(cls, message: Mapping[str, Any]) -> FetchBegun:
@@ -139,8 +139,12 @@ class Landed:
 
     def as_json(self) -> Message:
         return {
-            "op": self.op, "etag": self.etag.value, "path": str(self.path), "tracker": self.tracker, "fetched": self.fetched,
-        }  # fmt: skip
+            "op": self.op,
+            "etag": self.etag.value,
+            "path": fields.written(self.path),
+            "tracker": self.tracker,
+            "fetched": self.fetched,
+        }
 
     @classmethod
     def parse(cls, message: Mapping[str, Any]) -> Landed:
@@ -159,7 +163,7 @@ class Seed:
     path: Path
 
     def as_json(self) -> Message:
-        return {"op": self.op, "tracker": self.tracker, "etag": self.etag.value, "path": str(self.path)}
+        return {"op": self.op, "tracker": self.tracker, "etag": self.etag.value, "path": fields.written(self.path)}
 
     @classmethod
     def parse(cls, message: Mapping[str, Any]) -> Seed:

@@ -11,7 +11,7 @@ import libtorrent as lt
 from llmpt.core.blob import Etag
 from llmpt.core.errors import SwarmError
 from llmpt.swarm.download import Download
-from llmpt.swarm.params import into_file, web_seed_of
+from llmpt.swarm.params import into_file, native, web_seed_of
 from llmpt.swarm.sampling import verified
 from llmpt.swarm.torrents import Torrents
 from llmpt.swarm.types import EngineTimings, Source
@@ -98,7 +98,7 @@ class Downloads:
         torrent.moved.clear()
         torrent.move_error = ""
         with torrent.said_no():
-            torrent.handle.rename_file(0, str(destination))
+            torrent.handle.rename_file(0, native(destination))
         if not torrent.moved.wait(self._timings.disk_timeout_s):
             raise SwarmError(f"{etag}: not moved to {destination} in {self._timings.disk_timeout_s:.0f} s")
         if torrent.move_error:

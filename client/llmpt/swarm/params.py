@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ _IN_PLACE = _FLAGS.no_verify_files | _FLAGS.upload_mode | _PRIVATE
 def in_place(blob: SeededBlob) -> Any:
     """Seed without reading, without piece layers, and without ever writing."""
     params: Any = lt.load_torrent_buffer(b"d4:info" + blob.info + b"12:piece layersdee")
-    params.save_path = str(blob.path.parent)
-    params.renamed_files = {0: str(blob.path)}
+    params.save_path = native(blob.path.parent)
+    params.renamed_files = {0: native(blob.path)}
     params.have_pieces = [True] * params.ti.num_pieces()
     params.flags = _IN_PLACE
     return params
@@ -28,12 +29,21 @@ def in_place(blob: SeededBlob) -> Any:
 def into_file(source: Source, path: Path, *, resume: bool) -> Any:
     """Download into the file at `path`; with `resume` what it holds is checked first."""
     params: Any = lt.load_torrent_buffer(source.metainfo.encode())
-    params.save_path = str(path.parent)
-    params.renamed_files = {0: str(path)}
+    params.save_path = native(path.parent)
+    params.renamed_files = {0: native(path)}
     params.flags = _PRIVATE if resume else _PRIVATE | _FLAGS.no_verify_files
     params.peers = list(source.peers)
     params.url_seeds = [web_seed_of(source.metainfo.etag, source.web_seed)] if source.web_seed else []
     return params
+
+
+def native(path: Path) -> str | bytes:
+    """Return a path as libtorrent takes it: it refuses a text that is no UTF-8, and warns of some bytes."""
+    name = os.fsencode(path)
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return name
 
 
 def web_seed_of(etag: Etag, url: str) -> str:

@@ -48,12 +48,12 @@ class SessionTorrent:
         elif isinstance(alert, lt.file_renamed_alert):
             self.moved.set()
         elif isinstance(alert, lt.file_rename_failed_alert):
-            self.move_error = alert.message()
+            self.move_error = _message(alert)
             self.moved.set()
         elif isinstance(alert, (lt.file_error_alert, lt.torrent_error_alert)):
-            log.debug("%s: %s", self.etag, alert.message())
+            log.debug("%s: %s", self.etag, _message(alert))
             if self.download is not None and self.running:
-                self.download.fail(f"the disk said no: {alert.message()}")
+                self.download.fail(f"the disk said no: {_message(alert)}")
             else:
                 self.unreadable = True
         elif isinstance(alert, lt.tracker_error_alert):
@@ -75,6 +75,14 @@ class SessionTorrent:
             download.touch()
         elif isinstance(alert, lt.hash_failed_alert):
             log.warning("%s: piece %s from the swarm is not what the torrent says; refused", self.etag, alert.piece_index)
+
+
+def _message(alert: Any) -> str:
+    """Return what an alert about a file says; without the path where that is no UTF-8, which libtorrent cannot say."""
+    try:
+        return str(alert.message())
+    except UnicodeDecodeError:
+        return str(alert.error.message())
 
 
 def key_of(alert: Any) -> bytes:

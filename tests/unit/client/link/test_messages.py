@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput
 from llmpt.core.files import FileId
 from llmpt.core.repo import RepoPath, RepoRef
-from llmpt.link import answers, protocol, requests
+from llmpt.link import answers, fields, protocol, requests
 from llmpt.link.answers import Answer, Done, Ending, Failed, Greeting, Ok, Progress, Refused, Retiring, StatusReport, Stopping
 from llmpt.link.requests import FetchBegun, FetchRequest, Hello, Landed, Request, Retire, Seed, Status, Stop, Unseed
 from llmpt.link.timings import LinkTimings
@@ -202,3 +205,34 @@ def test_a_files_identity_is_its_device_and_inode(tmp_path: Path) -> None:
     assert FileId.of(one.stat()) == FileId.of(other.stat())
     (tmp_path / "third").touch()
     assert FileId.of((tmp_path / "third").stat()) != FileId.of(one.stat())
+
+
+PLACES = [b"/h/plain", "/h/é".encode(), b"/h/\xff\xe9", b"/h/\xc3"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_path_is_the_same_bytes_at_the_other_end(place: bytes) -> None:
+    line = protocol.encode(Landed("http://t", Etag(ETAG), Path(os.fsdecode(place))).as_json())
+    heard = requests.parse(protocol.decode(line))
+    assert isinstance(heard, Landed)
+    assert os.fsencode(heard.path) == place
+
+
+def test_a_program_of_another_locale_writes_the_same_path_in_the_same_way() -> None:
+    code = """import os, sys
+from pathlib import Path
+from llmpt.link import fields
+assert sys.getfilesystemencoding() == "ascii"
+for place in sys.argv[1:]:
+    written = fields.written(Path(place))
+    assert os.fsencode(fields.read_path(written)) == os.fsencode(place)
+    print(ascii(written))"""
+    environ = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code, *PLACES], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [ascii(fields.written(Path(os.fsdecode(place)))) for place in PLACES]
+
+
+def test_a_path_of_characters_that_are_no_bytes_is_refused() -> None:
+    message = {"op": "landed", "tracker": "http://t", "etag": ETAG, "path": "/h/\ud800"}
+    with pytest.raises(InvalidInput, match="path has to be of bytes"):
+        requests.parse(message)
