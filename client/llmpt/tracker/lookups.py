@@ -42,10 +42,10 @@ class _WantedLookup:
 
 
 class Lookups:
-    """Asks `client` for any number of threads at once."""
+    """Asks `client` for any number of threads at once, and keeps piece layers of `kept_bytes` at most."""
 
-    def __init__(self, client: LookupClient) -> None:
-        self._client = client
+    def __init__(self, client: LookupClient, *, kept_bytes: int = KEPT_BYTES) -> None:
+        self._client, self._most_kept_bytes = client, kept_bytes
         self._lock, self._one_at_a_time = threading.Lock(), threading.Lock()
         self._waiting: list[_WantedLookup] = []
         self._kept: OrderedDict[Etag, Metainfo] = OrderedDict()
@@ -102,5 +102,5 @@ class Lookups:
         if self._kept.pop(metainfo.etag, None) is None:
             self._kept_bytes += len(metainfo.layer)
         self._kept[metainfo.etag] = metainfo
-        while self._kept_bytes > KEPT_BYTES:
+        while self._kept_bytes > self._most_kept_bytes:
             self._kept_bytes -= len(self._kept.popitem(last=False)[1].layer)

@@ -12,7 +12,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow
 from llmpt.core.metainfo import Metainfo
 from llmpt.tracker.client import Lookup
-from llmpt.tracker.lookups import KEPT_BYTES, Lookups
+from llmpt.tracker.lookups import Lookups
 from tests.support.waiting import eventually
 
 SIZE = 9 << 20
@@ -87,12 +87,14 @@ def test_metainfo_comes_once() -> None:
 
 
 def test_no_more_metainfo_is_kept_than_has_room() -> None:
-    tracker, size = Tracker(), 1 << 30
-    lookups = Lookups(tracker)
-    each = len(blob(1, size).layer)
-    for number in range(KEPT_BYTES // each + 10):
-        lookups._keep(blob(number, size))
-    assert sum(len(one.layer) for one in lookups._kept.values()) == lookups._kept_bytes <= KEPT_BYTES
+    each, tracker = len(blob(0).layer), Tracker()
+    lookups = Lookups(tracker, kept_bytes=3 * each)
+    for number in range(10):
+        lookups.ask(etag(number))
+    assert sum(len(one.layer) for one in lookups._kept.values()) == lookups._kept_bytes == 3 * each
+    lookups.ask(etag(9))
+    lookups.ask(etag(0))
+    assert tracker.questions[-2:] == [(1, 1), (1, 0)], "the last ones are kept"
 
 
 def test_what_waits_while_a_question_fails_fails_with_it() -> None:
