@@ -82,6 +82,16 @@ def test_a_blob_seeded_in_place_arrives_whole_and_every_byte_is_accounted_for(
     eventually(lambda: leecher.totals().downloaded_bytes == metainfo.size, what="the leecher's counter")
 
 
+def test_a_blob_in_a_folder_of_bytes_is_given_and_filled(seeder: Engine, leecher: Engine, tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/h\xff\xe9"))
+    folder.mkdir()
+    metainfo, path = make_blob(folder)
+    download = start(leecher, metainfo, folder / "tmp", seed(seeder, metainfo, path))
+    eventually(lambda: finished(download), timeout_s=10, what="the download")
+    leecher.downloads.flush(metainfo.etag)
+    assert (folder / "tmp").read_bytes() == path.read_bytes()
+
+
 def test_a_finished_blob_is_moved_as_the_same_file_and_seeded_on_from_there(
     seeder: Engine, leecher: Engine, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,13 @@ import os, sys
 from huggingface_hub import snapshot_download
 print(sys.getfilesystemencoding(), os.fsencode(snapshot_download("{repo}")).hex())
 """
+
+
+@pytest.fixture(scope="module")
+def shared_lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
+    """A LAN whose server keeps its state and its cache in such a folder, too."""
+    with Lan(_of_bytes(tmp_path_factory.mktemp("lan"))) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +61,7 @@ def test_a_cache_of_bytes_is_filled_and_seeded(lan: Lan, repo: str, encoding: st
     lan.mirror(repo)
     lan.seeded(repo)
     with lan.machine("odd") as odd:
-        home = Path(os.fsdecode(os.fsencode(odd.root) + b"/" + BYTES))
+        home = _of_bytes(odd.root)
         odd.environ |= {**locale, "HF_HOME": str(home)}
         found, folder = odd.script(DOWNLOAD.format(repo=repo)).split()
         snapshot = Path(os.fsdecode(bytes.fromhex(folder)))
@@ -73,3 +81,7 @@ def test_a_cache_of_bytes_is_filled_and_seeded(lan: Lan, repo: str, encoding: st
         for command in (("status",), ("seed", repo)):
             odd.llmpt(*command)
         assert "Traceback" not in odd.agent_log()
+
+
+def _of_bytes(folder: Path) -> Path:
+    return Path(os.fsdecode(os.fsencode(folder) + b"/" + BYTES))

@@ -65,7 +65,7 @@ class Wire:
         headers = {"Accept": "application/json", "Connection": "close", "User-Agent": user_agent()}
         data = None
         if body is not None:
-            data = json.dumps(body).encode()
+            data = written(body)
             headers["Content-Type"] = "application/json"
         if self._token and (body is not None or authorized):
             headers["Authorization"] = f"Bearer {self._token}"
@@ -95,6 +95,11 @@ class Wire:
         if response.status not in _FINE:
             raise _refusal(self.url, response, answer)
         return answer, address
+
+
+def written(body: Mapping[str, Any]) -> bytes:
+    """Write a body; `?` stands for what is no text, such as a path's bytes that are no UTF-8: no tracker would read the rest."""
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _read_all(response: http.client.HTTPResponse) -> bytes:
