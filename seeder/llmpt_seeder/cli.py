@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from llmpt.core.errors import LlmptError, StateUnavailable
+from llmpt.host import encoding
 from llmpt_seeder.settings import SeederSettings
 
 EXTRAS = ("yaml",)
@@ -35,6 +36,7 @@ def _told() -> Iterator[None]:
 @click.version_option(package_name="llmpt")
 def main() -> None:
     """Share a Hugging Face cache with the LAN: hash, publish, seed. Settings come from the environment."""
+    encoding.read_names_as_utf8()
 
 
 @main.command()

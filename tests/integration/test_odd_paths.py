@@ -83,5 +83,13 @@ def test_a_cache_of_bytes_is_filled_and_seeded(lan: Lan, repo: str, encoding: st
         assert "Traceback" not in odd.agent_log()
 
 
+def test_a_server_of_another_locale_publishes_the_names_that_the_hub_has(tmp_path: Path, latin1: dict[str, str]) -> None:
+    with Lan(tmp_path / "lan", upstream=False, **latin1) as lan:
+        lan.hub.add("org/names", {"model-é.bin": os.urandom(BIG)})
+        lan.mirror("org/names")
+        [torrent] = lan.seeded("org/names")
+        assert [at.path for at in torrent.appears_in] == ["model-é.bin"]
+
+
 def _of_bytes(folder: Path) -> Path:
     return Path(os.fsdecode(os.fsencode(folder) + b"/" + BYTES))
