@@ -177,7 +177,7 @@ def test_an_agent_that_is_suspended_costs_a_snapshot_one_wait(lan: Lan, when: st
                     took_s = time.monotonic() - began
         print(f"\n{MANY} files, the agent suspended {when}: {took_s:.1f} s, all without that: {plain_s:.1f} s")
         assert all((found / name).read_bytes() == content for name, content in wanted.items())
-        assert took_s < plain_s + (2 if when == "before" else 5 + 5) + 3
+        assert took_s < plain_s + (2 if when == "before" else 5 + 5) + 2
         assert lan.hub.byte_gets == 0, "the LAN gave all of it"
         eventually(lambda: agent(ann).get("pid") == pid, what="its answer")
         eventually(lambda: not leftovers(ann), what="nothing to be left over")
