@@ -147,11 +147,17 @@ class Engine:
         return found
 
     def _statuses(self, wanted: Callable[[Any], bool]) -> list[tuple[SessionTorrent, Any]]:
-        """Return the torrents whose status is `wanted`: one question to the session, and without the lock, however many."""
-        found = (
-            (self._torrents.known_by(one.info_hashes.v2.to_bytes()), one) for one in self._session.get_torrent_status(wanted, 0)
-        )
-        return [(torrent, status) for torrent, status in found if torrent is not None]
+        """Return the torrents whose status is `wanted`; without the lock, however many there are.
+
+        The session's own `get_torrent_status` calls a predicate on its thread, which Python from 3.12 on does not outlive.
+        """
+        found = []
+        for torrent in self._torrents.all():
+            with suppress(RuntimeError):  # it was withdrawn at this moment
+                status = torrent.handle.status(0)
+                if wanted(status):
+                    found.append((torrent, status))
+        return found
 
     def session_settings(self) -> dict[str, Any]:
         """Return the settings that libtorrent runs with, under its own names."""

@@ -40,11 +40,6 @@ class Torrents:
             raise SwarmError(f"{etag} is not in the session")
         return torrent
 
-    def known_by(self, key: bytes) -> SessionTorrent | None:
-        """Return the torrent with this info-hash; None when there is none any more."""
-        with self.lock:
-            return self._by_hash.get(key)
-
     def of(self, alert: Any) -> SessionTorrent | None:
         """Return the torrent that an alert is about; None when it is about none, or one that is gone."""
         with self.lock:
