@@ -81,11 +81,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def where(url: str) -> str | None:
-    """Return where the tracker sends whoever asks for `url`; None when nobody has it."""
+    """Return where the tracker sends whoever asks for `url`; None when nobody has it, or those who may are busy."""
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.build_opener(_NoRedirect).open(url, timeout=10)
     with caught.value as answer:
-        assert answer.code in (302, 404), answer
+        assert answer.code in (302, 404, 503), answer
         return answer.headers["Location"]
 
 
