@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 from tests.support.hub import Mode
-from tests.support.lan import Lan
+from tests.support.lan import BIG, Lan
 from tests.support.machine import Machine
 from tests.support.waiting import eventually
 
@@ -196,12 +196,16 @@ def unfinished_removed(universe: Universe, dice: random.Random) -> Iterator[None
 
 @contextmanager
 def unfinished_replaced(universe: Universe, dice: random.Random) -> Iterator[None]:
-    """Somebody puts another file where one is being written."""
-    machine = dice.choice(universe.with_agent)
+    """Somebody puts another file where one is being written: one of ours, for the library itself moves what it finds there."""
+    machine, hub = dice.choice(universe.with_agent), universe.lan.hub
+
+    def is_ours(path: Path) -> bool:
+        name = f"{path.name.partition('.')[0]}.bin"
+        return hub.file(universe.repo, name).size >= BIG and not hub.gets(name)
 
     def replace_one() -> None:
         for path in _unfinished(machine):
-            if dice.random() < 0.2:
+            if is_ours(path) and dice.random() < 0.2:
                 with suppress(OSError):
                     other = path.with_name(f"{path.name}.other")
                     other.write_bytes(b"not this" * 1000)
