@@ -12,8 +12,8 @@ from llmpt.core.errors import LlmptError
 
 # What we, or the library for us, call: an error that one of these raises says something about a download.
 _CALLED = sys.stdlib_module_names | {
-    "builtins", "anyio", "certifi", "filelock", "h11", "h2", "hf_transfer", "hf_xet", "httpcore", "httpx", "huggingface_hub",
-    "idna", "llmpt", "platformdirs", "requests", "socksio", "tomli", "tqdm", "urllib3",
+    "builtins", "anyio", "certifi", "filelock", "h11", "h2", "hf_transfer", "hf_xet", "httpcore", "httpcore2", "httpx", "httpx2",
+    "huggingface_hub", "idna", "llmpt", "platformdirs", "requests", "socksio", "tomli", "tqdm", "urllib3",
 }  # fmt: skip
 
 
