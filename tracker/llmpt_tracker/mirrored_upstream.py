@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import quote
 
 from llmpt.core.errors import InvalidInput
 from llmpt.core.mirrors import UNREACHABLE, Mirror, MirrorAsk, MirrorState, exactly
@@ -111,8 +110,7 @@ class MirroredUpstream:
 
     def url(self, repo: RepoRef, revision: str, path: str) -> str:
         """See `Upstream`."""
-        kind = "" if repo.type == "model" else f"{repo.type}s/"
-        return f"{self._address() or ''}/{kind}{repo.id}/resolve/{quote(revision, safe='')}/{quote(path)}"
+        return (self._address() or "") + repo.file_route(revision, path)
 
     def _known(self, ask: MirrorAsk) -> repos.RevisionSummary | None:
         try:

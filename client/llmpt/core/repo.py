@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from llmpt.core.errors import InvalidName
 
@@ -47,6 +48,10 @@ class RepoRef:
         if not kind.endswith("s") or not rest:
             raise InvalidName(f"not a repo folder of a Hub cache: {folder!r:.120}")
         return cls(kind[:-1], rest.replace("--", "/"))
+
+    def file_route(self, revision: str, path: str) -> str:
+        """The route of a file's content on a Hub, quoted: `/org/name/resolve/main/config.json`."""
+        return f"/{self}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
     def __str__(self) -> str:
         return self.id if self.type == "model" else f"{self.type}s/{self.id}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import urllib.error
 import urllib.request
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from llmpt.hub.asking import BROKEN, HEAD_S, HubUnreachable
 from llmpt.net.within import within
@@ -13,12 +13,6 @@ from llmpt.net.within import within
 PART_BYTES = 8 << 20
 PART_S = 4.0
 SILENCE_S = 5.0
-
-
-def file_url(endpoint: str, repo_type: str, repo_id: str, revision: str, path: str) -> str:
-    """Return where the Hub at `endpoint` has a file."""
-    kind = "" if repo_type == "model" else f"{repo_type}s/"
-    return f"{endpoint.rstrip('/')}/{kind}{repo_id}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
 
 def rate_of(url: str, *, part_bytes: int = PART_BYTES, part_s: float = PART_S) -> int:

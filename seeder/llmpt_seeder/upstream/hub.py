@@ -89,9 +89,8 @@ class UpstreamHub:
 
     def _head(self, repo: RepoRef, commit: str, token: str | None) -> None:
         """Ask for a file as its downloader does; the Hub's no is raised."""
-        kind = "" if repo.type == "model" else f"{repo.type}s/"
         try:
-            ask(f"{self.endpoint}/{kind}{repo.id}/resolve/{commit}/{ANY_FILE}", token=token, method="HEAD")
+            ask(self.endpoint + repo.file_route(commit, ANY_FILE), token=token, method="HEAD")
         except HubNo as no:
             if no.status in (401, 403):
                 raise

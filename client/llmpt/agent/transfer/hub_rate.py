@@ -11,7 +11,7 @@ from llmpt.agent.transfer.sight import Measuring
 from llmpt.core.errors import LlmptError
 from llmpt.disk.inventory import Inventory
 from llmpt.hub.asking import HubUnreachable
-from llmpt.hub.measuring import file_url, rate_of
+from llmpt.hub.measuring import rate_of
 from llmpt.link.requests import FetchRequest
 
 log = logging.getLogger("llmpt.agent")
@@ -34,8 +34,7 @@ def measure_rate(request: FetchRequest) -> int:
         or request.endpoint.rstrip("/") == request.tracker
     ):
         raise HubUnreachable("no Hub is known that has it")
-    repo = request.repo
-    return rate_of(file_url(request.endpoint, repo.type, repo.id, request.revision, str(request.filename)))
+    return rate_of(request.endpoint.rstrip("/") + request.repo.file_route(request.revision, str(request.filename)))
 
 
 class HubRate:

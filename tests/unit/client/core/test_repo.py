@@ -24,6 +24,14 @@ def test_a_repo_and_its_cache_folder_name_each_other(repo: RepoRef, folder: str,
     assert str(repo) == shown
 
 
+def test_the_route_of_a_file_is_quoted() -> None:
+    assert RepoRef("model", "org/name").file_route("main", "a/b.bin") == "/org/name/resolve/main/a/b.bin"
+    assert (
+        RepoRef("dataset", "data").file_route("refs/pr/1", "a b/\u00e9.bin")
+        == "/datasets/data/resolve/refs%2Fpr%2F1/a%20b/%C3%A9.bin"
+    )
+
+
 @given(st.sampled_from(REPO_TYPES), st.text(alphabet="aB1._-/", min_size=1, max_size=12))
 def test_every_repo_comes_back_from_its_folder(kind: str, text: str) -> None:
     try:

@@ -16,7 +16,7 @@ from llmpt.core.files import FileId
 from llmpt.core.repo import RepoPath, RepoRef
 from llmpt.disk.inventory import Inventory
 from llmpt.hub.asking import HubUnreachable
-from llmpt.hub.measuring import file_url, rate_of
+from llmpt.hub.measuring import rate_of
 from llmpt.link.requests import FetchRequest
 from tests.support.waiting import eventually
 
@@ -120,7 +120,8 @@ def test_a_part_of_the_file_is_fetched_from_where_the_hub_has_it(monkeypatch: py
                     connection.sendall(answer)
 
         threading.Thread(target=serve, daemon=True).start()
-        url = file_url(f"http://127.0.0.1:{listening.getsockname()[1]}/", "dataset", "org/name", "refs/pr/1", "sub/a b.bin")
+        route = RepoRef("dataset", "org/name").file_route("refs/pr/1", "sub/a b.bin")
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}{route}"
         assert rate_of(url, part_bytes=9000) > 9000
         with pytest.raises(HubUnreachable):
             rate_of(url)
