@@ -10,22 +10,22 @@ import os
 import random
 import resource
 import signal
-import socket
-import struct
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote_from_bytes
 
+from tests.soak.liar import liar
 from tests.support.hub import Mode
 from tests.support.lan import BIG, Lan
 from tests.support.machine import Machine
+from tests.support.process import ServerProcess
 from tests.support.waiting import eventually
 
 MIB = 1 << 20
+FOREIGN = b"not this" * 1000  # what somebody else puts where a file is being written; nobody but its owner may remove it
 
 
 @dataclass
@@ -208,7 +208,7 @@ def unfinished_replaced(universe: Universe, dice: random.Random) -> Iterator[Non
             if is_ours(path) and dice.random() < 0.2:
                 with suppress(OSError):
                     other = path.with_name(f"{path.name}.other")
-                    other.write_bytes(b"not this" * 1000)
+                    other.write_bytes(FOREIGN)
                     other.rename(path)
 
     with _meanwhile(replace_one):
@@ -216,14 +216,21 @@ def unfinished_replaced(universe: Universe, dice: random.Random) -> Iterator[Non
 
 
 @contextmanager
-def tracker_restarted(universe: Universe, _dice: random.Random) -> Iterator[None]:
-    pids = family(universe.lan.tracker.pid)
-    universe.lan.tracker.kill()
-    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), timeout_s=20, what="the tracker's end")
+def _down(server: ServerProcess) -> Iterator[None]:
+    """Killed, with all that it has started, and started anew in the end."""
+    pids = family(server.pid)
+    server.kill()
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), timeout_s=20, what="its end")
     try:
         yield
     finally:
-        universe.lan.tracker.start()
+        server.start()
+
+
+@contextmanager
+def tracker_restarted(universe: Universe, _dice: random.Random) -> Iterator[None]:
+    with _down(universe.lan.tracker):
+        yield
 
 
 @contextmanager
@@ -234,13 +241,8 @@ def tracker_frozen(universe: Universe, _dice: random.Random) -> Iterator[None]:
 
 @contextmanager
 def seeder_restarted(universe: Universe, _dice: random.Random) -> Iterator[None]:
-    pids = family(universe.lan.seeder.pid)
-    universe.lan.seeder.kill()
-    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), timeout_s=20, what="the seeder's end")
-    try:
+    with _down(universe.lan.seeder):
         yield
-    finally:
-        universe.lan.seeder.start()
 
 
 @contextmanager
@@ -298,68 +300,12 @@ def blob_rotten(universe: Universe, dice: random.Random) -> Iterator[None]:
         os.utime(blob, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-LIAR = "127.0.0.9"
-_BLOCK = struct.Struct(">II")
-
-
 @contextmanager
 def liar_in_the_swarm(universe: Universe, dice: random.Random) -> Iterator[None]:
-    """A peer that says that it has everything, and sends what comes to its mind (BEP 3, 6)."""
     torrents = universe.lan.torrents(universe.repo)
-    with socket.create_server((LIAR, 0)) as server:
-        server.settimeout(0.2)
-        stop = threading.Event()
-        threads = [threading.Thread(target=_serve_lies, args=(server, stop))]
-        threads[0].start()
-        for torrent in dice.sample(torrents, min(20, len(torrents))):
-            with suppress(OSError):
-                _announce_liar(universe.lan.tracker.announce_url, bytes.fromhex(torrent.info_hash)[:20], server.getsockname()[1])
-        try:
-            yield
-        finally:
-            stop.set()
-            threads[0].join()
-
-
-def _announce_liar(announce_url: str, info_hash: bytes, port: int) -> None:
-    host, _, rest = announce_url.removeprefix("http://").partition(":")
-    query = f"info_hash={quote_from_bytes(info_hash, safe='')}&peer_id=-XX0000-liarliarliar&port={port}"
-    query += "&left=0&uploaded=0&downloaded=0&compact=1"
-    with socket.create_connection((host, int(rest.partition("/")[0])), timeout=2, source_address=(LIAR, 0)) as connection:
-        connection.sendall(f"GET /announce?{query} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-        connection.recv(1024)
-
-
-def _serve_lies(server: socket.socket, stop: threading.Event) -> None:
-    while not stop.is_set():
-        with suppress(OSError):
-            connection, _ = server.accept()
-            threading.Thread(target=_lie, args=(connection, stop), daemon=True).start()
-
-
-def _lie(connection: socket.socket, stop: threading.Event) -> None:
-    with connection, suppress(OSError, struct.error):
-        connection.settimeout(10)
-        hello = _exactly(connection, 68)
-        reserved = bytes((0, 0, 0, 0, 0, 0, 0, 0x04 | 0x10))  # fast extension, v2
-        connection.sendall(b"\x13BitTorrent protocol" + reserved + hello[28:48] + b"-XX0000-liarliarliar")
-        connection.sendall(struct.pack(">IB", 1, 14) + struct.pack(">IB", 1, 1))  # have all, unchoke
-        while not stop.is_set():
-            length = int.from_bytes(_exactly(connection, 4), "big")
-            message = _exactly(connection, length) if length else b""
-            if message[:1] == b"\x06":  # request
-                piece, begin, size = struct.unpack(">III", message[1:])
-                connection.sendall(struct.pack(">IB", 9 + size, 7) + _BLOCK.pack(piece, begin) + os.urandom(size))
-
-
-def _exactly(connection: socket.socket, count: int) -> bytes:
-    parts = b""
-    while len(parts) < count:
-        more = connection.recv(count - len(parts))
-        if not more:
-            raise OSError("closed")
-        parts += more
-    return parts
+    some = dice.sample(torrents, min(20, len(torrents)))
+    with liar(universe.lan.tracker.announce_url, [bytes.fromhex(torrent.info_hash)[:20] for torrent in some]):
+        yield
 
 
 AT_MACHINES: tuple[Fault, ...] = (
