@@ -9,6 +9,7 @@ WORKERS ?= 4
 PYTEST_OPTIONS ?=
 PYTEST := $(BIN)/pytest $(PYTEST_OPTIONS)
 PARALLEL := -n $(WORKERS) --dist worksteal -m 'not alone'
+TESTS := tests/unit tests/contract tests/integration tests/hostile
 
 .DEFAULT_GOAL := help
 
@@ -45,9 +46,9 @@ format: $(STAMP)  ## Put the code into its format
 unit: $(STAMP)  ## Unit tests: seconds, no network, no libtorrent session
 	$(PYTEST) tests/unit
 
-test: $(STAMP)  ## Unit, contract and integration tests: real roles as processes on loopback, no Docker
-	$(PYTEST) -m alone tests/unit tests/contract tests/integration
-	$(PYTEST) $(PARALLEL) tests/unit tests/contract tests/integration
+test: $(STAMP)  ## Unit, contract, integration and hostile tests: real roles as processes on loopback, no Docker
+	$(PYTEST) -m alone $(TESTS)
+	$(PYTEST) $(PARALLEL) $(TESTS)
 
 HOOK := test_boot.py test_public_api.py core hook link settings
 
