@@ -24,6 +24,15 @@ def parse_address(text: str) -> Address:
     return mapped or address
 
 
+def neighbourhood(address: Address) -> str:
+    """Return what one machine may take all addresses of: an IPv4 address itself, or the /64 of an IPv6 address.
+
+    A machine has one IPv4 address, but as many of IPv6 as it likes below one prefix. All machines of a LAN may be below that
+    prefix, too: what is limited by neighbourhood is limited by address as well, and the neighbourhood's limit is the larger.
+    """
+    return str(address) if address.version == 4 else f"{ipaddress.IPv6Address(address.packed[:8] + bytes(8))}/64"
+
+
 @dataclass(frozen=True, slots=True)
 class CidrSet:
     """A set of networks. `address in cidrs` asks whether one of them contains it."""

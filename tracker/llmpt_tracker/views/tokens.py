@@ -8,7 +8,7 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field
 
-from llmpt.core.networks import Address
+from llmpt.core.networks import neighbourhood
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import invitations, publication, tokens
 from llmpt_tracker.state import state
@@ -46,7 +46,7 @@ def make() -> ResponseReturnValue:
         raise Refused(403, "code_needed", "this tracker lets a machine share by invitation: llmpt join URL --code CODE")
     address = asker()
     if not address.is_loopback:  # a program on the server itself has other ways to be a nuisance
-        keep_pace(PACE, _neighbourhood(address))
+        keep_pace(PACE, neighbourhood(address))
     secret = tokens.new_secret(tokens.SHARE)
     with state().database.writing() as session:
         if invited and not invitations.use(session, asked.code or "", now=state().clock()):
@@ -54,8 +54,3 @@ def make() -> ResponseReturnValue:
         tokens.add(session, secret, name=asked.name, now=state().clock(), scope=tokens.SHARE)
     log.info("%r at %s got a token to share", asked.name, address)
     return jsonify({"token": secret, "scope": tokens.SHARE}), 201
-
-
-def _neighbourhood(address: Address) -> str:
-    """Return the key of a pace: a machine has one IPv4 address, but as many of IPv6 as it likes, below one prefix."""
-    return str(address) if address.version == 4 else address.packed[:8].hex()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llmpt.core.errors import InvalidInput
-from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, behind_proxies, parse_address
+from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, behind_proxies, neighbourhood, parse_address
 from llmpt.host.routes import HostNetwork, address_towards
 
 LAN = CidrSet.parse(DEFAULT_PEER_CIDRS)
@@ -57,6 +57,14 @@ def test_the_internet_is_not_in_the_default(text: str) -> None:
 def test_a_name_is_no_address(text: str) -> None:
     with pytest.raises(ValueError):
         parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("10.1.2.3", "10.1.2.3"), ("::ffff:10.1.2.3", "10.1.2.3"), ("fd00:1:2:3:4::5", "fd00:1:2:3::/64"), ("::1", "::/64")],
+)
+def test_what_one_machine_may_take_all_addresses_of_is_one_neighbourhood(text: str, expected: str) -> None:
+    assert neighbourhood(parse_address(text)) == expected
 
 
 def test_networks_are_read_from_commas_and_blanks() -> None:
