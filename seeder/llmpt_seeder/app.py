@@ -35,6 +35,7 @@ from llmpt_seeder.hub.tree import fetch_tree
 from llmpt_seeder.life import HEARTBEAT, LISTINGS, UPSTREAM, WORK, Life
 from llmpt_seeder.publishing.publisher import Publisher
 from llmpt_seeder.publishing.publishing import Publishing
+from llmpt_seeder.publishing.token_file import TokenFile
 from llmpt_seeder.publishing.tracker_link import Identity, TrackerLink
 from llmpt_seeder.seeding import Seeding
 from llmpt_seeder.service import Service
@@ -117,21 +118,13 @@ def _may_be_there(cache: Path) -> bool:
         return True
 
 
-def find_token(settings: SeederSettings) -> str | None:
-    """Return the token to publish with: LLMPT_TOKEN, else the one that the tracker left in the data folder; None so far."""
-    if settings.token:
-        return settings.token
-    try:
-        return settings.token_file.read_text(encoding="ascii").strip() or None
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
 @dataclass(frozen=True, slots=True)
 class _Core:
-    """What reads the caches, publishes and seeds; `reports` are asked for what a heartbeat says, `shelf` is the second cache."""
+    """What reads the caches, publishes and seeds; `reports` are asked for what a heartbeat says, `shelf` is the second cache,
+    `token` finds the token to publish with."""
 
     life: Life
+    token: Callable[[], str | None]
     state: SeederState
     engine: Engine
     sharing: Sharing
@@ -156,9 +149,11 @@ def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) ->
     fetch = partial(fetch_tree, endpoint, stopped=life.stop.is_set)
     listings = HubListings(memory=state, fetch=fetch, hub=hub, clock=life.clock, on_news=wake.set, stop=life.stop)
 
+    file = TokenFile(settings.token_file)
+    token = (lambda: settings.token) if settings.token else file.read
     reports: list[Callable[[], Mapping[str, object]]] = [lambda: {"version": version(), "upstream": settings.upstream}]
     link = TrackerLink(
-        Identity(state.seeder_id, lambda: find_token(settings), f"{settings.token_file} or LLMPT_TOKEN"),
+        Identity(state.seeder_id, token, f"{settings.token_file} or LLMPT_TOKEN", file.refused),
         lambda token: TrackerClient(tracker.url, token=token, timeout_s=TRACKER_TIMEOUT_S),
         report=lambda: together([report() for report in reports]),
         on_news=wake.set,
@@ -173,7 +168,7 @@ def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) ->
     publishing = Publishing(link, listings, verification, publisher, min_blob_bytes=settings.min_blob_bytes, life=life)
     service = Service(caches, verification, publishing, Seeding(engine, state), wake=wake, life=life)
     reports.append(service.report)
-    return _Core(life, state, engine, sharing, listings, link, shelf, publishing, service, reports)
+    return _Core(life, token, state, engine, sharing, listings, link, shelf, publishing, service, reports)
 
 
 def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, stack: ExitStack) -> Mirroring | None:
@@ -187,7 +182,7 @@ def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, st
     process = stack.enter_context(FetchProcess(endpoint=endpoint, cache=core.shelf.root, environ=dict(os.environ)))
 
     def connect() -> TrackerClient:
-        return TrackerClient(tracker.url, token=find_token(settings), timeout_s=TRACKER_TIMEOUT_S)
+        return TrackerClient(tracker.url, token=core.token(), timeout_s=TRACKER_TIMEOUT_S)
 
     def fetched(blob: WantedBlob) -> None:
         if blob.state is BlobState.DONE:

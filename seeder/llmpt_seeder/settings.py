@@ -14,18 +14,16 @@ from llmpt.core.settings import setting
 from llmpt.settings.sources import data_folder, sources
 
 
-def optional_path(value: str) -> Path | None:
-    """Read a path; nothing means none."""
-    return core.path(value) if value else None
-
-
 @dataclass(frozen=True, slots=True)
 class SeederSettings:
     """The settings of one seeder; see each field's line for what it means."""
 
     tracker: str | None = setting("LLMPT_TRACKER", core.url, "http://127.0.0.1:8000", "the tracker's address")
     token: str | None = setting(
-        "LLMPT_TOKEN", core.optional_text, "", "the token to publish with; by default read from LLMPT_DATA/publish.token"
+        "LLMPT_TOKEN", core.optional_text, "", "the token to publish with; without it the one in LLMPT_TOKEN_FILE"
+    )
+    given_token_file: Path | None = setting(
+        "LLMPT_TOKEN_FILE", core.optional_path, "", "the file with that token; empty: publish.token in LLMPT_DATA"
     )
     data: Path = setting("LLMPT_DATA", data_folder, "", "folder of the server's state; empty: the user's data folder")
     cache: Path = setting(
@@ -44,7 +42,7 @@ class SeederSettings:
         "LLMPT_UPSTREAM", core.url, "", "the Hub from which what the LAN does not have is fetched; empty: none"
     )
     mirror: Path | None = setting(
-        "LLMPT_MIRROR_CACHE", optional_path, "", "the Hub cache for what is fetched; empty: the folder mirror in LLMPT_DATA"
+        "LLMPT_MIRROR_CACHE", core.optional_path, "", "the Hub cache for what is fetched; empty: the folder mirror in LLMPT_DATA"
     )
     mirror_quota_bytes: int = setting(
         "LLMPT_MIRROR_QUOTA", core.size, "0", "bytes that may lie there; what was not wanted for longest goes first; 0: no limit"
@@ -87,7 +85,7 @@ class SeederSettings:
 
     @property
     def token_file(self) -> Path:
-        return self.data / "publish.token"
+        return self.given_token_file or self.data / "publish.token"
 
     @property
     def alive_file(self) -> Path:

@@ -42,6 +42,9 @@ class TrackerSettings:
     """What `llmpt-tracker serve` and its two processes were told."""
 
     data: Path = setting("LLMPT_DATA", data_folder, "", "Folder of the server's state; empty: the user's data folder")
+    given_token_file: Path | None = setting(
+        "LLMPT_TOKEN_FILE", core.optional_path, "", "File of the seeder's token; empty: publish.token in LLMPT_DATA"
+    )
     http_port: int = setting("LLMPT_HTTP_PORT", core.port, "8000", "TCP port of the API and the page")
     announce_port: int = setting("LLMPT_ANNOUNCE_PORT", core.port, "6969", "TCP port of announces and scrapes")
     bind: tuple[str, ...] = setting("LLMPT_BIND", core.addresses, DEFAULT_BIND, "Addresses to listen on, separated by commas")
@@ -82,4 +85,4 @@ class TrackerSettings:
     @property
     def token_file(self) -> Path:
         """Where the first token lies for the seeder."""
-        return self.data / "publish.token"
+        return self.given_token_file or self.data / "publish.token"

@@ -93,6 +93,11 @@ def path(value: str) -> Path:
         raise ValueError(f"{no_home()}; write a path without ~, or set HOME") from None
 
 
+def optional_path(value: str) -> Path | None:
+    """Read a path; nothing means none."""
+    return path(value) if value else None
+
+
 def no_home() -> str:
     """Say in words why there is no home folder: in containers, mostly."""
     return f"user {os.getuid()} has no entry in passwd, and HOME is not set"

@@ -47,11 +47,13 @@ class Identity:
     seeder_id: its own name
     find_token: reads the token where it is now; None: there is none yet
     where_token: says in words where it is expected
+    token_refused: is called when the tracker does not accept it
     """
 
     seeder_id: str
     find_token: Callable[[], str | None]
     where_token: str
+    token_refused: Callable[[], None] = lambda: None
 
 
 class Tracker(Protocol):
@@ -177,6 +179,7 @@ class TrackerLink:
         """Note a failure, and say it once; return the seconds until the next try."""
         message = str(error)
         if isinstance(error, TrackerRefused) and error.status == 401:
+            self._identity.token_refused()
             message = f"the tracker does not accept our token ({message}): it is expected in {self._identity.where_token}"
         if message != self._said:
             log.warning("%s; it is tried again, what is seeded stays seeded", message)

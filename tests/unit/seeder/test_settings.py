@@ -43,6 +43,7 @@ def test_defaults_suit_a_seeder_beside_its_tracker(tmp_path: Path) -> None:
     assert settings.tracker == "http://127.0.0.1:8000"
     assert (settings.peer_port, settings.min_blob_bytes, settings.scan_interval_s) == (6881, 1 << 20, 10)
     assert settings.token_file == tmp_path / "publish.token"
+    assert load(tmp_path, LLMPT_TOKEN_FILE="/run/secrets/token").token_file == Path("/run/secrets/token")
     assert settings.bind == ("0.0.0.0", "::")
     assert settings.repos == ()
 

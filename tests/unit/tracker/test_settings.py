@@ -33,7 +33,9 @@ def test_everything_can_be_set() -> None:
         LLMPT_DATABASE_URL="postgresql+psycopg://u@h/d",
         LLMPT_MIN_BLOB_BYTES="512K",
         LLMPT_CONTROL_SOCKET="/run/x.sock",
+        LLMPT_TOKEN_FILE="/secrets/publish.token",
     )
+    assert settings.token_file == Path("/secrets/publish.token")
     assert settings.bind == ("192.168.1.10", "fd00::1")
     assert settings.advertise_host == "192.168.1.10"
     assert settings.database_location == "postgresql+psycopg://u@h/d"
