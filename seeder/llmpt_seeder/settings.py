@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmpt.core import settings as core
+from llmpt.core.browsers import HostNames
 from llmpt.core.errors import SettingError
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
 from llmpt.core.rates import RateLimit, rate_limit
@@ -54,6 +55,7 @@ class SeederSettings:
     blob_port: int = setting("LLMPT_BLOB_PORT", core.port, "8001", "TCP port of files over HTTP; 0 takes a free one")
     bind: tuple[str, ...] = setting("LLMPT_BIND", core.addresses, "0.0.0.0,[::]", "addresses to listen on")
     peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", core.cidrs, DEFAULT_PEER_CIDRS, "networks that may talk to us")
+    hosts: HostNames = setting("LLMPT_HOSTS", HostNames.parse, "", "names of this server, also patterns, that others could own")
     min_blob_bytes: int = setting("LLMPT_MIN_BLOB_BYTES", core.size, "1M", "smallest file that gets a swarm")
     scan_interval_s: float = setting("LLMPT_SCAN_INTERVAL", core.number(0.1, 86400), "10", "seconds between looks at the cache")
     upload_limit: RateLimit = setting(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmpt.core import settings as core
+from llmpt.core.browsers import HostNames
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
 from llmpt.core.settings import load, setting
 from llmpt.settings.sources import data_folder, sources
@@ -52,6 +53,7 @@ class TrackerSettings:
         "LLMPT_PEER_CIDRS", core.cidrs, DEFAULT_PEER_CIDRS, "Networks that get an answer, on every port"
     )
     trusted_proxies: CidrSet = setting("LLMPT_TRUSTED_PROXIES", core.cidrs, "", "Proxies whose X-Forwarded-… is believed")
+    hosts: HostNames = setting("LLMPT_HOSTS", HostNames.parse, "", "Names of this server, also patterns, that others could own")
     advertise_host: str | None = setting(
         "LLMPT_ADVERTISE_HOST", core.literal_address, "", "IP address under which the seeder is handed out to peers"
     )
