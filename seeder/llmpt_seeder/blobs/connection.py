@@ -19,6 +19,7 @@ from http import HTTPStatus
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName
 from llmpt.core.http_head import MAX_HEAD_BYTES, BadRequest, Head, parse_head
+from llmpt.host.pacing import Paced
 from llmpt_seeder.blobs.answers import Answer, blob_answer, refusal
 from llmpt_seeder.blobs.pace import Pace
 from llmpt_seeder.blobs.places import Places
@@ -26,6 +27,7 @@ from llmpt_seeder.blobs.sources import BlobSource, FileState, OpenBlob
 from llmpt_seeder.errors import Cut, InDoubt
 
 log = logging.getLogger("llmpt.seeder")
+_cut_off = Paced(log.info)
 
 METHODS = (b"GET", b"HEAD", b"POST")
 WITHHELD_BYTES = 64 << 10  # of a blob that grows: no client has the whole before it is known to be right
@@ -96,7 +98,7 @@ class Connection:
                 while self._serve_one():
                     pass
             except Cut as reason:
-                log.info("a blob was cut off in the middle: %s", reason)
+                _cut_off("a blob was cut off in the middle: %s", reason)
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
             except OSError:
                 pass  # it has gone, or takes nothing

@@ -17,6 +17,7 @@ from llmpt.core.rates import NO_LIMIT, RateLimit
 from llmpt.host import loops
 from llmpt.host.listening import listen_on
 from llmpt.host.loops import Health, Rhythm
+from llmpt.host.pacing import Paced
 from llmpt.host.routes import HostNetwork
 from llmpt_seeder.blobs.answers import Answer, refusal
 from llmpt_seeder.blobs.connection import BlobLimits, Connection, Counter
@@ -25,6 +26,7 @@ from llmpt_seeder.blobs.places import Places
 from llmpt_seeder.blobs.sources import BlobSource
 
 log = logging.getLogger("llmpt.seeder")
+_refused = Paced(log.warning)
 
 KNOCKS_EVERY_S = 0.2
 END_TIMEOUT_S = 2.0
@@ -134,7 +136,7 @@ class BlobServer:
         try:
             thread.start()
         except RuntimeError as error:  # the system has no room for another thread
-            log.warning("a client was turned away: %s", error)
+            _refused("a client was turned away: %s", error)
             sock.close()
             self._forget(connection)
 
@@ -154,7 +156,7 @@ class BlobServer:
         """Say why a client may not ask here. The tracker in the container beside ours is let in, as it lets us in."""
         address = parse_address(text)
         if address not in self._doors.peer_cidrs and not self._doors.network.is_neighbour(address):
-            log.warning("refused %s: outside LLMPT_PEER_CIDRS", address)
+            _refused("refused %s: outside LLMPT_PEER_CIDRS", address)
             return refusal(403, "address_refused", f"{address} is not in LLMPT_PEER_CIDRS, the networks that this seeder serves")
         return None
 

@@ -11,11 +11,13 @@ import logging
 from flask import Request, request
 
 from llmpt.core.networks import Address, behind_proxies, parse_address
+from llmpt.host.pacing import Paced
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.state import state
 from llmpt_tracker.views.forwarded import HOST, PORTS
 
 log = logging.getLogger(__name__)
+_refused = Paced(log.warning)
 
 
 def asker() -> Address:
@@ -38,7 +40,7 @@ def guard() -> None:
         return
     if request.blueprint in ("publishing", "leases", "mirrors") and state().network.is_neighbour(address):
         return
-    log.warning("refused %s: outside LLMPT_PEER_CIDRS", address)
+    _refused("refused %s: outside LLMPT_PEER_CIDRS", address)
     raise Refused(
         403, "address_refused", f"{address} is not in LLMPT_PEER_CIDRS, the networks that this tracker answers: set it there"
     )

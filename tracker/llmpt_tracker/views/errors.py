@@ -8,10 +8,12 @@ our bug: it is logged with its traceback, and the client learns nothing of it.
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from llmpt.host.pacing import Paced
 from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, Refused, RefusedAsHub, SeedersBusy
 from llmpt_tracker.state import state
 from llmpt_tracker.views.hub.request import target
@@ -29,8 +31,8 @@ HEADERS = {
 def register(app: Flask) -> None:
     """Install the handlers and the headers."""
     app.register_error_handler(Refused, _refused)
-    app.register_error_handler(AnnouncerUnavailable, _announcer)
-    app.register_error_handler(DatabaseUnavailable, _database)
+    app.register_error_handler(AnnouncerUnavailable, partial(_announcer, Paced(log.warning)))
+    app.register_error_handler(DatabaseUnavailable, partial(_database, Paced(log.error)))
     app.register_error_handler(SeedersBusy, _busy)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _bug)
@@ -63,13 +65,13 @@ def _refused(error: Refused) -> Response:
     return response
 
 
-def _announcer(error: AnnouncerUnavailable) -> Response:
-    log.warning("%s", error)
+def _announcer(say: Paced, error: AnnouncerUnavailable) -> Response:
+    say("%s", error)
     return _later("announcer_unavailable", "the announcer does not answer; try again in a moment")
 
 
-def _database(error: DatabaseUnavailable) -> Response:
-    log.error("%s %s: %s", request.method, request.path, error, exc_info=error.__cause__)
+def _database(say: Paced, error: DatabaseUnavailable) -> Response:
+    say("%s %s: %s", request.method, request.path, error, exc_info=error.__cause__)
     return _later(error.code, str(error))
 
 
