@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from llmpt.core.documents import read_json
 from llmpt.host import loops
 from llmpt.host.loops import Health, Rhythm, Step
 
@@ -25,6 +26,7 @@ U = TypeVar("U")
 WORK, UPSTREAM, HEARTBEAT, LISTINGS = "work", "upstream", "heartbeat", "listings"  # the loops that must live
 STALE_S = 60.0
 WRITE_EVERY_S = 5.0
+MAX_FILE_BYTES = 1 << 20
 
 
 class Life:
@@ -98,7 +100,7 @@ class Life:
 def what_is_wrong(path: Path, *, now: float) -> str | None:
     """Read the file; return why the seeder does not count as alive, None when it does."""
     try:
-        said = json.loads(path.read_text())
+        said = read_json(path.read_bytes(), most_bytes=MAX_FILE_BYTES)
         beats = {str(loop): float(at) for loop, at in said["beats"].items()}
         troubles = [f"{trouble['name']} does not work: {trouble['error']}" for trouble in said["troubles"]]
     except OSError:

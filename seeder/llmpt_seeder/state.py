@@ -15,13 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from llmpt.core.blob import Etag
+from llmpt.core.documents import read_json
 from llmpt.core.errors import InvalidName, StateUnavailable
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import HubAnswer, RepoRef
 from llmpt.disk.database import Way, opened
 from llmpt.disk.inventory import FileStamp, Inventory
 from llmpt_seeder.cache.contents import Problem
-from llmpt_seeder.cache.listing import ListedFile
+from llmpt_seeder.cache.listing import MAX_LISTING_BYTES, ListedFile
 from llmpt_seeder.hub.listings import HubListing
 
 log = logging.getLogger("llmpt.seeder")
@@ -119,7 +120,7 @@ class SeederState(Inventory):
         if row is None or row[0] is None:
             return HubListing(None, row[1]) if row else None
         try:
-            files = json.loads(zlib.decompress(row[0]))
+            files = read_json(_unpacked(row[0]), most_bytes=MAX_LISTING_BYTES)
             return HubListing({path: ListedFile(Etag(etag), size) for path, (etag, size) in files.items()}, row[1])
         except (zlib.error, ValueError, TypeError, AttributeError, InvalidName):
             return None  # it is asked for again
@@ -195,3 +196,12 @@ def _key(repo: RepoRef) -> str:
 def _repo(key: str) -> RepoRef:
     kind, _, repo_id = key.partition(":")
     return RepoRef(kind, repo_id)
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Unpack a listing; raise `ValueError` for one of more bytes than any has."""
+    unpacking = zlib.decompressobj()
+    found = unpacking.decompress(data, MAX_LISTING_BYTES)
+    if not unpacking.eof:
+        raise ValueError("no listing has so many bytes")
+    return found

@@ -29,7 +29,7 @@ def read_json(data: bytes | str, *, most_bytes: int, most_values: int = MAX_VALU
     """Read one document; raise `InvalidInput` for what is none, or is beyond the bounds."""
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if len(raw) > most_bytes:
-        raise InvalidInput(f"a document of {len(raw)} bytes; at most {most_bytes} are read")
+        raise InvalidInput(f"a document of more than {most_bytes} bytes")
     opened = raw.count(b"[") + raw.count(b"{")
     if opened + raw.count(b",") > most_values and _values(raw) > most_values:
         raise InvalidInput(f"a document of more than {most_values} values")
@@ -39,6 +39,8 @@ def read_json(data: bytes | str, *, most_bytes: int, most_values: int = MAX_VALU
         return _decoder.decode(data if isinstance(data, str) else raw.decode())
     except InvalidInput:
         raise
+    except UnicodeDecodeError:
+        raise InvalidInput("not JSON in UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"not JSON: {error}") from None
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -238,11 +237,10 @@ def _moment(text: str) -> datetime:
         raise InvalidInput(f"not a moment: {text!r:.40}") from None
 
 
-def mirrors_in(page: Mapping[str, Any]) -> tuple[list[Mirror], list[InvalidInput]]:
-    """Read a page of mirrors; return those that make sense, and what is odd about the others (a newer tracker's?)."""
+def mirrors_in(told: object) -> tuple[list[Mirror], list[InvalidInput]]:
+    """Read a list of mirrors; return those that make sense, and what is odd about the others (a newer tracker's?)."""
     found: list[Mirror] = []
     odd: list[InvalidInput] = []
-    told = page.get("mirrors")
     for said in told if isinstance(told, list) else ():
         try:
             found.append(Mirror.parse(said))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import email.utils
-import json
 import time
 from dataclasses import dataclass
 
+from llmpt.core.documents import read_json
+from llmpt.core.words import plain
 from llmpt.net.http import Bounds, Connection
 from llmpt.net.names import NAMES
 from llmpt.tracker.url import HttpUrl
-from llmpt.tracker.wire import NETWORK_ERRORS, plain, reason_of
+from llmpt.tracker.wire import NETWORK_ERRORS, reason_of
 
 TIMEOUT_S = 2.0
 NAME_S = 10.0
+MAX_BODY_BYTES = 64 << 10
 NAME, CONNECTION, ANSWER, KIND, HEALTH, WELL = "name", "connection", "answer", "kind", "health", "well"
 
 
@@ -59,7 +61,7 @@ class Probe:
             address = connection.address
             connection.request("GET", f"{server.target.rstrip('/')}/healthz", headers={"Connection": "close"})
             response = connection.getresponse()
-            body = response.read(65536)
+            body = response.read(MAX_BODY_BYTES)
         except NETWORK_ERRORS as error:
             return cls(ANSWER if address else CONNECTION, plain(reason_of(error)), address)
         finally:
@@ -69,11 +71,11 @@ class Probe:
     @classmethod
     def _read(cls, address: str, status: int, ahead_s: float | None, body: bytes) -> Probe:
         try:
-            answer = json.loads(body)
+            answer = read_json(body, most_bytes=MAX_BODY_BYTES)
             if status == 200 and answer["status"] == "ok" and isinstance(answer["version"], str):
                 return cls(WELL, "", address, plain(answer["version"]), ahead_s)
             return cls(HEALTH, plain(answer["error"]["message"]), address, "", ahead_s)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             return cls(KIND, f"status {status}, and not the answer of an llmpt tracker", address, "", ahead_s)
 
 

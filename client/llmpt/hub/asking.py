@@ -9,7 +9,6 @@ This is Internet traffic, so that the proxies of the environment count. Only the
 from __future__ import annotations
 
 import http.client
-import json
 import re
 import ssl
 import time
@@ -19,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llmpt.core.documents import read_json
 from llmpt.core.errors import LlmptError
 from llmpt.net.authorities import tls_context
 from llmpt.net.within import within
@@ -29,7 +29,7 @@ BODY_S = 60.0
 MAX_ANSWER_BYTES = 16 << 20
 MAX_WORDS_BYTES = 2000
 TRACKERS_OWN = "X-Llmpt-Version"  # a tracker of ours answers as the Hub does, of what it knows
-BROKEN = (OSError, http.client.HTTPException, ValueError, RecursionError)  # no route, time-outs, what makes no sense
+BROKEN = (OSError, http.client.HTTPException, ValueError)  # no route, time-outs, what makes no sense
 
 
 class HubUnreachable(LlmptError):
@@ -97,9 +97,7 @@ def _opened(request: urllib.request.Request, context: ssl.SSLContext | None) -> 
 
 def _document(response: Any, most_bytes: int, within_s: float) -> Any:
     body = _read(response, most_bytes + 1, within_s)
-    if len(body) > most_bytes:
-        raise ValueError(f"an answer of more than {most_bytes} bytes")
-    return json.loads(body)
+    return read_json(body, most_bytes=most_bytes)
 
 
 def _read(response: Any, most_bytes: int, within_s: float) -> bytes:
@@ -116,7 +114,7 @@ def _read(response: Any, most_bytes: int, within_s: float) -> bytes:
 def _no(error: urllib.error.HTTPError) -> HubNo:
     """Read the Hub's no, in its own words."""
     try:
-        message = json.loads(_read(error, MAX_WORDS_BYTES, ASK_TIMEOUT_S))["error"]
+        message = read_json(_read(error, MAX_WORDS_BYTES, ASK_TIMEOUT_S), most_bytes=MAX_WORDS_BYTES)["error"]
     except (*BROKEN, TypeError, KeyError):
         message = error.headers.get("X-Error-Message") or f"the Hub answered {error.code}"
     retry = error.headers.get("Retry-After", "")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from llmpt.core.documents import read_json
 from llmpt.core.errors import InvalidInput
 from llmpt.link import versions
 from llmpt.link.fields import Message
@@ -31,8 +32,8 @@ def encode(message: Mapping[str, Any]) -> bytes:
 def decode(line: bytes) -> Message:
     """Read one line; raise `InvalidInput` when it is no message."""
     try:
-        message = json.loads(line)
-    except (ValueError, RecursionError):
+        message = read_json(line, most_bytes=MAX_ANSWER_BYTES)
+    except InvalidInput:
         raise InvalidInput("not a line of JSON") from None
     if not isinstance(message, dict):
         raise InvalidInput("not a JSON object")

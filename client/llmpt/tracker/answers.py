@@ -21,7 +21,7 @@ from llmpt.core.fields import Fields
 from llmpt.core.metainfo import MAX_BLOB_BYTES, MAX_METAINFO_BYTES, InfoHash, Metainfo
 from llmpt.core.networks import parse_address
 from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
-from llmpt.tracker.wire import plain
+from llmpt.core.words import plain
 
 MAX_WORD = 200  # characters of an id, a version, a cursor
 MAX_MAGNET = 4000

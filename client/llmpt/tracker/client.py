@@ -19,20 +19,19 @@ from typing import Any
 from urllib.parse import quote
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import InvalidInput, TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.core.errors import InvalidInput, TrackerError, TrackerRefused
 from llmpt.core.holdings import Holdings
 from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState
 from llmpt.tracker.answers import Answer, sense
 from llmpt.tracker.mirrors import read_in_order, read_mirrors
+from llmpt.tracker.pages import read_pages
 from llmpt.tracker.torrents import Torrent, read_torrent
 from llmpt.tracker.url import in_url
 from llmpt.tracker.wire import Wire
 
 log = logging.getLogger("llmpt.tracker")
-
-MAX_PAGES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,29 +157,21 @@ class TrackerClient:
             yield from found
 
     def pages(self, path: str, query: Mapping[str, str]) -> Iterator[Answer]:
-        """Yield the pages of a list, each asked for when it is needed. Raises `TrackerUnavailable` for a list without end."""
-        cursor: str | None = None
-        for _ in range(MAX_PAGES):
-            page = Answer(self.get(path, {**query, **({"cursor": cursor} if cursor else {})}), "a page")
-            yield page
-            with sense(self.url):
-                cursor = page.optional("next", page.word)
-            if not cursor:
-                return
-        raise TrackerUnavailable(f"{self.url} gave a list of more than {MAX_PAGES} pages")
+        """Return the pages of a list, each asked for when it is needed. Raises `TrackerUnavailable` for a list without end."""
+        return read_pages(self._wire, path, query)
 
     def get(self, path: str, query: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
         """GET `path`; return the JSON object of a 200."""
-        return self._wire.call("GET", path, query)[0]
+        return self._wire.call("GET", path, query).document
 
     def lookup(self, etag: Etag) -> Lookup:
         """Ask for one blob: its metainfo and the peers that have it or parts of it."""
-        answer, address = self._wire.call("GET", "/api/v1/torrents", {"etag": etag.value, "include": "metainfo,peers"})
+        reply = self._wire.call("GET", "/api/v1/torrents", {"etag": etag.value, "include": "metainfo,peers"})
         with sense(self.url):
-            found = Answer(answer, "a look-up")
+            found = Answer(reply.document, "a look-up")
             said = self._contact(found)
             entry = next(found.rows("torrents", "a torrent"), None)
-            return _lookup(said) if entry is None else _lookup(said, entry, entry.metainfo("metainfo"), etag, address)
+            return _lookup(said) if entry is None else _lookup(said, entry, entry.metainfo("metainfo"), etag, reply.address)
 
     def lookup_all(self, etags: tuple[Etag, ...], known: Mapping[Etag, Metainfo]) -> dict[Etag, Lookup]:
         """Ask for many blobs at once; the metainfo of those that are `known` is not sent again. `TrackerRefused` (404): it is
@@ -188,29 +179,29 @@ class TrackerClient:
         found: dict[Etag, Lookup] = {}
         while missing := [etag for etag in etags if etag not in found]:
             asked = {"etags": [etag.value for etag in missing], "metainfo_of": [one.value for one in missing if one not in known]}
-            answer, address = self._wire.call("POST", "/api/v1/lookup", {}, asked)
+            reply = self._wire.call("POST", "/api/v1/lookup", {}, asked)
             with sense(self.url):
-                page = Answer(answer, "look-ups")
+                page = Answer(reply.document, "look-ups")
                 said, entries = self._contact(page), {row.etag(): row for row in page.rows("torrents", "a torrent")}
                 found |= {etag: _lookup(said) for etag in missing if etag not in entries}
                 for etag in entries.keys() & set(missing):
                     entry = entries[etag]
                     metainfo = known.get(etag) or entry.optional("metainfo", entry.metainfo)
                     if metainfo is not None:
-                        found[etag] = _lookup(said, entry, metainfo, etag, address)
+                        found[etag] = _lookup(said, entry, metainfo, etag, reply.address)
                 if not found.keys() & set(missing):
                     raise InvalidInput("it has no metainfo of what was asked for")
         return found
 
     def boot_id(self) -> str:
         """Return the id of the announcer's present life; another one means: announce again."""
-        answer, _ = self._wire.call("GET", "/healthz", {})
+        answer = self._wire.call("GET", "/healthz", {}).document
         with sense(self.url):
             return Answer(answer, "the health of a tracker").word("boot_id")
 
     def contact(self) -> Contact:
         """Ask the tracker for nothing but what it says of itself."""
-        answer, _ = self._wire.call("GET", "/api/v1/torrents", {"limit": "1"})
+        answer = self._wire.call("GET", "/api/v1/torrents", {"limit": "1"}).document
         with sense(self.url):
             return self._contact(Answer(answer, "a page"))
 
@@ -220,27 +211,27 @@ class TrackerClient:
 
     def publish(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /api/v1/publish; the answer's fields are in the OpenAPI document."""
-        return self._wire.call("POST", "/api/v1/publish", {}, body, timeout_s=self._publish_timeout_s)[0]
+        return self._wire.call("POST", "/api/v1/publish", {}, body, timeout_s=self._publish_timeout_s).document
 
     def heartbeat(self, seeder_id: str, report: Mapping[str, Any]) -> dict[str, Any]:
         """PUT /api/v1/seeders/<id>: say that this seeder lives, and learn boot id, announce port and key."""
-        return self._wire.call("PUT", f"/api/v1/seeders/{quote(seeder_id, safe='')}", {}, report)[0]
+        return self._wire.call("PUT", f"/api/v1/seeders/{quote(seeder_id, safe='')}", {}, report).document
 
     def holdings(self, seeder_id: str) -> Holdings:
         """GET /api/v1/seeders/<id>/holdings: all that the catalogue has on the word of this seeder."""
-        answer = self._wire.call("GET", f"/api/v1/seeders/{quote(seeder_id, safe='')}/holdings", {}, authorized=True)[0]
+        answer = self._wire.call("GET", f"/api/v1/seeders/{quote(seeder_id, safe='')}/holdings", {}, authorized=True).document
         with sense(self.url):
             return Holdings.parse(answer)
 
     def share_token(self, name: str, code: str | None = None) -> str:
         """POST /api/v1/tokens: get a token with which the machine `name` may share; `code` is an invitation's."""
-        answer = self._wire.call("POST", "/api/v1/tokens", {}, {"name": name, "code": code})[0]
+        answer = self._wire.call("POST", "/api/v1/tokens", {}, {"name": name, "code": code}).document
         with sense(self.url):
             return Answer(answer, "a token").token()
 
     def leases(self, poll: Poll) -> LeaseAnswer:
         """POST /api/v1/leases: what this machine waits for, fetches and has fetched; which one is to fetch what it waits for."""
-        answer = self._wire.call("POST", "/api/v1/leases", {}, poll.as_json())[0]
+        answer = self._wire.call("POST", "/api/v1/leases", {}, poll.as_json()).document
         with sense(self.url):
             return LeaseAnswer.parse(answer)
 
@@ -260,13 +251,13 @@ class TrackerClient:
 
     def mirror(self, mirror_id: int) -> Mirror:
         """Return one mirror."""
-        answer = self._wire.call("GET", f"/api/v1/mirrors/{mirror_id}", {}, authorized=True)[0]
+        answer = self._wire.call("GET", f"/api/v1/mirrors/{mirror_id}", {}, authorized=True).document
         with sense(self.url):
             return Mirror.parse(answer)
 
     def ask_mirror(self, ask: MirrorAsk) -> Mirror:
         """Have a mirror made; return it. Needs a token."""
-        answer = self._wire.call("POST", "/api/v1/mirrors", {}, ask.as_json())[0]
+        answer = self._wire.call("POST", "/api/v1/mirrors", {}, ask.as_json()).document
         with sense(self.url):
             return Mirror.parse(answer)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmpt.core.errors import LlmptError
 from llmpt.core.networks import Address, CidrSet, parse_address
+from llmpt.core.words import plain
 
 if TYPE_CHECKING:
     from zeroconf import ServiceInfo, Zeroconf
@@ -24,6 +25,7 @@ log = logging.getLogger("llmpt.tracker.discovery")
 
 SERVICE = "_llmpt._tcp.local."
 LOOK_S = 2.0
+MAX_WORD = 64
 NOT_A_LAN = ("docker", "br-", "veth", "virbr", "podman", "cni", "tun", "tap", "wg", "tailscale", "utun")
 
 
@@ -127,12 +129,7 @@ def _read(info: ServiceInfo, peer_cidrs: CidrSet) -> Announced | None:
     hosts = (f"[{one}]" if one.version == 6 else str(one) for one in addresses)
     version = (info.properties.get(b"version") or b"").decode(errors="replace")
     urls = tuple(f"http://{host}:{info.port}" for host in hosts)
-    return Announced(_plain(info.name.removesuffix("." + SERVICE)), urls, _plain(version))
-
-
-def _plain(text: str) -> str:
-    """A stranger's words, fit for a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)[:64]
+    return Announced(plain(info.name.removesuffix("." + SERVICE), longest=MAX_WORD), urls, plain(version, longest=MAX_WORD))
 
 
 @contextmanager

@@ -7,25 +7,23 @@ from collections.abc import Iterator, Mapping
 
 from llmpt.core.errors import TrackerRefused
 from llmpt.core.mirrors import Mirror, mirrors_in
+from llmpt.core.words import plain
+from llmpt.tracker.pages import read_pages
 from llmpt.tracker.wire import Wire
 
 log = logging.getLogger("llmpt.tracker")
 
 PAGE = "200"
+MAX_ODD = 3  # of a page, that are told of
 
 
 def read_mirrors(wire: Wire, query: Mapping[str, str]) -> Iterator[Mirror]:
     """Yield the mirrors that `query` finds. One that makes no sense (a newer tracker's?) is passed over."""
-    asked = {"limit": PAGE, **query}
-    while True:
-        page, _ = wire.call("GET", "/api/v1/mirrors", asked, authorized=True)
-        known, odd = mirrors_in(page)
-        for error in odd:
-            log.warning("a mirror of the tracker's queue is passed over: %s", error)
+    for page in read_pages(wire, "/api/v1/mirrors", {"limit": PAGE, **query}, authorized=True):
+        known, odd = mirrors_in(page.optional("mirrors", page.any))
+        for error in odd[:MAX_ODD]:
+            log.warning("a mirror of the tracker's queue is passed over: %s", plain(error))
         yield from known
-        if not page.get("next"):
-            return
-        asked["cursor"] = str(page["next"])
 
 
 def read_in_order(wire: Wire, query: Mapping[str, str]) -> Iterator[Mirror]:

@@ -9,22 +9,38 @@ import http.client
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlencode
 
+from llmpt.core.documents import read_json
 from llmpt.core.errors import InvalidInput, SettingError, TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
+from llmpt.core.words import plain
 from llmpt.net.http import Bounds, Connection
 from llmpt.tracker.url import HttpUrl
 
 CONNECT_TIMEOUT_S = 1.0
 MAX_ANSWER_BYTES = 32 << 20
-MAX_MESSAGE = 500
 _FINE = (200, 201, 202, 204)
 
 # What asking over a network raises, whatever is at the other end: a head that http.client cannot read may be any of these.
 NETWORK_ERRORS = (OSError, http.client.HTTPException, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a tracker answered.
+
+    document: a JSON object
+    address: where the tracker was reached
+    size: of the document, in bytes
+    """
+
+    document: dict[str, Any]
+    address: str
+    size: int
 
 
 class Wire:
@@ -55,8 +71,8 @@ class Wire:
         *,
         timeout_s: float | None = None,
         authorized: bool = False,
-    ) -> tuple[dict[str, Any], str]:
-        """Make one request; return the JSON object and the address at which the tracker was reached.
+    ) -> Reply:
+        """Make one request; return what was answered.
 
         Raises `TrackerUnavailable` without a sensible answer in time (`TrackerSlow` when it took the question), `TrackerRefused`
         when the answer is no.
@@ -85,16 +101,16 @@ class Wire:
         finally:
             connection.close()
         try:
-            answer = json.loads(text) if response.status != http.HTTPStatus.NO_CONTENT else {}
+            answer = read_json(text, most_bytes=MAX_ANSWER_BYTES) if response.status != http.HTTPStatus.NO_CONTENT else {}
             if not isinstance(answer, dict):
                 raise TypeError("not a JSON object")
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError):
             if response.status in _FINE:
                 raise TrackerUnavailable(f"{self.url} did not answer with JSON; is it an llmpt tracker?") from None
             answer = {}
         if response.status not in _FINE:
             raise _refusal(self.url, response, answer)
-        return answer, address
+        return Reply(answer, address, len(text))
 
 
 def written(body: Mapping[str, Any]) -> bytes:
@@ -132,11 +148,6 @@ def user_agent() -> str:
         return f"llmpt/{version('llmpt')}"
     except PackageNotFoundError:  # removed while we run
         return "llmpt/unknown"
-
-
-def plain(text: object) -> str:
-    """Return a stranger's words as they may stand in a log and on a terminal: one line, printable, of bounded length."""
-    return "".join(char if char.isprintable() else "?" for char in str(text)[:MAX_MESSAGE])
 
 
 def reason_of(error: BaseException) -> str:

@@ -5,7 +5,6 @@ Here it is read from `trees/<commit>.json`, where huggingface_hub (1.22 and late
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpt.core.blob import Etag
+from llmpt.core.documents import read_json
 from llmpt.core.errors import InvalidName
 from llmpt.core.metainfo import MAX_BLOB_BYTES
 from llmpt.core.repo import check_path
@@ -40,13 +40,13 @@ def read_listing(path: Path) -> Listing | None:
         if facts.st_size > MAX_LISTING_BYTES:
             return None
         return _read(path, facts.st_mtime_ns, facts.st_size, facts.st_ino)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, InvalidName):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, InvalidName):
         return None
 
 
 @lru_cache(maxsize=4096)  # looked at every few seconds, and nearly never another
 def _read(path: Path, *_stamp: int) -> Listing | None:
-    document = json.loads(path.read_bytes())
+    document = read_json(path.read_bytes(), most_bytes=MAX_LISTING_BYTES)
     if document["format_version"] != FORMAT_VERSION:
         return None
     return checked({name: _listed(entry) for name, entry in document["files"].items()})

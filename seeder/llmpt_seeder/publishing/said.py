@@ -7,9 +7,12 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from llmpt.core.blob import Etag
+from llmpt.core.documents import read_json
 from llmpt.core.holdings import HeldCommit, Holdings
 from llmpt.core.repo import RepoRef
 from llmpt_seeder.publishing.manifest import Manifest
+
+MAX_SAID_BYTES = 1 << 20
 
 Place = tuple[RepoRef, str]  # a repo and a commit
 
@@ -42,8 +45,11 @@ class Said:
         digest, _, rest = text.partition(" ")
         if not rest:
             return cls(digest)
-        here, torrents, files, *refs = json.loads(rest)
-        return cls(digest, here, torrents, files, tuple(refs))
+        try:
+            here, torrents, files, *refs = read_json(rest, most_bytes=MAX_SAID_BYTES)
+            return cls(digest, int(here), int(torrents), int(files), tuple(map(str, refs)))
+        except (ValueError, TypeError):  # damaged
+            return cls(digest)
 
     def __str__(self) -> str:
         return f"{self.digest} {json.dumps([self.here, self.torrents, self.files, *self.refs])}"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from llmpt.core.documents import read_json
 from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt_tracker.control.connections import ControlConnections
 from llmpt_tracker.control.messages import AnnouncerStatus, BlobAddress, HeldLease, Owner, SeederReport, Swarm
@@ -18,6 +19,7 @@ from llmpt_tracker.errors import AnnouncerUnavailable
 T = TypeVar("T")
 
 TIMEOUT_S = 2.0
+MAX_REPLY_BYTES = 64 << 20
 
 
 class Announcer(Protocol):
@@ -140,8 +142,8 @@ class AnnouncerClient:
     def _ask(self, op: str, parse: Callable[[Mapping[str, Any]], T], **arguments: Any) -> T:
         line = json.dumps({"op": op, **arguments}, separators=(",", ":")).encode() + b"\n"
         try:
-            reply = json.loads(self._connections.exchange(line))
-        except (OSError, EOFError, ValueError, RecursionError) as error:
+            reply = read_json(self._connections.exchange(line), most_bytes=MAX_REPLY_BYTES)
+        except (OSError, EOFError, ValueError) as error:
             raise AnnouncerUnavailable(f"the announcer does not answer ({op}: {error})") from None
         if not isinstance(reply, dict) or reply.get("ok") is not True:
             raise AnnouncerUnavailable(str(reply.get("error")) if isinstance(reply, dict) else "no object")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from llmpt.core.documents import read_json
 from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.errors import Refused
@@ -54,6 +54,6 @@ def body(max_bytes: int) -> bytes:
 def document(max_bytes: int) -> Any:
     """Return the JSON of the body; raise as `body` does, and `Refused` (400) for what is no JSON."""
     try:
-        return json.loads(body(max_bytes))
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, "bad_request", f"not JSON: {error}") from None
+        return read_json(body(max_bytes), most_bytes=max_bytes)
+    except InvalidInput as error:
+        raise Refused(400, "bad_request", str(error)) from None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
+from llmpt.core.documents import read_json
 from llmpt.core.errors import InvalidInput, InvalidName
 from llmpt.core.leases import Poll
 from llmpt_tracker.control.messages import Owner
@@ -41,10 +40,8 @@ def poll() -> ResponseReturnValue:
 def _read(data: bytes) -> Poll:
     """Read a poll. Raises `Refused`: 400 naming the field that is wrong, 422 for a repo that cannot be one."""
     try:
-        return Poll.parse(json.loads(data))
+        return Poll.parse(read_json(data, most_bytes=MAX_BODY_BYTES))
     except InvalidName as error:
         raise Refused(422, "bad_name", str(error)) from None
     except InvalidInput as error:
         raise Refused(400, "bad_request", str(error)) from None
-    except (ValueError, RecursionError):
-        raise Refused(400, "bad_request", "the body is not JSON") from None

@@ -60,7 +60,7 @@ def test_what_makes_no_sense_is_refused_and_the_other_mirrors_go_on(change: dict
     odd = {**MIRROR.as_json(), **change}
     with pytest.raises(InvalidInput):
         Mirror.parse(odd)
-    found, problems = mirrors_in({"mirrors": [odd, MIRROR.as_json()]})
+    found, problems = mirrors_in([odd, MIRROR.as_json()])
     assert (found, len(problems)) == ([MIRROR], 1)
 
 

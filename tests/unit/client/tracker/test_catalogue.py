@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -13,26 +12,39 @@ from llmpt.core.errors import TrackerUnavailable
 from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
 from llmpt.tracker.catalogue import Catalogue, File, Manifest, Repo, Revision, WhoAmI
 from llmpt.tracker.client import TrackerClient
+from llmpt.tracker.wire import Reply, Wire
 
 COMMIT = Commit("c" * 40)
 MAIN = RefName("main")
 
 
-class Answers(TrackerClient):
+class Answering(Wire):
     """Answers a path with an object, an exception, or what a function makes of the query; notes what was asked."""
 
-    def __init__(self, **answers: Any) -> None:
+    def __init__(self, answers: Mapping[str, Any]) -> None:
         super().__init__("http://tracker:8000")
         self._answers = answers
         self.asked: list[dict[str, str]] = []
 
-    def get(self, path: str, query: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    def call(self, method: str, path: str, query: Mapping[str, str], *_: Any, **__: Any) -> Reply:
         self.asked.append(dict(query))
         answer = self._answers[path.removeprefix("/api/v1").strip("/").partition("/")[0]]
         answer = answer(query) if callable(answer) else answer
         if isinstance(answer, Exception):
             raise answer
-        return cast(dict[str, Any], answer)
+        return Reply(answer, "10.0.0.1", 100)
+
+
+class Answers(TrackerClient):
+    """A client of one."""
+
+    def __init__(self, **answers: Any) -> None:
+        super().__init__("http://tracker:8000")
+        self._wire = self.answering = Answering(answers)
+
+    @property
+    def asked(self) -> list[dict[str, str]]:
+        return self.answering.asked
 
 
 def catalogue(answers: Answers) -> Catalogue:

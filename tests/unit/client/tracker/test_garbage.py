@@ -24,7 +24,7 @@ from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
 from llmpt.tracker.catalogue import Catalogue, Manifest
 from llmpt.tracker.client import TrackerClient
-from llmpt.tracker.wire import Wire
+from llmpt.tracker.wire import Reply, Wire
 
 REF = RepoRef("model", "org/name")
 COMMIT = "c" * 40
@@ -54,10 +54,8 @@ class Said(Wire):
         super().__init__("http://tracker:8000")
         self._document = document
 
-    def call(
-        self, method: str, path: str, query: Mapping[str, str], body: Mapping[str, Any] | None = None, **_: Any
-    ) -> tuple[dict[str, Any], str]:
-        return self._document, "10.0.0.1"
+    def call(self, method: str, path: str, query: Mapping[str, str], body: Mapping[str, Any] | None = None, **_: Any) -> Reply:
+        return Reply(self._document, "10.0.0.1", 100)
 
 
 def client(document: Any) -> TrackerClient:
@@ -183,15 +181,23 @@ def test_no_manifest_writes_outside_of_its_folder(data: st.DataObject) -> None:
             assert cache / manifest.ref.folder / "blobs" == (link.parent / link.readlink()).parent.resolve()
 
 
-def test_a_list_without_end_is_no_list() -> None:
+@pytest.mark.parametrize(("size", "told"), [(100, "pages"), (1 << 20, "bytes")])
+def test_a_list_without_end_is_no_list(size: int, told: str) -> None:
     class Endless(Said):
         asked = 0
 
-        def call(self, *args: Any, **more: Any) -> tuple[dict[str, Any], str]:
+        def call(self, *args: Any, **more: Any) -> Reply:
             self.asked += 1
-            return {**PAGE, "torrents": [], "next": str(self.asked)}, "10.0.0.1"
+            return Reply({**PAGE, "torrents": [], "next": str(self.asked)}, "10.0.0.1", size)
 
     made = client({})
     made._wire = Endless({})
-    with pytest.raises(TrackerError, match="pages"):
+    with pytest.raises(TrackerError, match=told):
         list(made.torrents({}))
+
+
+def test_a_page_that_leads_to_itself_is_no_list() -> None:
+    with pytest.raises(TrackerError, match="leads to itself"):
+        list(client({**PAGE, "torrents": [], "next": "again"}).torrents({}))
+    with pytest.raises(TrackerError, match="leads to itself"):
+        client({"mirrors": [], "next": "again"}).mirrors()

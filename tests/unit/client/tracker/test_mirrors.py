@@ -12,7 +12,7 @@ from llmpt.core.errors import TrackerRefused
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState
 from llmpt.core.repo import RepoRef
 from llmpt.tracker.mirrors import read_in_order
-from llmpt.tracker.wire import Wire
+from llmpt.tracker.wire import Reply, Wire
 
 NOW = datetime(2026, 11, 22, tzinfo=timezone.utc)
 
@@ -28,12 +28,13 @@ class OldTracker(Wire):
         super().__init__("http://127.0.0.1:9")
         self.told, self.status = told, status
 
-    def call(self, method: str, path: str, query: Mapping[str, str], *_: Any, **__: Any) -> tuple[dict[str, Any], str]:
+    def call(self, method: str, path: str, query: Mapping[str, str], *_: Any, **__: Any) -> Reply:
         if "order" in query:
             raise TrackerRefused("order: no parameter of this route", status=self.status, code="bad_request")
         start = int(query.get("cursor", "0"))
         page = [one.as_json() for one in self.told[start : start + 2]]
-        return {"mirrors": page, "next": str(start + 2) if start + 2 < len(self.told) else None}, "127.0.0.1"
+        following = str(start + 2) if start + 2 < len(self.told) else None
+        return Reply({"mirrors": page, "next": following}, "127.0.0.1", 100)
 
 
 def test_an_older_tracker_is_read_whole_and_put_in_order() -> None:

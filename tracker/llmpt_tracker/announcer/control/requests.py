@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from llmpt.core.documents import read_json
 from llmpt.core.errors import InvalidInput, LlmptError
 from llmpt.core.metainfo import truncated_hex
 from llmpt.core.networks import parse_address
@@ -80,7 +81,7 @@ class ControlServer:
         try:
             if len(line) > MAX_LINE_BYTES:
                 raise InvalidInput(f"a request has at most {MAX_LINE_BYTES} bytes")
-            request = json.loads(line)
+            request = read_json(line, most_bytes=MAX_LINE_BYTES)
             if not isinstance(request, dict):
                 raise InvalidInput("a request is a JSON object")
             if request.get("op") == "open":

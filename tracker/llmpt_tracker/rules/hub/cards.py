@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
+from llmpt.core.documents import read_json
+from llmpt.core.errors import InvalidInput
 from llmpt_tracker.rules.hub.files import HubFile, Json, moment, sibling
 from llmpt_tracker.rules.hub.revisions import HubRevision
+
+MAX_CARD_BYTES = 1 << 20  # far above what is published
 
 
 def info(revision: HubRevision, files: Iterable[HubFile] | None, *, blobs: bool = False) -> Json:
@@ -42,8 +45,8 @@ def info(revision: HubRevision, files: Iterable[HubFile] | None, *, blobs: bool 
 def card(text: str | None) -> Json:
     """Read a README's front matter, which is kept as JSON; {} when there is none."""
     try:
-        found = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
+        found = read_json(text, most_bytes=MAX_CARD_BYTES) if text else {}
+    except InvalidInput:
         return {}
     return found if isinstance(found, dict) else {}
 
