@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,23 +189,63 @@ def test_our_seeder_announces_under_its_key_and_is_found(
     eventually(leecher.is_finished, timeout_s=TIMEOUT_S, what="the transfer")
 
 
+def registered(announcer: AnnouncerProcess, folder: Path, count: int) -> list[SeededBlob]:
+    """Open the announcer for `count` blobs."""
+    roots = [hashlib.sha256(b"%d" % number) for number in range(count)]
+    blobs = [SeededBlob(Etag(root.hexdigest()), 1 << 30, root.digest(), folder / root.hexdigest()) for root in roots]
+    announcer.control.do("register", hashes=[swarm_of(blob) for blob in blobs])
+    announcer.open()
+    return blobs
+
+
+def swarm_of(blob: SeededBlob) -> str:
+    return hashlib.sha256(blob.info).digest()[:20].hex()
+
+
+def without_seeder(announcer: AnnouncerProcess, blobs: list[SeededBlob]) -> int:
+    hashes = [swarm_of(blob) for blob in blobs]
+    swarms = announcer.control.do("swarms", hashes=hashes, peers=0, asker="127.0.0.1")["swarms"]
+    return sum(not swarm["seeders"] for swarm in swarms.values())
+
+
+def seeding_engine(*listen: str) -> Engine:
+    return Engine(
+        EngineSettings(listen, free_port(0), CidrSet.parse(DEFAULT_PEER_CIDRS), parse_address("127.0.0.1"), downloads=False)
+    )
+
+
 def test_a_seeder_on_all_addresses_announces_hundreds_of_blobs_at_once(announcer: AnnouncerProcess, tmp_path: Path) -> None:
     """libtorrent, left alone, also announces from addresses that cannot reach the tracker, and waits for those."""
-    blobs = []
-    for number in range(300):
-        root = hashlib.sha256(b"%d" % number)
-        blobs.append(SeededBlob(Etag(root.hexdigest()), 1 << 30, root.digest(), tmp_path / root.hexdigest()))
-    hashes = [hashlib.sha256(blob.info).digest()[:20].hex() for blob in blobs]
-    announcer.control.do("register", hashes=hashes)
-    announcer.open()
-    towards = parse_address("127.0.0.1")
-    settings = EngineSettings(("0.0.0.0", "[::]"), free_port(0), CidrSet.parse(DEFAULT_PEER_CIDRS), towards, downloads=False)
-    with Engine(settings) as engine:
+    blobs = registered(announcer, tmp_path, 300)
+    with seeding_engine("0.0.0.0", "[::]") as engine:
         for blob in blobs:
             engine.seed(blob, announce_url=announcer.announce_url)
+        eventually(lambda: without_seeder(announcer, blobs) == 0, timeout_s=15, what="an announce of each blob")
 
-        def seeded() -> bool:
-            swarms = announcer.control.do("swarms", hashes=hashes, peers=0, asker="127.0.0.1")["swarms"]
-            return all(swarm["seeders"] for swarm in swarms.values())
 
-        eventually(seeded, timeout_s=15, what="an announce of each blob")
+def test_a_blob_that_is_seeded_from_another_place_stays_in_its_swarm(announcer: AnnouncerProcess, tmp_path: Path) -> None:
+    """libtorrent sends `stopped` and `started` over two connections: of a hundred pairs several arrive the wrong way round."""
+    blobs = registered(announcer, tmp_path, 100)
+    seen = []
+    with seeding_engine("127.0.0.1") as engine:
+        for blob in blobs:
+            engine.seed(blob, announce_url=announcer.announce_url)
+        eventually(lambda: without_seeder(announcer, blobs) == 0, timeout_s=15, what="an announce of each blob")
+        for number in range(3):
+            for blob in blobs:
+                engine.seed(replace(blob, path=tmp_path / str(number) / blob.etag.value), announce_url=announcer.announce_url)
+                seen.append(without_seeder(announcer, [blob]))
+        assert sum(seen) == without_seeder(announcer, blobs) == 0
+
+
+def test_a_blob_that_is_withdrawn_and_seeded_again_comes_back_into_its_swarm(announcer: AnnouncerProcess, tmp_path: Path) -> None:
+    blobs = registered(announcer, tmp_path, 100)
+    with seeding_engine("127.0.0.1") as engine:
+        for blob in blobs:
+            engine.seed(blob, announce_url=announcer.announce_url)
+        eventually(lambda: without_seeder(announcer, blobs) == 0, timeout_s=15, what="an announce of each blob")
+        for _ in range(3):
+            for blob in blobs:
+                engine.withdraw(blob.etag)
+                engine.seed(blob, announce_url=announcer.announce_url)
+        eventually(lambda: without_seeder(announcer, blobs) == 0, timeout_s=5, what="all of them to be back")

@@ -56,6 +56,7 @@ class Alerts:
         if running and now >= self._next_sample:
             self._next_sample = now + timings.busy_tick_s
             bugs += [bug for torrent in self._torrents.running() if (bug := self._sample(torrent)) is not None]
+        self._torrents.announce_crossed(now)
         if now >= self._next_count:
             self._next_count = now + timings.idle_tick_s
             session.post_session_stats()

@@ -94,7 +94,7 @@ class Engine:
             if known is not None:
                 if known.running:
                     return
-                self._torrents.remove(known)
+                self._torrents.remove(known, comes_back=self._settings.shares)
             if self._settings.shares:
                 self._torrents.add(blob.etag, in_place(blob), announce_url=announce_url)
 

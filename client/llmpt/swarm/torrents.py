@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
+
+import libtorrent as lt
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import SwarmError
 from llmpt.swarm.download import Download
 from llmpt.swarm.torrent import SessionTorrent, key_of
+
+CROSSING_S = 5.0  # within which a `stopped` may overtake the `started` that was sent after it
+AGAIN_S = 1.5  # after which such a torrent is announced once more
 
 
 class Torrents:
@@ -20,6 +26,8 @@ class Torrents:
         self._by_etag: dict[Etag, SessionTorrent] = {}
         self._by_hash: dict[bytes, SessionTorrent] = {}
         self._announce_url: str | None = None
+        self._stopped_at: dict[Etag, float] = {}
+        self._crossed: dict[Etag, float] = {}  # when to announce it once more
 
     def all(self) -> list[SessionTorrent]:
         with self.lock:
@@ -55,10 +63,24 @@ class Torrents:
             self._by_hash[torrent.key] = torrent
             self._by_etag[etag] = torrent
             torrent.handle = self.session.add_torrent(params)
+            if self._has_just_stopped(etag):
+                self._crossed[etag] = time.monotonic() + AGAIN_S
 
-    def remove(self, torrent: SessionTorrent) -> None:
-        """Take a torrent out of the session; its download fails."""
+    def _has_just_stopped(self, etag: Etag) -> bool:
+        """Whether the tracker may hear `stopped` after the `started` that follows it: each goes over a connection of its own."""
+        long_ago = time.monotonic() - CROSSING_S
+        while self._stopped_at and next(iter(self._stopped_at.values())) < long_ago:
+            del self._stopped_at[next(iter(self._stopped_at))]
+        return self._stopped_at.pop(etag, None) is not None
+
+    def remove(self, torrent: SessionTorrent, *, comes_back: bool = False) -> None:
+        """Take a torrent out of the session; its download fails. One that `comes_back` at once is not announced as stopped."""
         with self.lock:
+            if comes_back:
+                torrent.handle.replace_trackers([])
+            else:
+                self._has_just_stopped(torrent.etag)
+                self._stopped_at[torrent.etag] = time.monotonic()
             self._by_etag.pop(torrent.etag, None)
             self._by_hash.pop(torrent.key, None)
             if torrent.download is not None:
@@ -86,6 +108,14 @@ class Torrents:
             for torrent in self._by_etag.values():
                 torrent.handle.replace_trackers([{"url": url, "tier": 0}])
             return True
+
+    def announce_crossed(self, now: float) -> None:
+        """Announce once more what went and came within a moment: the tracker may have heard that in the other order."""
+        with self.lock:
+            for etag in [etag for etag, due in self._crossed.items() if due <= now]:
+                del self._crossed[etag]
+                if etag in self._by_etag:
+                    self._by_etag[etag].handle.force_reannounce(0, -1, lt.torrent_handle.ignore_min_interval)
 
     def end(self, reason: str) -> None:
         """Forget all of them; what is on its way fails. The session lets go of them when it ends."""

@@ -23,6 +23,7 @@ from llmpt.swarm import Engine, SeededBlob
 log = logging.getLogger("llmpt.agent")
 
 MAX_WITHHELD = 1000
+MAX_EXPECTED = 256
 LISTING_S = 5.0  # for what a slow disk says of earlier downloads
 
 
@@ -35,7 +36,7 @@ class Seeds:
         self._mounts = mounts
         self._lock = threading.Lock()
         self._blobs: dict[Etag, tuple[SeededBlob, FileStamp]] = {}
-        self._expected: dict[Etag, tuple[Metainfo, FileStamp]] = {}
+        self._expected: dict[Etag, tuple[Metainfo, FileStamp | None]] = {}
         self._withheld: dict[Path, str] = {}
         self._waiting: dict[Etag, list[KnownBlob]] = {}
         self._bringing = threading.Lock()
@@ -108,8 +109,15 @@ class Seeds:
         """The verified blob at `path` is about to be moved by the hook, which will say where it `landed`."""
         stamp = stamp_of(path)
         if stamp is not None:
-            with self._lock:
-                self._expected[metainfo.etag] = (metainfo, stamp)
+            self._expect(metainfo, stamp)
+
+    def _expect(self, metainfo: Metainfo, stamp: FileStamp | None) -> None:
+        """Remember it for when it has `landed`; without a stamp the file is read then."""
+        with self._lock:
+            self._expected.pop(metainfo.etag, None)
+            self._expected[metainfo.etag] = (metainfo, stamp)
+            while len(self._expected) > MAX_EXPECTED:
+                del self._expected[next(iter(self._expected))]
 
     def landed(self, etag: Etag, path: Path) -> None:
         """The blob's final place is `path` (the hook or the library moved it): verify it anew if it is a copy, and seed it."""
@@ -204,8 +212,12 @@ class Seeds:
             self._blobs[blob.etag] = (blob, stamp)
 
     def _drop(self, etag: Etag) -> None:
+        """Seed a file no longer that is not as it was. A program may have replaced it just now, and be about to say so."""
+        metainfo = self._inventory.metainfo(etag)
         if self.withdraw(etag):
             log.info("%s was deleted or changed; no longer seeded", etag)
+            if metainfo is not None:
+                self._expect(metainfo, None)
 
 
 def _is_same(now: FileStamp, before: FileStamp, *, moved: bool) -> bool:

@@ -157,6 +157,29 @@ def test_a_blob_that_the_library_moves_is_seeded_from_there_without_being_read(w
     assert world.engine.serving == {metainfo.etag: moved}
 
 
+def test_a_file_that_is_replaced_and_looked_at_before_the_program_says_so_is_seeded_again(world: World) -> None:
+    metainfo, path = world.blob("cache", b"content")
+    world.seeds.add(metainfo, path)
+    fresh = world.root / "fresh"
+    fresh.write_bytes(b"content")
+    fresh.replace(path)
+    world.seeds.sweep()
+    assert world.engine.serving == {}
+    world.seeds.landed(metainfo.etag, path)
+    assert world.engine.serving == {metainfo.etag: path}
+
+
+def test_what_is_replaced_by_another_content_is_not(world: World) -> None:
+    metainfo, path = world.blob("cache", b"content")
+    world.seeds.add(metainfo, path)
+    fresh = world.root / "fresh"
+    fresh.write_bytes(b"CONTENT")
+    fresh.replace(path)
+    world.seeds.sweep()
+    world.seeds.landed(metainfo.etag, path)
+    assert world.engine.serving == {}
+
+
 def test_on_a_full_disk_it_seeds_what_comes_and_drops_what_goes(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", kib=512) as disk:
         world = World(disk.root)
