@@ -2,9 +2,12 @@
 # client installed, as the end-to-end tests and containerised jobs use it.
 #
 # One wheel is built; each image has one virtual environment in /opt/llmpt, copied out of a stage that nothing else of stays.
-# The dependencies lie in a layer of their own, made from pyproject.toml alone: a change of the code rebuilds in seconds.
+# The dependencies lie in a layer of their own, made from locks/ alone, where every file has its hash: a change of the code
+# rebuilds in seconds.
 
-FROM python:3.13-slim-trixie AS base
+# By digest where a registry gives one: --build-arg BASE=python:3.13-slim-trixie@sha256:…
+ARG BASE=python:3.13-slim-trixie
+FROM ${BASE} AS base
 ENV PATH=/opt/llmpt/bin:$PATH \
     PYTHONUNBUFFERED=1
 
@@ -13,55 +16,62 @@ FROM base AS environment
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-COPY pyproject.toml ./
-# Prints what a role needs: the client's own dependencies, those of the extras that are named, and nothing named with a minus.
-RUN printf '%s\n' \
-        'import sys, tomllib' \
-        'project = tomllib.load(open("pyproject.toml", "rb"))["project"]' \
-        'extras = [name for name in sys.argv[1:] if name[0] != "-"]' \
-        'unwanted = tuple(name[1:] for name in sys.argv[1:] if name[0] == "-")' \
-        'lines = sum((project["optional-dependencies"][name] for name in extras), project["dependencies"])' \
-        'print(*(line for line in lines if not unwanted or not line.startswith(unwanted)), sep="\n")' \
-        > /requirements.py \
-    && python3 -m venv --without-pip /opt/llmpt
+RUN python3 -m venv --without-pip /opt/llmpt
 
 
-FROM environment AS wheel
+FROM environment AS builder
+COPY locks/build.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m venv --without-pip /opt/builder \
+    && pip --python /opt/builder/bin/python install --quiet --require-hashes --requirement build.txt
+
+
+FROM builder AS wheel
 COPY . .
-RUN --mount=type=cache,target=/root/.cache/pip pip wheel --quiet --no-deps --wheel-dir /wheels .
+RUN /opt/builder/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
 
 
 # What /dist/ hands out besides the wheel: what it needs on a workstation, for every Python and platform that has libtorrent.
-FROM base AS dist
-WORKDIR /src
-COPY pyproject.toml compose/dist.py ./
-RUN --mount=type=cache,target=/root/.cache \
-    pip install --quiet --root-user-action=ignore uv && python3 dist.py pyproject.toml /opt/dist
+FROM builder AS dist
+COPY locks/dist.txt compose/dist.py ./
+RUN --mount=type=cache,target=/root/.cache /opt/builder/bin/python dist.py dist.txt /opt/dist
 
 
 # The tracker runs neither the hook nor a swarm: it does without the two big libraries that they need.
 FROM environment AS tracker-environment
+COPY locks/tracker.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python3 /requirements.py tracker -huggingface_hub -libtorrent > /requirements.txt \
-    && pip --python /opt/llmpt/bin/python install --quiet --requirement /requirements.txt
+    pip --python /opt/llmpt/bin/python install --quiet --require-hashes --requirement tracker.txt
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
     pip --python /opt/llmpt/bin/python install --quiet --no-deps /wheels/*.whl
 
 
 FROM environment AS seeder-environment
+COPY locks/seeder.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python3 /requirements.py seeder > /requirements.txt \
-    && pip --python /opt/llmpt/bin/python install --quiet --requirement /requirements.txt
+    pip --python /opt/llmpt/bin/python install --quiet --require-hashes --requirement seeder.txt
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
     pip --python /opt/llmpt/bin/python install --quiet --no-deps /wheels/*.whl
 
 
 FROM environment AS node-environment
+COPY locks/client.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python3 /requirements.py > /requirements.txt \
-    && pip --python /opt/llmpt/bin/python install --quiet --requirement /requirements.txt
+    pip --python /opt/llmpt/bin/python install --quiet --require-hashes --requirement client.txt
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
     pip --python /opt/llmpt/bin/python install --quiet --no-deps /wheels/*.whl
+
+
+# What is in the servers' environments, as CycloneDX: /opt/llmpt/sbom.cdx.json. Debian's own packages stand in /var/lib/dpkg.
+FROM builder AS sbom
+COPY locks/audit.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    /opt/builder/bin/python -m pip install --quiet --require-hashes --requirement audit.txt
+RUN --mount=type=bind,from=tracker-environment,source=/opt/llmpt,target=/opt/tracker \
+    --mount=type=bind,from=seeder-environment,source=/opt/llmpt,target=/opt/seeder \
+    for role in tracker seeder; do \
+        /opt/builder/bin/cyclonedx-py environment --output-reproducible -o /$role.json /opt/$role/bin/python || exit 1; \
+    done
 
 
 # A server keeps its state in /data, drops root in its entry point, and never patches a huggingface_hub of its own.
@@ -79,6 +89,7 @@ ENV LLMPT_DIST=/opt/dist
 COPY --from=dist /opt/dist /opt/dist
 COPY --from=wheel /wheels /opt/dist
 COPY --from=tracker-environment /opt/llmpt /opt/llmpt
+COPY --from=sbom /tracker.json /opt/llmpt/sbom.cdx.json
 EXPOSE 8000 6969
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "\
 import http.client, os, sys; \
@@ -95,6 +106,7 @@ RUN mkdir /mirror && chown 1000:1000 /mirror
 ENV HF_HUB_CACHE=/cache \
     LLMPT_MIRROR_CACHE=/mirror
 COPY --from=seeder-environment /opt/llmpt /opt/llmpt
+COPY --from=sbom /seeder.json /opt/llmpt/sbom.cdx.json
 EXPOSE 6881 8001
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["llmpt-seeder", "health"]
 CMD ["llmpt-seeder", "run"]

@@ -20,11 +20,22 @@ help:  ## Show this list
 
 install: $(STAMP)  ## Make .venv with everything a developer needs
 
-$(STAMP): pyproject.toml client/llmpt.pth client/llmpt.start
+$(STAMP): pyproject.toml locks/dev.txt locks/build.txt client/llmpt.pth client/llmpt.start
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement locks/build.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement locks/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
+
+.PHONY: lock
+lock: $(STAMP)  ## Write locks/ anew from pyproject.toml (LOCK=--upgrade: the newest of everything)
+	$(BIN)/python locks/update.py $(LOCK)
+
+.PHONY: audit
+audit: $(STAMP)  ## Ask the package index whether what is locked has known holes (needs one that answers that)
+	$(PYTHON) -m venv .cache/audit
+	.cache/audit/bin/python -m pip install --quiet --require-hashes --requirement locks/audit.txt
+	for lock in locks/*.txt; do .cache/audit/bin/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; done
 
 .PHONY: lint types imports
 check: lint types imports  ## Lint, types, import rules (with -j at the same time)
@@ -88,8 +99,8 @@ mutants: $(STAMP)  ## Change the code in small ways: do its tests notice nine of
 
 .PHONY: dist  # a folder, too
 dist: $(STAMP)  ## What a server hands out at /dist/ (LLMPT_DIST=dist): the client, and what it needs, as wheels
-	$(BIN)/uv build --quiet --wheel --out-dir dist
-	$(BIN)/python compose/dist.py pyproject.toml dist
+	$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir dist
+	$(BIN)/python compose/dist.py locks/dist.txt dist
 
 demo:  ## From nothing: a seeder, a tracker and a second "machine" that downloads a real model from the swarm
 	$(PYTHON) tests/demo.py

@@ -62,7 +62,13 @@ def test_the_forge_runs_what_a_developer_runs_and_gives_up_in_time() -> None:
         ran[name] = [word for line in lines for word in line.split()[1:] if "=" not in word]
         assert all(line.startswith("make PYTHON=python ") for line in lines), name
         assert set(ran[name]) <= targets
-    assert ran == {"test": ["check", "test"], "hook": ["hook"], "matrix": ["matrix"]}
+    assert ran == {"test": ["check", "test"], "hook": ["hook"], "matrix": ["matrix"], "audit": ["audit"]}
+
+
+def test_every_action_is_named_by_its_commit() -> None:
+    used = [step["uses"] for job in JOBS.values() for step in job["steps"] if "uses" in step]
+    assert used
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in used), used
 
 
 def test_the_documents_name_the_versions_that_are_tried_and_no_other() -> None:
