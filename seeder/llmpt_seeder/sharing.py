@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Protocol
 
 from llmpt.core.breaker import Breaker
+from llmpt.core.patterns import RepoPatterns
 from llmpt.core.repo import HubAnswer, RepoRef
 from llmpt.hub.asking import HubUnreachable
 from llmpt.hub.visibility import ASK_AGAIN_S, HUB_PAUSES
@@ -47,27 +47,22 @@ class Sharing:
         clock: Callable[[], float],
         hub: Breaker | None = None,
     ) -> None:
-        self._wanted = tuple(pattern for pattern in patterns if not pattern.startswith("!"))
-        self._excluded = tuple(pattern[1:] for pattern in patterns if pattern.startswith("!"))
+        self._patterns = RepoPatterns.of(patterns)
         self._memory, self._ask, self._clock = memory, ask, clock
         self._told: dict[RepoRef, HubAnswer] = {}  # by the Hub in this life: the memory may be full
         self._hub = hub or Breaker(HUB_PAUSES, clock=clock)
 
     def exclusion(self, repo: RepoRef) -> str | None:
         """Say in words by which pattern a repo is excluded, whatever else speaks for it; None when by none."""
-        for pattern in self._excluded:
-            # An exclusion is taken widely: any spelling of the name that it fits.
-            if any(fnmatchcase(name.lower(), pattern.lower()) for name in (str(repo), repo.id, f"{repo.type}s/{repo.id}")):
-                return f"excluded by LLMPT_REPOS (!{pattern})"
-        return None
+        pattern = self._patterns.excluding(repo)  # taken widely: any spelling of the name
+        return None if pattern is None else f"excluded by LLMPT_REPOS (!{pattern})"
 
     def verdict(self, repo: RepoRef) -> Verdict:
         """Judge one repo; ask the Hub when nothing else answers and it was not silent a short while ago."""
         if (excluded := self.exclusion(repo)) is not None:
             return Verdict(False, excluded)
-        for pattern in self._wanted:
-            if fnmatchcase(str(repo), pattern) or fnmatchcase(f"{repo.type}s/{repo.id}", pattern):
-                return Verdict(True, f"named by LLMPT_REPOS ({pattern})")
+        if (pattern := self._patterns.naming(repo)) is not None:
+            return Verdict(True, f"named by LLMPT_REPOS ({pattern})")
         now = self._clock()
         known = self._told.get(repo) or self._memory.hub_answer(repo)
         if known is None or (not known.public and not 0 <= now - known.asked_at <= ASK_AGAIN_S):

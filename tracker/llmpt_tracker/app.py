@@ -19,6 +19,7 @@ from llmpt_tracker.control.client import Announcer, AnnouncerClient
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.limits import Limits
 from llmpt_tracker.mirrored_upstream import MirroredUpstream
+from llmpt_tracker.notes import Notes
 from llmpt_tracker.rules.hub.upstream import Upstream
 from llmpt_tracker.seats import Seats
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
@@ -73,7 +74,9 @@ def create_app(
     if upstream is None:
         told = UpstreamAddress(announcer)
         upstream = MirroredUpstream(told, database=database, clock=clock, knock=servers.knock, waiting=waiting)
-    attach(app, State(settings, clock, database, announcer, network, blobs or servers, upstream, limits, waiting, seats))
+    places = blobs or servers
+    notes = Notes(database, clock)
+    attach(app, State(settings, clock, database, announcer, network, places, upstream, limits, waiting, seats, notes))
     app.before_request(clients.leave_the_gone)
     app.before_request(access.guard)
     app.before_request(versions.guard)

@@ -13,6 +13,7 @@ from llmpt_tracker.control.client import Announcer
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.holdings import HoldingsDigests
 from llmpt_tracker.limits import Limits
+from llmpt_tracker.notes import Notes
 from llmpt_tracker.rules.hub.learning import Learning
 from llmpt_tracker.rules.hub.upstream import Upstream
 from llmpt_tracker.seats import Seats
@@ -40,7 +41,7 @@ class BlobLocations(Protocol):
 class State:
     """The settings, the clock (aware, UTC), the two things that hold data, the networks that this host is on, where bytes are,
     the Hub behind this one if a seeder fetches from one, when it was asked for what, how many requests do what at once,
-    what is here on whose word, and where announces go, by boot id."""
+    what is here on whose word, what is written down in a while, and where announces go, by boot id."""
 
     settings: TrackerSettings
     clock: Clock
@@ -52,6 +53,7 @@ class State:
     limits: Limits
     waiting: Waiting
     seats: Seats
+    notes: Notes
     learning: Learning = field(default_factory=Learning)
     holdings: HoldingsDigests = field(default_factory=HoldingsDigests)
 

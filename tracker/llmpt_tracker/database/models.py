@@ -8,55 +8,17 @@ the seeder is to fetch from the Hub. Peers are not here: the announcer owns them
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-from typing import Any
+from datetime import datetime
 
-from sqlalchemy import (
-    BigInteger,
-    Dialect,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Text,
-    TypeDecorator,
-    false,
-)
-from sqlalchemy import DateTime as SqlDateTime
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-# Names that every database agrees on, so that a later migration can drop what an earlier one made.
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
+from llmpt_tracker.database.columns import NAMING, Key, Utc
 
 # Bits of `holders`, beside one for each publisher that has a name (rules/holders.py).
 MACHINES = 1 << 0  # of the LAN, as long as they seed it
 UNNAMED = 1 << 1  # publishers that do not say who they are: what they publish stays
 BEFORE = 1 << 62  # what was said before publishers had names, until the first of them says anew what it has
-
-Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only in a column that is an INTEGER
-
-
-class Utc(TypeDecorator[datetime]):
-    """A moment: aware and UTC in Python, whatever the database keeps."""
-
-    impl = SqlDateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value.astimezone(timezone.utc) if value is not None else None
-
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        moment: datetime = value
-        return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
 
 
 class Base(DeclarativeBase):
@@ -74,18 +36,32 @@ class Instance(Base):
 
 
 class PublisherToken(Base):
-    """A bearer token; only its SHA-256 is kept. `scope`: `publish` may publish all, `share` single blobs; `appliance`: it is the
-    seeder's beside this tracker."""
+    """A bearer token (rules/tokens.py); only its SHA-256 is kept.
+
+    scope: what it may do, names separated by commas.
+    repos: patterns of the repos that it names, separated by commas; None: all.
+    appliance: it is the seeder's beside this tracker.
+    last_used_at: to a minute or so.
+    previous_sha256, previous_until: the secret that it had before a rotation, and until when that is valid, too.
+    address: the neighbourhood of the machine that got it over the network; None: an operator made it.
+    """
 
     __tablename__ = "publisher_tokens"
+    __table_args__ = (Index(None, "previous_sha256"), Index(None, "address"))
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     name: Mapped[str] = mapped_column(String(80))
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
-    scope: Mapped[str] = mapped_column(String(16), default="publish", server_default="publish")
+    scope: Mapped[str] = mapped_column(String(80), default="publish", server_default="publish")
+    repos: Mapped[str | None] = mapped_column(Text)
     appliance: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime] = mapped_column(Utc)
+    expires_at: Mapped[datetime | None] = mapped_column(Utc)
+    last_used_at: Mapped[datetime | None] = mapped_column(Utc)
     revoked_at: Mapped[datetime | None] = mapped_column(Utc)
+    previous_sha256: Mapped[str | None] = mapped_column(String(64))
+    previous_until: Mapped[datetime | None] = mapped_column(Utc)
+    address: Mapped[str | None] = mapped_column(String(64))
 
 
 class Holder(Base):
@@ -100,13 +76,16 @@ class Holder(Base):
 
 
 class Invitation(Base):
-    """A code for which so many machines get a token to share with, until it expires; only its SHA-256 is kept."""
+    """A code for which so many machines get a token to share with, until it expires; only its SHA-256 is kept. `scope` and
+    `repos` are what their tokens get."""
 
     __tablename__ = "invitations"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     uses_left: Mapped[int]
+    scope: Mapped[str] = mapped_column(String(80), default="share", server_default="share")
+    repos: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(Utc)
     expires_at: Mapped[datetime] = mapped_column(Utc)
 
@@ -116,6 +95,7 @@ class Report(Base):
 
     `token_id`: the token with which it was published.
     `dropped`: whether it was taken out for that.
+    `address`: the neighbourhood of the receiver.
     """
 
     __tablename__ = "reports"
@@ -127,6 +107,7 @@ class Report(Base):
     token_id: Mapped[int | None] = mapped_column(BigInteger)
     reporter_id: Mapped[int] = mapped_column(BigInteger)
     reason: Mapped[str] = mapped_column(Text)
+    address: Mapped[str | None] = mapped_column(String(64))
     dropped: Mapped[bool]
     reported_at: Mapped[datetime] = mapped_column(Utc)
 
@@ -144,7 +125,7 @@ class Repo(Base):
 
 class Revision(Base):
     """A commit of a repo. `complete`: the manifest is the whole listing, by the Hub's own list. `card` is the front matter of its
-    README, as JSON."""
+    README, as JSON. `token_id`: who published it first."""
 
     __tablename__ = "revisions"
     __table_args__ = (Index(None, "repo_id", "commit", unique=True), Index(None, "commit"))
@@ -155,11 +136,13 @@ class Revision(Base):
     complete: Mapped[bool]
     card: Mapped[str | None] = mapped_column(Text)
     published_at: Mapped[datetime] = mapped_column(Utc)
+    token_id: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Ref(Base):
     """A branch, tag or `refs/pr/N` of a repo, and the revision it was last seen at. `holders`: the bits of the publishers that
-    have such a ref, wherever it points with them; `setter`: the bit of the one that said last where it points."""
+    have such a ref, wherever it points with them; `setter`: the bit of the one that said last where it points; `token_id`: whose
+    ref it is, so that no other moves it (rules/refs.py)."""
 
     __tablename__ = "refs"
     __table_args__ = (Index(None, "revision_id"),)
@@ -169,13 +152,16 @@ class Ref(Base):
     revision_id: Mapped[int] = mapped_column(ForeignKey(Revision.id, ondelete="CASCADE"))
     holders: Mapped[int] = mapped_column(BigInteger, default=UNNAMED, server_default="0")
     setter: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    token_id: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Blob(Base):
     """A content with a swarm. `size` is bytes; `info_hash` 32 bytes, `swarm` its first 20 (BEP 52); `completed` how often the
-    announcer had seen it downloaded when it was asked last; `token_id` whose word it is that this is the etag's content."""
+    announcer had seen it downloaded when it was asked last; `token_id` whose word it is that this is the etag's content;
+    `seen_at` when a machine was last seen to seed it, to a day or so."""
 
     __tablename__ = "blobs"
+    __table_args__ = (Index(None, "token_id", "metainfo_bytes"),)
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     etag: Mapped[str] = mapped_column(String(64), unique=True)
@@ -184,7 +170,21 @@ class Blob(Base):
     swarm: Mapped[bytes] = mapped_column(LargeBinary(20), unique=True)
     published_at: Mapped[datetime] = mapped_column(Utc)
     completed: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
-    token_id: Mapped[int | None] = mapped_column(BigInteger)  # tokens are never deleted
+    token_id: Mapped[int | None] = mapped_column(BigInteger)  # such tokens are never deleted
+    metainfo_bytes: Mapped[int] = mapped_column(default=0, server_default="0")
+    seen_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+class Voucher(Base):
+    """Another machine that published the very torrent that a blob has: it has read the content, too. `address` is its
+    neighbourhood."""
+
+    __tablename__ = "vouchers"
+
+    blob_id: Mapped[int] = mapped_column(ForeignKey(Blob.id, ondelete="CASCADE"), primary_key=True)
+    token_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    address: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime] = mapped_column(Utc)
 
 
 class StoredMetainfo(Base):
@@ -260,3 +260,20 @@ class Path(Base):
     repo_id: Mapped[int] = mapped_column(ForeignKey(Repo.id, ondelete="CASCADE"))
     path: Mapped[str] = mapped_column(String(2048))
     words: Mapped[str] = mapped_column(Text)
+
+
+class AuditRow(Base):
+    """A deed that an operator may want to trace (rules/audit.py). `token` is the name that the token had, `detail` JSON, `times`
+    how often it happened since `at`, where many of a kind are one row."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index(None, "at"), Index(None, "event", "id"))
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    at: Mapped[datetime] = mapped_column(Utc)
+    event: Mapped[str] = mapped_column(String(32))
+    token_id: Mapped[int | None] = mapped_column(BigInteger)
+    token: Mapped[str | None] = mapped_column(String(80))
+    address: Mapped[str | None] = mapped_column(String(64))
+    detail: Mapped[str] = mapped_column(Text)
+    times: Mapped[int] = mapped_column(default=1, server_default="1")

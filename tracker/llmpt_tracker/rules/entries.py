@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 from llmpt.core.metainfo import Metainfo
 from llmpt_tracker.database.models import MACHINES, Blob, File, PublisherToken, Report, StoredMetainfo
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import holders, tokens
+from llmpt_tracker.rules import holders
+from llmpt_tracker.rules.rights import is_publisher
 
 T = TypeVar("T")
 BATCH = 500  # names in one IN (…): far below every database's limit of parameters
@@ -40,8 +41,8 @@ def enter(session: Session, torrents: Sequence[Metainfo], *, by: PublisherToken,
     Raises `Refused` (422) for an etag that has another torrent by then, and when it was dropped a short while ago.
     """
     known = find(session, (meta.etag.value for meta in torrents))
-    shared = _shared(session, known.values()) if by.scope == tokens.PUBLISH else frozenset()
-    if by.scope == tokens.SHARE:
+    shared = _shared(session, known.values()) if is_publisher(by) else frozenset()
+    if not is_publisher(by):
         _refuse_banned(session, torrents, now)
     dropped: list[bytes] = []
     new: list[tuple[Blob, Metainfo]] = []
@@ -72,7 +73,7 @@ def enter(session: Session, torrents: Sequence[Metainfo], *, by: PublisherToken,
     _restore(session, there)
     for blob, _ in new:
         _enter_in_manifests(session, blob)
-    if bits := MACHINES if by.scope == tokens.SHARE else bit:
+    if bits := bit if is_publisher(by) else MACHINES:
         holders.add(session, [*there, *(blob.id for blob, _ in new)], bits)
     return Entered(len(new), tuple(dropped))
 
@@ -159,8 +160,8 @@ def _shared(session: Session, blobs: Iterable[Blob]) -> frozenset[int]:
     by_token = [(blob.token_id, blob.id) for blob in blobs if blob.token_id is not None]
     sharers: set[int] = set()
     for batch in batches({token for token, _ in by_token}):
-        its = (PublisherToken.id.in_(batch), PublisherToken.scope == tokens.SHARE)
-        sharers.update(session.scalars(select(PublisherToken.id).where(*its)))
+        its = select(PublisherToken).where(PublisherToken.id.in_(batch))
+        sharers.update(one.id for one in session.scalars(its) if not is_publisher(one))
     return frozenset(blob for token, blob in by_token if token in sharers)
 
 

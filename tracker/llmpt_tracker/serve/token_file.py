@@ -43,6 +43,12 @@ def ensure_token(file: Path, database: Database, *, now: datetime) -> None:
             log.warning("the token in %s was revoked; remove the file and start again to have a new one", file)
 
 
+def replace_token(file: Path, secret: str) -> None:
+    """Put another secret into the file. Raises `StateUnavailable` when it cannot be written."""
+    with usable(file, "the token with which the seeder publishes", "make room, or give it back to the tracker's user"):
+        _write(file, secret)
+
+
 def _write(file: Path, secret: str) -> None:
     """Put the file there whole or not at all, readable by its owner alone from its first moment."""
     draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")

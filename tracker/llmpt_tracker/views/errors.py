@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from llmpt.host.pacing import Paced
 from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, Refused, RefusedAsHub, SeedersBusy
+from llmpt_tracker.rules import audit
+from llmpt_tracker.rules.audit import Actor
 from llmpt_tracker.state import state
 from llmpt_tracker.views.hub.request import target
 
@@ -55,6 +57,8 @@ def answer(status: int, code: str, message: str) -> Response:
 
 
 def _refused(error: Refused) -> Response:
+    if error.status in (401, 403) and (g.get("holder") or "Authorization" in request.headers):
+        _note(error)
     response = answer(error.status, error.code, str(error))
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="llmpt"'
@@ -63,6 +67,12 @@ def _refused(error: Refused) -> Response:
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
+
+
+def _note(error: Refused) -> None:
+    """Count a refusal by token for the audit log."""
+    by = g.get("holder") or Actor(address=request.remote_addr)
+    state().notes.often(audit.REFUSED, by, f"{request.method} {request.endpoint}: {error.code}")
 
 
 def _announcer(say: Paced, error: AnnouncerUnavailable) -> Response:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from flask import request
+from flask import g, request
 
 from llmpt_tracker.database.models import PublisherToken
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import tokens
+from llmpt_tracker.rules.audit import Actor
+from llmpt_tracker.rules.rights import PUBLISH, SHARE, may
 from llmpt_tracker.state import state
+from llmpt_tracker.views.access import asker
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,10 @@ def holder(pace: Pace, *scopes: str) -> PublisherToken:
     The seeder beside this tracker has no pace.
     """
     with state().database.reading() as session:
-        token = tokens.authenticate(session, request.headers.get("Authorization"), scopes)
-    if token.scope == tokens.SHARE:
+        token = tokens.authenticate(session, request.headers.get("Authorization"), scopes, now=state().clock())
+    g.holder = Actor.of(token, str(asker()))
+    state().notes.used(token.id)
+    if may(token, SHARE) and not may(token, PUBLISH):
         refuse_when_off()
     if not token.appliance:
         keep_pace(pace, str(token.id))
@@ -44,7 +49,7 @@ def refuse_when_off() -> None:
 
 def keep_pace(pace: Pace, who: str) -> None:
     """Count one deed of `who`; raise `Refused` (429) when it comes too early."""
-    wait_s = state().announcer.take(f"{pace.name} {who}", per_s=pace.per_s, burst=pace.burst)
+    wait_s = state().announcer.take(f"{pace.name} {who}".rstrip(), per_s=pace.per_s, burst=pace.burst)
     if wait_s > 0:
         seconds = math.ceil(wait_s)
         raise Refused(429, "too_often", f"too many requests ({pace.name}): try again in {seconds} s", retry_after_s=seconds)

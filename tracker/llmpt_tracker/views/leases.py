@@ -10,7 +10,8 @@ from llmpt.core.errors import InvalidInput, InvalidName
 from llmpt.core.leases import Poll
 from llmpt_tracker.control.messages import Owner
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import entries, tokens
+from llmpt_tracker.rules import entries
+from llmpt_tracker.rules.rights import PUBLISH, SHARE, is_publisher
 from llmpt_tracker.state import state
 from llmpt_tracker.views.arguments import body
 from llmpt_tracker.views.holders import Pace, holder, refuse_when_off
@@ -24,10 +25,10 @@ PACE = Pace("leases", 20, 40)
 @blueprint.post("/leases")
 def poll() -> ResponseReturnValue:
     """Answer each want: fetch it, wait for its fetcher, or look it up, since it is here."""
-    token = holder(PACE, tokens.SHARE, tokens.PUBLISH)
+    token = holder(PACE, SHARE, PUBLISH)
     refuse_when_off()
     said = _read(body(MAX_BODY_BYTES))
-    if said.unlimited and token.scope != tokens.PUBLISH:
+    if said.unlimited and not is_publisher(token):
         raise Refused(403, "scope", "`unlimited` is a publisher's; a machine that shares has its share")
     known: dict[str, bytes] = {}
     if said.wants:

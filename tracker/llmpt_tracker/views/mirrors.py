@@ -10,6 +10,7 @@ from llmpt.core.errors import InvalidInput, InvalidName
 from llmpt.core.mirrors import MirrorAsk, MirrorReport, MirrorState, state_named
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import mirrors, paging, tokens
+from llmpt_tracker.rules.rights import MIRROR, PUBLISH, READ, SHARE, check_names, is_publisher
 from llmpt_tracker.state import state
 from llmpt_tracker.views.arguments import arguments, document
 from llmpt_tracker.views.holders import Pace, holder
@@ -18,6 +19,7 @@ blueprint = Blueprint("mirrors", __name__, url_prefix="/api/v1")
 
 MAX_BODY_BYTES = 256 << 10
 NEXT = "next"
+ANY = (PUBLISH, SHARE, MIRROR, READ)
 ASKS = Pace("mirrors", 1, 20)
 REPORTS = Pace("reports of mirrors", 20, 100)
 
@@ -25,8 +27,9 @@ REPORTS = Pace("reports of mirrors", 20, 100)
 @blueprint.post("/mirrors")
 def ask() -> ResponseReturnValue:
     """Have files of a revision fetched; answer with the mirror."""
-    holder(ASKS, tokens.PUBLISH, tokens.SHARE)
+    token = holder(ASKS, MIRROR, SHARE)
     wanted = _wanted(document(MAX_BODY_BYTES))
+    check_names(token, wanted.repo)
     if state().upstream is None:
         raise Refused(409, "upstream_off", "this server fetches nothing from a Hub: no seeder of it has LLMPT_UPSTREAM set")
     with state().database.writing() as session:
@@ -70,7 +73,7 @@ def one(mirror_id: int) -> ResponseReturnValue:
 @blueprint.put("/mirrors/<int:mirror_id>")
 def report(mirror_id: int) -> ResponseReturnValue:
     """Note how far the seeder is with a mirror."""
-    holder(REPORTS, tokens.PUBLISH)
+    holder(REPORTS, PUBLISH)
     try:
         said = MirrorReport.parse(document(MAX_BODY_BYTES), strict=True)
     except InvalidInput as error:
@@ -96,4 +99,4 @@ def _wanted(said: object) -> MirrorAsk:
 def _sees_listings(session: Session) -> bool:
     """Whether the asker is a publisher. A token that is none is refused."""
     header = request.headers.get("Authorization")
-    return header is not None and tokens.authenticate(session, header, (tokens.PUBLISH, tokens.SHARE)).scope == tokens.PUBLISH
+    return header is not None and is_publisher(tokens.authenticate(session, header, ANY, now=state().clock()))

@@ -39,7 +39,7 @@ def overview() -> ResponseReturnValue:
         newest, _ = torrents.find_torrents(session, torrents.TorrentQuery(limit=FILES_SHOWN))
         repo_count, blob_count, blob_bytes = repos.totals(session)
         problems = reports.open_problems(session, limit=PROBLEMS_SHOWN, now=state().clock())
-        sharers = tokens.count(session, tokens.SHARE)
+        sharers = tokens.count_sharers(session)
         mirrored = mirrors.progress(session, since=state().clock() - MIRRORS_SINCE, limit=MIRRORS_SHOWN)
     live = _Live.ask([one.swarm for one in newest])
     fetches = _fetches()

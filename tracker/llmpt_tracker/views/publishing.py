@@ -14,6 +14,7 @@ from llmpt.core.metainfo import MAX_PUBLISH_BYTES
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import holders, publication, publish, tokens
 from llmpt_tracker.rules.catalogue import repos
+from llmpt_tracker.rules.rights import PUBLISH, SHARE, check_names, is_publisher
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker
 from llmpt_tracker.views.arguments import arguments, body
@@ -88,10 +89,12 @@ class SeederReportBody(BaseModel):
 @blueprint.post("/publish")
 def publish_manifest() -> ResponseReturnValue:
     """Enter torrents and a manifest; answer once the announcer takes announces for them."""
-    token = holder(PACE, tokens.PUBLISH, tokens.SHARE)  # before ten megabytes are read from a stranger
+    token = holder(PACE, PUBLISH, SHARE)  # before ten megabytes are read from a stranger
     publication_ = publication.read(body(MAX_PUBLISH_BYTES))
-    if token.scope == tokens.SHARE:
+    if not is_publisher(token):
         _check_is_single(publication_)
+    elif publication_.manifest is not None:
+        check_names(token, publication_.manifest.repo)
     min_blob_bytes, now = state().settings.min_blob_bytes, state().clock()
     alive = {one.id for one in state().announcer.seeders() if one.age_s < ALIVE_S} if publication_.seeder else ()
     with state().database.writing() as session:
@@ -119,7 +122,7 @@ def publish_manifest() -> ResponseReturnValue:
 @blueprint.put("/seeders/<seeder_id>")
 def heartbeat(seeder_id: str) -> ResponseReturnValue:
     """Note that a seeder lives; tell it where and behind which key it announces."""
-    token = holder(BEATS, tokens.PUBLISH)
+    token = holder(BEATS, PUBLISH)
     _check_id(seeder_id)
     with state().database.reading() as session:
         instance_id = repos.instance_id(session)
@@ -143,7 +146,7 @@ def heartbeat(seeder_id: str) -> ResponseReturnValue:
 @blueprint.get("/seeders/<seeder_id>/holdings")
 def holdings(seeder_id: str) -> ResponseReturnValue:
     """Tell a seeder what is here on its word."""
-    token = holder(HOLDINGS, tokens.PUBLISH)
+    token = holder(HOLDINGS, PUBLISH)
     _check_id(seeder_id)
     arguments()
     with state().database.reading() as session:

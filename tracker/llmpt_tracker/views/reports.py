@@ -8,7 +8,8 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field
 
-from llmpt_tracker.rules import publication, reports, tokens
+from llmpt_tracker.rules import publication, reports
+from llmpt_tracker.rules.rights import PUBLISH, SHARE
 from llmpt_tracker.state import state
 from llmpt_tracker.views.arguments import body
 from llmpt_tracker.views.holders import Pace, holder
@@ -33,7 +34,7 @@ class ReportBody(BaseModel):
 @blueprint.post("/reports")
 def report() -> ResponseReturnValue:
     """Drop the torrent if a sharer had published it; else note it for the operator."""
-    token = holder(PACE, tokens.SHARE, tokens.PUBLISH)
+    token = holder(PACE, SHARE, PUBLISH)
     said = publication.parse_json(ReportBody, body(MAX_BODY_BYTES))
     info_hash = bytes.fromhex(said.info_hash)
     with state().database.writing() as session:

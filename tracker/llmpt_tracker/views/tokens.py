@@ -10,7 +10,9 @@ from pydantic import BaseModel, Field
 
 from llmpt.core.networks import neighbourhood
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import invitations, publication, tokens
+from llmpt_tracker.rules import audit, invitations, publication, tokens
+from llmpt_tracker.rules.audit import Actor
+from llmpt_tracker.rules.rights import SHARE
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker
 from llmpt_tracker.views.arguments import body
@@ -20,7 +22,9 @@ log = logging.getLogger(__name__)
 blueprint = Blueprint("tokens", __name__, url_prefix="/api/v1")
 
 MAX_BODY_BYTES = 4096
-PACE = Pace("tokens", 20 / 3600, 20)
+PACE = Pace("tokens", 20 / 3600, 20)  # of an address
+PACE_OF_MANY = Pace("tokens of a network", 200 / 3600, 200)  # of a /64, which one machine may have, or the LAN
+PACE_OF_ALL = Pace("tokens of all", 2000 / 3600, 2000)
 
 
 class TokenBody(BaseModel):
@@ -45,12 +49,18 @@ def make() -> ResponseReturnValue:
     if invited and not asked.code:
         raise Refused(403, "code_needed", "this tracker lets a machine share by invitation: llmpt join URL --code CODE")
     address = asker()
-    if not address.is_loopback:  # a program on the server itself has other ways to be a nuisance
-        keep_pace(PACE, neighbourhood(address))
-    secret = tokens.new_secret(tokens.SHARE)
+    keep_pace(PACE, str(address))
+    keep_pace(PACE_OF_MANY, neighbourhood(address))
+    keep_pace(PACE_OF_ALL, "")
+    now = state().clock()
     with state().database.writing() as session:
-        if invited and not invitations.use(session, asked.code or "", now=state().clock()):
+        rights = invitations.use(session, asked.code, now=now) if asked.code else None
+        if rights is None and invited:
             raise Refused(403, "code_wrong", "that code is none, has been used, or has expired; `llmpt-tracker invite` makes one")
-        tokens.add(session, secret, name=asked.name, now=state().clock(), scope=tokens.SHARE)
+        rights = rights or invitations.SHARERS
+        secret = tokens.new_secret(*rights.scopes)
+        token = tokens.grant(session, secret, rights, name=asked.name, now=now)
+        token.address = neighbourhood(address)
+        audit.note(session, audit.TOKEN_MADE, Actor.of(token, str(address)), now=now, scope=token.scope)
     log.info("%r at %s got a token to share", asked.name, address)
-    return jsonify({"token": secret, "scope": tokens.SHARE}), 201
+    return jsonify({"token": secret, "scope": SHARE}), 201

@@ -47,7 +47,7 @@ def test_models_and_migrations_agree(file: Path) -> None:
 
 
 def test_an_empty_database_is_made_without_a_copy(file: Path) -> None:
-    assert migrate(file) == "0006"
+    assert migrate(file) == "0007"
     assert migrate(file) is None
     assert not (file.parent / "backups").exists()
 
@@ -88,6 +88,36 @@ def test_the_seeders_token_of_an_older_database_is_told_by_its_name_for_the_last
     migrate(file)
     with Database(f"sqlite:///{file}") as database, database.reading() as session:
         assert [(one.name, one.scope) for one in tokens.listed(session) if one.appliance] == [(tokens.APPLIANCE, "publish")]
+
+
+def test_tokens_and_refs_of_an_older_database_keep_what_they_had(file: Path) -> None:
+    """An upgrade changes nothing that works: such a token is for all repos and for ever, and a ref stays its publisher's."""
+    with Database(f"sqlite:///{file}") as database, database.engine.begin() as connection:
+        command.upgrade(schema._config(connection), "0006")
+        values = {
+            "now": NOW,
+            "sha": tokens.digest("old"),
+            "commit": "1" * 40,
+            "hash": b"h" * 32,
+            "swarm": b"s" * 20,
+            "data": b"x" * 99,
+        }
+        for sql in (
+            "insert into publisher_tokens (id, name, scope, sha256, created_at) values (7, 'ann', 'publish', :sha, :now)",
+            "insert into holders (bit, token_id, name) values (5, 7, 's1')",
+            "insert into repos (id, type, name) values (1, 'model', 'org/m')",
+            'insert into revisions (id, repo_id, "commit", complete, published_at) values (1, 1, :commit, 1, :now)',
+            "insert into refs (repo_id, name, revision_id, holders, setter) values (1, 'main', 1, 32, 32), (1, 'v1', 1, 0, 0)",
+            "insert into blobs (id, etag, size, info_hash, swarm, published_at) values (1, 'e', 1, :hash, :swarm, :now)",
+            "insert into metainfo (blob_id, data) values (1, :data)",
+        ):
+            connection.execute(text(sql), values)
+    migrate(file)
+    with Database(f"sqlite:///{file}") as database, database.reading() as session:
+        token = tokens.authenticate(session, "Bearer old", now=NOW.replace(year=2100))
+        assert (token.id, token.repos, token.expires_at) == (7, None, None)
+        assert dict(session.execute(text("select name, token_id from refs")).all()) == {"main": 7, "v1": None}
+        assert session.scalar(text("select metainfo_bytes from blobs")) == 99
 
 
 def test_two_databases_are_two_instances(tmp_path: Path) -> None:

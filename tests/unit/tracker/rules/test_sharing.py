@@ -242,14 +242,14 @@ def test_the_seeder_of_this_server_may_do_things_as_often_as_it_likes(
 
 
 def test_tokens_are_counted_by_address_and_one_ipv6_network_is_one(api: Api, announcer: FakeAnnouncer) -> None:
-    addresses = ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2", "127.0.0.1"]  # the last one: the server itself
+    addresses = ["10.0.0.1", "fd00::1", "fd00::2", "127.0.0.1"]  # the last one, the server itself, is a machine like any other
     for address in addresses:
         api.client.post("/api/v1/tokens", json={"name": "a"}, environ_base={"REMOTE_ADDR": address})
     assert [name for name, _, _ in announcer.taken] == [
-        "tokens 10.0.0.1",
-        "tokens 10.0.0.2",
-        "tokens fd00000000000000",
-        "tokens fd00000000000000",
+        *("tokens 10.0.0.1", "tokens of a network 10.0.0.1", "tokens of all"),
+        *("tokens fd00::1", "tokens of a network fd00::/64", "tokens of all"),
+        *("tokens fd00::2", "tokens of a network fd00::/64", "tokens of all"),
+        *("tokens 127.0.0.1", "tokens of a network 127.0.0.1", "tokens of all"),
     ]
     assert announcer.taken[0][1:] == (20 / 3600, 20)
 

@@ -1,0 +1,68 @@
+"""The command `llmpt-tracker`: serve, tokens, invitations to share, and the audit log."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import sys
+
+import click
+
+from llmpt.core.errors import LlmptError
+from llmpt_tracker.cli import audit, token
+from llmpt_tracker.cli.database import opened
+from llmpt_tracker.settings import TrackerSettings
+
+NEEDED = ("flask", "sqlalchemy", "alembic", "gunicorn", "pydantic")
+
+
+def main() -> None:
+    """Run the command line; what goes wrong is one sentence on stderr and exit status 1."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit(f"llmpt-tracker needs {', '.join(missing)}: pip install 'llmpt[tracker]'")
+    try:
+        cli(prog_name="llmpt-tracker")
+    except LlmptError as error:
+        sys.exit(f"llmpt-tracker: {error}")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="llmpt")
+def cli() -> None:
+    """The tracker of a LAN: catalogue, announces, and a page that shows them."""
+
+
+@cli.command()
+def serve() -> None:
+    """Run the tracker until it is told to stop."""
+    settings = TrackerSettings.read()
+    from llmpt_tracker.serve import parent  # a wrong setting is told before all this is loaded
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    sys.exit(parent.serve(settings, os.environ))
+
+
+@cli.command()
+@click.option("--uses", default=1, show_default=True, type=click.IntRange(1, 100_000), help="How many machines it lets in.")
+@click.option("--days", default=7, show_default=True, type=click.IntRange(1, 3650), help="How long it holds.")
+@click.option(
+    "--read", "repos", help="Repos that its machines may read, where reading takes a token: patterns, as in LLMPT_REPOS."
+)
+def invite(uses: int, days: int, repos: str | None) -> None:
+    """Make a code with which machines join, where LLMPT_SHARING=invited, and show it, once."""
+    from llmpt_tracker.clock import utc_now
+    from llmpt_tracker.rules import audit, invitations
+    from llmpt_tracker.rules.rights import READ, SHARE, Rights
+
+    rights = Rights.read(SHARE) if repos is None else Rights.read(f"{SHARE},{READ}", repos)
+    with opened() as database, database.writing() as session:
+        code = invitations.invite(session, rights, uses=uses, days=days, now=utc_now())
+        audit.note(session, audit.INVITED, audit.OPERATOR, now=utc_now(), uses=uses, days=days, repos=repos)
+    click.echo(code)
+
+
+for command in (token.token, audit.audit):
+    cli.add_command(command)
