@@ -45,7 +45,6 @@ def test_what_json_writes_is_read(value: object, ascii_only: bool) -> None:
         b"[Infinity]",
         b"-Infinity",
         b"1e999",
-        b"1" * 41,
         b"1" * 5000,
         b"[" * 100_000,
         b"[" * 33 + b"]" * 33,
