@@ -16,6 +16,8 @@ import click
 
 from llmpt.core.errors import LlmptError, StateUnavailable
 from llmpt.host import encoding
+from llmpt.host.logs import log_to_stderr
+from llmpt.host.terminal import PlainGroup
 from llmpt_seeder.settings import SeederSettings
 
 EXTRAS = ("yaml",)
@@ -32,7 +34,7 @@ def _told() -> Iterator[None]:
         raise click.ClickException(str(error)) from None
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=PlainGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="llmpt")
 def main() -> None:
     """Share a Hugging Face cache with the LAN: hash, publish, seed. Settings come from the environment."""
@@ -44,9 +46,7 @@ def main() -> None:
 def run(verbose: bool) -> None:
     """Publish and seed the cache until told to stop."""
     _need_extra()
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_to_stderr(level=logging.DEBUG if verbose else logging.INFO)
     with _told():
         settings = SeederSettings.read()
         from llmpt_seeder.app import run as run_seeder  # libtorrent is loaded only here
@@ -99,22 +99,24 @@ def _need_extra(find: Callable[[str], Any] = importlib.util.find_spec) -> None:
 
 
 def _print_table(found: list[Any], cache: Any) -> None:
-    from rich.console import Console
     from rich.filesize import decimal
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console()
+    from llmpt.host.console import plain_console
+
+    console = plain_console()
     if not found:
-        console.print(f"No repo in {escape(str(cache))}.")
+        console.print(f"No repo in {cache}.")
         return
-    table = Table(title=f"{len(found)} repos in {escape(str(cache))}")
+    table = Table(title=Text(f"{len(found)} repos in {cache}"))
     for name in ("repo", "revisions", "files", "size", "shared", "reason"):
         table.add_column(name, justify="right" if name in ("revisions", "files", "size") else "left", overflow="fold")
     for line in found:
-        verdict = "[green]yes[/]" if line.shared else "[red]no[/]"
-        table.add_row(escape(line.name), str(line.revisions), str(line.files), decimal(line.size), verdict, escape(line.reason))
+        verdict = Text("yes", "green") if line.shared else Text("no", "red")
+        counts = str(line.revisions), str(line.files), decimal(line.size)
+        table.add_row(line.name, *counts, verdict, line.reason)
     console.print(table)
     for line in found:
         for problem in line.problems:
-            console.print(f"[yellow]{escape(problem.what)}[/]: {escape(problem.reason)}")
+            console.print(Text.assemble((problem.what, "yellow"), f": {problem.reason}"))

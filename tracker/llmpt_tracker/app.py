@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 
 from flask import Flask
 
 from llmpt.core.errors import SettingError
 from llmpt.core.metainfo import MAX_PUBLISH_BYTES
+from llmpt.host.logs import log_to_stderr
 from llmpt.host.routes import HostNetwork
 from llmpt_tracker.blob_servers import BlobServers
 from llmpt_tracker.clock import Clock, utc_now
@@ -94,7 +94,7 @@ def create_app(
 
 def wsgi() -> Flask:
     """Build the application in a gunicorn worker."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     settings = TrackerSettings.read()
     if settings.control_socket is None:
         raise SettingError(f"{CONTROL_SOCKET} is not set: start the tracker with `llmpt-tracker serve`")

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from llmpt.agent.host import inheritance
 from llmpt.core.errors import LlmptError
+from llmpt.core.words import plain
 from llmpt.link import environment
 from llmpt.settings import ClientSettings
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
             return background.daemonize(settings, os.environ)
         daemon.run(settings, os.environ)
     except (LlmptError, OSError) as error:
-        print(f"llmpt agent: {error}", file=sys.stderr)  # noqa: T201 - the program's own words, for a person or the log
+        print(f"llmpt agent: {plain(error)}", file=sys.stderr)  # noqa: T201 - the program's own words, for a person or the log
         return 1
     return 0
 

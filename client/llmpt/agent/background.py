@@ -12,6 +12,7 @@ from pathlib import Path
 
 from llmpt.agent import daemon
 from llmpt.core.errors import LlmptError
+from llmpt.core.words import plain
 from llmpt.link import paths
 from llmpt.link.lock import AlreadyRunning
 from llmpt.settings import ClientSettings
@@ -40,7 +41,7 @@ def daemonize(settings: ClientSettings, environ: Mapping[str, str]) -> int:
         answer = pipe.read()
     if answer == "ready":
         return 0
-    print(f"llmpt agent: {answer or f'it ended at once; see {log_file}'}", file=sys.stderr)  # noqa: T201
+    print(f"llmpt agent: {plain(answer or f'it ended at once; see {log_file}')}", file=sys.stderr)  # noqa: T201
     return 1
 
 

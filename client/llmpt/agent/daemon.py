@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.disk.database import opened
 from llmpt.disk.inventory import Inventory
 from llmpt.host import loops
+from llmpt.host.logs import log_to_stderr
 from llmpt.host.loops import Health, Rhythm, Trouble
 from llmpt.link import lock, paths
 from llmpt.settings import ClientSettings
@@ -73,7 +73,7 @@ def run(
     from llmpt.agent.transfer.timings import JobTimings
     from llmpt.swarm import Engine, EngineSettings, free_port
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    log_to_stderr(form="%(asctime)s %(levelname)s %(message)s")
     memory.share_one_arena()
     stopping, health = threading.Event(), Health()
     client = TrackerClient(settings.tracker)

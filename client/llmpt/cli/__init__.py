@@ -25,9 +25,10 @@ from llmpt.cli.seed import seed, unseed
 from llmpt.cli.serve import serve
 from llmpt.cli.status import status
 from llmpt.core.errors import LlmptError
+from llmpt.host.terminal import PlainGroup, plainly
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=PlainGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="llmpt", prog_name="llmpt")
 def group() -> None:
     """Hugging Face models and datasets from your LAN's own swarm."""
@@ -39,6 +40,12 @@ for command in (status, download, ls, seed, unseed, join, leave, mirror, export,
 
 def main() -> None:
     """Be the command. An error is told in a sentence, never in a traceback (a program under `run` has its own)."""
+    with plainly():
+        code = _exit_code()
+    sys.exit(code)
+
+
+def _exit_code() -> int:
     try:
         code = group(standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -59,4 +66,4 @@ def main() -> None:
         what = f": {error.filename}" if error.filename else ""
         click.echo(f"llmpt: {error.strerror or error}{what}", err=True)
         code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0

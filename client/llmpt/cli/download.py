@@ -13,6 +13,7 @@ import click
 import llmpt
 from llmpt.cli.arguments import Pick, picking, repo, repo_type_option
 from llmpt.cli.output import INTERRUPTED, json_option, show_json, show_path
+from llmpt.host.terminal import as_it_is
 from llmpt.hub import snapshot as hub
 from llmpt.settings import ClientSettings
 
@@ -41,7 +42,8 @@ def download(
     elif settings.tracker is None:
         click.echo("llmpt: no tracker is set, so all comes from the Hub: `llmpt join http://server:8000`", err=True)
     signal.signal(signal.SIGINT, _end_at_once)
-    folder = hub.snapshot(ref, revision=pick.revision, include=pick.include, exclude=pick.exclude, local_dir=local_dir)
+    with as_it_is():
+        folder = hub.snapshot(ref, revision=pick.revision, include=pick.include, exclude=pick.exclude, local_dir=local_dir)
     if as_json:
         show_json({"repo_type": ref.type, "repo_id": ref.id, "revision": pick.revision, "folder": str(folder)})
     else:

@@ -15,6 +15,7 @@ from llmpt.cli.arguments import Pick, picking, repo, repo_type_option, tracker
 from llmpt.cli.output import add_row, console, count, json_option, show_json, table
 from llmpt.core.errors import LlmptError, TrackerRefused, TrackerUnavailable
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorState
+from llmpt.core.words import plain
 from llmpt.settings import ClientSettings
 from llmpt.tracker.client import TrackerClient
 
@@ -78,7 +79,13 @@ def _ask(settings: ClientSettings, client: TrackerClient, wanted: MirrorAsk) -> 
 
 def _wait(client: TrackerClient, asked: Mirror) -> Mirror:
     """Show the progress until the mirror has ended; return it as it is then."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     repo, answered_at = asked.ask.repo, time.monotonic()
     with Progress(*columns, console=console()) as progress:
         bar = progress.add_task(str(repo), total=None)
@@ -109,7 +116,7 @@ def _reason(asked: Mirror) -> str:
     if (error := asked.error) is None:
         return "no reason was given"
     later = f"; again in {error.retry_after_s} s" if error.retry_after_s and asked.state.is_open else ""
-    return error.message + (f" ({error.status})" if error.status else "") + later
+    return plain(error.message) + (f" ({error.status})" if error.status else "") + later
 
 
 def _list(client: TrackerClient, as_json: bool) -> None:

@@ -5,7 +5,6 @@ What a terminal's encoding does not have, or is none (a path of bytes), is writt
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -19,23 +18,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-WIDE = 200  # columns, where no terminal says how many it has: a pipe gets whole lines
+from llmpt.core.words import plain
+from llmpt.host.console import plain_console
+from llmpt.host.terminal import raw_stream
 
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Machine-readable, with all details.")
 
 
 def console() -> Console:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=WIDE)
+    """Return the console of stdout."""
+    return plain_console()
 
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def show_json(value: Any) -> None:
+    """Write JSON; what is not printable, or what the terminal's encoding lacks, as JSON's own escapes."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
+    if not text.replace("\n", "").isprintable():
+        text = "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
@@ -45,7 +47,9 @@ def show_json(value: Any) -> None:
 
 def show_path(before: str, path: Path) -> None:
     """Write a line that ends with a path, in the very bytes of that path: a shell takes it for what it is."""
-    click.echo(before.encode() + os.fsencode(path))
+    out = raw_stream(sys.stdout)
+    out.flush()
+    click.echo(plain(before).encode() + os.fsencode(path), file=out)
 
 
 def table(*columns: str, title: str | None = None) -> Table:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from llmpt.core.words import plain
+from llmpt.host.console import plain_console
 
 NAME_WIDTH = 40
 
@@ -15,12 +16,18 @@ NAME_WIDTH = 40
 @contextmanager
 def bytes_bar(doing: str, total_bytes: int) -> Iterator[Callable[[str, int], None]]:
     """Yield a function that is told of the file in hand, and of the bytes that were done (fewer, when some are done anew)."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    console = plain_console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(doing, total=total_bytes)
 
         def moved(name: str, count: int) -> None:
-            progress.update(task, advance=count, description=f"{doing} {escape(name[-NAME_WIDTH:])}")
+            progress.update(task, advance=count, description=f"{doing} {plain(name[-NAME_WIDTH:])}")
 
         yield moved

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 import llmpt
+from llmpt.host.terminal import as_it_is
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -22,6 +23,11 @@ def run(module: str | None, tracker: str | None, arguments: tuple[str, ...]) -> 
     if module is None and not Path(arguments[0]).exists():
         raise click.UsageError(f"no such script: {arguments[0]}")
     llmpt.enable_p2p(tracker=tracker)
+    with as_it_is():
+        _run(module, arguments)
+
+
+def _run(module: str | None, arguments: tuple[str, ...]) -> None:
     try:
         if module is not None:
             sys.argv = [module, *arguments]

@@ -72,12 +72,12 @@ def show_no_agent(error: AgentUnavailable, *, as_json: bool, tracker: str | None
 
 def show_agent(out: Console, found: Mapping[str, Any]) -> None:
     """Two lines: what the agent is, and what it moves."""
-    answers = "answers" if found["tracker_answers"] else "[red]does not answer[/red]"
-    reachable = ""
+    answers = "answers" if found["tracker_answers"] else ("does not answer", "red")
+    line: list[str | tuple[str, str]] = [f"agent {found['pid']} · tracker {found['tracker']} (", answers, ") · "]
+    line.append(f"peers on port {found['port']}")
     if found.get("reachable") is not None:
-        reachable = "reachable" if found["reachable"] else "[red]not reachable by others[/red]"
-    port = f"peers on port {found['port']}" + (f" ({reachable})" if reachable else "")
-    out.print(f"agent {found['pid']} · tracker {found['tracker']} ({answers}) · {port}")
+        line += [" (", "reachable" if found["reachable"] else ("not reachable by others", "red"), ")"]
+    out.print(Text.assemble(*line))
     out.print(
         f"down {decimal(found['downloaded_bytes'])} ({decimal(found['download_rate_bytes_s'])}/s) · "
         f"up {decimal(found['uploaded_bytes'])} ({decimal(found['upload_rate_bytes_s'])}/s) · {count(found['peers'], 'peer')}"

@@ -15,6 +15,7 @@ from llmpt.core.breaker import Pauses
 from llmpt.core.errors import LlmptError
 from llmpt.core.networks import parse_address
 from llmpt.host.listening import raise_descriptor_limit
+from llmpt.host.logs import log_to_stderr
 from llmpt.host.loops import Rhythm
 from llmpt.host.routes import HostNetwork
 from llmpt_tracker.announcer import loops
@@ -34,7 +35,7 @@ EVERY_SECOND = Rhythm(interval_s=1.0, pauses=Pauses(first_s=1.0, longest_s=10.0)
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; return the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     try:
         settings = TrackerSettings.read()
         if settings.control_socket is None:

@@ -10,6 +10,9 @@ import sys
 import click
 
 from llmpt.core.errors import LlmptError
+from llmpt.core.words import plain
+from llmpt.host.logs import log_to_stderr
+from llmpt.host.terminal import PlainGroup
 from llmpt_tracker.cli import audit, token
 from llmpt_tracker.cli.database import opened
 from llmpt_tracker.settings import TrackerSettings
@@ -25,10 +28,10 @@ def main() -> None:
     try:
         cli(prog_name="llmpt-tracker")
     except LlmptError as error:
-        sys.exit(f"llmpt-tracker: {error}")
+        sys.exit(f"llmpt-tracker: {plain(error)}")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=PlainGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="llmpt")
 def cli() -> None:
     """The tracker of a LAN: catalogue, announces, and a page that shows them."""
@@ -40,7 +43,7 @@ def serve() -> None:
     settings = TrackerSettings.read()
     from llmpt_tracker.serve import parent  # a wrong setting is told before all this is loaded
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     logging.getLogger("alembic").setLevel(logging.WARNING)
     sys.exit(parent.serve(settings, os.environ))
 
