@@ -161,7 +161,14 @@ def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) ->
     )
 
     quota_bytes = settings.mirror_quota_bytes
-    shelf = Shelf(settings.mirror_cache, quota_bytes=quota_bytes, memory=state, clock=life.clock, uploaded=engine.uploaded)
+    shelf = Shelf(
+        settings.mirror_cache,
+        quota_bytes=quota_bytes,
+        memory=state,
+        clock=life.clock,
+        uploaded=engine.uploaded,
+        let_go=engine.let_go,
+    )
     caches = Caches([settings.cache, shelf.root], sharing=sharing, life=life, interval_s=settings.scan_interval_s)
     verification = Verification(hasher, state, clock=time.monotonic)
     publisher = Publisher(state, post=life.while_doing(WORK, link.publish), clock=time.monotonic)  # a long listing has many parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from llmpt.core.blob import Etag
-from llmpt.swarm.types import SeededBlob, Totals
+from llmpt.swarm.types import Given, SeededBlob, Totals
 
 
 class Engine(Protocol):
@@ -14,7 +14,7 @@ class Engine(Protocol):
     @property
     def port(self) -> int: ...
 
-    def seed(self, blob: SeededBlob, *, announce_url: str | None = None) -> None: ...
+    def seed(self, blob: SeededBlob, *, announce_url: str | None = None) -> Given: ...
 
     def withdraw(self, etag: Etag) -> None: ...
 

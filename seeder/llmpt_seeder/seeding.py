@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import resource
 from collections.abc import Callable, Iterable, Mapping
 
 from llmpt.core.blob import Etag
-from llmpt.swarm.types import SeededBlob
+from llmpt.swarm.types import Given, SeededBlob
 from llmpt_seeder.cache.contents import BlobFile, Problem
 from llmpt_seeder.cache.view import View
 from llmpt_seeder.engine import Engine
@@ -28,6 +29,7 @@ class Seeding:
         self._size = 0
         self._to_withdraw: set[Etag] = set()
         self._to_seed: set[Etag] = set()
+        self._unsafe: dict[Etag, BlobFile] = {}
         if announce_url := state.fact("announce_url"):
             engine.set_announce_url(announce_url)
 
@@ -77,19 +79,36 @@ class Seeding:
         """Seed what is good and has a torrent, unless its file went away since the last look."""
         for etag in list(self._to_seed):
             blob = good.get(etag)
+            self._unsafe.pop(etag, None)
+            seeded = self.files.get(etag)
+            if blob is not None and seeded is not None and seeded.path == blob.file.path:
+                if seeded.stamp.is_same(blob.file.stamp):
+                    self.files[etag] = blob.file
+                    self._to_seed.discard(etag)
+                    continue
+                self._drop(etag)  # the file that was read before is still open
             if blob is not None and etag not in self.files and has_torrent(blob.file):
-                if not _is_unchanged(blob.file, unseen=False):
+                given = self._engine.seed(SeededBlob(etag, blob.file.size, blob.root, blob.file.path, blob.file.stamp))
+                if given is Given.CHANGED:
                     continue  # it is looked at again
-                self._engine.seed(SeededBlob(etag, blob.file.size, blob.root, blob.file.path))
-                self.files[etag] = blob.file
-                self._size += blob.file.size
-            elif blob is not None and etag in self.files and self.files[etag].path == blob.file.path:
-                self.files[etag] = blob.file
+                if given is Given.UNSAFE:
+                    self._unsafe[etag] = blob.file
+                else:
+                    self.files[etag] = blob.file
+                    self._size += blob.file.size
             self._to_seed.discard(etag)
 
     def problems(self) -> list[Problem]:
-        """Return what is wrong with what is remembered over a restart."""
-        return self._state.problems()
+        """Return what is wrong with what is remembered over a restart, and what cannot be seeded safely."""
+        problems = self._state.problems()
+        if self._unsafe:
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            reason = (
+                f"{len(self._unsafe)} blobs are given over HTTP only: others may write where they lie, so that each has to be"
+                f" kept open to be given by BitTorrent, and no more than {limit} files may be open: raise LimitNOFILE, or nofile"
+            )
+            problems.append(Problem("BitTorrent", reason))
+        return problems
 
     def report(self) -> dict[str, object]:
         """Return what a heartbeat says of it. May be called from any thread."""

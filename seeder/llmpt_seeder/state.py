@@ -20,7 +20,8 @@ from llmpt.core.errors import InvalidName, StateUnavailable
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import HubAnswer, RepoRef
 from llmpt.disk.database import Way, opened
-from llmpt.disk.inventory import FileStamp, Inventory
+from llmpt.disk.inventory import Inventory
+from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.cache.contents import Problem
 from llmpt_seeder.cache.listing import MAX_LISTING_BYTES, ListedFile
 from llmpt_seeder.hub.listings import HubListing

@@ -30,7 +30,8 @@ from pathlib import Path
 from llmpt.agent.host.places import database_path
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo, piece_length_for
-from llmpt.disk.inventory import FileStamp, Inventory
+from llmpt.disk.inventory import Inventory
+from llmpt.disk.stamp import FileStamp
 folder, count, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 piece = piece_length_for(size)
 folder.mkdir()

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from llmpt.core.blob import Etag
-from llmpt.disk.inventory import FileStamp
+from llmpt.disk.stamp import FileStamp
 from llmpt.disk.torrents import create_torrent
 from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.hashing.readers import HashingPool, usable_cores

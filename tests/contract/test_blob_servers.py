@@ -13,7 +13,7 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.networks import CidrSet
-from llmpt.disk.inventory import FileStamp
+from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.blobs import BlobServer, Doors, FileSource
 from llmpt_seeder.blobs.connection import BlobLimits
 from llmpt_seeder.cache.contents import BlobFile

@@ -344,19 +344,28 @@ def test_another_programs_file_never_gets_the_name_of_a_blob(jobs: Jobs, blob: B
     assert not call.destination.exists()
 
 
+def flags_of(path: Path) -> list[int]:
+    """Return how this process has a file open, once for each descriptor."""
+    numbers = [link.name for link in Path("/proc/self/fd").iterdir() if link.is_symlink() and link.readlink() == path]
+    infos = [Path("/proc/self/fdinfo", number).read_text() for number in numbers]
+    return [int(line.split()[1], 8) for info in infos for line in info.splitlines() if line.startswith("flags:")]
+
+
 def test_a_blob_goes_on_being_given_from_where_it_was_moved(jobs: Jobs, blob: Blob, tmp_path: Path) -> None:
     with engine(downloads=False) as seeder:
         blob.seeded_by(seeder)
         call = Call(jobs, blob, tmp_path / name(1))
         assert call.done().moved is True
-    open_files = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
-    assert str(call.destination) not in open_files
+    # What is held of it reads nothing, and can be written by nobody.
+    assert [flags & os.O_PATH for flags in flags_of(call.destination)] == [os.O_PATH]
     blob.catalogue.peers = (("127.0.0.1", jobs._parts.engine.port),)
     (tmp_path / "other").mkdir()
     with agent(tmp_path / "other", blob) as others:
         again = Call(others, blob, tmp_path / "other" / name(2))
         assert again.done().moved is True
         assert again.destination.read_bytes() == blob.content
+    jobs._seeds.withdraw(blob.metainfo.etag)
+    eventually(lambda: not flags_of(call.destination), what="the file to be let go of")
 
 
 def test_a_blob_that_rots_here_is_fetched_from_the_lan_and_given_no_more(jobs: Jobs, blob: Blob, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@
     ├── Stopped                the program has hung up while its file was copied (agent.transfer.jobs)
     ├── NotWanted              no program waits for the blob any more (agent.transfer.work)
     ├── HashingStopped         the caller asked to stop hashing (disk.torrents)
+    ├── FileChanged            a path names another file than the one that was meant (disk.torrents)
     ├── StateUnavailable       what llmpt remembers on this disk cannot be read or written
     ├── FileTaken              another program has removed or replaced the file of a hook (agent.transfer.target)
     ├── Spoilt                 what had arrived was changed on the disk (agent.transfer.leeching)

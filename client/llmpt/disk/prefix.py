@@ -12,12 +12,13 @@ from types import TracebackType
 
 from llmpt.core.blob import READ_BYTES, Etag, EtagHasher
 from llmpt.core.errors import ContentMismatch
+from llmpt.disk.opening import open_file
 
 SLICE_BYTES = 16 << 20  # a hundredth of a second: a program that waits for the transfer is not kept waiting
 
 
 class PrefixHasher:
-    """Reads the file at `path`, which others write, or the one that is open as that descriptor; a context manager.
+    """Reads the file at `path`, no link, which others write, or the one that is open as that descriptor; a context manager.
 
     `hashed_bytes` is how far it has come.
     """
@@ -29,11 +30,16 @@ class PrefixHasher:
 
     def __enter__(self) -> PrefixHasher:
         path = self._path
-        self._descriptor = os.dup(path) if isinstance(path, int) else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = os.dup(path) if isinstance(path, int) else open_file(path, follow=False)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         os.close(self._descriptor)
+
+    @property
+    def descriptor(self) -> int:
+        """What the file is read from."""
+        return self._descriptor
 
     @property
     def hashed_bytes(self) -> int:

@@ -17,6 +17,8 @@ from llmpt.core.blob import Etag, EtagHasher
 from llmpt.core.errors import ContentMismatch, LlmptError
 from llmpt.core.merkle import BLOCK_BYTES, PieceHasher
 from llmpt.core.metainfo import Metainfo, piece_length_for
+from llmpt.disk.opening import open_file
+from llmpt.disk.stamp import FileStamp
 
 # Small enough to stay in a core's second-level cache between the two hashes, and to let them run side by side.
 STEP_BYTES = 1 << 20
@@ -25,6 +27,10 @@ BUFFERS = 8
 
 class HashingStopped(LlmptError):
     """The caller asked to stop hashing."""
+
+
+class FileChanged(LlmptError):
+    """The path names another file than the one that was meant."""
 
 
 def create_torrent(
@@ -41,21 +47,41 @@ def create_torrent(
     underway, `InvalidName` when the name is no etag, `MetainfoError` for a file of no bytes, `OSError` when it cannot be
     read, `HashingStopped` when told to stop.
     """
+    return read_torrent(path, etag=etag, on_progress=on_progress, cancelled=cancelled)[0]
+
+
+def read_torrent(
+    path: Path,
+    *,
+    etag: Etag | None = None,
+    expected: FileStamp | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    cancelled: threading.Event | None = None,
+) -> tuple[Metainfo, FileStamp]:
+    """Do the same; return, too, the stamp that the file had before it was read, whatever the path names by now.
+
+    With `expected` it must be the file of that stamp, and no link; else `FileChanged`, before it is read.
+    """
     etag = etag or Etag(path.name)
-    with path.open("rb", buffering=0) as file:
-        before = os.fstat(file.fileno())
+    descriptor = open_file(path, follow=expected is None)
+    try:
+        before = os.fstat(descriptor)
+        if expected is not None and not expected.is_same(FileStamp.of(before)):
+            raise FileChanged(f"{path} is another file than a moment ago")
         content = EtagHasher(etag, before.st_size)
         tree = PieceHasher(before.st_size, piece_length_for(before.st_size))
         if before.st_size <= STEP_BYTES:
-            _hash_at_once(file.fileno(), content, tree, on_progress, cancelled)
+            _hash_at_once(descriptor, content, tree, on_progress, cancelled)
         else:
-            _hash(file.fileno(), content, tree, on_progress, cancelled)
-        after = os.fstat(file.fileno())
+            _hash(descriptor, content, tree, on_progress, cancelled)
+        after = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ContentMismatch(f"{path} changed while it was read")
     if not content.matches():
         raise ContentMismatch(f"{path}: the content is not what its etag {etag} says; delete it and download it again")
-    return Metainfo(etag, before.st_size, *tree.finish())
+    return Metainfo(etag, before.st_size, *tree.finish()), FileStamp.of(before)
 
 
 class _Buffer:

@@ -8,17 +8,25 @@ from pathlib import Path
 
 from llmpt.core.blob import READ_BYTES, Etag, EtagHasher
 from llmpt.core.errors import ContentMismatch
+from llmpt.disk.opening import open_file
+from llmpt.disk.stamp import FileStamp
 
 
-def verify_file(path: Path, etag: Etag, size: int, *, on_read: Callable[[], None] | None = None) -> None:
+def verify_file(path: Path, etag: Etag, size: int, *, on_read: Callable[[], None] | None = None) -> FileStamp:
     """Read `path` once; raise `ContentMismatch` unless its content is what `etag` and `size` (bytes) say.
 
-    `on_read` is called after every few megabytes, so that a waiting caller can be told.
+    Return the stamp that the file had before it was read, whatever the path names by now. `on_read` is called after every few
+    megabytes, so that a waiting caller can be told.
     """
-    with path.open("rb", buffering=0) as file:
-        seen = _read(file.fileno(), etag, size, on_read)
+    descriptor = open_file(path)
+    try:
+        stamp = FileStamp.of(os.fstat(descriptor))
+        seen = _read(descriptor, etag, size, on_read)
+    finally:
+        os.close(descriptor)
     if seen is not None:
         raise ContentMismatch(f"{path}: {seen} bytes whose content is not that of etag {etag} ({size} bytes)")
+    return stamp
 
 
 def verify_open(descriptor: int, etag: Etag, size: int) -> None:

@@ -15,7 +15,7 @@ except ImportError as error:
         "macOS (ARM64): use one of these, or an agent from another environment"
     ) from None
 from llmpt.swarm.download import HTTP, Download, DownloadFigures
-from llmpt.swarm.types import EngineSettings, EngineTimings, SeededBlob, Source, Totals, free_port
+from llmpt.swarm.types import EngineSettings, EngineTimings, Given, SeededBlob, Source, Totals, free_port
 
 __all__ = [
     "HTTP",
@@ -24,6 +24,7 @@ __all__ = [
     "Engine",
     "EngineSettings",
     "EngineTimings",
+    "Given",
     "SeededBlob",
     "Source",
     "Totals",

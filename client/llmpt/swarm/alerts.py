@@ -60,6 +60,7 @@ class Alerts:
         if now >= self._next_count:
             self._next_count = now + timings.idle_tick_s
             session.post_session_stats()
+            self._torrents.release()
         if now >= self._next_limits:
             self._next_limits = now + timings.limits_interval_s
             self._on_limits()

@@ -106,12 +106,15 @@ class Downloads:
             raise SwarmError(torrent.move_error)
         self._go_on(etag)
 
-    def moved(self, etag: Etag) -> None:
-        """A finished, flushed blob was moved, and the path that it was begun with leads there: go on seeding it.
+    def moved(self, etag: Etag, descriptor: int, link: Path, place: Path) -> None:
+        """A finished, flushed blob was moved to `place`: go on seeding the file that is open as `descriptor`, and no other.
 
-        When this returns nothing goes on any more that was begun before. Raises `SwarmError` when it is not in the session.
+        It was begun with the path `link`. When this returns nothing goes on any more that was begun before. Raises `SwarmError`
+        when it is not in the session, `OSError` when it cannot be held, and another user could put another file there.
         """
-        self._torrents.get(etag).moved.set()
+        torrent = self._torrents.get(etag)
+        self._torrents.hold(torrent, descriptor, link, place)
+        torrent.moved.set()
         self._torrents.session.listen_port()  # the session answers after what it is at
         self._go_on(etag)
 

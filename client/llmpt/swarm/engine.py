@@ -12,6 +12,7 @@ import datetime
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -22,12 +23,13 @@ from llmpt.core.networks import Address
 from llmpt.host.loops import Health
 from llmpt.swarm.alerts import Alerts
 from llmpt.swarm.downloads import Downloads
-from llmpt.swarm.params import in_place, names_of
+from llmpt.swarm.held import Holder
+from llmpt.swarm.params import names_of
 from llmpt.swarm.sampling import receivers
 from llmpt.swarm.session import await_listening, limits, listening, open_session
 from llmpt.swarm.torrent import SessionTorrent
 from llmpt.swarm.torrents import Torrents
-from llmpt.swarm.types import EngineSettings, EngineTimings, Receiver, SeededBlob, Totals
+from llmpt.swarm.types import EngineSettings, EngineTimings, Given, Receiver, SeededBlob, Totals
 
 
 class Engine:
@@ -43,13 +45,14 @@ class Engine:
         user_agent: str = "llmpt",
         timings: EngineTimings | None = None,
         health: Health | None = None,
+        holder: Holder | None = None,
     ) -> None:
-        """`health` hears of what the session's thread strikes on."""
+        """`health` hears of what the session's thread strikes on; `holder` opens what is seeded."""
         timings = timings or EngineTimings()
         self._settings = settings
         self._user_agent = user_agent
         self._session: Any = None
-        self._torrents = Torrents()
+        self._torrents = Torrents(holder)
         self._alerts = Alerts(
             self._torrents,
             timings,
@@ -69,6 +72,7 @@ class Engine:
         self._torrents.end("the agent is stopping")
         # Its destructor announces `stopped` and waits for that, at most stop_tracker_timeout.
         self._session = self._torrents.session = None
+        self._torrents.release()
 
     @property
     def port(self) -> int:
@@ -87,20 +91,24 @@ class Engine:
 
     # Seeding
 
-    def seed(self, blob: SeededBlob, *, announce_url: str | None = None) -> None:
-        """Seed a verified blob from where it lies; again with another path: from there. Not at all when nothing is shared."""
+    def seed(self, blob: SeededBlob, *, announce_url: str | None = None) -> Given:
+        """Seed a verified blob from where it lies; again: from where it lies now. Not at all when nothing is shared."""
         with self._torrents.lock:
             known = self._torrents.find(blob.etag)
             if known is not None:
                 if known.running:
-                    return
-                self._torrents.remove(known, comes_back=self._settings.shares)
-            if self._settings.shares:
-                self._torrents.add(blob.etag, in_place(blob), announce_url=announce_url)
+                    return Given.YES
+                if not self._settings.shares:
+                    self._torrents.remove(known)
+            return self._torrents.seed(blob, announce_url=announce_url) if self._settings.shares else Given.YES
 
     def withdraw(self, etag: Etag) -> None:
         """Stop seeding or downloading a blob; announces `stopped`. Nothing is written afterwards. Unknown ones are fine."""
         self._torrents.withdraw(etag)
+
+    def let_go(self, etag: Etag, path: Path) -> None:
+        """The file at `path` was removed: its room is free when this returns. Its owner finds the blob `unreadable`."""
+        self._torrents.let_go(etag, path)
 
     def seeding(self) -> frozenset[Etag]:
         """Return the blobs that are seeded now."""
@@ -112,7 +120,7 @@ class Engine:
             found = [torrent for torrent in self._torrents.all() if torrent.unreadable]
             for torrent in found:
                 torrent.unreadable = False
-            return frozenset(torrent.etag for torrent in found)
+            return frozenset(self._torrents.lost()).union(torrent.etag for torrent in found)
 
     # The tracker
 

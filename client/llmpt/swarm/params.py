@@ -16,11 +16,11 @@ _PRIVATE = _FLAGS.apply_ip_filter | _FLAGS.disable_dht | _FLAGS.disable_lsd | _F
 _IN_PLACE = _FLAGS.no_verify_files | _FLAGS.upload_mode | _PRIVATE
 
 
-def in_place(blob: SeededBlob) -> Any:
-    """Seed without reading, without piece layers, and without ever writing."""
+def in_place(blob: SeededBlob, path: Path) -> Any:
+    """Seed the file that `path` leads to without reading, without piece layers, and without ever writing."""
     params: Any = lt.load_torrent_buffer(b"d4:info" + blob.info + b"12:piece layersdee")
-    params.save_path = native(blob.path.parent)
-    params.renamed_files = {0: native(blob.path)}
+    params.save_path = native(path.parent)
+    params.renamed_files = {0: native(path)}
     params.have_pieces = [True] * params.ti.num_pieces()
     params.flags = _IN_PLACE
     return params

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import libtorrent as lt
@@ -13,17 +14,24 @@ import libtorrent as lt
 from llmpt.core.blob import Etag
 from llmpt.core.errors import SwarmError
 from llmpt.swarm.download import RUNNING, Download
+from llmpt.swarm.held import Held
 from llmpt.swarm.sampling import settle
 
 log = logging.getLogger("llmpt.swarm")
 
 
 class SessionTorrent:
-    """A blob in the session. `key` is its info-hash; `download` is None when it was whole from the start."""
+    """A blob in the session. `key` is its info-hash; `download` is None when it was whole from the start.
+
+    `held`: the file that is given of it; None: by its path
+    `place`: where that was found
+    """
 
     def __init__(self, etag: Etag, key: bytes, download: Download | None) -> None:
         self.etag, self.key, self.download = etag, key, download
         self.handle: Any = None
+        self.held: Held | None = None
+        self.place: Path | None = None
         self.flushed = threading.Event()
         self.moved = threading.Event()
         self.move_error = ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import libtorrent as lt
@@ -11,7 +13,12 @@ import libtorrent as lt
 from llmpt.core.blob import Etag
 from llmpt.core.errors import SwarmError
 from llmpt.swarm.download import Download
+from llmpt.swarm.held import Held, Holder
+from llmpt.swarm.params import in_place
 from llmpt.swarm.torrent import SessionTorrent, key_of
+from llmpt.swarm.types import Given, SeededBlob
+
+log = logging.getLogger("llmpt.swarm")
 
 CROSSING_S = 5.0  # within which a `stopped` may overtake the `started` that was sent after it
 AGAIN_S = 1.5  # after which such a torrent is announced once more
@@ -20,7 +27,11 @@ AGAIN_S = 1.5  # after which such a torrent is announced once more
 class Torrents:
     """All that is seeded and downloaded. `lock` is held where a torrent must not go away; the engine sets `session`."""
 
-    def __init__(self) -> None:
+    def __init__(self, holder: Holder | None = None) -> None:
+        self._holder = holder or Holder()
+        self._to_release: list[Held] = []
+        self._lost: set[Etag] = set()
+        self._held = 0
         self.lock = threading.RLock()
         self.session: Any = None
         self._by_etag: dict[Etag, SessionTorrent] = {}
@@ -53,7 +64,41 @@ class Torrents:
         with self.lock:
             return self._by_hash.get(key_of(alert))
 
-    def add(self, etag: Etag, params: Any, *, announce_url: str | None, download: Download | None = None) -> None:
+    def seed(self, blob: SeededBlob, *, announce_url: str | None) -> Given:
+        """Put a verified blob into the session, if the very file can be given; an earlier torrent of it goes in any case."""
+        with self.lock:
+            held: Held | None = Held(blob.path)
+            answer = Given.YES
+            if blob.stamp is not None:
+                try:
+                    held = self._holder.hold(blob.path, blob.stamp, held=self._held)
+                    answer = Given.YES if held is not None else Given.CHANGED
+                except PermissionError as error:
+                    log.debug("%s is not seeded: %s", blob.etag, error)
+                    held, answer = None, Given.UNSAFE
+            known = self.find(blob.etag)
+            if known is not None:
+                self.remove(known, comes_back=held is not None)
+            if held is not None:
+                torrent = self.add(blob.etag, in_place(blob, held.path), announce_url=announce_url)
+                torrent.place = blob.path
+                self._keep(torrent, held)
+            return answer
+
+    def hold(self, torrent: SessionTorrent, descriptor: int, link: Path, place: Path) -> None:
+        """Go on giving the file that is open as `descriptor`, lies at `place`, and to which `link` leads.
+
+        Raises `OSError` when it cannot be held, and another user could put another file there.
+        """
+        with self.lock:
+            self._keep(torrent, self._holder.hold_open(descriptor, link, place, held=self._held))
+            torrent.place = place
+
+    def _keep(self, torrent: SessionTorrent, held: Held) -> None:
+        torrent.held = held
+        self._held += held.descriptor is not None
+
+    def add(self, etag: Etag, params: Any, *, announce_url: str | None, download: Download | None = None) -> SessionTorrent:
         """Put a blob into the session, announced to `announce_url`, else to the URL of all."""
         url = announce_url or self._announce_url
         if url is not None:
@@ -65,6 +110,7 @@ class Torrents:
             torrent.handle = self.session.add_torrent(params)
             if self._has_just_stopped(etag):
                 self._crossed[etag] = time.monotonic() + AGAIN_S
+        return torrent
 
     def _has_just_stopped(self, etag: Etag) -> bool:
         """Whether the tracker may hear `stopped` after the `started` that follows it: each goes over a connection of its own."""
@@ -86,6 +132,8 @@ class Torrents:
             if torrent.download is not None:
                 torrent.download.fail("withdrawn")
             self.session.remove_torrent(torrent.handle)
+            if torrent.held is not None:
+                self._to_release.append(torrent.held)
 
     def withdraw(self, etag: Etag) -> None:
         """Take a blob out of the session. Nothing is written afterwards. Unknown ones are fine."""
@@ -98,6 +146,35 @@ class Torrents:
             # A block on its way would make the file anew after its owner has deleted it. The session answers a question
             # only after the removal, and its posix disk writes within the same thread.
             self.session.listen_port()
+
+    def let_go(self, etag: Etag, place: Path) -> None:
+        """The file at `place` was removed: give nothing of it, and hold it no longer. It is among the `lost` then."""
+        with self.lock:
+            torrent = self.find(etag)
+            if torrent is None or torrent.place != place:
+                return
+            self.remove(torrent)
+            self._lost.add(etag)
+        self.release()
+
+    def lost(self) -> set[Etag]:
+        """Return the blobs that were let go since the last call."""
+        with self.lock:
+            lost, self._lost = self._lost, set()
+            return lost
+
+    def release(self) -> None:
+        """Let go of the files of what was removed: once the session can open none of them any more."""
+        with self.lock:
+            released, self._to_release = self._to_release, []
+        if not released:
+            return
+        if self.session is not None:
+            self.session.listen_port()  # it answers after the removal, and reads on the same thread
+        for held in released:
+            held.release()
+        with self.lock:
+            self._held -= sum(held.descriptor is not None for held in released)
 
     def announce_to(self, url: str) -> bool:
         """Announce every torrent, present and future, to this URL; return whether that is a new one."""
@@ -118,10 +195,12 @@ class Torrents:
                     self._by_etag[etag].handle.force_reannounce(0, -1, lt.torrent_handle.ignore_min_interval)
 
     def end(self, reason: str) -> None:
-        """Forget all of them; what is on its way fails. The session lets go of them when it ends."""
+        """Forget all of them; what is on its way fails. The session ends then; after that `release` lets go of their files."""
         with self.lock:
             for torrent in self._by_etag.values():
                 if torrent.download is not None:
                     torrent.download.fail(reason)
+                if torrent.held is not None:
+                    self._to_release.append(torrent.held)
             self._by_etag.clear()
             self._by_hash.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo, info_dict
 from llmpt.core.networks import Address, CidrSet
 from llmpt.core.rates import NO_LIMIT, RateLimit
+from llmpt.disk.stamp import FileStamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +58,33 @@ class EngineTimings:
 
 @dataclass(frozen=True, slots=True)
 class SeededBlob:
-    """A blob that lies complete and verified at `path`: all that is needed to seed it (no piece layer)."""
+    """A blob that lies complete and verified at `path`: all that is needed to seed it (no piece layer).
+
+    `stamp`: what the file at `path` was like when it was verified: no other one is given; None: whatever lies there.
+    """
 
     etag: Etag
     size: int
     root: bytes
     path: Path
+    stamp: FileStamp | None = None
 
     @property
     def info(self) -> bytes:
         return info_dict(self.etag, self.size, self.root)
+
+
+class Given(enum.Enum):
+    """What came of seeding a blob.
+
+    YES: it is seeded (where anything is shared)
+    CHANGED: not that file lies there, or none
+    UNSAFE: others could put another file there, and no more files can be kept open: it is not seeded
+    """
+
+    YES = "yes"
+    CHANGED = "changed"
+    UNSAFE = "unsafe"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import enum
+import errno
 import os
 from collections.abc import Callable
 from typing import Protocol
 
 from llmpt.core.blob import Etag
-from llmpt.disk.inventory import FileStamp
+from llmpt.disk.opening import open_file
+from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.errors import InDoubt
+
+_ANOTHER = (errno.EINVAL, errno.ELOOP, errno.ENXIO)  # a pipe, a link, a socket
 
 
 class FileState(enum.Enum):
@@ -70,10 +74,12 @@ class FileSource:
                 raise InDoubt("the seeder has just started, and looks at what it has")
             return None
         try:
-            descriptor = os.open(blob.path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_file(blob.path, follow=False)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:  # no descriptors left, a mount that is away: the file may be there all the same
+            if error.errno in _ANOTHER:
+                return None
             raise InDoubt(f"the file cannot be opened now: {error.strerror}") from None
         whole = _WholeFile(descriptor, blob.stamp)
         if whole.state is FileState.WHOLE:

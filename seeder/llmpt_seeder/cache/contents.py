@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef
-from llmpt.disk.inventory import FileStamp
+from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.cache.listing import Listing
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName
 from llmpt.core.repo import MAX_PATH_PARTS, RepoRef, check_commit, check_path, check_ref
-from llmpt.disk.inventory import FileStamp
+from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.cache.contents import BlobFile, CachedRepo, Problem, Snapshot
 from llmpt_seeder.cache.listing import Listing, read_listing
 from llmpt_seeder.errors import CacheMissing

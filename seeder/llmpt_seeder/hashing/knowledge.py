@@ -12,7 +12,8 @@ from pathlib import Path
 from sqlite3 import Connection
 
 from llmpt.core.blob import Etag, EtagHasher
-from llmpt.disk.inventory import FileStamp, Inventory
+from llmpt.disk.inventory import Inventory
+from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.hashing.readers import Hashed
 

@@ -178,7 +178,7 @@ class HashingPool:
                 self._pool = ProcessPoolExecutor(
                     self._workers, mp_context=self._context, initializer=start_worker, initargs=(self._cancelled, self._counter)
                 )
-            return self._pool.submit(hash_batch, [(str(blob.path), blob.etag.value) for blob in batch])
+            return self._pool.submit(hash_batch, [(str(blob.path), blob.etag.value, blob.stamp) for blob in batch])
         except (BrokenProcessPool, OSError, RuntimeError) as error:  # also: no process or thread can be started now
             self._paused = True
             future: Future[list[Outcome]] = Future()

@@ -17,7 +17,8 @@ from typing import Any
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
-from llmpt.disk.torrents import create_torrent
+from llmpt.disk.stamp import FileStamp
+from llmpt.disk.torrents import FileChanged, read_torrent
 
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}  # the number of the system call
 _BEST_EFFORT_LAST = 2 << 13 | 7
@@ -46,17 +47,17 @@ def start_worker(cancelled: Any, counter: Any) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
-def hash_batch(files: Sequence[tuple[str, str]]) -> list[Outcome]:
-    """Read files, given with their etags; return what came of each. Raises `HashingStopped` when told to stop."""
-    return [_hash(path, Etag(etag)) for path, etag in files]
+def hash_batch(files: Sequence[tuple[str, str, FileStamp]]) -> list[Outcome]:
+    """Read files, given with etag and stamp; return what came of each. Raises `HashingStopped` when told to stop."""
+    return [_hash(path, Etag(etag), stamp) for path, etag, stamp in files]
 
 
-def _hash(path: str, etag: Etag) -> Outcome:
+def _hash(path: str, etag: Etag, stamp: FileStamp) -> Outcome:
     try:
-        metainfo = create_torrent(Path(path), etag=etag, on_progress=_count, cancelled=_cancelled)
+        metainfo, _ = read_torrent(Path(path), etag=etag, expected=stamp, on_progress=_count, cancelled=_cancelled)
     except ContentMismatch as error:
         return Failure(str(error).removeprefix(f"{path}: "), mismatch=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, FileChanged) as error:
         return Failure(getattr(error, "strerror", None) or str(error), mismatch=False)
     return metainfo.size, metainfo.root, metainfo.layer
 

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
+from llmpt.core.files import FileId
 from llmpt.disk.growth import unfinished
-from llmpt.disk.inventory import FileStamp
+from llmpt.disk.opening import open_file
 from llmpt.disk.prefix import PrefixHasher
+from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.blobs.sources import FileState, OpenBlob
 
 
@@ -31,6 +33,7 @@ class GrowingBlob:
         self._blobs = blobs
         self._hasher: PrefixHasher | None = None
         self._stack = ExitStack()
+        self._closing = threading.Lock()  # no descriptor is another file's while it is copied
 
     def look(self) -> int:
         """See how far the file is, and hash what is new; return its bytes."""
@@ -47,33 +50,53 @@ class GrowingBlob:
 
     def finish(self, file: Path) -> None:
         """Verify the whole of `file`; raise `ContentMismatch` or `OSError` when it is not what it should be."""
-        real = file.resolve()
         try:
-            if self._hasher is None:
-                self._hasher = self._stack.enter_context(PrefixHasher(real, self.etag, self.size))
+            real = file.resolve()
+            whole = self._stack.enter_context(PrefixHasher(real, self.etag, self.size))
+            facts = os.fstat(whole.descriptor)
+            if self._hasher is None or FileId.of(os.fstat(self._hasher.descriptor)) != FileId.of(facts):
+                self._hasher = whole  # not the file that was seen to grow
             self._hasher.finish(on_read=lambda: None)
-            self.stamp = FileStamp.of(real.stat())
+            self.stamp = FileStamp.of(os.fstat(whole.descriptor))
             if self.stamp.size != self.size:
                 raise ContentMismatch(f"{self.stamp.size} bytes instead of {self.size}")
         except (ContentMismatch, OSError):
             self.fail()
             raise
-        self.path, self.bytes, self.state = real, self.size, FileState.WHOLE
-        self._stack.close()
+        with self._closing:
+            self.path, self.bytes, self.state = real, self.size, FileState.WHOLE
+            self._stack.close()
 
     def fail(self) -> None:
         """No client is sent any more of it."""
-        if self.state is FileState.GROWING:
-            self.state = FileState.FAILED
-            self._stack.close()
+        with self._closing:
+            if self.state is FileState.GROWING:
+                self.state = FileState.FAILED
+                self._stack.close()
 
     def _find(self) -> None:
         for entry in unfinished(self._blobs, self.etag.value):
             try:
-                self._hasher = self._stack.enter_context(PrefixHasher(Path(entry.path), self.etag, self.size))
-            except OSError:
+                hasher = self._stack.enter_context(PrefixHasher(Path(entry.path), self.etag, self.size))
+            except OSError:  # it has gone, or is no file
+                continue
+            if self._is_ours(os.fstat(hasher.descriptor)):
+                self._hasher, self.path = hasher, Path(entry.path)
                 return
-            self.path = Path(entry.path)
+
+    def _is_ours(self, facts: os.stat_result) -> bool:
+        """Whether our own fetch writes it: its owner is ours, or what a server makes of ours, which made the folder, too."""
+        return facts.st_nlink == 1 and facts.st_uid in (os.geteuid(), self._blobs.stat().st_uid)
+
+    def open(self) -> int | None:
+        """Return a descriptor of the file that grows, or has grown; None: it cannot be had now."""
+        try:
+            with self._closing:
+                if self.state is FileState.GROWING and self._hasher is not None:
+                    return os.dup(self._hasher.descriptor)
+            return open_file(self.path, follow=False) if self.state is FileState.WHOLE and self.path is not None else None
+        except OSError:
+            return None
 
 
 class GrowingBlobs:
@@ -155,9 +178,6 @@ class _GrowingFile:
             self._descriptor = None
 
     def _open(self) -> bool:
-        if self._descriptor is None and (path := self._growing.path) is not None:
-            try:
-                self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:  # it is just being renamed
-                pass
+        if self._descriptor is None:
+            self._descriptor = self._growing.open()
         return self._descriptor is not None

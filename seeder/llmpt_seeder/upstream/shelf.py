@@ -59,7 +59,7 @@ class _Coming:
 
 class Shelf:
     """Owns the cache at `root`, and what comes into it just now (`growing`); 0 as `quota_bytes` is no limit. `uploaded` says
-    how many bytes of each blob the swarm took.
+    how many bytes of each blob the swarm took; `let_go` is told of the blobs that are removed, and by which path.
 
     Its methods may be called from any thread.
     """
@@ -72,10 +72,12 @@ class Shelf:
         memory: WantedMemory,
         clock: Callable[[], float],
         uploaded: Callable[[], Mapping[Etag, int]] = dict,
+        let_go: Callable[[Etag, Path], None] = lambda _etag, _path: None,
     ) -> None:
         self.root, self.growing = root, GrowingBlobs()
         self._real_root = root.resolve()
         self._quota_bytes, self._memory, self._clock, self._uploaded = quota_bytes, memory, clock, uploaded
+        self._let_go = let_go
         self._lock = threading.Lock()  # of what lies here
         self._ledger = Ledger(root)
         self._coming: dict[Etag, _Coming] = {}
@@ -229,6 +231,7 @@ class Shelf:
                 log.warning("%s cannot be removed: %s", file.path, error.strerror)
                 continue
             gone.append(file)
+            self._let_go(file.etag, self._real_root / file.path.relative_to(self.root))
             log.info("dropped: %s (%s)", file.path.relative_to(self.root), decimal(file.bytes))
         with self._noting:
             for file in gone:

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from llmpt.core.blob import Etag
-from llmpt.disk.inventory import FileStamp
+from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.blobs import BlobServer, FileState, OpenBlob
 from llmpt_seeder.cache.contents import BlobFile
 from tests.support.cache_builder import lfs_sha256

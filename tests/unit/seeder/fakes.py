@@ -14,10 +14,11 @@ from llmpt.core.errors import ContentMismatch, TrackerRefused, TrackerUnavailabl
 from llmpt.core.holdings import HeldCommit, HeldRef, Holdings
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
+from llmpt.disk.stamp import stamp_of
 from llmpt.disk.torrents import create_torrent
 from llmpt.hub.asking import HubNo, HubUnreachable
 from llmpt.hub.visibility import HUB_PAUSES
-from llmpt.swarm.types import SeededBlob, Totals
+from llmpt.swarm.types import Given, SeededBlob, Totals
 from llmpt_seeder.cache.caches import Caches
 from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.cache.listing import Listing
@@ -164,9 +165,12 @@ class FakeEngine:
         self.failing: set[Etag] = set()
         self.seeded_at: list[Path] = []
 
-    def seed(self, blob: SeededBlob, *, announce_url: str | None = None) -> None:
+    def seed(self, blob: SeededBlob, *, announce_url: str | None = None) -> Given:
+        if blob.stamp is None or not blob.stamp.is_same(stamp_of(blob.path)):
+            return Given.CHANGED
         self.blobs[blob.etag] = blob
         self.seeded_at.append(blob.path)
+        return Given.YES
 
     def withdraw(self, etag: Etag) -> None:
         del self.blobs[etag]

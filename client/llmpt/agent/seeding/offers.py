@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from llmpt.agent.directory import Directory
 from llmpt.core.blob import Etag
 from llmpt.core.errors import LlmptError
-from llmpt.disk.inventory import stamp_of
 from llmpt.disk.verification import verify_file
 from llmpt.link.answers import Ok, Progress, Refused
 
@@ -44,8 +43,7 @@ class Offers:
             if found.metainfo is None:
                 return Refused("not in the tracker's catalogue")
             if self._seeds.find(etag) is None:
-                stamp = stamp_of(path)
-                verify_file(path, etag, found.metainfo.size, on_read=_ticker(emit, cancelled))
+                stamp = verify_file(path, etag, found.metainfo.size, on_read=_ticker(emit, cancelled))
                 self._seeds.add(found.metainfo, path, read_as=stamp)
         except OSError as error:
             return Refused(f"{path}: {error.strerror or error}")

@@ -15,15 +15,17 @@ from pathlib import Path
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, StateUnavailable
 from llmpt.core.metainfo import Metainfo
-from llmpt.disk.inventory import FileStamp, Inventory, KnownBlob, stamp_of
+from llmpt.disk.inventory import Inventory, KnownBlob
+from llmpt.disk.stamp import FileStamp, stamp_of
 from llmpt.disk.verification import verify_file
 from llmpt.host.mounts import FolderKinds, Mounts
-from llmpt.swarm import Engine, SeededBlob
+from llmpt.swarm import Engine, Given, SeededBlob
 
 log = logging.getLogger("llmpt.agent")
 
 MAX_WITHHELD = 1000
 MAX_EXPECTED = 256
+UNSAFE = "others may write where it lies, and no more files can be kept open (raise the limit of open files)"
 LISTING_S = 5.0  # for what a slow disk says of earlier downloads
 
 
@@ -77,10 +79,11 @@ class Seeds:
             for known in self._waiting.pop(etag, ()):
                 if etag in self._blobs or self._withhold(known.path, kinds.of(known.path)):
                     continue
-                if known.root is None or not _is_as_noted(known.path, known.stamp):
+                now = _as_noted(known.path, known.stamp)
+                if known.root is None or now is None:
                     self._forget(known.etag, known.path)
                     continue
-                self._serve(SeededBlob(known.etag, known.stamp.size, known.root, known.path), known.stamp)
+                self._serve(SeededBlob(known.etag, known.stamp.size, known.root, known.path, now))
 
     def add(self, metainfo: Metainfo, path: Path, *, read_as: FileStamp | None = None, serving: bool = False) -> None:
         """Seed the verified blob at `path` from now on; `serving` says that the engine does already.
@@ -98,18 +101,16 @@ class Seeds:
             self._inventory.remember(path, stamp, metainfo)
         except StateUnavailable as error:
             log.warning("%s is seeded until the agent ends, and not after its next start: %s", metainfo.etag, error)
-        blob = SeededBlob(metainfo.etag, metainfo.size, metainfo.root, path)
+        blob = SeededBlob(metainfo.etag, metainfo.size, metainfo.root, path, stamp)
         if serving:
             with self._lock:
                 self._blobs[metainfo.etag] = (blob, stamp)
         else:
-            self._serve(blob, stamp)
+            self._serve(blob)
 
-    def expect(self, metainfo: Metainfo, path: Path) -> None:
-        """The verified blob at `path` is about to be moved by the hook, which will say where it `landed`."""
-        stamp = stamp_of(path)
-        if stamp is not None:
-            self._expect(metainfo, stamp)
+    def expect(self, metainfo: Metainfo, stamp: FileStamp) -> None:
+        """The verified blob in the file of that stamp is about to be moved by the hook, which will say where it `landed`."""
+        self._expect(metainfo, stamp)
 
     def _expect(self, metainfo: Metainfo, stamp: FileStamp | None) -> None:
         """Remember it for when it has `landed`; without a stamp the file is read then."""
@@ -133,7 +134,7 @@ class Seeds:
         now = stamp_of(path)
         try:
             if now is None or stamp is None or not _is_same(now, stamp, moved=seeded is None or seeded[0].path != path):
-                verify_file(path, etag, metainfo.size)
+                now = verify_file(path, etag, metainfo.size)
         except (ContentMismatch, OSError) as error:
             log.warning("not seeded: %s", error)
             return
@@ -183,15 +184,18 @@ class Seeds:
             return sorted((path, reason) for path, reason in self._withheld.items())
 
     def _withhold(self, path: Path, kind: str | None) -> bool:
-        with self._lock:
-            self._withheld.pop(path, None)
-            if kind is not None:
-                self._withheld[path] = f"it lies on a network's file system ({kind})"
-                while len(self._withheld) > MAX_WITHHELD:
-                    del self._withheld[next(iter(self._withheld))]
+        self._note_withheld(path, f"it lies on a network's file system ({kind})" if kind is not None else None)
         if kind is not None:
             log.info("%s lies on a network's file system (%s); not seeded", path, kind)
         return kind is not None
+
+    def _note_withheld(self, path: Path, reason: str | None) -> None:
+        with self._lock:
+            self._withheld.pop(path, None)
+            if reason is not None:
+                self._withheld[path] = reason
+                while len(self._withheld) > MAX_WITHHELD:
+                    del self._withheld[next(iter(self._withheld))]
 
     def _look_up(self, etag: Etag) -> None:
         """Look at it before its turn, if it is an earlier download that waits."""
@@ -206,10 +210,18 @@ class Seeds:
         except StateUnavailable as error:
             log.warning("%s is not forgotten yet: %s", path, error)
 
-    def _serve(self, blob: SeededBlob, stamp: FileStamp) -> None:
-        self._engine.seed(blob)
+    def _serve(self, blob: SeededBlob) -> None:
+        given = self._engine.seed(blob)
+        if given is Given.CHANGED or blob.stamp is None:
+            log.warning("%s is not there as it was left; not seeded", blob.path)
+            self._forget(blob.etag, blob.path)
+            return
+        if given is Given.UNSAFE:
+            log.warning("%s is not seeded: %s", blob.path, UNSAFE)
+            self._note_withheld(blob.path, UNSAFE)
+            return
         with self._lock:
-            self._blobs[blob.etag] = (blob, stamp)
+            self._blobs[blob.etag] = (blob, blob.stamp)
 
     def _drop(self, etag: Etag) -> None:
         """Seed a file no longer that is not as it was. A program may have replaced it just now, and be about to say so."""
@@ -225,7 +237,7 @@ def _is_same(now: FileStamp, before: FileStamp, *, moved: bool) -> bool:
     return now.without_ctime == before.without_ctime if moved else now == before
 
 
-def _is_as_noted(path: Path, noted: FileStamp) -> bool:
-    """Say whether a file is as it was when it was read; a ctime that was never noted says nothing."""
+def _as_noted(path: Path, noted: FileStamp) -> FileStamp | None:
+    """Return the stamp of a file that is as it was when it was read, else None; an early version noted no ctime."""
     now = stamp_of(path)
-    return now is not None and (noted.is_same(now) or noted.is_same(now.without_ctime))
+    return now if now is not None and (noted.is_same(now) or noted == now.without_ctime) else None

@@ -2,7 +2,7 @@
 
 libtorrent opens a file by its path each time. If a cleaner removed it, it would be made anew, and if another program put its
 own there, that would be written to. So the session is given a link to the open descriptor instead; when the file has come to
-rest the link leads there.
+rest, the link leads to a descriptor that the session's owner keeps.
 """
 
 from __future__ import annotations
@@ -41,12 +41,6 @@ class Door:
             return FileId.of(self.path.stat()) == FileId.of(os.fstat(self._descriptor))
         except OSError:
             return False
-
-    def lead_to(self, place: Path) -> None:
-        """Lead to the file at `place` from now on, in one step: the descriptor can be closed."""
-        link = self.path.with_suffix(".new")
-        link.symlink_to(place)
-        link.replace(self.path)
 
     def close(self) -> None:
         """Nothing goes through it any more."""

@@ -30,6 +30,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, LlmptError
 from llmpt.core.files import FileId
 from llmpt.disk.copying import copy_blob
+from llmpt.disk.opening import open_file
 from llmpt.link.answers import Done, Failed, Progress, Refused
 from llmpt.link.requests import FetchRequest
 
@@ -115,7 +116,7 @@ class Jobs:
             here = self._seeds.find(request.etag)
             if here is not None and here.path != request.path:
                 try:
-                    with here.path.open("rb", buffering=0) as source:
+                    with open(open_file(here.path), "rb", buffering=0) as source:  # noqa: PTH123  (a descriptor)
                         self._copy(source.fileno(), request, emit, cancelled)
                 except ContentMismatch as error:  # a disk that rots: the LAN may have it right
                     log.warning("%s is no longer seeded from %s: %s", request.etag, here.path, error)

@@ -19,7 +19,9 @@ from llmpt.agent.transfer.web_seed import WebSeed
 from llmpt.core.errors import ContentMismatch, LlmptError, SwarmError
 from llmpt.core.files import FileId
 from llmpt.disk.examination import examine
+from llmpt.disk.opening import is_private, open_file
 from llmpt.disk.prefix import PrefixHasher
+from llmpt.disk.stamp import FileStamp
 from llmpt.link.requests import FetchRequest
 from llmpt.swarm import Download, Source
 
@@ -36,6 +38,7 @@ class Leeching:
     `path`: where the hook's file lies
     `download`: the engine's own view of it
     `tail_bytes`: how much was not hashed yet when the last byte had come
+    `is_seeded`: it was moved, and the session gives it to others from there
     """
 
     def __init__(self, source: Source, request: FetchRequest, parts: JobParts) -> None:
@@ -48,8 +51,12 @@ class Leeching:
         self._search = Search(engine, directory, etag, self._web)
         self._right: Ranges | None = None  # what is known to be right, when that is not what the session believes
         self._is_moved = False
+        self.is_seeded = False
         self._target = Target(request.path, request.file)
         self._door = Door(parts.doors, self._target.descriptor, request.path)
+        if self._door.is_plain and not is_private(request.path):
+            self._target.close()
+            raise FileTaken(f"others may write where {request.path.name} lies, and this system has no safe way to it")
         self._prefix = PrefixHasher(self._target.descriptor, etag, source.metainfo.size)
         self._prefix.__enter__()
         self.tail_bytes = 0
@@ -165,8 +172,8 @@ class Leeching:
             if not self._target.is_at(destination):
                 self._take_back(destination)
             if not self._door.is_plain:
-                self._door.lead_to(destination)
-                self._engine.downloads.moved(etag)
+                self._engine.downloads.moved(etag, self._target.descriptor, self._door.path, destination)
+            self.is_seeded = True
         except FileTaken:
             raise
         except (SwarmError, OSError) as error:
@@ -178,12 +185,19 @@ class Leeching:
 
     def _take_back(self, destination: Path) -> None:
         """Another file than ours was moved, put there at the last moment: raise `FileTaken`, and let it have no etag's name."""
-        with destination.open("rb", buffering=0) as file:
-            there = FileId.of(os.fstat(file.fileno()))
-            if not examine(file.fileno(), self.metainfo).is_blob and FileId.of(destination.lstat()) == there:
-                destination.unlink()
+        if destination.is_symlink():
+            destination.unlink()
+        else:
+            with open(open_file(destination, follow=False), "rb", buffering=0) as file:  # noqa: PTH123  (a descriptor)
+                there = FileId.of(os.fstat(file.fileno()))
+                if not examine(file.fileno(), self.metainfo).is_blob and FileId.of(destination.lstat()) == there:
+                    destination.unlink()
         self._is_moved = False
         raise FileTaken(f"another program has replaced {self.path.name}")
+
+    def stamp(self) -> FileStamp:
+        """Return what the file is like now, whatever lies at its path."""
+        return FileStamp.of(os.fstat(self._target.descriptor))
 
     def give_up(self, *, bury: bool) -> Ranges:
         """Let go of the file; return the ranges of it that are on disk and verified. `bury`: its peers gave nothing."""

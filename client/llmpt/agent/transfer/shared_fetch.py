@@ -24,8 +24,8 @@ from llmpt.core.leases import LeaseOutcome
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
 from llmpt.disk.growth import Growth
-from llmpt.disk.inventory import FileStamp, stamp_of
-from llmpt.disk.torrents import create_torrent
+from llmpt.disk.stamp import FileStamp
+from llmpt.disk.torrents import read_torrent
 from llmpt.link.requests import FetchRequest
 
 log = logging.getLogger("llmpt.agent")
@@ -81,7 +81,7 @@ class SharedFetch:
 
     `path`: where the verified file lies, once it does
     `metainfo`: its torrent, likewise
-    `stamp`: what `stat` said of it before it was read
+    `stamp`: what it was like when it was read
     """
 
     def __init__(self, request: FetchRequest, for_all: ForAll, *, has_rest: bool) -> None:
@@ -163,8 +163,7 @@ class SharedFetch:
         self._for_all.leases.report(self.etag, self.size, 0)  # while it is read and published it is the tracker that waits
         try:
             with self._for_all.reading:
-                self.stamp = stamp_of(landed)
-                self.metainfo = create_torrent(landed, etag=self.etag)
+                self.metainfo, self.stamp = read_torrent(landed, etag=self.etag)
         except (LlmptError, OSError) as error:
             self._is_right, self._failure = False, str(error)
         else:

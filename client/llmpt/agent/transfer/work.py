@@ -18,6 +18,7 @@ from llmpt.agent.transfer.sources import look_up
 from llmpt.agent.transfer.subscribers import Subscribers, has_blocks
 from llmpt.agent.transfer.turn import Turn
 from llmpt.core.errors import ContentMismatch, LlmptError
+from llmpt.disk.opening import open_file
 from llmpt.link.answers import Progress
 from llmpt.link.requests import FetchRequest
 from llmpt.swarm import Source
@@ -218,7 +219,7 @@ class Work:
         self._is_moved = move and not own.replace and not own.destination.exists() and leeching.move(own.destination)
         if not self._is_moved:
             leeching.withdraw()
-            self._parts.seeds.expect(leeching.metainfo, own.path)
+            self._parts.seeds.expect(leeching.metainfo, leeching.stamp())
 
     def _go_on_seeding(self) -> Whole:
         """Whatever hinders that, the blob is where it belongs."""
@@ -228,7 +229,8 @@ class Work:
                 seeds.add(fetch.metainfo, fetch.path, read_as=fetch.stamp)
                 log.info("%s was fetched for all: published, and seeded from %s", self._etag, fetch.path)
             elif self._leeching is not None and self._own is not None:
-                seeds.add(self._leeching.metainfo, self._own.destination, serving=True)
+                leeching = self._leeching
+                seeds.add(leeching.metainfo, self._own.destination, read_as=leeching.stamp(), serving=leeching.is_seeded)
         except (LlmptError, OSError) as error:
             log.warning("%s is whole, and not seeded: %s", self._etag, error)
         return Whole()
@@ -251,10 +253,10 @@ class Work:
         if leeching is None:
             return ()
         have = leeching.give_up(bury=bury)
+        if have:
+            self._parts.seeds.expect(leeching.metainfo, leeching.stamp())
         leeching.close()
         self._leeching = None
-        if have:
-            self._parts.seeds.expect(leeching.metainfo, leeching.path)
         return have
 
     def abandon(self, error: Exception) -> BrokenOff:
@@ -280,7 +282,7 @@ class Work:
         try:
             if self.fetch is not None and self.fetch.path is not None and isinstance(result, Whole):
                 self._close_file()
-                self._file, own = os.open(self.fetch.path, os.O_RDONLY | os.O_CLOEXEC), None
+                self._file, own = open_file(self.fetch.path), None
         except OSError as error:
             result = BrokenOff(f"what was fetched for all is gone: {error}")
         part: JobResult = BrokenOff(result.reason) if isinstance(result, BrokenOff) else result

@@ -12,7 +12,8 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import StateUnavailable
-from llmpt.disk.inventory import FileStamp, Inventory, KnownBlob
+from llmpt.disk.inventory import Inventory, KnownBlob
+from llmpt.disk.stamp import FileStamp
 from llmpt.disk.torrents import create_torrent
 from tests.support.cache_builder import lfs_sha256
 

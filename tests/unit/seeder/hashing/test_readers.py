@@ -6,12 +6,13 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llmpt.core.blob import Etag
-from llmpt.disk.inventory import FileStamp
+from llmpt.disk.stamp import FileStamp
 from llmpt.disk.torrents import create_torrent
 from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.hashing.readers import Hashed, HashingPool
@@ -56,6 +57,7 @@ def test_every_planned_blob_comes_back_hashed_or_with_a_reason(pool: HashingPool
     good = [blob(tmp_path, os.urandom(100_000 + i), lfs=i % 2 == 0) for i in range(6)]
     rotten = blob(tmp_path, b"right")
     rotten.path.write_bytes(b"wrong")
+    rotten = replace(rotten, stamp=FileStamp.of(rotten.path.stat()))
     gone = blob(tmp_path, b"gone")
     gone.path.unlink()
     plan(pool, *good, rotten, gone)

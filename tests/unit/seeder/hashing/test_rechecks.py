@@ -10,7 +10,7 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef
-from llmpt.disk.inventory import FileStamp
+from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.cache.contents import BlobFile, CachedRepo, Snapshot
 from llmpt_seeder.cache.view import View
 from llmpt_seeder.hashing.knowledge import stamp_of

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from llmpt.core.blob import Etag
-from llmpt.disk.inventory import FileStamp
+from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.hashing.turns import BatchLimits, Turns
 from tests.support.cache_builder import git_sha1

@@ -14,7 +14,7 @@ from llmpt.core import merkle
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused, TrackerUnavailable
 from llmpt.core.metainfo import Metainfo, piece_length_for
-from llmpt.disk.inventory import FileStamp
+from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.publishing.manifest import PublishLimits
 from llmpt_seeder.publishing.publisher import Publisher
 from llmpt_seeder.state import SeederState

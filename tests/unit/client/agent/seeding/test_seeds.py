@@ -13,10 +13,11 @@ import pytest
 from llmpt.agent.seeding.seeds import Seeds
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo
-from llmpt.disk.inventory import Inventory, stamp_of
+from llmpt.disk.inventory import Inventory
+from llmpt.disk.stamp import stamp_of
 from llmpt.disk.torrents import create_torrent
 from llmpt.host.mounts import Mount, Mounts
-from llmpt.swarm import Engine, SeededBlob
+from llmpt.swarm import Engine, Given, SeededBlob
 from tests.support.cache_builder import lfs_sha256
 from tests.support.small_disk import small_disk
 
@@ -27,8 +28,11 @@ class FakeEngine:
     def __init__(self) -> None:
         self.serving: dict[Etag, Path] = {}
 
-    def seed(self, blob: SeededBlob) -> None:
+    def seed(self, blob: SeededBlob) -> Given:
+        if blob.stamp is None or not blob.stamp.is_same(stamp_of(blob.path)):
+            return Given.CHANGED
         self.serving[blob.etag] = blob.path
+        return Given.YES
 
     def unreadable(self) -> frozenset[Etag]:
         return frozenset()
@@ -88,7 +92,9 @@ def test_a_blob_whose_folder_has_become_a_networks_is_not_seeded_after_a_restart
 
 def test_a_blob_that_landed_on_a_networks_file_system_is_not_seeded(world: World) -> None:
     metainfo, path = world.blob("disk", b"content")
-    world.seeds.expect(metainfo, path)
+    stamp = stamp_of(path)
+    assert stamp is not None
+    world.seeds.expect(metainfo, stamp)
     (world.root / "nfs").mkdir()
     world.put_on_a_network(world.root / "nfs")
     world.seeds.landed(metainfo.etag, path.rename(world.root / "nfs" / path.name))
@@ -150,7 +156,9 @@ def test_a_blob_that_is_changed_between_its_check_and_its_seeding_is_not_seeded(
 
 def test_a_blob_that_the_library_moves_is_seeded_from_there_without_being_read(world: World) -> None:
     metainfo, path = world.blob("cache", b"content")
-    world.seeds.expect(metainfo, path)
+    stamp = stamp_of(path)
+    assert stamp is not None
+    world.seeds.expect(metainfo, stamp)
     moved = path.rename(path.with_name("blob"))
     moved.chmod(0o444)
     world.seeds.landed(metainfo.etag, moved)

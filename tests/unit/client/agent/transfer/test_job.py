@@ -26,6 +26,7 @@ from llmpt.core.files import FileId
 from llmpt.core.leases import Grant, LeaseRole, Want
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoPath, RepoRef
+from llmpt.disk.stamp import FileStamp, stamp_of
 from llmpt.link.answers import Done, Failed, Progress, Refused
 from llmpt.link.requests import FetchRequest
 from llmpt.swarm import Download, Source, Totals
@@ -44,7 +45,7 @@ class World:
         self.peers: tuple[tuple[str, int], ...] = PEERS
         self.announce_url, self.leechers = "", 0
         self.buried: list[Any] = []
-        self.expected: list[Path] = []
+        self.expected: list[FileStamp] = []
         self.have: tuple[tuple[int, int], ...] = ()
         self.by_http: str | None = None
         self.web_seeds: list[str] = []
@@ -109,8 +110,8 @@ class World:
     def accuse(self, torrent: Metainfo, _reason: str) -> None:
         self.accused.append(torrent)
 
-    def expect(self, _metainfo: Metainfo, path: Path) -> None:
-        self.expected.append(path)
+    def expect(self, _metainfo: Metainfo, stamp: FileStamp) -> None:
+        self.expected.append(stamp)
 
 
 def make(
@@ -194,7 +195,7 @@ def test_what_is_on_disk_when_peers_do_not_answer_is_told_of(tmp_path: Path) -> 
     assert isinstance(answer, Failed)
     assert re.search("none of its 1 peers answered", answer.reason)
     assert answer.have == ((0, 65536),)
-    assert world.expected == [world.path], "the hook will say where the whole file lies"
+    assert world.expected == [stamp_of(world.path)], "the hook will say where the whole file lies"
 
 
 def test_a_transfer_that_progresses_is_never_given_up(tmp_path: Path) -> None:
