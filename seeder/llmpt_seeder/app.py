@@ -16,16 +16,18 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 
+from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker
 from llmpt.core.errors import SettingError
-from llmpt.core.mirrors import OPEN
+from llmpt.core.mirrors import OPEN, asker_name
+from llmpt.core.networks import parse_address
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.host.loops import Rhythm
 from llmpt.host.routes import HostNetwork, address_towards
 from llmpt.hub.visibility import HUB_PAUSES, ask_hub
 from llmpt.swarm import Engine, EngineSettings
 from llmpt.tracker.client import TrackerClient
-from llmpt_seeder.blobs import BlobServer, Doors, FileSource
+from llmpt_seeder.blobs import BlobServer, Doors, FileSource, Notices
 from llmpt_seeder.cache.caches import Caches
 from llmpt_seeder.errors import CacheMissing
 from llmpt_seeder.hashing.readers import HashingPool
@@ -63,6 +65,7 @@ TRACKER_TIMEOUT_S = 5.0
 END_TIMEOUT_S = 8.0
 DESCRIPTORS = 8192  # two for each client of the blob server, one for each peer, and a few
 TELL_LEASES = Rhythm(interval_s=0.25)
+NOTE_RECEIVERS = Rhythm(interval_s=10)
 
 
 def run(settings: SeederSettings) -> int:
@@ -134,6 +137,11 @@ class _Core:
     publishing: Publishing
     service: Service
     reports: list[Callable[[], Mapping[str, object]]]
+
+    def asked_by(self, etag: Etag, address: str) -> None:
+        """Note that a client gets a blob, which is kept for longer when several do."""
+        if (welcome := self.link.welcome) is not None:
+            self.shelf.asked_by(etag, asker_name(welcome.instance_id, parse_address(address)))
 
 
 def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) -> _Core:
@@ -210,6 +218,13 @@ def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, st
     leases = LeaseReports(
         lambda poll: connect().leases(poll), published=stock.has, min_blob_bytes=lambda: core.publishing.min_blob_bytes
     )
+
+    def note_receivers() -> None:
+        for etag, receivers in core.engine.receivers(core.shelf.etags()).items():
+            for receiver in receivers:
+                core.asked_by(etag, receiver.address)
+
+    life.start("receivers", note_receivers, NOTE_RECEIVERS)
     life.start("leases", lambda: leases.tell(fetcher.wanted()), TELL_LEASES)
     return mirroring
 
@@ -219,7 +234,7 @@ def _blob_server(settings: SeederSettings, core: _Core, mirroring: Mirroring | N
         [FileSource(core.shelf.noting(core.service.blob), has_looked=core.service.has_looked), core.shelf.growing],
         Doors(settings.bind, settings.blob_port, settings.peer_cidrs, HostNetwork.read()),
         upload_limit=settings.upload_limit,
-        on_knock=mirroring.knock if mirroring else lambda: None,
+        notices=Notices(mirroring.knock if mirroring else lambda: None, core.asked_by),
         health=core.life.health,
     )
 

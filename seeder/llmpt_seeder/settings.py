@@ -15,6 +15,11 @@ from llmpt.core.settings import setting
 from llmpt.settings.sources import data_folder, sources
 
 
+def optional_size(value: str) -> int | None:
+    """Read a number of bytes; nothing means none."""
+    return core.size(value) if value else None
+
+
 @dataclass(frozen=True, slots=True)
 class SeederSettings:
     """The settings of one seeder; see each field's line for what it means."""
@@ -45,8 +50,11 @@ class SeederSettings:
     mirror: Path | None = setting(
         "LLMPT_MIRROR_CACHE", core.optional_path, "", "the Hub cache for what is fetched; empty: the folder mirror in LLMPT_DATA"
     )
-    mirror_quota_bytes: int = setting(
-        "LLMPT_MIRROR_QUOTA", core.size, "0", "bytes that may lie there; what was not wanted for longest goes first; 0: no limit"
+    mirror_quota_bytes: int | None = setting(
+        "LLMPT_MIRROR_QUOTA",
+        optional_size,
+        "",
+        "bytes that may lie there; what was not wanted for longest goes first; empty: a tenth of the disk is left; 0: no limit",
     )
     hub_token: str | None = setting(
         "HF_TOKEN", core.optional_text, "", "the token of the Hub that is used for repos that LLMPT_REPOS names, and no others"

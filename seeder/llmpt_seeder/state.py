@@ -38,6 +38,9 @@ CREATE TABLE IF NOT EXISTS hub_listings (
     repo TEXT NOT NULL, revision TEXT NOT NULL, files BLOB, asked_at REAL NOT NULL, PRIMARY KEY (repo, revision)
 );
 CREATE TABLE IF NOT EXISTS mirror_wanted (etag TEXT PRIMARY KEY, wanted_at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS mirror_askers (
+    etag TEXT NOT NULL, asker TEXT NOT NULL, asked_at REAL NOT NULL, PRIMARY KEY (etag, asker)
+) WITHOUT ROWID;
 """
 
 
@@ -142,8 +145,18 @@ class SeederState(Inventory):
         """Return when each blob of the mirror's cache was wanted last (seconds since 1970)."""
         return {Etag(etag): at for etag, at in self._all("SELECT etag, wanted_at FROM mirror_wanted")}
 
-    def keep_wanted(self, times: Mapping[Etag, float], gone: Iterable[Etag]) -> bool:
+    def askers(self) -> dict[Etag, dict[str, float]]:
+        """Return which clients asked for each of them, and when last."""
+        found: dict[Etag, dict[str, float]] = {}
+        for etag, asker, at in self._all("SELECT etag, asker, asked_at FROM mirror_askers"):
+            found.setdefault(Etag(etag), {})[asker] = at
+        return found
+
+    def keep_wanted(self, times: Mapping[Etag, float], gone: Iterable[Etag], askers: Mapping[Etag, Mapping[str, float]]) -> bool:
+        gone, known = list(gone), [(etag.value, asker, at) for etag, all_of in askers.items() for asker, at in all_of.items()]
         return self._kept(
+            ("DELETE FROM mirror_askers WHERE etag = ?", [(etag.value,) for etag in (*gone, *askers)]),
+            ("INSERT INTO mirror_askers VALUES (?, ?, ?)", known),
             ("INSERT OR REPLACE INTO mirror_wanted VALUES (?, ?)", [(etag.value, at) for etag, at in times.items()]),
             ("DELETE FROM mirror_wanted WHERE etag = ?", [(etag.value,) for etag in gone]),
         )
@@ -178,6 +191,7 @@ class SeederState(Inventory):
             self.published_torrents()
             self.published_manifests()
             self.wanted()
+            self.askers()
         except (InvalidName, ValueError, TypeError, AttributeError) as error:
             odd = sqlite3.DatabaseError(f"malformed: {error}")
             raise StateUnavailable(f"the state at {self._database} cannot be used: {odd}") from odd

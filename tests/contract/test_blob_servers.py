@@ -14,7 +14,7 @@ import pytest
 from llmpt.core.blob import Etag
 from llmpt.core.networks import CidrSet
 from llmpt.disk.stamp import FileStamp
-from llmpt_seeder.blobs import BlobServer, Doors, FileSource
+from llmpt_seeder.blobs import BlobServer, Doors, FileSource, Notices
 from llmpt_seeder.blobs.connection import BlobLimits
 from llmpt_seeder.cache.contents import BlobFile
 from llmpt_tracker.blob_servers import AskingTimings, BlobServers
@@ -48,7 +48,7 @@ class Site:
 
         allowed = CidrSet.parse("127.0.0.0/8")
         doors = Doors(("127.0.0.1",), 0, allowed)
-        server = self.stack.enter_context(BlobServer([FileSource(find)], doors, on_knock=self._knock, limits=limits))
+        server = self.stack.enter_context(BlobServer([FileSource(find)], doors, notices=Notices(self._knock), limits=limits))
         self.announcer.serving.append(BlobAddress("127.0.0.1", server.port, shown))
         return server
 

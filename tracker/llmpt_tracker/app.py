@@ -18,8 +18,9 @@ from llmpt_tracker.clock import Clock, utc_now
 from llmpt_tracker.control.client import Announcer, AnnouncerClient
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.limits import Limits
-from llmpt_tracker.mirrored_upstream import MirroredUpstream
+from llmpt_tracker.mirrored_upstream import Bounds, MirroredUpstream
 from llmpt_tracker.notes import Notes
+from llmpt_tracker.questions import Questions
 from llmpt_tracker.rules.hub.upstream import Upstream
 from llmpt_tracker.seats import Seats
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
@@ -49,6 +50,7 @@ from llmpt_tracker.views.hub import routes as hub
 from llmpt_tracker.waiting import Waiting
 
 TOO_MANY_WAIT = "as many requests wait for upstream as may: others were told to come back (503), or sent to upstream itself"
+ASKED_FOR_MUCH = "machines asked for more that is not on this LAN than may be: they were told to come back (429)"
 ALL_SEATS_TAKEN = "as many requests are answered at once as may be: others were told to come back (503)"
 
 
@@ -73,7 +75,9 @@ def create_app(
     seats = Seats(on_full=partial(limits.reached, ALL_SEATS_TAKEN))
     if upstream is None:
         told = UpstreamAddress(announcer)
-        upstream = MirroredUpstream(told, database=database, clock=clock, knock=servers.knock, waiting=waiting)
+        questions = Questions(announcer, on_spent=partial(limits.reached, ASKED_FOR_MUCH))
+        bounds = Bounds(waiting, questions)
+        upstream = MirroredUpstream(told, database=database, clock=clock, knock=servers.knock, bounds=bounds)
     places = blobs or servers
     notes = Notes(database, clock)
     attach(app, State(settings, clock, database, announcer, network, places, upstream, limits, waiting, seats, notes))

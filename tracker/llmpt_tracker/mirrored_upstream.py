@@ -1,6 +1,9 @@
 """Asking upstream through the seeder: a mirror goes into the queue, the seeder is knocked for, and the answer is what the
 mirror says.
 
+What one client may cost is bounded: the listings that it asks for (`Questions`), and the files of its own in the queue. A repo
+of which upstream has just said that there is none is not asked for under another revision.
+
 Hundreds of clients may ask for the same new repo at once, and a server has few threads. So a mirror is looked at once for all
 that wait for it, a request waits 8 s at most, and only so many of them do (`Waiting`): one more is told to come back, never
 that there is no such repo. When the seeder is away, or upstream cannot be reached, nothing waits for half a minute.
@@ -9,6 +12,7 @@ that there is no such repo. When the seeder is away, or upstream cannot be reach
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -16,19 +20,23 @@ from dataclasses import dataclass
 from functools import partial
 
 from llmpt.core.errors import InvalidInput
-from llmpt.core.mirrors import UNREACHABLE, Mirror, MirrorAsk, MirrorState, exactly
+from llmpt.core.mirrors import UNREACHABLE, Mirror, MirrorAsk, MirrorState, asker_name, exactly
+from llmpt.core.networks import parse_address
 from llmpt.core.repo import RepoRef, check_ref
 from llmpt_tracker.clock import Clock
 from llmpt_tracker.database.sessions import Database
-from llmpt_tracker.errors import Refused, TooManyWait, UpstreamRefused
+from llmpt_tracker.errors import AnnouncerUnavailable, Refused, TooManyWait, UpstreamRefused
+from llmpt_tracker.questions import Questions
 from llmpt_tracker.rules import mirrors
 from llmpt_tracker.rules.catalogue import repos
+from llmpt_tracker.rules.hub.upstream import Client, WantedFile
 from llmpt_tracker.waiting import MAX_WAITING, Waiting
 
 log = logging.getLogger(__name__)
 
 MAX_REMEMBERED = 20_000
 RETRY_AFTER_S = 3
+SLOWLY = "this machine has asked for much that is not on this LAN: try again in a moment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,14 @@ class Patience:
     most: int = MAX_WAITING
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What clients may cost: how many of them wait, and how much they ask of upstream. None: as `Patience` says, and anything."""
+
+    waiting: Waiting | None = None
+    questions: Questions | None = None
+
+
 class MirroredUpstream:
     """The `Upstream` of a tracker. `address` says where it is; `knock` makes the seeder look at the queue now."""
 
@@ -60,21 +76,24 @@ class MirroredUpstream:
         clock: Clock,
         knock: Callable[[], None],
         patience: Patience | None = None,
-        waiting: Waiting | None = None,
+        bounds: Bounds = Bounds(),
     ) -> None:
         self._address, self._database, self._clock, self._knock = address, database, clock, knock
+
         self._patience = patience or Patience()
-        self._waiting = waiting or Waiting(most=self._patience.most)
+        self._questions = bounds.questions
+        self._waiting = bounds.waiting or Waiting(most=self._patience.most)
         self._lock = threading.Lock()
         self._quiet_until = 0.0
-        self._asked: dict[str, float] = {}
+        self._asked: dict[tuple[str, str], float] = {}
+        self._salt = ""
 
     @property
     def address(self) -> str | None:
         """See `Upstream`."""
         return self._address()
 
-    def learn(self, repo: RepoRef, revision: str | None) -> None:
+    def learn(self, repo: RepoRef, revision: str | None, asker: Client) -> None:
         """See `Upstream`. A ref whose commit is known as a whole is looked up anew behind the client's back."""
         try:
             ask = MirrorAsk(repo, check_ref(revision or "main"))
@@ -83,9 +102,11 @@ class MirroredUpstream:
         known = self._known(ask)
         if known is not None and known.complete:
             if known.commit != ask.revision:
-                self._enter(ask)
+                self._look_up(ask, asker)
             return
-        mirror = self._enter(ask)
+        mirror, wait_s = self._look_up(ask, asker)
+        if wait_s > 0 and known is None:
+            raise UpstreamRefused(429, "", SLOWLY, math.ceil(wait_s))
         if mirror is not None and mirror.state.is_open:
             mirror = self._watch(ask) or mirror
         if mirror is None or mirror.state is not MirrorState.FAILED or mirror.error is None:
@@ -97,16 +118,16 @@ class MirroredUpstream:
             retry_after_s = max(1, no.retry_after_s or 0) if no.status == 429 else None
             raise UpstreamRefused(no.status, no.code or "", no.message, retry_after_s)
 
-    def fetch(self, repo: RepoRef, commit: str, path: str, etag: str) -> None:
+    def fetch(self, wanted: WantedFile, asker: Client) -> None:
         """See `Upstream`."""
-        now = time.monotonic()
+        now, who = time.monotonic(), self._name(asker)
         with self._lock:
-            if now - self._asked.get(etag, float("-inf")) < self._patience.file_asked_s:
+            if now - self._asked.get((wanted.etag, who), float("-inf")) < self._patience.file_asked_s:
                 return
             if len(self._asked) >= MAX_REMEMBERED:
                 self._asked.clear()
-            self._asked[etag] = now
-        self._enter(MirrorAsk(repo, commit, (exactly(path),)))
+            self._asked[wanted.etag, who] = now
+        self._enter(MirrorAsk(wanted.repo, wanted.commit, (exactly(wanted.path),)), who)
 
     def url(self, repo: RepoRef, revision: str, path: str) -> str:
         """See `Upstream`."""
@@ -119,16 +140,36 @@ class MirroredUpstream:
         except Refused:
             return None
 
-    def _enter(self, ask: MirrorAsk) -> Mirror | None:
+    def _name(self, asker: Client) -> str:
+        if not self._salt:
+            with self._database.reading() as session:
+                self._salt = repos.instance_id(session)
+        return asker_name(self._salt, parse_address(asker.address))
+
+    def _look_up(self, ask: MirrorAsk, asker: Client) -> tuple[Mirror | None, float]:
+        """Queue a listing, if the asker may have one; return how it is, and in how many seconds it may be asked for."""
+        now = self._clock()
+        with self._database.reading() as session:
+            mirror = mirrors.standing(session, ask, now=now) or mirrors.no_such_repo(session, ask.repo, now=now)
+        if mirror is not None:
+            return mirror, 0.0
+        try:
+            wait_s = self._questions.wait_s(asker.address) if self._questions else 0.0
+        except AnnouncerUnavailable as error:
+            log.warning("%s is not asked for: %s", ask, error)
+            return None, 1.0
+        return (None, wait_s) if wait_s > 0 else (self._enter(ask, self._name(asker)), 0.0)
+
+    def _enter(self, ask: MirrorAsk, who: str) -> Mirror | None:
         """Queue a mirror, unless it stands there or has just ended; return how it is, None when the queue is full."""
         now = self._clock()
         with self._database.reading() as session:
             mirror = mirrors.standing(session, ask, now=now)
-        if mirror is not None:
+        if mirror is not None and (who in mirror.askers or not mirror.may_have_more_askers):
             return mirror
         try:
             with self._database.writing() as session:
-                mirror = mirrors.ask(session, ask, now=now)
+                mirror = mirrors.ask(session, ask, now=now, asker=who)
         except Refused as error:
             log.warning("%s is not asked for: %s", ask, error)
             return None

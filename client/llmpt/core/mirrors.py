@@ -20,6 +20,7 @@ from typing import Any
 
 from llmpt.core.errors import InvalidInput, InvalidName
 from llmpt.core.fields import Fields
+from llmpt.core.networks import Address, neighbourhood
 from llmpt.core.repo import RepoRef, check_commit, check_ref
 
 UNREACHABLE = (
@@ -30,6 +31,8 @@ MAX_PATTERN = 1000
 MAX_MESSAGE = 4000
 MAX_CODE = 40
 MAX_RETRY_S = 86400
+MAX_ASKERS = 4  # of one mirror that are told apart: it is enough that there are several
+MAX_ASKER = 16
 MAX_MIRROR_ID = (1 << 63) - 1  # no database counts further
 _COUNTS = ("files_total", "files_done", "bytes_total", "bytes_done")
 
@@ -109,6 +112,12 @@ def exactly(path: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", path)
 
 
+def asker_name(salt: str, address: Address) -> str:
+    """Return a name for a client that asks, the same for all addresses that it may have. `salt` is the tracker's instance id:
+    who holds neither it nor the address learns nothing from the name."""
+    return sha256(f"{salt}:{neighbourhood(address)}".encode()).hexdigest()[:MAX_ASKER]
+
+
 @dataclass(frozen=True, slots=True)
 class MirrorProblem:
     """Why a mirror does not come, or not yet.
@@ -186,6 +195,7 @@ class Mirror:
     ask: what is asked for
     report: what the seeder said last; `queued` before it said anything
     requested_at, wanted_at, ended_at: when it was queued, asked for last, and ended
+    askers: some of the clients that asked, by `asker_name`, the first one first; told to publishers only
     """
 
     id: int
@@ -194,6 +204,7 @@ class Mirror:
     requested_at: datetime
     wanted_at: datetime
     ended_at: datetime | None = field(default=None)
+    askers: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, said: object) -> Mirror:
@@ -206,12 +217,21 @@ class Mirror:
             _moment(fields.text("requested_at")),
             _moment(fields.text("wanted_at")),
             fields.optional("ended_at", lambda name: _moment(fields.text(name))),
+            fields.texts("askers", most=MAX_ASKERS) if "askers" in fields else (),
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, *, askers: bool = False) -> dict[str, Any]:
+        """Write it down as the API tells it; `askers`: with those."""
         times = {"requested_at": self.requested_at.isoformat(), "wanted_at": self.wanted_at.isoformat()}
         ended = None if self.ended_at is None else self.ended_at.isoformat()
-        return {"id": self.id, **self.ask.as_json(), **self.report.as_json(), **times, "ended_at": ended}
+        return {"id": self.id, **self.ask.as_json(), **self.report.as_json(), **times, "ended_at": ended} | (
+            {"askers": list(self.askers)} if askers else {}
+        )
+
+    @property
+    def may_have_more_askers(self) -> bool:
+        """Whether another client that asks is to be noted."""
+        return len(self.askers) < MAX_ASKERS
 
     @property
     def state(self) -> MirrorState:

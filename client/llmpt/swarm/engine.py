@@ -9,7 +9,7 @@ seeding.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -146,21 +146,21 @@ class Engine:
         found = self._statuses(lambda status: bool(status.total_payload_upload))
         return {torrent.etag: int(status.total_payload_upload) for torrent, status in found}
 
-    def receivers(self) -> dict[Etag, tuple[Receiver, ...]]:
-        """Return the peers that take bytes at this moment, for each blob."""
+    def receivers(self, of: Collection[Etag] | None = None) -> dict[Etag, tuple[Receiver, ...]]:
+        """Return the peers that take bytes at this moment, for each blob; `of`: of these blobs only."""
         found: dict[Etag, tuple[Receiver, ...]] = {}
-        for torrent, _ in self._statuses(lambda status: bool(status.num_peers)):
+        for torrent, _ in self._statuses(lambda status: bool(status.num_peers), of):
             with suppress(RuntimeError):  # it was withdrawn at this moment
                 found[torrent.etag] = receivers(torrent.handle)
         return found
 
-    def _statuses(self, wanted: Callable[[Any], bool]) -> list[tuple[SessionTorrent, Any]]:
-        """Return the torrents whose status is `wanted`; without the lock, however many there are.
+    def _statuses(self, wanted: Callable[[Any], bool], of: Collection[Etag] | None = None) -> list[tuple[SessionTorrent, Any]]:
+        """Return the torrents (`of`: of these blobs) whose status is `wanted`; without the lock, however many there are.
 
         The session's own `get_torrent_status` calls a predicate on its thread, which Python from 3.12 on does not outlive.
         """
         found = []
-        for torrent in self._torrents.all():
+        for torrent in self._torrents.all() if of is None else filter(None, map(self._torrents.find, of)):
             with suppress(RuntimeError):  # it was withdrawn at this moment
                 status = torrent.handle.status(0)
                 if wanted(status):

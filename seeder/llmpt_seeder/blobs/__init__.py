@@ -4,7 +4,7 @@
 source may hand out a file that still grows.
 """
 
-from llmpt_seeder.blobs.server import BlobServer, Doors
+from llmpt_seeder.blobs.server import BlobServer, Doors, Notices
 from llmpt_seeder.blobs.sources import BlobSource, FileSource, FileState, OpenBlob
 
-__all__ = ["BlobServer", "BlobSource", "Doors", "FileSource", "FileState", "OpenBlob"]
+__all__ = ["BlobServer", "BlobSource", "Doors", "FileSource", "FileState", "Notices", "OpenBlob"]

@@ -70,6 +70,7 @@ class Counter:
     places: a client holds one while it gets bytes
     on_knock: called when a client knocks
     on_sent: called with the number of bytes that were sent
+    on_get: called with a blob that a client gets, and the client's address
     """
 
     sources: Sequence[BlobSource]
@@ -78,12 +79,14 @@ class Counter:
     places: Places
     on_knock: Callable[[], None]
     on_sent: Callable[[int], None]
+    on_get: Callable[[Etag, str], None] = lambda _etag, _address: None
 
 
 class Connection:
-    """Answers one client. `turned_away` is said to its first request instead of an answer."""
+    """Answers one client, who comes from `address`. `turned_away` is said to its first request instead of an answer."""
 
-    def __init__(self, sock: socket.socket, counter: Counter, *, turned_away: Answer | None = None) -> None:
+    def __init__(self, sock: socket.socket, counter: Counter, *, turned_away: Answer | None = None, address: str = "") -> None:
+        self._address = address
         self._sock, self._counter, self._limits, self._turned_away = sock, counter, counter.limits, turned_away
         self._buffer = b""
         self.idle_since: float | None = None
@@ -163,6 +166,8 @@ class Connection:
                 unsure = error
                 continue
             if blob is not None:
+                if head.method == b"GET":
+                    self._counter.on_get(etag, self._address)
                 return blob_answer(head, etag, blob.size), blob
         if unsure is not None:
             return busy(str(unsure)), None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from llmpt.core.blob import Etag
 from llmpt.core.breaker import Pauses
 from llmpt.core.networks import CidrSet, parse_address
 from llmpt.core.rates import NO_LIMIT, RateLimit
@@ -48,10 +49,22 @@ class Doors:
     network: HostNetwork = field(default_factory=HostNetwork)
 
 
+@dataclass(frozen=True, slots=True)
+class Notices:
+    """What is called when something happens, by any thread.
+
+    on_knock: a client knocks; a few times a second at most
+    on_get: a client gets a blob; its address is the second argument
+    """
+
+    on_knock: Callable[[], None] = lambda: None
+    on_get: Callable[[Etag, str], None] = lambda _etag, _address: None
+
+
 class BlobServer:
     """Serves the blobs of `sources`, asked in this order, while the `with` block runs; a method may be called by any thread.
 
-    `on_knock` is called when a client knocks, a few times a second at most. Raises `SettingError` when the port is taken.
+    `notices` are called when something happens. Raises `SettingError` when the port is taken.
     """
 
     def __init__(
@@ -60,15 +73,15 @@ class BlobServer:
         doors: Doors,
         *,
         upload_limit: RateLimit = NO_LIMIT,
-        on_knock: Callable[[], None] = lambda: None,
+        notices: Notices = Notices(),
         limits: BlobLimits = BlobLimits(),
         health: Health | None = None,
     ) -> None:
         self._doors, self._limits, self._health = doors, limits, health or Health()
-        self._knocks = _Knocks(on_knock)
+        self._knocks = _Knocks(notices.on_knock)
         self._places = Places(limits.connections)
         pace, knock = Pace(upload_limit), self._knocks.knock
-        self._counter = Counter(tuple(sources), pace, limits, self._places, knock, self._count)
+        self._counter = Counter(tuple(sources), pace, limits, self._places, knock, self._count, notices.on_get)
         self._lock = threading.Lock()
         self._sent = 0
         self._connections: dict[Connection, threading.Thread] = {}
@@ -130,7 +143,7 @@ class BlobServer:
                 self._places.turned_away()
                 sock.close()
                 return
-            connection = Connection(sock, self._counter, turned_away=self._refusal(peer[0]))
+            connection = Connection(sock, self._counter, turned_away=self._refusal(peer[0]), address=peer[0])
             thread = threading.Thread(target=self._serve, args=(connection,), name="blob client", daemon=True)
             self._connections[connection] = thread
         try:

@@ -12,8 +12,8 @@ import logging
 import random
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -78,6 +78,7 @@ class WantedBlob:
     error: why it did not come, or (while it waits) why not yet
     growing: the last try
     holders: how many mirrors look at it
+    askers: the clients that asked for it, as far as they are known, the first one first
     """
 
     file: ListedFile
@@ -86,6 +87,7 @@ class WantedBlob:
     error: FetchFailed | None = None
     growing: GrowingBlob | None = None
     holders: int = 0
+    askers: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -142,7 +144,7 @@ class Fetcher:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def want(self, file: ListedFile, place: Place) -> WantedBlob:
+    def want(self, file: ListedFile, place: Place, askers: Sequence[str] = ()) -> WantedBlob:
         """Have a blob fetched; it is held until `release`."""
         with self._changed:
             blob = self._wanted.get(file.etag)
@@ -151,6 +153,7 @@ class Fetcher:
                 self._queue.append(blob)
                 self._changed.notify()
             blob.holders += 1
+            blob.askers = tuple(dict.fromkeys((*blob.askers, *askers)))
             return blob
 
     def release(self, blob: WantedBlob) -> None:
@@ -189,9 +192,15 @@ class Fetcher:
                 self._changed.wait(self._timings.idle_s)
             if not self._queue or self._life.stop.is_set():
                 return None
-            blob = self._queue.popleft()
+            blob = self._fairest()
+            self._queue.remove(blob)
             blob.state = BlobState.RUNNING
             return blob
+
+    def _fairest(self) -> WantedBlob:
+        """Return what is fetched next: what was asked for first, of the asker for which the least is under way."""
+        busy = Counter(one.askers[:1] for one in self._wanted.values() if one.state in (BlobState.RUNNING, BlobState.WAITING))
+        return min(self._queue, key=lambda one: busy[one.askers[:1]])
 
     def _fetch(self, blob: WantedBlob) -> None:
         """Try until the blob is here. Raises `FetchFailed` for a no, or for the last try."""
@@ -199,7 +208,7 @@ class Fetcher:
             while not self._life.stop.is_set() and (left_s := self._upstream.left_s) > 0:
                 self._life.stop.wait(left_s)
             try:
-                with self._shelf.room(blob.file.etag, blob.file.size, self._folder(blob)):
+                with self._shelf.room(blob.file.etag, blob.file.size, self._folder(blob), blob.askers):
                     self._try(blob)
             except OSError as error:
                 raise FetchFailed(f"LLMPT_MIRROR_CACHE cannot be used: {error.strerror or error}", final=True) from error

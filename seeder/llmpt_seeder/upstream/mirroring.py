@@ -131,7 +131,7 @@ class Mirroring:
         wanted: dict[Etag, WantedBlob] = {}
         for path, file in sorted(files.items(), key=lambda item: item[1].size):  # what a program reads first is small
             if file.etag not in wanted and not self._stock.has(file.etag):
-                wanted[file.etag] = self._fetcher.want(file, Place(mirror.ask.repo, commit, path))
+                wanted[file.etag] = self._fetcher.want(file, Place(mirror.ask.repo, commit, path), mirror.askers)
         with self._lock:
             self._mirrors[mirror.id] = TakenMirror(mirror, commit, files, wanted)
         self._due.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
@@ -27,7 +28,8 @@ class MirrorQueue:
     """Knows which mirrors are taken. Its methods may be called from any thread.
 
     `read` yields what is open in the order in which it is taken, and reads no more of a long queue than is asked of it; without
-    one the tracker tells all. At most `most` mirrors of files are taken at a time: a queue of any length costs as much as they.
+    one the tracker tells all. At most `most` mirrors of files are taken at a time, and of one asker half as many: a queue of any
+    length costs as much as they.
     """
 
     def __init__(
@@ -39,25 +41,34 @@ class MirrorQueue:
     ) -> None:
         self._connect, self._read, self._most = connect, read or self._read_all, most
         self._lock = threading.Lock()
-        self._taken: dict[int, bool] = {}  # whether it wants files
+        self._taken: dict[int, str | None] = {}  # who asked first for the files that it wants; None: it wants none
         self._has_more = False
 
     def take(self) -> list[Mirror]:
         """Take what is open and not taken yet, listings first: a client waits for those. Nothing while the tracker is away."""
         new: list[Mirror] = []
-        room, has_more = self._room(), False
+        room, has_more, passed = self._room(), False, 0
+        with self._lock:
+            held = Counter(asker for asker in self._taken.values() if asker)
         try:
             for mirror in self._read():
-                if has_more := not mirror.ask.is_listing and room <= 0:
+                if has_more := not mirror.ask.is_listing and (room <= 0 or passed > self._most):
                     break
-                if mirror.id not in self._taken:
-                    room -= not mirror.ask.is_listing
-                    new.append(mirror)
+                if mirror.id in self._taken:
+                    continue
+                if not mirror.ask.is_listing:
+                    asker = _asker(mirror)
+                    if asker and held[asker] >= (self._most + 1) // 2:  # the rest is for others
+                        passed += 1
+                        continue
+                    held[asker] += 1
+                    room -= 1
+                new.append(mirror)
         except TrackerError as error:
             log.debug("the queue cannot be read: %s", error)
         with self._lock:
-            self._taken.update((mirror.id, not mirror.ask.is_listing) for mirror in new)
-            self._has_more = has_more
+            self._taken.update((mirror.id, None if mirror.ask.is_listing else _asker(mirror)) for mirror in new)
+            self._has_more = has_more or bool(passed)
         return new
 
     @property
@@ -67,7 +78,7 @@ class MirrorQueue:
 
     def _room(self) -> int:
         with self._lock:
-            return self._most - sum(self._taken.values())
+            return self._most - sum(asker is not None for asker in self._taken.values())
 
     def _read_all(self) -> Iterable[Mirror]:
         return sorted(self._connect().mirrors(OPEN), key=lambda mirror: (not mirror.ask.is_listing, mirror.id))
@@ -96,3 +107,8 @@ class MirrorQueue:
         """The numbers of those that are taken."""
         with self._lock:
             return frozenset(self._taken)
+
+
+def _asker(mirror: Mirror) -> str:
+    """Return who asked first; nothing where the tracker does not say."""
+    return mirror.askers[0] if mirror.askers else ""

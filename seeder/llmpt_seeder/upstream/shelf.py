@@ -1,8 +1,9 @@
 """The cache that is fetched into, and its quota: what was not wanted for longest goes first.
 
 Wanted is what a client asked for, over HTTP or from the swarm, and what is fetched: from before its first byte on, so that
-nothing goes that has just come. Each byte counts once, promised or written. Only blobs of this cache are ever removed, and
-with each the links of its repo's snapshots that lead to it.
+nothing goes that has just come. What several clients wanted of late does not go for what one alone wants (up to three quarters
+of the quota are theirs), and a client for which half of the quota is used drops its own first. Each byte counts once, promised
+or written. Only blobs of this cache are ever removed, and with each the links of its repo's snapshots that lead to it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from rich.filesize import decimal
 
@@ -28,38 +28,34 @@ from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.upstream.growing import GrowingBlobs
 from llmpt_seeder.upstream.ledger import Ledger, LyingFile
+from llmpt_seeder.upstream.wants import SEVERAL, WantedMemory, Wants
 
 log = logging.getLogger("llmpt.seeder")
 
 # Left on the disk for others: a twentieth of it, within these bounds.
 LEAST_SPARE_BYTES, MOST_SPARE_BYTES = 16 << 20, 10 << 30
 MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOTCONN)  # of a disk, or of a mount
-TICK_S = 1e-6  # between two wants in one moment, and after a clock that stepped back
-
-
-class WantedMemory(Protocol):
-    """Where it is kept when each blob was wanted last."""
-
-    def wanted(self) -> dict[Etag, float]: ...
-
-    def keep_wanted(self, times: Mapping[Etag, float], gone: Iterable[Etag]) -> bool: ...
+OF_SEVERAL, OF_ONE = 3 / 4, 1 / 2  # of the quota
+LEFT_UNASKED = 10  # without a quota that was set, this part of the disk is left free
 
 
 @dataclass(frozen=True, slots=True)
 class _Coming:
-    """A blob that comes just now: its `size`, and the `folder` that it comes into (None: whichever)."""
+    """A blob that comes just now: its `size`, the `folder` that it comes into (None: whichever), and which clients want it."""
 
     etag: Etag
     size: int
     folder: Path | None
+    askers: frozenset[str] = frozenset()
 
     def is_it(self, file: LyingFile) -> bool:
         return file.etag == self.etag and self.folder in (None, file.folder)
 
 
 class Shelf:
-    """Owns the cache at `root`, and what comes into it just now (`growing`); 0 as `quota_bytes` is no limit. `uploaded` says
-    how many bytes of each blob the swarm took; `let_go` is told of the blobs that are removed, and by which path.
+    """Owns the cache at `root`, and what comes into it just now (`growing`); 0 as `quota_bytes` is no limit, and None what leaves
+    a tenth of the disk free. `uploaded` says how many bytes of each blob the swarm took; `let_go` is told of the blobs that are
+    removed, and by which path.
 
     Its methods may be called from any thread.
     """
@@ -68,7 +64,7 @@ class Shelf:
         self,
         root: Path,
         *,
-        quota_bytes: int,
+        quota_bytes: int | None,
         memory: WantedMemory,
         clock: Callable[[], float],
         uploaded: Callable[[], Mapping[Etag, int]] = dict,
@@ -76,16 +72,12 @@ class Shelf:
     ) -> None:
         self.root, self.growing = root, GrowingBlobs()
         self._real_root = root.resolve()
-        self._quota_bytes, self._memory, self._clock, self._uploaded = quota_bytes, memory, clock, uploaded
-        self._let_go = let_go
+        self._quota_bytes, self._uploaded, self._let_go = quota_bytes, uploaded, let_go
+        self._wants = Wants(memory, clock)
         self._lock = threading.Lock()  # of what lies here
         self._ledger = Ledger(root)
         self._coming: dict[Etag, _Coming] = {}
         self._sent: dict[Etag, int] = {}
-        self._noting = threading.Lock()  # of when it was wanted: never held while a disk is asked
-        self._wanted = memory.wanted()
-        self._newest = max(self._wanted.values(), default=0.0)
-        self._untold: set[Etag] = set()
 
     def prepare(self) -> None:
         """Make the cache ready to be written to; raise `SettingError` when it never can be."""
@@ -99,16 +91,15 @@ class Shelf:
             if error.errno not in MAY_PASS:
                 raise SettingError(f"LLMPT_MIRROR_CACHE={str(self.root)!r} cannot be used: {error.strerror}") from None
             log.warning("LLMPT_MIRROR_CACHE cannot be written now: %s; nothing is fetched until it can be", error.strerror)
-        lying = {file.etag for file in self._ledger.look()}
-        with self._noting:
-            self._untold.update(etag for etag in self._wanted if etag not in lying)
-            self._wanted = {etag: at for etag, at in self._wanted.items() if etag in lying}
+        self._wants.forget_but(file.etag for file in self._ledger.look())
 
     def want(self, etag: Etag) -> None:
         """Note that a client wants a blob."""
-        with self._noting:
-            self._newest = self._wanted[etag] = max(self._clock(), self._newest + TICK_S)
-            self._untold.add(etag)
+        self._wants.note(etag)
+
+    def asked_by(self, etag: Etag, asker: str) -> None:
+        """Note which client gets a blob, if it is one of this cache."""
+        self._wants.note_asker(etag, asker)
 
     def noting(self, find: Callable[[Etag], BlobFile | None]) -> Callable[[Etag], BlobFile | None]:
         """Return `find`, and note that what it finds here is wanted."""
@@ -122,11 +113,11 @@ class Shelf:
         return noted
 
     @contextmanager
-    def room(self, etag: Etag, size: int, folder: Path | None = None) -> Iterator[None]:
+    def room(self, etag: Etag, size: int, folder: Path | None = None, askers: Iterable[str] = ()) -> Iterator[None]:
         """Hold `size` bytes for a blob that is about to come into `folder`; drop others until it fits. What comes, and what has
-        just come, is not dropped. Raises `FetchFailed` in words."""
-        self.want(etag)
-        coming = _Coming(etag, size, folder)
+        just come, is not dropped. `askers` are clients that want it. Raises `FetchFailed` in words."""
+        self._wants.note(etag, askers)
+        coming = _Coming(etag, size, folder, self._wants.askers(etag))
         with self._lock:
             self._make_room(coming)
             self._coming[etag] = coming
@@ -146,16 +137,13 @@ class Shelf:
         """Remove what a fetch that broke off has left in the folder `blobs`."""
         self._clear(blobs, etag.value)
 
+    def etags(self) -> frozenset[Etag]:
+        """Return which blobs lie here, as far as they were wanted once."""
+        return self._wants.etags()
+
     def keep(self) -> None:
-        """Write down what was wanted, so that it is known after a restart; while that cannot be written it stays to be told."""
-        with self._noting:
-            untold, self._untold = self._untold, set()
-            times = {etag: self._wanted[etag] for etag in untold if etag in self._wanted}
-        if not untold:
-            return
-        if not self._memory.keep_wanted(times, untold - times.keys()):
-            with self._noting:
-                self._untold |= untold
+        """Write down what was wanted, so that it is known after a restart."""
+        self._wants.keep()
 
     def _clear(self, blobs: Path, stem: str = "") -> None:
         for entry in unfinished(blobs, stem):
@@ -165,16 +153,21 @@ class Shelf:
                 log.warning("%s cannot be removed: %s", entry.path, error.strerror)
 
     def _make_room(self, new: _Coming) -> None:
-        coming = [*self._coming.values(), new]
-        lying = self._ledger.look()
-        if self._quota_bytes:
-            if new.size > self._quota_bytes:
-                quota = decimal(self._quota_bytes)
-                raise FetchFailed(f"{decimal(new.size)} can never fit into LLMPT_MIRROR_QUOTA, which is {quota}", final=True)
-            self._keep_quota(lying, coming, new.size)
+        coming, lying = [*self._coming.values(), new], self._ledger.look()
         try:
             self.root.mkdir(mode=0o755, parents=True, exist_ok=True)  # it may have been full, or away, at the start
             disk = shutil.disk_usage(self.root)
+            quota = self._quota_bytes
+            if quota is None:
+                quota = max(1, sum(file.written for file in lying) + disk.free - disk.total // LEFT_UNASKED)
+            if quota:
+                if new.size > quota:
+                    words = (
+                        "LLMPT_MIRROR_QUOTA, which is" if self._quota_bytes else "what may lie there (see LLMPT_MIRROR_QUOTA):"
+                    )
+                    raise FetchFailed(f"{decimal(new.size)} can never fit into {words} {decimal(quota)}", final=True)
+                self._keep_quota(lying, coming, quota)
+                disk = shutil.disk_usage(self.root)
         except OSError as error:
             raise FetchFailed(f"LLMPT_MIRROR_CACHE cannot be used: {error.strerror}", final=True) from error
         spare = min(max(disk.total // 20, LEAST_SPARE_BYTES), MOST_SPARE_BYTES)
@@ -185,28 +178,59 @@ class Shelf:
                 final=True,
             )
 
-    def _keep_quota(self, lying: list[LyingFile], coming: list[_Coming], size: int) -> None:
-        """Drop what is needed, and no more, and nothing when that would not do."""
-        over = _used(lying, coming) - self._quota_bytes
+    def _keep_quota(self, lying: list[LyingFile], coming: list[_Coming], quota: int) -> None:
+        """Drop what is needed for the last that comes, and no more, and nothing when that would not do."""
+        over = _used(lying, coming) - quota
         if over <= 0:
             return
-        kept = {one.etag for one in coming}
-        for victims in self._by_want([file for file in lying if file.finished and file.etag not in kept], over):
+        new = coming[-1]
+        comes = {one.etag for one in coming}
+        may_go = [file for file in lying if file.finished and file.etag not in comes]
+        several = self._wanted_by_several(may_go, int(quota * OF_SEVERAL))
+        kept = several if len(new.askers) < SEVERAL else set()
+        own = self._own(new, may_go, coming, int(quota * OF_ONE))
+        if kept and sum(file.bytes for file in may_go if file.etag not in kept) < over:
+            raise FetchFailed(
+                f"no room for {decimal(new.size)} that one machine wants: what lies here was wanted by several of late",
+                final=True,
+            )
+        for victims in self._by_want([file for file in may_go if file.etag not in kept], over, first=own, last=several):
             over -= sum(file.bytes for file in self._drop(victims))
             if over <= 0:
                 return
-        raise FetchFailed(f"LLMPT_MIRROR_QUOTA is used up by files that come just now: no room for {decimal(size)}")
+        raise FetchFailed(f"LLMPT_MIRROR_QUOTA is used up by files that come just now: no room for {decimal(new.size)}")
 
-    def _by_want(self, files: list[LyingFile], over: int) -> Iterator[list[LyingFile]]:
-        """Yield what goes, the least wanted first: at once as much as is `over`, then (some could not be removed) one by one."""
+    def _wanted_by_several(self, files: Iterable[LyingFile], most_bytes: int) -> set[Etag]:
+        """Return what several clients wanted of late, of the last wanted so much as is theirs."""
+        kept: set[Etag] = set()
+        for file in sorted(files, key=lambda file: -self._wants.last(file.etag)):
+            if file.etag in kept:
+                continue
+            if self._wants.is_wanted_by_several(file.etag) and file.bytes <= most_bytes:
+                kept.add(file.etag)
+                most_bytes -= file.bytes
+        return kept
+
+    def _own(self, new: _Coming, files: Iterable[LyingFile], coming: Collection[_Coming], most_bytes: int) -> set[Etag]:
+        """Return what one client alone wanted, if it is the one that wants `new`, and all of that is more than one may have."""
+        if len(new.askers) != 1:
+            return set()
+        own = {file.etag: file.bytes for file in files if self._wants.askers(file.etag) == new.askers}
+        comes = sum(one.size for one in coming if one.askers == new.askers)
+        return set(own) if sum(own.values()) + comes > most_bytes else set()
+
+    def _by_want(
+        self, files: list[LyingFile], over: int, *, first: Collection[Etag], last: Collection[Etag]
+    ) -> Iterator[list[LyingFile]]:
+        """Yield what goes, the least wanted first, but before all what is `first`, and after all what is `last`:
+        at once as much as is `over`, then (some could not be removed) one by one."""
         if sum(file.bytes for file in files) < over:
             return
         for etag, sent in self._uploaded().items():
             if sent > self._sent.get(etag, 0):
                 self.want(etag)
             self._sent[etag] = sent
-        with self._noting:
-            files.sort(key=lambda file: (self._wanted.get(file.etag, 0.0), file.etag.value))
+        files.sort(key=lambda file: (file.etag not in first, file.etag in last, self._wants.last(file.etag), file.etag.value))
         at_once: list[LyingFile] = []
         while files and (over > 0 or files[0].etag == at_once[-1].etag):  # an etag goes from wherever it lies
             over -= files[0].bytes
@@ -233,10 +257,7 @@ class Shelf:
             gone.append(file)
             self._let_go(file.etag, self._real_root / file.path.relative_to(self.root))
             log.info("dropped: %s (%s)", file.path.relative_to(self.root), decimal(file.bytes))
-        with self._noting:
-            for file in gone:
-                self._wanted.pop(file.etag, None)
-                self._untold.add(file.etag)
+        self._wants.forget(file.etag for file in gone)
         return gone
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.rates import RateLimit
-from llmpt_seeder.blobs import BlobServer, FileSource
+from llmpt_seeder.blobs import BlobServer, FileSource, Notices
 from llmpt_seeder.blobs.connection import BlobLimits
 from tests.contract.blob_server.world import CONTENT, ETAG, PATH, Serve, Shelf, ask, connect, read_to_end
 from tests.support.waiting import eventually
@@ -182,7 +182,7 @@ def test_the_upload_limit_holds_for_all_clients_together(serve: Serve) -> None:
 
 def test_a_knock_is_passed_on_the_last_one_too_and_not_each_of_a_flood(serve: Serve) -> None:
     knocks: list[float] = []
-    server = serve(on_knock=lambda: knocks.append(time.monotonic()))
+    server = serve(notices=Notices(lambda: knocks.append(time.monotonic())))
     assert ask(server, "/knock", "POST")[0].status == 204
     assert len(knocks) == 1
     for _ in range(20):

@@ -12,21 +12,38 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from llmpt.core.mirrors import UNREACHABLE, MirrorProblem, MirrorReport, MirrorState
+from llmpt.core.mirrors import UNREACHABLE, MirrorAsk, MirrorProblem, MirrorReport, MirrorState
 from llmpt.core.repo import RepoRef
+from llmpt_tracker.announcer.limiter import Limiter
 from llmpt_tracker.database.sessions import Database
-from llmpt_tracker.errors import UpstreamRefused
-from llmpt_tracker.mirrored_upstream import MirroredUpstream, Patience
+from llmpt_tracker.errors import Refused, UpstreamRefused
+from llmpt_tracker.mirrored_upstream import Bounds, MirroredUpstream, Patience
+from llmpt_tracker.questions import Allowance, Allowances, Questions
 from llmpt_tracker.rules import mirrors, publication, publish, tokens
+from llmpt_tracker.rules.hub.upstream import Client, WantedFile
 from tests.support.waiting import eventually
 from tests.unit.tracker.bodies import COMMIT, manifest, small
 from tests.unit.tracker.conftest import NOW
+from tests.unit.tracker.fakes import FakeAnnouncer
 
 ORG = RepoRef("model", "org/name")
+SELDOM = 1e-6
+ME, OTHER = Client("10.0.0.7"), Client("10.0.0.8")
 
 
 def failed(message: str, status: int | None = None, code: str | None = None, retry_after_s: int | None = None) -> MirrorReport:
     return MirrorReport(MirrorState.FAILED, error=MirrorProblem(message, status, code, retry_after_s))
+
+
+class Buckets(FakeAnnouncer):
+    """Counts as the announcer does, in one moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limiter = Limiter()
+
+    def take(self, name: str, *, per_s: float, burst: float) -> float:
+        return self.limiter.take(name, per_s=per_s, burst=burst, now=0)
 
 
 class Seeder:
@@ -86,16 +103,16 @@ def upstream(database: Database, seeder: Seeder) -> MirroredUpstream:
 
 
 def test_what_nobody_knows_is_there_when_learn_returns(upstream: MirroredUpstream, seeder: Seeder) -> None:
-    upstream.learn(ORG, None)
-    upstream.learn(ORG, COMMIT)  # is whole, and never changes
+    upstream.learn(ORG, None, ME)
+    upstream.learn(ORG, COMMIT, ME)  # is whole, and never changes
     assert seeder.asked == ["main []"]
 
 
 def test_a_ref_of_a_whole_commit_is_looked_up_behind_the_clients_back(upstream: MirroredUpstream, seeder: Seeder) -> None:
-    upstream.learn(ORG, "main")
+    upstream.learn(ORG, "main", ME)
     seeder.is_away = True
     started = time.monotonic()
-    upstream.learn(ORG, "main")
+    upstream.learn(ORG, "main", ME)
     assert time.monotonic() - started < 2
 
 
@@ -103,41 +120,41 @@ def test_the_no_of_upstream_is_raised_in_its_words_and_asked_for_once(upstream: 
     seeder.answer = failed("Ask its owner.", 403, "GatedRepo")
     for _ in range(2):
         with pytest.raises(UpstreamRefused, match=r"Ask its owner\.") as no:
-            upstream.learn(ORG, "main")
+            upstream.learn(ORG, "main", ME)
         assert (no.value.status, no.value.code, no.value.retry_after_s) == (403, "GatedRepo", None)
     assert len(seeder.asked) == 1
 
 
 def test_a_revision_that_cannot_be_is_not_asked_for(upstream: MirroredUpstream, seeder: Seeder) -> None:
     for revision in ("a..b", "x" * 300, "a b", "a\nb"):
-        upstream.learn(ORG, revision)
+        upstream.learn(ORG, revision, ME)
     assert seeder.asked == []
 
 
 def test_a_429_says_when_to_come_again(upstream: MirroredUpstream, seeder: Seeder) -> None:
     seeder.answer = failed("slowly", 429, retry_after_s=33)
     with pytest.raises(UpstreamRefused) as no:
-        upstream.learn(ORG, "main")
+        upstream.learn(ORG, "main", ME)
     assert no.value.retry_after_s == 33
 
 
 def test_an_upstream_that_cannot_be_reached_is_no_error_and_nobody_waits_for_it_again(database: Database, seeder: Seeder) -> None:
     upstream = asking(database, seeder, Patience(wait_s=5))
     seeder.answer = failed("no route", code=UNREACHABLE)
-    upstream.learn(ORG, "main")
+    upstream.learn(ORG, "main", ME)
     seeder.is_away = True
     started = time.monotonic()
-    upstream.learn(RepoRef("model", "org/other"), "main")
+    upstream.learn(RepoRef("model", "org/other"), "main", ME)
     assert time.monotonic() - started < 2
 
 
 def test_a_listing_that_cannot_be_taken_is_no_reason_to_wait_for_no_other(database: Database, seeder: Seeder) -> None:
     upstream = asking(database, seeder, Patience(wait_s=0.3))
     seeder.answer = failed("the tracker does not take its listing")
-    upstream.learn(ORG, "main")
+    upstream.learn(ORG, "main", ME)
     seeder.is_away = True
     started = time.monotonic()
-    upstream.learn(RepoRef("model", "org/other"), "main")
+    upstream.learn(RepoRef("model", "org/other"), "main", ME)
     assert time.monotonic() - started >= 0.3
 
 
@@ -145,26 +162,26 @@ def test_a_seeder_that_is_away_costs_one_wait(database: Database, seeder: Seeder
     upstream = asking(database, seeder, Patience(wait_s=0.3))
     seeder.is_away = True
     started = time.monotonic()
-    upstream.learn(ORG, "main")
+    upstream.learn(ORG, "main", ME)
     assert time.monotonic() - started >= 0.3
     started = time.monotonic()
     for number in range(5):
-        upstream.learn(RepoRef("model", f"org/other{number}"), "main")
+        upstream.learn(RepoRef("model", f"org/other{number}"), "main", ME)
     assert time.monotonic() - started < 0.3 * 5
 
 
 def test_a_long_listing_is_not_taken_for_a_seeder_that_is_away(database: Database, seeder: Seeder) -> None:
     upstream = asking(database, seeder, Patience(wait_s=0.3))
     seeder.answer = MirrorReport(MirrorState.RUNNING)
-    upstream.learn(ORG, "main")
+    upstream.learn(ORG, "main", ME)
     started = time.monotonic()
-    upstream.learn(RepoRef("model", "org/other"), "main")
+    upstream.learn(RepoRef("model", "org/other"), "main", ME)
     assert time.monotonic() - started >= 0.3, "this one is waited for, too"
 
 
 def test_many_who_ask_together_wait_for_one_answer(upstream: MirroredUpstream, seeder: Seeder) -> None:
     with ThreadPoolExecutor(20) as pool:
-        for done in [pool.submit(upstream.learn, ORG, "main") for _ in range(20)]:
+        for done in [pool.submit(upstream.learn, ORG, "main", ME) for _ in range(20)]:
             done.result(timeout=10)
     assert seeder.asked == ["main []"]
 
@@ -181,7 +198,7 @@ def test_many_who_wait_for_as_many_repos_leave_the_database_alone(database: Data
     event.listen(database.engine, "before_cursor_execute", counted)
     try:
         with ThreadPoolExecutor(40) as pool:
-            list(pool.map(lambda number: upstream.learn(RepoRef("model", f"org/name{number}"), "main"), range(40)))
+            list(pool.map(lambda number: upstream.learn(RepoRef("model", f"org/name{number}"), "main", ME), range(40)))
     finally:
         event.remove(database.engine, "before_cursor_execute", counted)
     assert len(looks) < 40 * 11, "each is looked at three times as it is asked for, and would be 20 times then"
@@ -190,12 +207,12 @@ def test_many_who_wait_for_as_many_repos_leave_the_database_alone(database: Data
 def test_no_more_than_so_many_requests_wait(database: Database, seeder: Seeder) -> None:
     upstream = asking(database, seeder, Patience(wait_s=5, most=1))
     seeder.is_away = True
-    first = threading.Thread(target=upstream.learn, args=(ORG, "main"), daemon=True)
+    first = threading.Thread(target=upstream.learn, args=(ORG, "main", ME), daemon=True)
     first.start()
     eventually(lambda: upstream._waiting.count == 1, what="the first waits")
     started = time.monotonic()
     with pytest.raises(UpstreamRefused) as busy:  # never as if there were no such repo
-        upstream.learn(RepoRef("model", "org/other"), "main")
+        upstream.learn(RepoRef("model", "org/other"), "main", ME)
     assert (busy.value.status, busy.value.retry_after_s) == (503, 3)
     assert time.monotonic() - started < 2
     seeder.is_away = False
@@ -206,7 +223,7 @@ def test_no_more_than_so_many_requests_wait(database: Database, seeder: Seeder) 
 
 def test_a_file_is_asked_for_once_in_a_while_whoever_wants_it(upstream: MirroredUpstream, seeder: Seeder) -> None:
     for _ in range(10):
-        upstream.fetch(ORG, COMMIT, "a[1].bin", "ab" * 32)
+        upstream.fetch(WantedFile(ORG, COMMIT, "a[1].bin", "ab" * 32), ME)
     eventually(lambda: seeder.asked, what="the seeder to be asked")
     assert seeder.asked == [f'{COMMIT} ["a[[]1].bin"]']
 
@@ -220,3 +237,65 @@ def test_a_file_is_asked_for_once_in_a_while_whoever_wants_it(upstream: Mirrored
 )
 def test_upstreams_own_url_is_the_hubs(upstream: MirroredUpstream, repo: RepoRef, revision: str, url: str) -> None:
     assert upstream.url(repo, revision, "a b/c.bin") == url
+
+
+def test_a_repo_that_upstream_does_not_know_is_not_asked_for_by_another_revision(
+    upstream: MirroredUpstream, seeder: Seeder
+) -> None:
+    seeder.answer = failed("Repository Not Found", 401, "RepoNotFound")
+    for revision in ("main", "dev", COMMIT):
+        with pytest.raises(UpstreamRefused, match="Repository Not Found"):
+            upstream.learn(ORG, revision, ME)
+    assert seeder.asked == ["main []"]
+
+
+def test_who_asks_for_more_than_it_may_is_told_when_to_come_again(database: Database, seeder: Seeder) -> None:
+    seeder.answer = failed("Repository Not Found", 401, "RepoNotFound")
+    questions = Questions(Buckets(), allowances=Allowances(Allowance(1, 2), Allowance(1, 4), Allowance(1, 8)))
+    upstream = MirroredUpstream(
+        lambda: "http://hub", database=database, clock=lambda: NOW, knock=seeder.knock, bounds=Bounds(questions=questions)
+    )
+    said = []
+    for number in range(4):
+        with pytest.raises(UpstreamRefused) as no:
+            upstream.learn(RepoRef("model", f"org/made-up-{number}"), "main", ME)
+        said.append(no.value.status)
+    assert said == [401, 401, 429, 429]
+    with pytest.raises(UpstreamRefused, match="Repository Not Found"):
+        upstream.learn(ORG, "main", OTHER)
+    assert len(seeder.asked) == 3
+
+
+def test_all_addresses_of_a_machine_leave_others_some_of_the_budget() -> None:
+    questions = Questions(Buckets(), allowances=Allowances(Allowance(SELDOM, 3), Allowance(SELDOM, 9), Allowance(SELDOM, 12)))
+    taken = [address for number in range(40) if questions.wait_s(address := f"fd00::{number}") == 0]
+    assert len(taken) == 9
+    assert questions.wait_s("10.0.0.8") == 0
+
+
+def test_one_asker_has_a_part_of_the_queue_only_and_others_do_not_stand_behind_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirrors, "MAX_OPEN_OF_ONE", 2)
+
+    def ask(number: int, asker: str) -> None:
+        with database.writing() as session:
+            mirrors.ask(session, MirrorAsk(ORG, COMMIT, (f"{number}",)), now=NOW, asker=asker)
+
+    ask(0, "a")
+    ask(1, "a")
+    with pytest.raises(Refused, match="for you already"):
+        ask(2, "a")
+    ask(3, "b")
+    ask(1, "a")  # is there already
+    ask(1, "c")
+    taken: list[str] = []
+    after = None
+    for _ in range(3):
+        with database.reading() as session:
+            page, after = mirrors.next_page(session, states=list(MirrorState), limit=1, after=after, listings=True, now=NOW)
+        taken += [one.ask.include[0] for one in page]
+    assert (taken, after) == (["0", "3", "1"], None)
+    with database.reading() as session:
+        found, _ = mirrors.page(session, states=list(MirrorState), limit=9, before=None, listings=True, now=NOW)
+    assert [one.askers for one in found] == [("b",), ("a", "c"), ("a",)]

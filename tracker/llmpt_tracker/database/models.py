@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, false
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from llmpt_tracker.database.columns import NAMING, Key, Utc
@@ -224,10 +224,11 @@ class Absent(Base):
 class MirrorRow(Base):
     """A mirror (`llmpt.core.mirrors`): the files of a revision that `include` names (a JSON list of patterns; an empty one: its
     listing only). `key` is the SHA-256 of what is asked for; sizes in bytes; `status`, `code` and `error` are upstream's own
-    words when it failed, `retry_at` is until when that stands."""
+    words when it failed, `retry_at` is until when that stands; `asker` is who asked first, `askers` a few more (a JSON list),
+    `turn` how many of the first one's mirrors were open then."""
 
     __tablename__ = "mirrors"
-    __table_args__ = (Index(None, "state", "wanted_at"),)
+    __table_args__ = (Index(None, "state", "wanted_at"), Index(None, "asker", "state"), Index(None, "repo_name", "state"))
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     key: Mapped[str] = mapped_column(String(64), unique=True)
@@ -248,6 +249,9 @@ class MirrorRow(Base):
     requested_at: Mapped[datetime] = mapped_column(Utc)
     wanted_at: Mapped[datetime] = mapped_column(Utc)
     ended_at: Mapped[datetime | None] = mapped_column(Utc)
+    asker: Mapped[str] = mapped_column(String(16), default="", server_default=text("''"))
+    askers: Mapped[str] = mapped_column(Text, default="[]", server_default="[]")
+    turn: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class Path(Base):

@@ -49,7 +49,8 @@ def schemas() -> Schema:
     moment = text(format="date-time")
     return {
         "MirrorAsk": partly(("repo_type", "revision", "include"), **_ASK),
-        "Mirror": record(
+        "Mirror": partly(
+            ("askers",),
             id=count(),
             **_ASK,
             state=_STATE,
@@ -59,6 +60,7 @@ def schemas() -> Schema:
             requested_at=moment,
             wanted_at=moment,
             ended_at={"type": ["string", "null"]},
+            askers=array(text("a client that asked, by a name that says nothing to others; told to publishers only")),
         ),
         "MirrorPage": record(mirrors=array(ref("Mirror")), next=NEXT),
         "MirrorReport": partly(("commit", *_FIGURES, "error"), state=_STATE, commit=_COMMIT, **_FIGURES, error=maybe_error),

@@ -18,18 +18,20 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select
 from sqlalchemy.orm import Session
 
-from llmpt.core.mirrors import MAX_MIRROR_ID, OPEN, Mirror, MirrorAsk, MirrorProblem, MirrorReport, MirrorState
+from llmpt.core.mirrors import MAX_ASKERS, MAX_MIRROR_ID, OPEN, Mirror, MirrorAsk, MirrorProblem, MirrorReport, MirrorState
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import MirrorRow
 from llmpt_tracker.errors import Refused
 
 MAX_OPEN = 20_000
+MAX_OPEN_OF_ONE = 2_000  # of which one client was the first to ask for them
 KEPT = timedelta(days=7)
 VAIN_KEPT = timedelta(minutes=10)
 FRESH = timedelta(seconds=5)  # what was done a moment ago is not done again
 NO_STANDS = timedelta(seconds=60)
 _OPEN = [state.value for state in OPEN]
 _LISTING = "[]"  # `include` of a row that wants the listing only
+_TURNS, _NUMBERS = 1 << 12, 1 << 44  # more than there are, of either
 _COUNTS = ("files_total", "files_done", "bytes_total", "bytes_done")
 
 
@@ -60,15 +62,30 @@ def standing(session: Session, ask: MirrorAsk, *, now: datetime) -> Mirror | Non
     return _mirror(row, now) if row is not None and _stands(row, now) else None
 
 
-def ask(session: Session, wanted: MirrorAsk, *, now: datetime, insist: bool = False, most: int = MAX_OPEN) -> Mirror:
-    """Queue a mirror; `insist`: also when it has just failed. Raises `Refused` (429) when `most` are open already."""
+def no_such_repo(session: Session, repo: RepoRef, *, now: datetime) -> Mirror | None:
+    """Return a mirror of whichever revision of a repo at which upstream has just said that there is no such repo."""
+    its = (MirrorRow.repo_name == repo.id, MirrorRow.repo_type == repo.type)
+    no = (MirrorRow.state == MirrorState.FAILED.value, MirrorRow.code == "RepoNotFound", MirrorRow.retry_at > now)
+    row = session.scalars(select(MirrorRow).where(*its, *no, MirrorRow.ended_at <= now).limit(1)).one_or_none()
+    return None if row is None else _mirror(row, now)
+
+
+def ask(
+    session: Session, wanted: MirrorAsk, *, now: datetime, insist: bool = False, most: int = MAX_OPEN, asker: str = ""
+) -> Mirror:
+    """Queue a mirror for `asker`; `insist`: also when it has just failed. Raises `Refused` (429) when `most` are open already, or
+    too many that this asker was the first to ask for."""
     row = _find(session, wanted)
     if row is None:
         if _count(session, MirrorRow.state.in_(_OPEN)) >= most:
             raise Refused(429, "queue_full", f"{most} things are to be fetched already; try again later")
+        its = _turn(session, asker)
+        if its >= min(most, MAX_OPEN_OF_ONE):
+            raise Refused(429, "queue_full", f"{its} things are to be fetched for you already; try again later")
         prune(session, now=now)
         row = MirrorRow(key=wanted.key, repo_type=wanted.repo.type, repo_name=wanted.repo.id, revision=wanted.revision)
         row.include = json.dumps(sorted(set(wanted.include)))
+        row.asker, row.askers, row.turn = asker, "[]", its
         row.state, row.requested_at = MirrorState.QUEUED.value, now
         row.files_total = row.files_done = row.bytes_total = row.bytes_done = 0
         session.add(row)
@@ -76,6 +93,8 @@ def ask(session: Session, wanted: MirrorAsk, *, now: datetime, insist: bool = Fa
         row.state, row.requested_at, row.ended_at = MirrorState.QUEUED.value, now, None
         row.files_done = row.bytes_done = 0
         row.status = row.code = row.error = row.retry_at = None
+        row.asker, row.askers, row.turn = asker, "[]", min(_turn(session, asker), MAX_OPEN_OF_ONE)
+    _note(row, asker)
     row.wanted_at = now
     session.flush()
     return _mirror(row, now)
@@ -127,18 +146,19 @@ def page(
 def next_page(
     session: Session, *, states: Collection[MirrorState], limit: int, after: int | None, listings: bool, now: datetime
 ) -> tuple[list[Mirror], int | None]:
-    """Return a page of mirrors as they are to be taken (listings first, then what was asked for first), and the key after which
-    the next one begins; `listings` as in `page`."""
+    """Return a page of mirrors as they are to be taken (listings first, then what was asked for first, the first of each asker
+    before the second of any), and the key after which the next one begins; `listings` as in `page`."""
     is_files = case((MirrorRow.include == _LISTING, 0), else_=1)
+    place = is_files * _TURNS + MirrorRow.turn
     match: list[ColumnElement[bool]] = [MirrorRow.state.in_([state.value for state in states])]
     if after is not None:
-        number, rank = divmod(after, 2)
-        match.append(or_(is_files > rank, and_(is_files == rank, MirrorRow.id > number)))
+        at, number = divmod(after, _NUMBERS)
+        match.append(or_(place > at, and_(place == at, MirrorRow.id > number)))
     if not listings:
         match.append(MirrorRow.include != _LISTING)
-    rows = list(session.scalars(select(MirrorRow).where(*match).order_by(is_files, MirrorRow.id).limit(limit + 1)))
+    rows = list(session.scalars(select(MirrorRow).where(*match).order_by(place, MirrorRow.id).limit(limit + 1)))
     last = rows[limit - 1] if len(rows) > limit else None
-    key = None if last is None else 2 * last.id + (last.include != _LISTING)
+    key = None if last is None else ((last.include != _LISTING) * _TURNS + last.turn) * _NUMBERS + last.id
     return [_mirror(row, now) for row in rows[:limit]], key
 
 
@@ -192,6 +212,17 @@ def _get(session: Session, mirror_id: int) -> MirrorRow:
     return row
 
 
+def _turn(session: Session, asker: str) -> int:
+    """Return how many open mirrors an asker was the first to ask for; of one without a name none are counted."""
+    return _count(session, and_(MirrorRow.asker == asker, MirrorRow.state.in_(_OPEN))) if asker else 0
+
+
+def _note(row: MirrorRow, asker: str) -> None:
+    known = json.loads(row.askers)
+    if asker and asker not in known and len(known) < MAX_ASKERS:
+        row.askers = json.dumps([*known, asker])
+
+
 def _is_open(row: MirrorRow) -> bool:
     return MirrorState(row.state).is_open
 
@@ -220,6 +251,7 @@ def _mirror(row: MirrorRow, now: datetime) -> Mirror:
         requested_at=row.requested_at,
         wanted_at=row.wanted_at,
         ended_at=row.ended_at,
+        askers=tuple(json.loads(row.askers)),
     )
 
 

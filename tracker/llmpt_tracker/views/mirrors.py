@@ -7,13 +7,16 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from llmpt.core.errors import InvalidInput, InvalidName
-from llmpt.core.mirrors import MirrorAsk, MirrorReport, MirrorState, state_named
+from llmpt.core.mirrors import MirrorAsk, MirrorReport, MirrorState, asker_name, state_named
+from llmpt.core.networks import neighbourhood
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import mirrors, paging, tokens
+from llmpt_tracker.rules.catalogue import repos
 from llmpt_tracker.rules.rights import MIRROR, PUBLISH, READ, SHARE, check_names, is_publisher
 from llmpt_tracker.state import state
+from llmpt_tracker.views.access import asker
 from llmpt_tracker.views.arguments import arguments, document
-from llmpt_tracker.views.holders import Pace, holder
+from llmpt_tracker.views.holders import Pace, holder, keep_pace
 
 blueprint = Blueprint("mirrors", __name__, url_prefix="/api/v1")
 
@@ -21,6 +24,7 @@ MAX_BODY_BYTES = 256 << 10
 NEXT = "next"
 ANY = (PUBLISH, SHARE, MIRROR, READ)
 ASKS = Pace("mirrors", 1, 20)
+ASKS_OF_ONE = Pace("mirrors of one machine", 1, 40)  # whatever number of tokens it has got itself
 REPORTS = Pace("reports of mirrors", 20, 100)
 
 
@@ -28,12 +32,15 @@ REPORTS = Pace("reports of mirrors", 20, 100)
 def ask() -> ResponseReturnValue:
     """Have files of a revision fetched; answer with the mirror."""
     token = holder(ASKS, MIRROR, SHARE)
+    if token.scope == SHARE:
+        keep_pace(ASKS_OF_ONE, neighbourhood(asker()))
     wanted = _wanted(document(MAX_BODY_BYTES))
     check_names(token, wanted.repo)
     if state().upstream is None:
         raise Refused(409, "upstream_off", "this server fetches nothing from a Hub: no seeder of it has LLMPT_UPSTREAM set")
     with state().database.writing() as session:
-        mirror = mirrors.ask(session, wanted, now=state().clock(), insist=True)
+        who = asker_name(repos.instance_id(session), asker())
+        mirror = mirrors.ask(session, wanted, now=state().clock(), insist=True, asker=who)
     state().blobs.knock()
     return jsonify(mirror.as_json()), 202
 
@@ -56,7 +63,9 @@ def listed() -> ResponseReturnValue:
             found, last = mirrors.next_page(session, states=states, limit=limit, after=at, listings=sees, now=now)
         else:
             found, last = mirrors.page(session, states=states, limit=limit, before=at, listings=sees, now=now)
-    return jsonify({"mirrors": [one.as_json() for one in found], "next": paging.write_cursor(last) if last is not None else None})
+    return jsonify(
+        {"mirrors": [one.as_json(askers=sees) for one in found], "next": paging.write_cursor(last) if last is not None else None}
+    )
 
 
 @blueprint.get("/mirrors/<int:mirror_id>")

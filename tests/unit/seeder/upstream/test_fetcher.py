@@ -254,3 +254,15 @@ def test_a_whole_file_that_was_changed_since_is_not_given(tmp_path: Path) -> Non
     growing_blob.finish(blob)
     blob.write_bytes(CONTENT[:-1] + b"x")
     assert blobs.open(FILE.etag) is None
+
+
+def test_what_one_asked_much_of_does_not_hold_up_another(tmp_path: Path, state: SeederState) -> None:
+    with running(tmp_path, state, FetchTimings(slots=1, stall_s=5)) as world:
+        files = [ListedFile(Etag(f"{number:064x}"), 5) for number in range(4)]
+        world.process.script = [None] * 4
+        world.fetcher.want(files[0], place("0"), ["eve"])
+        eventually(lambda: world.process.pending, what="the first to be fetched")
+        wants = [world.fetcher.want(file, place(file.etag.value), ["eve"]) for file in files[1:3]]
+        other = world.fetcher.want(files[3], place("other"), ["ann"])
+        assert world.fetcher._fairest() is other
+        assert wants[0].state is BlobState.QUEUED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -98,7 +98,7 @@ class FakeFetcher:
     def join(self, timeout_s: float) -> None:
         pass
 
-    def want(self, file: ListedFile, place: Place) -> WantedBlob:
+    def want(self, file: ListedFile, place: Place, askers: Sequence[str] = ()) -> WantedBlob:
         self.asked += 1
         return self.known.setdefault(file.etag, WantedBlob(file, place))
 

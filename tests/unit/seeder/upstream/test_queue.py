@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 
 from llmpt.core.errors import TrackerUnavailable
@@ -88,3 +89,14 @@ def test_what_was_read_before_the_tracker_went_away_is_taken() -> None:
 def test_an_older_tracker_tells_all_and_is_taken_from_in_the_same_order() -> None:
     tracker = LongQueue(listings=2, files=5)
     assert ids(MirrorQueue(lambda: tracker).take()) == list(range(7))
+
+
+def test_one_asker_has_half_of_what_is_taken_and_the_rest_is_for_others() -> None:
+    tracker = LongQueue(listings=0, files=30)
+    tracker.open = [replace(one, askers=("eve",) if one.id < 25 else ("ann",)) for one in tracker.open]
+    queue = MirrorQueue(lambda: tracker, most=20)
+    tracker.open.reverse()  # read as listed: by number
+    assert ids(queue.take()) == [*range(10), *range(25, 30)]
+    assert ids(queue.take()) == []
+    queue.let_go(tracker.open[-1])
+    assert ids(queue.take()) == [0]

@@ -14,6 +14,7 @@ from llmpt.core.errors import SettingError
 from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.state import SeederState
 from llmpt_seeder.upstream.shelf import Shelf
+from llmpt_seeder.upstream.wants import LATELY_S
 from tests.support.cache_builder import CacheBuilder, lfs_sha256
 from tests.support.small_disk import small_disk
 
@@ -186,3 +187,85 @@ def test_what_cannot_be_removed_is_no_room_and_no_reason_to_drop_nothing(
     monkeypatch.setattr(Path, "unlink", refuse_the_first)
     with world.shelf.room(Etag("ab" * 32), 20 * KIB):
         assert here(world) == [0, 2]
+
+
+def fetch(world: World, name: str, kib: int, *askers: str) -> Etag:
+    """Have a file of so many KiB come in for these clients."""
+    data = name.encode().ljust(kib * KIB)
+    etag = Etag(lfs_sha256(data))
+    with world.shelf.room(etag, kib * KIB, askers=askers):
+        CacheBuilder(world.shelf.root).repo(f"org/{name}").commit({f"{name}.bin": data}, lfs={f"{name}.bin"}, commit="a" * 40)
+    world.now[0] += 1
+    return etag
+
+
+def test_what_several_wanted_does_not_go_for_what_one_alone_wants(build: Callable[[int], World]) -> None:
+    world = build(100 * KIB)
+    for asker in ("ann", "bob"):
+        world.shelf.asked_by(world.etags[0], asker)
+        world.shelf.asked_by(world.etags[1], asker)
+    fetch(world, "junk", 30, "eve")
+    assert here(world) == [0, 1], "though it was wanted longer ago"
+    for number in range(4):
+        fetch(world, f"more{number}", 20, "eve")
+        assert here(world) == [0, 1]
+    with pytest.raises(FetchFailed, match="wanted by several"):
+        fetch(world, "much", 60, "eve")
+    fetch(world, "new", 60, "ann", "bob")
+    assert here(world) == [1]
+
+
+def test_after_a_day_what_several_wanted_is_as_all_the_rest(build: Callable[[int], World]) -> None:
+    world = build(100 * KIB)
+    for asker in ("ann", "bob"):
+        world.shelf.asked_by(world.etags[0], asker)
+    world.now[0] += LATELY_S + 1
+    fetch(world, "new", 20, "eve")
+    assert here(world) == [1, 2]
+
+
+def test_what_several_wanted_is_known_after_a_restart(build: Callable[[int], World], state: SeederState) -> None:
+    world = build(100 * KIB)
+    for asker in ("ann", "bob"):
+        world.shelf.asked_by(world.etags[0], asker)
+    world.shelf.keep()
+    again = Shelf(world.shelf.root, quota_bytes=100 * KIB, memory=state, clock=lambda: 104.0)
+    again.prepare()
+    with again.room(Etag("ab" * 32), 20 * KIB, askers=["eve"]):
+        assert here(world) == [0, 2]
+
+
+def test_one_for_whom_half_is_used_drops_its_own_first(build: Callable[[int], World]) -> None:
+    world = build(150 * KIB)
+    fetch(world, "first", 30, "eve")
+    fetch(world, "second", 30, "eve")
+    assert here(world) == [0, 1, 2]
+    fetch(world, "third", 30, "eve")
+    assert here(world) == [0, 1, 2]
+    assert not list(world.shelf.root.glob("*first*/blobs/*"))
+    fetch(world, "other", 20, "ann")
+    assert here(world) == [1, 2], "others drop what was wanted longest ago"
+
+
+def test_without_a_setting_a_tenth_of_the_disk_stays_free(
+    tmp_path: Path, state: SeederState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf(tmp_path / "mirror", quota_bytes=None, memory=state, clock=lambda: 100.0)
+    world, mib = World(shelf, [], [100.0], {}), 1024
+
+    class Usage(NamedTuple):
+        total: int
+        free: int
+
+    def usage(_path: object) -> Usage:
+        lying = sum(path.stat().st_size for path in shelf.root.glob("*/blobs/*"))
+        return Usage(200 << 20, (80 << 20) - lying)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    first = fetch(world, "first", 25 * mib)
+    second = fetch(world, "second", 25 * mib)
+    fetch(world, "third", 25 * mib)
+    assert not list(shelf.root.glob(f"*/blobs/{first}"))
+    assert list(shelf.root.glob(f"*/blobs/{second}"))
+    with pytest.raises(FetchFailed, match="see LLMPT_MIRROR_QUOTA"), shelf.room(Etag("ab" * 32), 61 << 20):
+        pass

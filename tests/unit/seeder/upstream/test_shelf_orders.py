@@ -145,7 +145,10 @@ class Memory:
     def wanted(self) -> dict[Etag, float]:
         return dict(self.times)
 
-    def keep_wanted(self, times: Mapping[Etag, float], gone: Iterable[Etag]) -> bool:
+    def askers(self) -> dict[Etag, dict[str, float]]:
+        return {}
+
+    def keep_wanted(self, times: Mapping[Etag, float], gone: Iterable[Etag], askers: Mapping[Etag, dict[str, float]]) -> bool:
         self.times |= times
         for etag in gone:
             self.times.pop(etag, None)

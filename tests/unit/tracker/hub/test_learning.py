@@ -13,6 +13,7 @@ from llmpt_tracker.app import create_app
 from llmpt_tracker.errors import UpstreamRefused
 from llmpt_tracker.rules.hub.learning import Learning, LearningTimings
 from llmpt_tracker.rules.hub.revisions import HubRevision
+from llmpt_tracker.rules.hub.upstream import AskedUpstream, Client, WantedFile
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.state import attach
 from llmpt_tracker.waiting import Waiting
@@ -37,12 +38,12 @@ class FakeUpstream:
     def address(self) -> str | None:
         return "https://hub.example"
 
-    def learn(self, repo: RepoRef, revision: str | None) -> None:
+    def learn(self, repo: RepoRef, revision: str | None, asker: Client) -> None:
         self.learned.append((repo.id, revision))
         self.on_learn()
 
-    def fetch(self, repo: RepoRef, commit: str, path: str, etag: str) -> None:
-        self.fetched.append((commit, path, etag))
+    def fetch(self, wanted: WantedFile, asker: Client) -> None:
+        self.fetched.append((wanted.commit, wanted.path, wanted.etag))
         self.on_fetch()
 
     def url(self, repo: RepoRef, revision: str, path: str) -> str:
@@ -178,6 +179,7 @@ def test_after_a_minute_a_ref_is_looked_up_anew(upstream: FakeUpstream) -> None:
     learning = Learning(monotonic=lambda: now[0])
     repo = RepoRef("model", "org/name")
     known = HubRevision(1, repo, COMMIT, True, None, NOW)
+    asked = AskedUpstream(upstream, Client("10.0.0.7"))
     for now[0] in (0.0, 59.9, 60.0, 61.0):
-        assert learning.look_up(upstream, lambda: known, repo, "main", lambda one: one) is known
+        assert learning.look_up(asked, lambda: known, repo, "main", lambda one: one) is known
     assert upstream.learned == [("org/name", "main")] * 2

@@ -15,7 +15,7 @@ from typing import TypeVar
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.errors import RefusedAsHub, UpstreamRefused
 from llmpt_tracker.rules.hub.revisions import HubRevision
-from llmpt_tracker.rules.hub.upstream import Upstream
+from llmpt_tracker.rules.hub.upstream import AskedUpstream
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class Learning:
 
     def look_up(
         self,
-        upstream: Upstream | None,
+        upstream: AskedUpstream | None,
         look: Callable[[], T],
         repo: RepoRef,
         revision: str | None,
@@ -76,7 +76,7 @@ class Learning:
             return found  # what is here is here
         return look()
 
-    def _learn(self, upstream: Upstream, repo: RepoRef, revision: str | None) -> None:
+    def _learn(self, upstream: AskedUpstream, repo: RepoRef, revision: str | None) -> None:
         try:
             upstream.learn(repo, revision)
         except UpstreamRefused as no:

@@ -5,9 +5,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from llmpt.core.repo import RepoRef
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Which client asks: what it may cost upstream is counted for it.
+
+    address: its own, as text
+    """
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class WantedFile:
+    """A file that is to be fetched: where it is, and its etag."""
+
+    repo: RepoRef
+    commit: str
+    path: str
+    etag: str
 
 
 class Upstream(Protocol):
@@ -17,14 +38,35 @@ class Upstream(Protocol):
     def address(self) -> str | None:
         """Where it is; None while no seeder fetches from one."""
 
-    def learn(self, repo: RepoRef, revision: str | None) -> None:
+    def learn(self, repo: RepoRef, revision: str | None, asker: Client) -> None:
         """Have the listing of a revision (None: `main`) published; return when the catalogue has it, or knows better.
 
-        Raises `UpstreamRefused` with upstream's own words. Returns without either when upstream cannot be reached.
+        Raises `UpstreamRefused` with upstream's own words, or with 429 for one that has asked for too much; of what the
+        catalogue knows such a one is told what it knows. Returns without either when upstream cannot be reached.
         """
 
-    def fetch(self, repo: RepoRef, commit: str, path: str, etag: str) -> None:
+    def fetch(self, wanted: WantedFile, asker: Client) -> None:
         """Have a file fetched; returns at once."""
 
     def url(self, repo: RepoRef, revision: str, path: str) -> str:
         """Return upstream's own URL of a file's content."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedUpstream:
+    """Upstream as one client asks it."""
+
+    upstream: Upstream
+    asker: Client
+
+    def learn(self, repo: RepoRef, revision: str | None) -> None:
+        """See `Upstream`."""
+        self.upstream.learn(repo, revision, self.asker)
+
+    def fetch(self, wanted: WantedFile) -> None:
+        """See `Upstream`."""
+        self.upstream.fetch(wanted, self.asker)
+
+    def url(self, repo: RepoRef, revision: str, path: str) -> str:
+        """See `Upstream`."""
+        return self.upstream.url(repo, revision, path)

@@ -13,7 +13,9 @@ from llmpt.core.repo import RepoRef
 from llmpt_tracker.rules.hub import files as hub_files
 from llmpt_tracker.rules.hub import revisions as hub
 from llmpt_tracker.rules.hub.target import Target
+from llmpt_tracker.rules.hub.upstream import AskedUpstream, Client
 from llmpt_tracker.state import state
+from llmpt_tracker.views.access import asker
 
 T = TypeVar("T")
 
@@ -26,7 +28,13 @@ def look_up(asked: Target, look: Callable[[Session, RepoRef], T], revision_of: C
         with state().database.reading() as session:
             return look(session, repo)
 
-    return state().learning.look_up(state().upstream, in_session, repo, asked.revision, revision_of)
+    return state().learning.look_up(upstream(), in_session, repo, asked.revision, revision_of)
+
+
+def upstream() -> AskedUpstream | None:
+    """Return the Hub behind this one, as the current client asks it; None while no seeder fetches from one."""
+    behind = state().upstream
+    return None if behind is None else AskedUpstream(behind, Client(str(asker())))
 
 
 def flag(name: str) -> bool:

@@ -19,8 +19,10 @@ from llmpt_tracker.rules.hub import revisions as hub
 from llmpt_tracker.rules.hub.errors import bytes_not_here, entry_not_found
 from llmpt_tracker.rules.hub.files import HubFile
 from llmpt_tracker.rules.hub.target import Target
+from llmpt_tracker.rules.hub.upstream import WantedFile
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker, host_as_asked
+from llmpt_tracker.views.hub.answers import upstream
 from llmpt_tracker.views.hub.request import client_version
 
 MAX_HTTP_BYTES = 50_000_000_000  # huggingface_hub downloads nothing larger over HTTP, if it is told the size
@@ -64,7 +66,7 @@ def _find(asked: Target) -> tuple[hub.HubRevision, HubFile]:
         with state().database.reading() as session:
             return hub.find_file(session, repo, revision, asked.path)
 
-    found = state().learning.look_up(state().upstream, look, repo, revision, lambda one: None if one.absent else one.revision)
+    found = state().learning.look_up(upstream(), look, repo, revision, lambda one: None if one.absent else one.revision)
     if found.file is None:
         raise entry_not_found(asked.path, commit=found.revision.commit if found.absent else None)
     return found.revision, found.file
@@ -106,20 +108,20 @@ def _is_here(file: HubFile) -> bool:
 
 def _fetch(revision: hub.HubRevision, file: HubFile) -> bool:
     """Have the bytes fetched from upstream; False: there is none."""
-    upstream = state().upstream
-    if upstream is not None:
-        upstream.fetch(revision.repo, revision.commit, file.path, file.etag)
-    return upstream is not None
+    behind = upstream()
+    if behind is not None:
+        behind.fetch(WantedFile(revision.repo, revision.commit, file.path, file.etag))
+    return behind is not None
 
 
 def _url(revision: hub.HubRevision, file: HubFile) -> str:
     """Return where the bytes are, or will be."""
     if url := _patiently(file, lambda: _locate(file)):
         return url
-    upstream = state().upstream
-    if upstream is None or not _fetch(revision, file):
+    behind = upstream()
+    if behind is None or not _fetch(revision, file):
         raise bytes_not_here(file.path)
-    return _await(file) or upstream.url(revision.repo, revision.commit, file.path)
+    return _await(file) or behind.url(revision.repo, revision.commit, file.path)
 
 
 def _patiently(file: HubFile, ask: Callable[[], T]) -> T | None:
