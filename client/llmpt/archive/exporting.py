@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from llmpt.archive.disk import write_whole, written_below
+from llmpt.archive.disk import directory, make_file, remove_file, write_whole, written_below
 from llmpt.archive.folder import ExportFolder
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, TrackerError
 from llmpt.disk.copying import copy_blob
+from llmpt.disk.opening import open_file, open_own
 from llmpt.disk.verification import verify_open
 from llmpt.tracker.blobs import BlobHttp, NotOverHttp
 from llmpt.tracker.catalogue import File, Manifest
@@ -88,43 +90,59 @@ class Export:
             result.kept += file.size_bytes
             self._on_bytes(file.path.value, file.size_bytes)
         else:
-            part = self._folder.blob(etag).with_name(f"{etag}.part")
             cached = self._cache / manifest.ref.folder / "blobs" / etag.value
-            if self._copy(cached, part, file):
+            if self._copy(cached, file):
                 result.from_cache += file.size_bytes
             else:
-                result.from_lan += self._fetch(part, file)
-            part.replace(self._folder.blob(etag))
+                result.from_lan += self._fetch(file)
         self._torrent(etag)
 
-    def _copy(self, cached: Path, part: Path, file: File) -> bool:
+    def _copy(self, cached: Path, file: File) -> bool:
         """Copy the blob out of the Hub cache; False when it isn't there, or isn't what its name says."""
         try:
-            if cached.stat().st_size != file.size_bytes:
-                return False
-            source = cached.open("rb", buffering=0)
+            source = os.fdopen(open_file(cached), "rb", buffering=0)
         except OSError:
             return False
-        with source, _opened(part, file.size_bytes) as descriptor:
+        with source:
+            if os.fstat(source.fileno()).st_size != file.size_bytes:
+                return False
             try:
-                copy_blob(source.fileno(), descriptor, file.etag, file.size_bytes, on_copied=self._progress(file))
+                with self._unfinished(file) as descriptor:
+                    copy_blob(source.fileno(), descriptor, file.etag, file.size_bytes, on_copied=self._progress(file))
             except ContentMismatch as error:
                 log.warning("llmpt: %s; it is taken from the LAN", error)
-                part.unlink()
                 return False
         return True
 
-    def _fetch(self, part: Path, file: File) -> int:
-        with _opened(part, file.size_bytes) as descriptor:
+    def _fetch(self, file: File) -> int:
+        with self._unfinished(file) as descriptor:
             was_there = os.fstat(descriptor).st_size > 0
             came = self._blobs.fetch(file.etag, file.size_bytes, descriptor, on_progress=self._progress(file))
             if was_there:  # another export may write to it too
                 verify_open(descriptor, file.etag, file.size_bytes)
         return came
 
+    @contextmanager
+    def _unfinished(self, file: File) -> Iterator[int]:
+        """Open what there is of a blob; it has its name when nothing was raised, and is removed when it is wrong."""
+        blob = self._folder.blob(file.etag)
+        with directory(blob.parent) as folder:
+            descriptor, name = _part(folder, file.etag)
+            try:
+                if os.fstat(descriptor).st_size > file.size_bytes:
+                    os.ftruncate(descriptor, 0)
+                yield descriptor
+                os.fsync(descriptor)
+                os.replace(name, blob.name, src_dir_fd=folder, dst_dir_fd=folder)
+            except ContentMismatch:
+                remove_file(name, folder=folder)
+                raise
+            finally:
+                os.close(descriptor)
+
     def _torrent(self, etag: Etag) -> None:
         target = self._folder.torrent(etag)
-        if target.exists():
+        if target.is_file() and not target.is_symlink():
             return
         try:
             metainfo = self._client.lookup(etag).metainfo
@@ -149,14 +167,22 @@ def _pattern(text: str) -> str:
     return f"{text}*" if text.endswith("/") else text
 
 
-@contextmanager
-def _opened(part: Path, size: int) -> Iterator[int]:
-    """Open an unfinished file of at most `size` bytes, and see it to the disk in the end."""
-    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+def _part(folder: int, etag: Etag) -> tuple[int, str]:
+    """Open the unfinished file of a blob in an open folder; return the descriptor and its name.
+
+    The one of an earlier try is taken up again, unless another user could change it after it was checked.
+    """
+    name = f"{etag}.part"
     try:
-        if os.fstat(descriptor).st_size > size:
-            os.ftruncate(descriptor, 0)
-        yield descriptor
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return open_own(name, any_mode=True, folder=folder), name
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        log.warning("llmpt: %s is not gone on with: %s", name, error.strerror)
+        with suppress(OSError):
+            remove_file(name, folder=folder)
+    try:
+        return make_file(name, folder=folder), name
+    except FileExistsError:
+        name = f"{etag}.{secrets.token_hex(4)}.part"
+        return make_file(name, folder=folder), name

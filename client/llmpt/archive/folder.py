@@ -11,11 +11,13 @@ The reader believes nothing: every name is checked, and every blob against its e
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from llmpt.archive.disk import write_whole
+from llmpt.archive.disk import directory, read_whole, write_whole
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, LlmptError
 from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
@@ -23,6 +25,7 @@ from llmpt.tracker.catalogue import File, Manifest
 
 FORMAT = 1
 INDEX = "llmpt-export.json"
+FOLDERS = ("blobs", "manifests", "torrents")
 MAX_MANIFEST_BYTES = 256 << 20
 
 
@@ -38,8 +41,10 @@ class ExportFolder:
         folder = cls(root)
         if (root / INDEX).exists():
             folder._check_format()
-        for name in ("blobs", "manifests", "torrents"):
+        for name in FOLDERS:
             (root / name).mkdir(parents=True, exist_ok=True)
+            with directory(root / name):
+                pass
         return folder
 
     @classmethod
@@ -49,6 +54,9 @@ class ExportFolder:
             raise LlmptError(f"{root} is no export: it has no {INDEX}; `llmpt export REPO --to DIR` makes one")
         folder = cls(root)
         folder._check_format()
+        for name in FOLDERS:
+            with suppress(FileNotFoundError), directory(root / name):
+                pass
         return folder
 
     def blob(self, etag: Etag) -> Path:
@@ -60,7 +68,8 @@ class ExportFolder:
     def has(self, etag: Etag, size_bytes: int) -> bool:
         """Whether the blob lies here under its name, of the right size: then it was verified before."""
         try:
-            return self.blob(etag).stat().st_size == size_bytes
+            found = self.blob(etag).lstat()
+            return stat.S_ISREG(found.st_mode) and found.st_size == size_bytes
         except OSError:
             return False
 
@@ -110,11 +119,13 @@ class ExportFolder:
                     "bytes_here": bytes_here(manifest),
                 }
             )
-        write_whole(self.root / INDEX, _encode({"format": FORMAT, "revisions": revisions}))
+        write_whole(self.root.resolve() / INDEX, _encode({"format": FORMAT, "revisions": revisions}))
 
     def _check_format(self) -> None:
         try:
-            found = json.loads((self.root / INDEX).read_bytes())["format"]
+            found = json.loads(read_whole(self.root.resolve() / INDEX, MAX_MANIFEST_BYTES))["format"]
+        except OSError as error:
+            raise LlmptError(f"{self.root / INDEX} cannot be read: {error.strerror}") from None
         except (ValueError, TypeError, KeyError, RecursionError):
             found = None
         if found != FORMAT:
@@ -129,9 +140,7 @@ def bytes_here(manifest: Manifest) -> int:
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest that was brought here; raise `InvalidInput` for anything in it that is invalid."""
     try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise InvalidInput("too large for a manifest")
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_whole(path, MAX_MANIFEST_BYTES))
         if document["format"] != FORMAT:
             raise InvalidInput(f"of format {document['format']!r:.40}; this llmpt reads {FORMAT}")
         ref = RepoRef(document["repo_type"], document["repo_id"])

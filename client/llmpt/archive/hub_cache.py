@@ -17,6 +17,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, LlmptError
 from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
 from llmpt.disk.copying import copy_blob
+from llmpt.disk.opening import open_file
 from llmpt.disk.verification import verify_file
 from llmpt.tracker.catalogue import Manifest
 
@@ -52,7 +53,7 @@ class CachedRepo:
         temporary.parent.mkdir(parents=True, exist_ok=True)
         target = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
-            with source.open("rb", buffering=0) as opened:
+            with os.fdopen(open_file(source, follow=False), "rb", buffering=0) as opened:
                 copy_blob(opened.fileno(), target, etag, size_bytes, on_copied=on_copied)
             temporary.replace(self.blob(etag))
         finally:

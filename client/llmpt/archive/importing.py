@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmpt.archive.disk import written_below
+from llmpt.archive.disk import read_whole, written_below
 from llmpt.archive.folder import ExportFolder, read_manifest
 from llmpt.archive.hub_cache import CachedRepo, Occupied
 from llmpt.core.blob import Etag
@@ -108,7 +108,7 @@ class Import:
             on_bytes(path, file.size_bytes)
             return True
         try:
-            facts = source.stat()
+            facts = source.lstat()
             if not stat.S_ISREG(facts.st_mode) or facts.st_size != file.size_bytes:
                 raise ContentMismatch(f"{source} is not a file of {file.size_bytes} bytes")
             if not os.access(source, os.R_OK):
@@ -138,9 +138,7 @@ class Import:
     def _check_torrent(self, file: File) -> None:
         path = self._folder.torrent(file.etag)
         try:
-            if path.stat().st_size > MAX_METAINFO_BYTES:
-                raise InvalidInput("too large")
-            metainfo = Metainfo.parse(path.read_bytes())
+            metainfo = Metainfo.parse(read_whole(path, MAX_METAINFO_BYTES))
         except FileNotFoundError:
             return
         except (InvalidInput, OSError) as error:

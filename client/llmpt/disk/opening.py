@@ -11,28 +11,28 @@ _FLAGS = os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
-def open_file(path: Path, *, follow: bool = True) -> int:
+def open_file(path: Path | str, *, follow: bool = True, folder: int | None = None) -> int:
     """Return a descriptor to read the file at `path` from; with `follow` off its last name is not a symbolic link.
 
-    Raises `OSError` when there is none, or something else than a file.
+    `folder` is open, and `path` goes from there. Raises `OSError` when there is none, or something else than a file.
     """
-    descriptor = os.open(path, os.O_RDONLY | _FLAGS | (0 if follow else NO_LINK))
+    descriptor = os.open(path, os.O_RDONLY | _FLAGS | (0 if follow else NO_LINK), dir_fd=folder)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
     raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
-def open_own(path: Path, flags: int = os.O_RDWR) -> int:
-    """Return a descriptor of an unfinished file that an earlier try of this user's left at `path`.
+def open_own(path: Path | str, *, any_mode: bool = False, folder: int | None = None) -> int:
+    """Return a descriptor of an unfinished file that an earlier try of this user's left at `path`, in `folder` as above.
 
-    Raises `OSError`, `FileExistsError` where something lies there that another user made, may write to, or knows by another
-    name: what is written into such a file can be changed after it was checked.
+    Raises `OSError`, `FileExistsError` where something lies there that another user made, may write to (unless `any_mode`: a disk
+    for many machines knows no modes), or knows by another name: what is written there could be changed after it was checked.
     """
-    descriptor = os.open(path, flags | _FLAGS | NO_LINK)
+    descriptor = os.open(path, os.O_RDWR | _FLAGS | NO_LINK, dir_fd=folder)
     found = os.fstat(descriptor)
-    is_ours = found.st_uid == os.geteuid() and found.st_nlink == 1
-    if stat.S_ISREG(found.st_mode) and is_ours and not found.st_mode & stat.S_IWOTH:
+    is_ours = found.st_uid == os.geteuid() and found.st_nlink == 1 and (any_mode or not found.st_mode & stat.S_IWOTH)
+    if stat.S_ISREG(found.st_mode) and is_ours:
         return descriptor
     os.close(descriptor)
     raise FileExistsError(errno.EEXIST, "another user could change what is written there", str(path))

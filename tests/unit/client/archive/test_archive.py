@@ -367,9 +367,11 @@ def test_a_cache_that_cannot_be_written_is_said_in_a_sentence(
     def refused(*_: Any, **__: Any) -> int:
         raise OSError(errno.EROFS, "Read-only file system", "/somewhere")
 
+    work = Import(ExportFolder.open(exported), tmp_path / "elsewhere")
+    (manifest,) = work.manifests()
     monkeypatch.setattr("llmpt.archive.hub_cache.os.open", refused)
     with pytest.raises(DiskRefused, match="it is read-only"):
-        bring(exported, tmp_path / "elsewhere")
+        work.revision(manifest, lambda _name, _count: None)
 
 
 def test_a_pipe_in_the_folder_is_not_waited_for(exported: Path, tmp_path: Path) -> None:
