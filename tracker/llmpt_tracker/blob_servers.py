@@ -27,6 +27,14 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
+MayServe = Callable[[BlobAddress], bool]
+
+
+def every_seeder(_server: BlobAddress) -> bool:
+    """Let every seeder serve."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class AskingTimings:
     """How seeders are asked, in seconds.
@@ -63,21 +71,22 @@ class BlobServers:
         self._has_it: dict[tuple[Place, str], float] = {}
         self._servers: dict[Place, BlobServer] = {}
 
-    def locate(self, etag: str, *, asker: str, host_as_asked: str) -> str | None:
+    def locate(self, etag: str, *, asker: str, host_as_asked: str, may_serve: MayServe = every_seeder) -> str | None:
         """Return a URL at which this asker gets the blob, at a seeder that has just said so; None: no seeder has it.
 
-        `asker` is an address; `host_as_asked` the host under which it reached us, IPv6 in brackets.
+        `asker` is an address; `host_as_asked` the host under which it reached us, IPv6 in brackets; `may_serve` says whether a
+        seeder that may not serve all may serve this.
         """
-        server = self._find(etag, asker)
+        server = self._find(etag, asker, may_serve)
         if server is None:
             return None
         shown = server.shown or host_as_asked
         host = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
         return f"http://{host}:{server.port}/blobs/{etag}"
 
-    def has(self, etag: str) -> bool:
-        """Say whether a seeder that is alive has the blob, or gets it just now."""
-        return self._find(etag, "127.0.0.1") is not None
+    def has(self, etag: str, *, may_serve: MayServe = every_seeder) -> bool:
+        """Say whether a seeder that is alive, and may serve it, has the blob, or gets it just now."""
+        return self._find(etag, "127.0.0.1", may_serve) is not None
 
     def knock(self) -> None:
         """Have every seeder look at what there is to do for it."""
@@ -93,8 +102,8 @@ class BlobServers:
         for server in list(self._servers.values()):
             server.close()
 
-    def _find(self, etag: str, asker: str) -> BlobAddress | None:
-        servers = self._alive(asker)
+    def _find(self, etag: str, asker: str, may_serve: MayServe) -> BlobAddress | None:
+        servers = [one for one in self._alive(asker) if one.for_all or may_serve(one)]
         random.shuffle(servers)  # the load is spread
         unsure = 0
         for server in servers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from flask import Flask, current_app
 from llmpt.host.routes import HostNetwork
 from llmpt_tracker.clock import Clock
 from llmpt_tracker.control.client import Announcer
+from llmpt_tracker.control.messages import BlobAddress
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.holdings import HoldingsDigests
 from llmpt_tracker.limits import Limits
@@ -26,12 +28,12 @@ _KEY = "llmpt"
 class BlobLocations(Protocol):
     """Where the bytes of a blob can be had over HTTP."""
 
-    def locate(self, etag: str, *, asker: str, host_as_asked: str) -> str | None:
-        """Return a URL at which this asker gets them, at a server that has just said so; None: no server has them. Raises
-        `SeedersBusy`."""
+    def locate(self, etag: str, *, asker: str, host_as_asked: str, may_serve: Callable[[BlobAddress], bool]) -> str | None:
+        """Return a URL at which this asker gets them, at a server that may serve them and has just said so; None: none has them.
+        Raises `SeedersBusy`."""
 
-    def has(self, etag: str) -> bool:
-        """Say whether a server has them. Raises `SeedersBusy`."""
+    def has(self, etag: str, *, may_serve: Callable[[BlobAddress], bool]) -> bool:
+        """Say whether a server that may serve them has them. Raises `SeedersBusy`."""
 
     def knock(self) -> None:
         """Have our seeders look at what there is to do for them."""

@@ -111,12 +111,12 @@ class FakeBlobs:
         self.knocks = 0
         self.asked: list[tuple[str, str]] = []
 
-    def locate(self, etag: str, *, asker: str, host_as_asked: str) -> str | None:
+    def locate(self, etag: str, *, asker: str, host_as_asked: str, may_serve: object) -> str | None:
         self.asked.append((asker, host_as_asked))
         self._answer()
         return f"http://{host_as_asked}:8001/blobs/{etag}" if etag in self.held else None
 
-    def has(self, etag: str) -> bool:
+    def has(self, etag: str, *, may_serve: object) -> bool:
         self._answer()
         return etag in self.held
 

@@ -13,7 +13,7 @@ from llmpt.core.errors import LlmptError
 from llmpt.core.words import plain
 from llmpt.host.logs import log_to_stderr
 from llmpt.host.terminal import PlainGroup
-from llmpt_tracker.cli import audit, token
+from llmpt_tracker.cli import audit, ref, token
 from llmpt_tracker.cli.database import opened
 from llmpt_tracker.settings import TrackerSettings
 
@@ -67,5 +67,5 @@ def invite(uses: int, days: int, repos: str | None) -> None:
     click.echo(code)
 
 
-for command in (token.token, audit.audit):
+for command in (token.token, ref.ref, audit.audit):
     cli.add_command(command)

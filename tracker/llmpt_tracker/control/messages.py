@@ -113,18 +113,26 @@ class BlobAddress:
 
     `address` and `port`: as the tracker reaches it.
     `shown`: the address for the asker; None is the very one at which it reaches the tracker.
+    `seeder`: how it calls itself.
+    `token_id`: with which token.
+    `for_all`: it may serve what it has not published.
     """
 
     address: str
     port: int
     shown: str | None
+    seeder: str = ""
+    token_id: int | None = None
+    for_all: bool = False
 
     @classmethod
     def parse(cls, said: Json) -> BlobAddress:
-        return cls(str(said["address"]), int(said["port"]), said["shown"])
+        place = (str(said["address"]), int(said["port"]), said["shown"])
+        return cls(*place, str(said.get("id", "")), said.get("token_id"), bool(said.get("for_all")))
 
     def as_json(self) -> dict[str, Any]:
-        return {"address": self.address, "port": self.port, "shown": self.shown}
+        its = {"id": self.seeder, "token_id": self.token_id, "for_all": self.for_all}
+        return {**its, "address": self.address, "port": self.port, "shown": self.shown}
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,8 +122,14 @@ def _schemas() -> Schema:
             torrents=count("how many were accepted"),
             new_torrents=count(),
             files=count(),
+            refs_kept=array(ref("KeptRef")),
             boot_id=BOOT_ID,
             instance_id=text("identity of the tracker's database: publish everything anew when it changes"),
+        ),
+        "KeptRef": record(
+            ref=text("a ref that another publisher has set, and that stays"),
+            commit=text("where it points"),
+            message=text("what moves it"),
         ),
         "Report": partly(
             ("hashing", "problems", "blob_port", "http_bytes", "upstream"),

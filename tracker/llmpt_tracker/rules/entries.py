@@ -19,7 +19,7 @@ from llmpt.core.metainfo import Metainfo
 from llmpt_tracker.database.models import MACHINES, Blob, File, PublisherToken, Report, StoredMetainfo
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import holders
-from llmpt_tracker.rules.rights import is_publisher
+from llmpt_tracker.rules.rights import is_publisher, rank
 
 T = TypeVar("T")
 BATCH = 500  # names in one IN (…): far below every database's limit of parameters
@@ -35,13 +35,13 @@ class Entered:
 
 
 def enter(session: Session, torrents: Sequence[Metainfo], *, by: PublisherToken, bit: int = 0, now: datetime) -> Entered:
-    """Enter what `by` publishes; of one etag a publisher's torrent replaces a sharer's. Files that manifests name are here on the
-    word of `bit`, or of the LAN's machines.
+    """Enter what `by` publishes; of one etag the torrent of a better word replaces a lesser one's. Files that manifests
+    name are here on the word of `bit`, or of the LAN's machines.
 
     Raises `Refused` (422) for an etag that has another torrent by then, and when it was dropped a short while ago.
     """
     known = find(session, (meta.etag.value for meta in torrents))
-    shared = _shared(session, known.values()) if is_publisher(by) else frozenset()
+    lesser = _outranked(session, known.values(), rank(by))
     if not is_publisher(by):
         _refuse_banned(session, torrents, now)
     dropped: list[bytes] = []
@@ -50,7 +50,7 @@ def enter(session: Session, torrents: Sequence[Metainfo], *, by: PublisherToken,
     for meta in torrents:
         blob = known.get(meta.etag.value)
         if blob is not None and blob.info_hash != meta.info_hash.digest:
-            if blob.id not in shared:
+            if blob.id not in lesser:
                 raise Refused(
                     422,
                     "etag_conflict",
@@ -63,7 +63,7 @@ def enter(session: Session, torrents: Sequence[Metainfo], *, by: PublisherToken,
             new.append((_blob(meta, by, now), meta))
             continue
         there[blob.id] = meta
-        if blob.id in shared:
+        if blob.id in lesser:
             blob.token_id = by.id
     session.add_all(blob for blob, _ in new)
     session.flush()
@@ -108,15 +108,15 @@ def drop(session: Session, blob: Blob) -> bytes:
     return swarm
 
 
-def drop_shared(session: Session, blobs: Collection[Blob]) -> dict[str, bytes]:
-    """Drop those of `blobs` that are on a sharer's word; return their swarms by etag."""
-    shared = _shared(session, blobs)
-    return {blob.etag: drop(session, blob) for blob in blobs if blob.id in shared}
+def drop_outranked(session: Session, blobs: Collection[Blob], by: PublisherToken) -> dict[str, bytes]:
+    """Drop those of `blobs` that are there on a lesser word than that of `by`; return their swarms by etag."""
+    lesser = _outranked(session, blobs, rank(by))
+    return {blob.etag: drop(session, blob) for blob in blobs if blob.id in lesser}
 
 
 def is_shared(session: Session, blob: Blob) -> bool:
     """Say whether a torrent is in the catalogue on a sharer's word."""
-    return blob.id in _shared(session, [blob])
+    return blob.id in _outranked(session, [blob], 1)
 
 
 def find(session: Session, etags: Iterable[str]) -> dict[str, Blob]:
@@ -152,17 +152,18 @@ def _blob(meta: Metainfo, by: PublisherToken, now: datetime) -> Blob:
         swarm=info_hash.truncated,
         published_at=now,
         token_id=by.id,
+        metainfo_bytes=len(meta.encode()),
     )
 
 
-def _shared(session: Session, blobs: Iterable[Blob]) -> frozenset[int]:
-    """Return the ids of those blobs that are there on a sharer's word."""
-    by_token = [(blob.token_id, blob.id) for blob in blobs if blob.token_id is not None]
-    sharers: set[int] = set()
+def _outranked(session: Session, blobs: Iterable[Blob], than: int) -> frozenset[int]:
+    """Return the ids of those blobs that are there on the word of a token of a lower rank."""
+    by_token = [(blob.token_id, blob.id) for blob in blobs if blob.token_id is not None] if than else []
+    lesser: set[int] = set()
     for batch in batches({token for token, _ in by_token}):
         its = select(PublisherToken).where(PublisherToken.id.in_(batch))
-        sharers.update(one.id for one in session.scalars(its) if not is_publisher(one))
-    return frozenset(blob for token, blob in by_token if token in sharers)
+        lesser.update(one.id for one in session.scalars(its) if rank(one) < than)
+    return frozenset(blob for token, blob in by_token if token in lesser)
 
 
 def _refuse_banned(session: Session, torrents: Sequence[Metainfo], now: datetime) -> None:

@@ -96,15 +96,6 @@ def forget(session: Session, revision_id: int, bit: int) -> None:
     _clear_refs(session, bit, Ref.revision_id == revision_id)
 
 
-def claim_ref(session: Session, repo_id: int, name: str, revision_id: int, bit: int) -> None:
-    """Note that a publisher has a ref, and that it points at a revision."""
-    ref = session.get(Ref, (repo_id, name))
-    if ref is None:
-        session.add(Ref(repo_id=repo_id, name=name, revision_id=revision_id, holders=bit, setter=bit))
-        return
-    ref.revision_id, ref.holders, ref.setter = revision_id, ref.holders | bit, bit
-
-
 def forget_loose_refs(session: Session, revision_id: int) -> None:
     """Forget the refs to a revision that no publisher has, while a publisher has files of it: they were taken away by themselves.
 

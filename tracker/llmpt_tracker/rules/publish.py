@@ -18,8 +18,10 @@ from sqlalchemy.orm import Session
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import MACHINES, UNNAMED, Absent, Blob, File, Path, PublisherToken, Ref, Repo, Revision
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import entries, holders
+from llmpt_tracker.rules import entries, holders, refs
 from llmpt_tracker.rules.publication import Manifest, ManifestFile, Publication, refuse_folders
+from llmpt_tracker.rules.refs import Claims
+from llmpt_tracker.rules.rights import rank
 from llmpt_tracker.rules.search import words
 
 
@@ -28,7 +30,9 @@ class Published:
     """What a publish did.
 
     `swarms`: the truncated info-hashes that the announcer must know before the publisher is answered.
-    `dropped`: those that it may forget, because a sharer's word gave way to a publisher's.
+    `dropped`: those that it may forget, because a lesser word gave way to a better one.
+    `refs`: what became of the refs that it names.
+    `new_files`: lines of its manifest that were not known.
     """
 
     torrents: int
@@ -36,6 +40,18 @@ class Published:
     files: int
     swarms: tuple[bytes, ...]
     dropped: tuple[bytes, ...] = ()
+    refs: Claims = Claims()
+    new_files: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """Whose word it is, and when: the token, the bit of what has the bytes, and the tracker's bound of small files."""
+
+    by: PublisherToken
+    bit: int
+    min_blob_bytes: int
+    now: datetime
 
 
 def publish(
@@ -53,41 +69,48 @@ def publish(
     undone.
     """
     entered = entries.enter(session, publication.torrents, by=by, bit=0 if publication.seeder else bit, now=now)
-    dropped = entered.dropped
+    dropped, claims, new_files = entered.dropped, Claims(), 0
     files = publication.manifest.files if publication.manifest else ()
     if publication.manifest is not None:
-        dropped += _enter_manifest(session, publication, publication.manifest, bit, min_blob_bytes=min_blob_bytes, now=now)
+        gone, claims, new_files = _enter_manifest(session, publication, publication.manifest, _Word(by, bit, min_blob_bytes, now))
+        dropped += gone
     swarms = tuple(meta.info_hash.truncated for meta in publication.torrents)
-    return Published(len(publication.torrents), entered.new, len(files), swarms, dropped)
+    return Published(len(publication.torrents), entered.new, len(files), swarms, dropped, claims, new_files)
 
 
 def _enter_manifest(
-    session: Session, publication: Publication, manifest: Manifest, bit: int, *, min_blob_bytes: int, now: datetime
-) -> tuple[bytes, ...]:
-    """Enter a manifest; return the swarms that had to go for it."""
+    session: Session, publication: Publication, manifest: Manifest, word: _Word
+) -> tuple[tuple[bytes, ...], Claims, int]:
+    """Enter a manifest; return the swarms that had to go for it, what became of the refs that it names, and how many
+    lines are new."""
+    by, bit = word.by, word.bit
     blobs = entries.find(session, (file.etag.value for file in manifest.files))
     wrong = {file.etag.value for file in manifest.files if file.etag.value in blobs and blobs[file.etag.value].size != file.size}
-    dropped = entries.drop_shared(session, [blobs[etag] for etag in wrong])
+    dropped = entries.drop_outranked(session, [blobs[etag] for etag in wrong], by)
     blobs = {etag: blob for etag, blob in blobs.items() if etag not in dropped}
     for file in manifest.files:
-        _check_content(file, blobs.get(file.etag.value), min_blob_bytes)
+        _check_content(file, blobs.get(file.etag.value), word.min_blob_bytes)
     if publication.anew and not manifest.files and not _knows(session, manifest):
-        return tuple(dropped.values())
+        return tuple(dropped.values()), Claims(), 0
     repo_id = _repo_id(session, manifest.repo)
-    revision = _revision(session, repo_id, manifest, now)
+    revision = _revision(session, repo_id, manifest, word)
     if publication.anew:
         holders.forget(session, revision.id, bit)
     added = _enter_files(session, manifest, revision.id, blobs, bit)
+    if added and revision.complete:
+        _check_may_add(session, revision, manifest, by)
+    revision.complete = revision.complete or manifest.complete
     _enter_paths(session, repo_id, manifest.repo, [file.path for file in added])
     _enter_absent(session, revision.id, manifest.absent, {file.path for file in added})
     if manifest.card is not None:
         revision.card = manifest.card
-    for name in manifest.refs:
-        holders.claim_ref(session, repo_id, name, revision.id, bit)
+    is_the_hubs = by.appliance and publication.seeder is None  # a seeder that tells what the Hub lists does not sign it
+    claims = refs.claim(session, revision, manifest.refs, by=by, bit=bit, confirmed=is_the_hubs)
     session.flush()
     if publication.seeder is not None and not publication.more:
+        refs.release(session, revision.id, by=by)
         holders.forget_loose_refs(session, revision.id)
-    return tuple(dropped.values())
+    return tuple(dropped.values()), claims, len(added)
 
 
 def _enter_files(
@@ -188,15 +211,40 @@ def _knows(session: Session, manifest: Manifest) -> bool:
     return session.scalar(found.where(*its)) is not None
 
 
-def _revision(session: Session, repo_id: int, manifest: Manifest, now: datetime) -> Revision:
+def _check_may_add(session: Session, revision: Revision, manifest: Manifest, by: PublisherToken) -> None:
+    """Refuse a word that adds files to a commit that is known as a whole, unless it is better than the one that this rests on."""
+    first = None if revision.token_id is None else session.get(PublisherToken, revision.token_id)
+    if first is not None and first.id != by.id and rank(by) <= rank(first):
+        raise Refused(
+            422,
+            "manifest_conflict",
+            f"{manifest.repo}@{manifest.commit} is published as a whole, and this manifest names files that it does not hold",
+        )
+
+
+def _begin_anew(session: Session, revision: Revision, manifest: Manifest, by: PublisherToken) -> None:
+    """Forget the lines of a commit that a lesser word has published where they contradict this one."""
+    first = None if revision.token_id is None else session.get(PublisherToken, revision.token_id)
+    if first is None or rank(by) <= rank(first):
+        return
+    lines = select(File.path, File.etag, File.size).where(File.revision_id == revision.id)
+    known = {row.path: (row.etag, row.size) for row in session.execute(lines)}
+    if all(known.get(file.path, (file.etag.value, file.size)) == (file.etag.value, file.size) for file in manifest.files):
+        return
+    entries.forget_rests(session, File.revision_id == revision.id, Absent.revision_id == revision.id)
+    revision.complete, revision.card, revision.token_id = False, None, by.id
+
+
+def _revision(session: Session, repo_id: int, manifest: Manifest, word: _Word) -> Revision:
     same = (Revision.repo_id == repo_id, Revision.commit == manifest.commit)
     revision = session.scalars(select(Revision).where(*same)).one_or_none()
     if revision is None:
-        revision = Revision(repo_id=repo_id, commit=manifest.commit, complete=False, published_at=now)
+        revision = Revision(repo_id=repo_id, commit=manifest.commit, complete=False, published_at=word.now, token_id=word.by.id)
         session.add(revision)
         session.flush()
         its = (File.revision_id == revision.id, Absent.revision_id == revision.id, Ref.revision_id == revision.id)
         entries.forget_rests(session, *its)
-    revision.complete = revision.complete or manifest.complete
+    else:
+        _begin_anew(session, revision, manifest, word.by)
     session.flush()
     return revision

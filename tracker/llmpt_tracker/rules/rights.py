@@ -77,6 +77,14 @@ def is_publisher(token: PublisherToken) -> bool:
     return may(token, PUBLISH)
 
 
+def rank(token: PublisherToken | None) -> int:
+    """Return how much a token's word counts against another's: the seeder's beside this tracker most, then that of publishers of
+    all repos, of publishers of some, and of machines that share."""
+    if token is None or not is_publisher(token):
+        return 0
+    return 3 if token.appliance else 2 if token.repos is None else 1
+
+
 def grants(token: PublisherToken) -> RepoPatterns:
     """Return the repos that a token names."""
     return ALL_REPOS if token.repos is None else RepoPatterns.of(tuple(token.repos.split(",")))

@@ -10,6 +10,7 @@ from llmpt.core.errors import InvalidInput
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker, host_as_asked
+from llmpt_tracker.views.serving import may_serve
 
 blueprint = Blueprint("blobs", __name__)
 
@@ -21,7 +22,8 @@ def blob(etag: str) -> ResponseReturnValue:
         Etag(etag)
     except InvalidInput as error:
         raise Refused(404, "not_found", str(error)) from None
-    url = state().blobs.locate(etag, asker=str(asker()), host_as_asked=host_as_asked(request)[0])
+    may = may_serve(state().database, etag)
+    url = state().blobs.locate(etag, asker=str(asker()), host_as_asked=host_as_asked(request)[0], may_serve=may)
     if url is None:
         raise Refused(404, "not_found", f"no seeder that is alive has a file with the etag {etag}")
     return Response(status=302, headers={"Location": url})

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import Any
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field
+from sqlalchemy.orm import Session
 
 from llmpt.core.metainfo import MAX_PUBLISH_BYTES
+from llmpt_tracker.database.models import PublisherToken
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import holders, publication, publish, tokens
+from llmpt_tracker.rules import audit, holders, publication, publish, servers, tokens
+from llmpt_tracker.rules.audit import Actor
 from llmpt_tracker.rules.catalogue import repos
 from llmpt_tracker.rules.rights import PUBLISH, SHARE, check_names, is_publisher
 from llmpt_tracker.state import state
@@ -101,6 +105,7 @@ def publish_manifest() -> ResponseReturnValue:
         bit = holders.bit_of(session, token.id, publication_.seeder, alive=alive)
         done = publish.publish(session, publication_, by=token, bit=bit, min_blob_bytes=min_blob_bytes, now=now)
         instance_id = repos.instance_id(session)
+        _note(session, token, publication_, done)
     if done.dropped:
         state().announcer.unregister(done.dropped)
     if done.swarms:
@@ -113,6 +118,7 @@ def publish_manifest() -> ResponseReturnValue:
             "torrents": done.torrents,
             "new_torrents": done.new_torrents,
             "files": done.files,
+            "refs_kept": [one.as_json(manifest.repo, manifest.commit) for one in done.refs.kept] if manifest else [],
             "boot_id": state().announcer.status().boot_id,
             "instance_id": instance_id,
         }
@@ -127,10 +133,14 @@ def heartbeat(seeder_id: str) -> ResponseReturnValue:
     with state().database.reading() as session:
         instance_id = repos.instance_id(session)
         holdings = state().holdings.digest(session, token.id, seeder_id)
-    report = publication.parse_json(SeederReportBody, body(MAX_REPORT_BYTES))
+        may_fetch = _may_fetch(session, token)
+    said = publication.parse_json(SeederReportBody, body(MAX_REPORT_BYTES)).model_dump(mode="json")
+    report = {**said, "token_id": token.id, "for_all": servers.serves_for_all(token)}
+    if not may_fetch:
+        report["upstream"] = None
     key = tokens.announce_key(token, seeder_id)
     address = str(asker())
-    boot_id = state().announcer.heartbeat(seeder_id, key=key, report=report.model_dump(mode="json"), address=address)
+    boot_id = state().announcer.heartbeat(seeder_id, key=key, report=report, address=address)
     return jsonify(
         {
             "boot_id": boot_id,
@@ -152,6 +162,32 @@ def holdings(seeder_id: str) -> ResponseReturnValue:
     with state().database.reading() as session:
         told = holders.told(session, holders.find(session, token.id, seeder_id))
     return jsonify({**told.as_json(), "digest": told.digest})
+
+
+def _may_fetch(session: Session, token: PublisherToken) -> bool:
+    """Say whether a seeder's upstream is that of this server: clients are sent there. The seeder beside this tracker decides, or
+    one that an operator lets fetch for all; where there is neither, any that is for all repos."""
+    if servers.serves_for_all(token):
+        return True
+    if token.repos is not None or servers.has_own_seeder(session):
+        return False
+    return not any(one.report.get("for_all") for one in state().announcer.seeders())
+
+
+def _note(session: Session, token: PublisherToken, said: publication.Publication, done: publish.Published) -> None:
+    """Write a publication into the audit log, if it changed something."""
+    by, now, manifest = Actor.of(token, str(asker())), state().clock(), said.manifest
+    if not is_publisher(token):
+        if done.new_torrents:
+            state().notes.often(audit.SHARED, by, f"{done.new_torrents} torrents")
+        return
+    where: dict[str, Any] = {"repo": str(manifest.repo), "commit": manifest.commit} if manifest else {}
+    if done.refs.moved:
+        audit.note(session, audit.REF_SET, by, now=now, refs=list(done.refs.moved), **where)
+    for one in done.refs.kept:
+        audit.note(session, audit.REF_KEPT, by, now=now, ref=one.name, stays=one.commit, owner=one.owner, **where)
+    if done.new_torrents or done.new_files:
+        audit.note(session, audit.PUBLISHED, by, now=now, torrents=done.new_torrents, files=done.new_files, **where)
 
 
 def _check_id(seeder_id: str) -> None:

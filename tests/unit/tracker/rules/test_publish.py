@@ -40,7 +40,7 @@ def test_a_torrent_and_its_manifest_are_published_and_found(api: Api, announcer:
     assert answer.status_code == 200
     figures = answer.get_json()
     assert len(figures.pop("instance_id")) == 36
-    assert figures == {"torrents": 1, "new_torrents": 1, "files": 2, "boot_id": "boot-1"}
+    assert figures == {"torrents": 1, "new_torrents": 1, "files": 2, "refs_kept": [], "boot_id": "boot-1"}
     (found,) = api.torrents(etag=MODEL.etag.value)
     assert found["info_hash"] == str(MODEL.info_hash)
     assert found["appears_in"] == [{"repo_type": "model", "repo_id": "org/name", "commit": COMMIT, "path": "model.safetensors"}]

@@ -27,7 +27,7 @@ def test_what_it_says_of_itself_reaches_the_announcer_whole(api: Api, announcer:
     problems = [{"what": "blobs/x", "reason": "not what its etag says"}]
     body = report(blob_port=8001, http_bytes=7, upstream="http://hub", hashing=hashing, problems=problems)
     assert api.beat(body).status_code == 200
-    assert announcer.beats["server"][1] == body
+    assert announcer.beats["server"][1] == {**body, "token_id": 1, "for_all": False}
 
 
 def test_two_seeders_have_two_keys(api: Api) -> None:

@@ -30,8 +30,10 @@ class Seeders:
         self._by_key: dict[str, Heartbeat] = {}
 
     def beat(self, seeder: str, *, key: str, report: Mapping[str, Any], now: float, address: Address | None = None) -> None:
-        """Record that `seeder`, which announces under `key`, is alive."""
-        stale = [k for k, beat in self._by_key.items() if beat.seeder == seeder or now - beat.at_s >= FORGOTTEN_S]
+        """Record that `seeder`, which announces under `key`, is alive. Under another key it is the same one if its token is: any
+        publisher may call itself so."""
+        stale = [k for k, beat in self._by_key.items() if now - beat.at_s >= FORGOTTEN_S]
+        stale += [k for k, beat in self._by_key.items() if k not in stale and _is_same(beat, seeder, report)]
         for old in stale:
             del self._by_key[old]
         self._by_key[key] = Heartbeat(seeder, key, report, now, address)
@@ -52,3 +54,7 @@ class Seeders:
     def all(self) -> list[Heartbeat]:
         """Return the last heartbeat of every seeder, the oldest first."""
         return sorted(self._by_key.values(), key=lambda beat: beat.at_s)
+
+
+def _is_same(beat: Heartbeat, seeder: str, report: Mapping[str, Any]) -> bool:
+    return beat.seeder == seeder and beat.report.get("token_id") == report.get("token_id")

@@ -14,21 +14,25 @@ from urllib.parse import quote
 from flask import Response, request
 from werkzeug.http import parse_range_header
 
+from llmpt_tracker.control.messages import BlobAddress
 from llmpt_tracker.errors import SeedersBusy, TooManyWait
 from llmpt_tracker.rules.hub import revisions as hub
 from llmpt_tracker.rules.hub.errors import bytes_not_here, entry_not_found
 from llmpt_tracker.rules.hub.files import HubFile
 from llmpt_tracker.rules.hub.target import Target
 from llmpt_tracker.rules.hub.upstream import WantedFile
+from llmpt_tracker.rules.servers import Place
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker, host_as_asked
 from llmpt_tracker.views.hub.answers import upstream
 from llmpt_tracker.views.hub.request import client_version
+from llmpt_tracker.views.serving import may_serve
 
 MAX_HTTP_BYTES = 50_000_000_000  # huggingface_hub downloads nothing larger over HTTP, if it is told the size
 SIZE_OPTIONAL = (1, 31)  # from here on it does without
 
 T = TypeVar("T")
+MayServe = Callable[[BlobAddress], bool]
 
 
 def resolve(asked: Target) -> Response:
@@ -50,7 +54,7 @@ def _resolve(revision: hub.HubRevision, file: HubFile) -> Response:
     if file.size == 0:
         return _own(b"", headers)
     if request.method == "HEAD":
-        if not _is_here(file) and not _fetch(revision, file):
+        if not _is_here(revision, file) and not _fetch(revision, file):
             raise bytes_not_here(file.path)
         return _described(file, headers)
     response = Response(status=302)
@@ -97,13 +101,14 @@ def _described(file: HubFile, headers: dict[str, str]) -> Response:
     return response
 
 
-def _is_here(file: HubFile) -> bool:
+def _is_here(revision: hub.HubRevision, file: HubFile) -> bool:
     """Whether a machine that is on now has the bytes."""
     if file.swarm is not None:
         swarms, _ = state().announcer.swarms([file.swarm], peers=0, asker=str(asker()))
         if swarms[file.swarm].seeders > 0:
             return True
-    return bool(_patiently(file, lambda: state().blobs.has(file.etag)))
+    may = _may_serve(revision, file)
+    return bool(_patiently(file, may, lambda: state().blobs.has(file.etag, may_serve=may)))
 
 
 def _fetch(revision: hub.HubRevision, file: HubFile) -> bool:
@@ -116,15 +121,16 @@ def _fetch(revision: hub.HubRevision, file: HubFile) -> bool:
 
 def _url(revision: hub.HubRevision, file: HubFile) -> str:
     """Return where the bytes are, or will be."""
-    if url := _patiently(file, lambda: _locate(file)):
+    may = _may_serve(revision, file)
+    if url := _patiently(file, may, lambda: _locate(file, may)):
         return url
     behind = upstream()
     if behind is None or not _fetch(revision, file):
         raise bytes_not_here(file.path)
-    return _await(file) or behind.url(revision.repo, revision.commit, file.path)
+    return _await(file, may) or behind.url(revision.repo, revision.commit, file.path)
 
 
-def _patiently(file: HubFile, ask: Callable[[], T]) -> T | None:
+def _patiently(file: HubFile, may: MayServe, ask: Callable[[], T]) -> T | None:
     """Ask the seeders; where one that may have the file is busy, wait a little for its word. Raises `SeedersBusy`.
 
     None: none has it, or the one that is busy never said so.
@@ -135,15 +141,15 @@ def _patiently(file: HubFile, ask: Callable[[], T]) -> T | None:
         with state().database.reading() as session:
             if not hub.is_published_as_here(session, file.etag):
                 return None
-        _wait("says", file, _said_of(file.etag))
+        _wait("says", file, _said_of(file.etag, may))
         return ask()
 
 
-def _await(file: HubFile) -> str | None:
+def _await(file: HubFile, may: MayServe) -> str | None:
     """Return where the bytes begin to come in; None: nowhere in time, or too many wait already."""
-    said = _said_of(file.etag)
+    said = _said_of(file.etag, may)
     try:
-        return _locate(file) if _wait("grows", file, lambda: said() or None) else None
+        return _locate(file, may) if _wait("grows", file, lambda: said() or None) else None
     except SeedersBusy:
         return None
 
@@ -157,21 +163,26 @@ def _wait(what: str, file: HubFile, look: Callable[[], bool | None]) -> bool:
     return bool(found)
 
 
-def _said_of(etag: str) -> Callable[[], bool | None]:
+def _said_of(etag: str, may: MayServe) -> Callable[[], bool | None]:
     """Return what asks whether a seeder has a blob; None: that is not said now. It is called by another thread."""
     blobs = state().blobs
 
     def said() -> bool | None:
         try:
-            return blobs.has(etag)
+            return blobs.has(etag, may_serve=may)
         except SeedersBusy:
             return None
 
     return said
 
 
-def _locate(file: HubFile) -> str | None:
-    return state().blobs.locate(file.etag, asker=str(asker()), host_as_asked=host_as_asked(request)[0])
+def _locate(file: HubFile, may: MayServe) -> str | None:
+    return state().blobs.locate(file.etag, asker=str(asker()), host_as_asked=host_as_asked(request)[0], may_serve=may)
+
+
+def _may_serve(revision: hub.HubRevision, file: HubFile) -> MayServe:
+    """Let those serve a file that published this very line: no client without a hook checks what it gets."""
+    return may_serve(state().database, file.etag, Place(revision.repo, revision.commit, file.path))
 
 
 def _own(body: bytes, headers: Mapping[str, str]) -> Response:
