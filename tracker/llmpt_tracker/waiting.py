@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -35,7 +36,8 @@ class _Watch:
 class Waiting:
     """The requests of one process that wait; `most` at once. Used by many threads.
 
-    `on_full` is called when one may not wait; `is_gone`, by the thread that waits, says whether its client has gone.
+    `on_full` is called when one may not wait; `is_gone`, by the thread that waits, says whether its client has gone. It waits
+    within `aside`, and others have its turn meanwhile.
     """
 
     def __init__(
@@ -45,8 +47,9 @@ class Waiting:
         polls_per_s: float = POLLS_PER_S,
         on_full: Callable[[], None] = lambda: None,
         is_gone: Callable[[], bool] = lambda: False,
+        aside: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self._most, self._polls_per_s, self._on_full, self._is_gone = most, polls_per_s, on_full, is_gone
+        self._most, self._polls_per_s, self._on_full, self._is_gone, self._aside = most, polls_per_s, on_full, is_gone, aside
         self._lock = threading.Lock()
         self._watches: dict[Hashable, _Watch] = {}
         self._looks = False  # whether the thread that looks runs
@@ -60,9 +63,10 @@ class Waiting:
         watch = self._enter(key, look, poll_s)
         deadline = time.monotonic() + within_s
         try:
-            while (left_s := deadline - time.monotonic()) > 0 and not self._is_gone():
-                if watch.over.wait(min(left_s, GONE_S)):
-                    break
+            with self._aside():
+                while (left_s := deadline - time.monotonic()) > 0 and not self._is_gone():
+                    if watch.over.wait(min(left_s, GONE_S)):
+                        break
             if watch.error is not None:
                 raise watch.error
             found: T | None = watch.seen

@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import gunicorn.util  # type: ignore[import-untyped]
-
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt_tracker import seats
-from llmpt_tracker.serve.lingering import Lingering
 
 raise_descriptor_limit(2 * 4096)  # before the workers are made
 
-# Threads keep a slow client from holding up the others; processes, because threads of one process hand the GIL to and fro
-# between cores. Look-ups per second on two cores (32 connections, wrk on the same two): 1×4 300, 2×4 570, 2×8 520, 4×4 330.
-worker_class = "gthread"
+# An event loop reads requests and sends answers, so that no thread waits for a client; processes, because threads of one process
+# hand the GIL to and fro between cores.
+worker_class = "llmpt_tracker.serve.http.worker.LoopWorker"
 workers = max(2, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 threads = seats.THREADS  # most only ever wait; a thread that is not needed is not made
 worker_connections = 4096  # those of a storm are taken at once, and wait here, where none is refused
@@ -27,11 +24,6 @@ timeout = 60
 graceful_timeout = 10
 keepalive = 15
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  the workers' heartbeats never wait for a disk
-
-
-def post_worker_init(_worker: object) -> None:
-    """End connections without waiting for their clients in the thread that accepts all others."""
-    gunicorn.util.close_graceful = Lingering().close
 
 
 # Whose X-Forwarded-… counts is LLMPT_TRUSTED_PROXIES' business, not gunicorn's.

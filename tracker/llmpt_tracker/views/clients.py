@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from contextlib import AbstractContextManager, nullcontext
 
 from flask import Response, g, has_request_context, request
 
@@ -11,6 +12,7 @@ from llmpt_tracker.seats import is_vital
 from llmpt_tracker.state import state
 
 RETRY_AFTER_S = 2
+ASIDE = "llmpt.aside"  # in the environment of a request: such a context, of its server
 GONE = 499  # no client sees it
 _GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
@@ -23,6 +25,12 @@ def is_gone() -> bool:
     poll = select.poll()
     poll.register(sock, _GONE)
     return bool(poll.poll(0))
+
+
+def aside() -> AbstractContextManager[None]:
+    """Return a context in which the current request only waits, and others have its turn."""
+    found = request.environ.get(ASIDE) if has_request_context() else None
+    return nullcontext() if found is None else found()
 
 
 def leave_the_gone() -> Response | None:

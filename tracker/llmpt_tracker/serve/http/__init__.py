@@ -1,0 +1,1 @@
+"""The application's HTTP server: an event loop reads requests and sends answers, threads answer whole ones."""

@@ -1,0 +1,75 @@
+"""Where whole requests are answered: each in a thread, in its machine's turn."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+
+from llmpt_tracker.serve.http.connection import Connection, Stage
+from llmpt_tracker.serve.http.turns import Turns
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Connection], bool]
+
+
+class Desk:
+    """Has requests answered. Used by the event loop's thread; `call` has that thread call something.
+
+    `handler` answers a request, in a thread of `pool`, and says whether another one may follow on its connection.
+    `on_answered` gets the connection, and whether its client is still there.
+    """
+
+    def __init__(
+        self,
+        pool: ThreadPoolExecutor,
+        handler: Handler,
+        call: Callable[[Callable[[], object]], None],
+        on_answered: Callable[[Connection, bool], None],
+    ) -> None:
+        self._pool, self._handler, self._call, self._on_answered = pool, handler, call, on_answered
+        self._turns: Turns[Connection] = Turns()
+
+    def queue(self, connection: Connection) -> None:
+        """Have a request answered in its turn."""
+        connection.stage = Stage.READY
+        self._turns.add(connection.machine, connection)
+        self._give_turns()
+
+    @contextmanager
+    def aside(self, connection: Connection) -> Iterator[None]:
+        """Let others have the turn of a request that only waits; from the thread that answers it."""
+        self._call(partial(self._end_turn, connection))
+        try:
+            yield
+        finally:
+            self._call(partial(self._turns.begin, connection.machine))
+
+    def _give_turns(self) -> None:
+        while (connection := self._turns.take()) is not None:
+            connection.stage = Stage.BUSY
+            self._pool.submit(self._answer, connection)
+
+    def _end_turn(self, connection: Connection) -> None:
+        self._turns.end(connection.machine)
+        self._give_turns()
+
+    def _answer(self, connection: Connection) -> None:
+        is_there = True
+        try:
+            rest, connection.rest = connection.rest, None
+            connection.keeps = rest.go_on() if rest is not None else self._handler(connection)
+            connection.outbox.flush()
+        except OSError:
+            is_there = False
+        except BaseException:
+            log.exception("a bug of llmpt in answering %s", connection.guest.address)
+            is_there = False
+        self._call(partial(self._answered, connection, is_there))
+
+    def _answered(self, connection: Connection, is_there: bool) -> None:
+        self._end_turn(connection)
+        self._on_answered(connection, is_there)
