@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from llmpt.core.errors import LlmptError, StateUnavailable
 from llmpt.host import encoding
 from llmpt.host.logs import log_to_stderr
 from llmpt.host.terminal import PlainGroup
+from llmpt.host.tokens import forget_tokens
 from llmpt_seeder.settings import SeederSettings
 
 EXTRAS = ("yaml",)
@@ -49,6 +51,7 @@ def run(verbose: bool) -> None:
     log_to_stderr(level=logging.DEBUG if verbose else logging.INFO)
     with _told():
         settings = SeederSettings.read()
+        forget_tokens(os.environ)
         from llmpt_seeder.app import run as run_seeder  # libtorrent is loaded only here
 
         code = run_seeder(settings)

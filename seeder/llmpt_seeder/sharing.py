@@ -1,7 +1,8 @@
 """May this repo be shared?
 
 Yes when the operator names it in LLMPT_REPOS, or when the Hub shows it to an anonymous caller; `!` excludes whatever else
-says yes. The Hub is asked once per repo, without any token, and its answer is remembered.
+says yes. The Hub is asked once a day per repo, without any token, and its answer is remembered: what is public no longer is
+shared no longer. While the Hub is silent its last answer counts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from llmpt.core.patterns import RepoPatterns
 from llmpt.core.repo import HubAnswer, RepoRef
 from llmpt.hub.asking import HubUnreachable
 from llmpt.hub.visibility import ASK_AGAIN_S, HUB_PAUSES
+
+AGAIN_EVERY_S = 0.2  # between two questions about repos that were public
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Sharing:
         self._memory, self._ask, self._clock = memory, ask, clock
         self._told: dict[RepoRef, HubAnswer] = {}  # by the Hub in this life: the memory may be full
         self._hub = hub or Breaker(HUB_PAUSES, clock=clock)
+        self._again_at = float("-inf")  # that many repos are due at once costs no scan its time
 
     def exclusion(self, repo: RepoRef) -> str | None:
         """Say in words by which pattern a repo is excluded, whatever else speaks for it; None when by none."""
@@ -65,13 +69,21 @@ class Sharing:
             return Verdict(True, f"named by LLMPT_REPOS ({pattern})")
         now = self._clock()
         known = self._told.get(repo) or self._memory.hub_answer(repo)
-        if known is None or (not known.public and not 0 <= now - known.asked_at <= ASK_AGAIN_S):
-            known = self._asked(repo, now) or known
+        if known is None or not 0 <= now - known.asked_at <= ASK_AGAIN_S:
+            known = self._asked_anew(repo, now, known) or known
         if known is None:
             return Verdict(
                 False, f"the Hub could not be asked whether it is public; to share it anyway name {repo} in LLMPT_REPOS"
             )
         return Verdict(known.public, known.reason, known.public)
+
+    def _asked_anew(self, repo: RepoRef, now: float, known: HubAnswer | None) -> HubAnswer | None:
+        """Ask the Hub; of repos that were public a day ago one after the other, and while it is silent that counts."""
+        if known is not None and known.public:
+            if abs(now - self._again_at) < AGAIN_EVERY_S:
+                return None
+            self._again_at = now
+        return self._asked(repo, now)
 
     def _asked(self, repo: RepoRef, now: float) -> HubAnswer | None:
         if not self._hub.allows():

@@ -14,6 +14,7 @@ import click
 from llmpt.core.errors import LlmptError, SettingError
 from llmpt.core.settings import patterns
 from llmpt.host.supervisor import Supervisor
+from llmpt.host.tokens import without_tokens
 from llmpt.link.versions import own_version
 from llmpt.settings import ClientSettings
 from llmpt.settings.sources import data_folder, sources
@@ -47,7 +48,7 @@ def serve(cache: Path | None, data: Path | None, repos: str | None) -> None:
     if repos is not None:
         environ["LLMPT_REPOS"] = repos
     with Supervisor() as family:
-        family.start("tracker", [sys.executable, "-m", "llmpt_tracker", "serve"], env=environ)
+        family.start("tracker", [sys.executable, "-m", "llmpt_tracker", "serve"], env=without_tokens(environ))
         family.start("seeder", [sys.executable, "-m", "llmpt_seeder", "run"], env=environ)
         with _announced(environ):
             code = family.wait()

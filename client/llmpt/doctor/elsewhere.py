@@ -11,6 +11,7 @@ from pathlib import Path
 
 from llmpt.doctor.context import Context
 from llmpt.doctor.finding import Finding, ok, skip, warn
+from llmpt.host.tokens import without_tokens
 
 PROGRAMS = ("hf", "huggingface-cli", "python3", "python", "vllm")
 ALL_CONTAINERS_S = 10.0
@@ -103,7 +104,7 @@ def _output(context: Context, *command: str) -> str | None:
     try:
         done = subprocess.run(
             command,
-            env=dict(context.environ),
+            env=without_tokens(context.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -13,6 +13,7 @@ from llmpt import _boot
 from llmpt.core.errors import SwarmError
 from llmpt.doctor.context import Context
 from llmpt.doctor.finding import Finding, fail, ok, warn
+from llmpt.host.tokens import without_tokens
 
 FRESH_PYTHON_TIMEOUT_S = 20.0
 _TRY = "import huggingface_hub.file_download, llmpt; print(llmpt.is_enabled())"
@@ -74,7 +75,7 @@ def hook(context: Context) -> Finding:
         return fail("HF_USE_P2P switches the hook off in this shell", "unset HF_USE_P2P")
     if not context.settings.use_p2p:
         return fail("HF_USE_P2P in the config file switches the hook off", "take it out: `llmpt config show` names the file")
-    environ = {**context.environ, "HF_HUB_DISABLE_TELEMETRY": "1"}
+    environ = {**without_tokens(context.environ), "HF_HUB_DISABLE_TELEMETRY": "1"}
     try:
         tried = subprocess.run(
             [sys.executable, "-c", _TRY], env=environ, capture_output=True, text=True, timeout=FRESH_PYTHON_TIMEOUT_S, check=False

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from llmpt.core.repo import RepoRef
+from llmpt.host.tokens import without_tokens
 from llmpt_seeder.errors import FetchFailed
 
 END_TIMEOUT_S = 5.0
-_NOT_OURS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "LLMPT_TOKEN")
+_NOT_OURS = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class FetchProcess:
 
     def __init__(self, *, endpoint: str, cache: Path, environ: Mapping[str, str]) -> None:
         self._endpoint, self._cache = endpoint, cache
-        self._environ = {name: text for name, text in environ.items() if name not in _NOT_OURS} | {
+        self._environ = {name: text for name, text in without_tokens(environ).items() if name not in _NOT_OURS} | {
             "HF_ENDPOINT": endpoint,
             "HF_HOME": str(cache / ".hf"),
             "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",

@@ -68,7 +68,7 @@ def test_naming_a_model_does_not_name_a_dataset_or_anything_else(state: SeederSt
 def test_the_hub_is_asked_once_per_repo_also_over_a_restart(state: SeederState) -> None:
     hub = Hub()
     assert sharing(state, hub).verdict(MODEL).shared
-    hub.now += 10 * ASK_AGAIN_S
+    hub.now += ASK_AGAIN_S - 1
     assert sharing(state, hub).verdict(MODEL).shared
     assert hub.asked == [MODEL]
 
@@ -83,6 +83,30 @@ def test_a_no_is_asked_again_after_a_day(state: SeederState) -> None:
     assert not judge.verdict(MODEL).shared
     hub.now += ASK_AGAIN_S + 1
     assert judge.verdict(MODEL).shared
+
+
+def test_what_was_public_is_asked_for_again_after_a_day_and_shared_no_longer(state: SeederState) -> None:
+    hub = Hub()
+    rule = sharing(state, hub)
+    assert rule.verdict(MODEL).shared
+    hub.now += ASK_AGAIN_S + 1
+    hub.answer = None
+    assert rule.verdict(MODEL).shared, "a silent Hub says nothing against it"
+    hub.now += 10_000
+    hub.answer = (False, "gated on the Hub")
+    assert not rule.verdict(MODEL).shared
+    assert not sharing(state, hub).verdict(MODEL).shared
+
+
+def test_that_many_repos_are_due_at_once_costs_a_look_one_question(state: SeederState) -> None:
+    hub = Hub()
+    rule = sharing(state, hub)
+    repos = [RepoRef("model", f"org/name{number}") for number in range(20)]
+    assert all(rule.verdict(repo).shared for repo in repos)
+    hub.now += ASK_AGAIN_S + 1
+    hub.asked.clear()
+    assert all(rule.verdict(repo).shared for repo in repos)
+    assert len(hub.asked) == 1
 
 
 def test_a_no_of_the_future_is_old_after_the_clock_was_set_back(state: SeederState) -> None:

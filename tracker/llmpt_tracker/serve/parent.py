@@ -21,6 +21,7 @@ from pathlib import Path
 from llmpt.core.errors import LlmptError, SettingError
 from llmpt.host.listening import listen_on
 from llmpt.host.supervisor import Supervisor
+from llmpt.host.tokens import without_tokens
 from llmpt_tracker.clock import utc_now
 from llmpt_tracker.control.client import AnnouncerClient
 from llmpt_tracker.database.sessions import Database
@@ -54,7 +55,7 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
         runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llmpt-tracker-")))
         stack.callback(family.stop)  # before the folder with their socket goes away
         control = runtime / "announcer.sock"
-        environ = {**environ, CONTROL_SOCKET: str(control), "HF_USE_P2P": "0"}
+        environ = {**without_tokens(environ), CONTROL_SOCKET: str(control), "HF_USE_P2P": "0"}
         family.start("the announcer", [sys.executable, "-m", "llmpt_tracker.announcer"], env=environ)
         _start_application(family, sockets, environ, settings)  # it takes a while to load; /healthz waits for the announcer
         try:
