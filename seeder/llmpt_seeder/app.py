@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from llmpt.core.breaker import Breaker
 from llmpt.core.errors import SettingError
 from llmpt.core.mirrors import OPEN, asker_name
 from llmpt.core.networks import parse_address
+from llmpt.host.data_folder import make_private
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.host.loops import Rhythm
 from llmpt.host.routes import HostNetwork, address_towards
@@ -78,6 +79,8 @@ def run(settings: SeederSettings) -> int:
     if not _may_be_there(settings.cache):
         raise CacheMissing(f"no Hub cache at {settings.cache}: set HF_HUB_CACHE to the folder that holds models--…, or make it")
     raise_descriptor_limit(DESCRIPTORS)
+    with suppress(OSError):  # the state says what it cannot do
+        make_private(settings.data)
     tracker = TrackerClient(settings.tracker)  # refuses a bad address before anything runs
     ends: SimpleQueue[str] = SimpleQueue()  # its `put` may be called in a signal handler, an Event's `set` may not
 

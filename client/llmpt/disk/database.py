@@ -51,7 +51,7 @@ def connect(database: Path, way: Way, schema: str) -> sqlite3.Connection:
     elif way is Way.NOWHERE:
         target = "file::memory:"
     else:
-        database.parent.mkdir(parents=True, exist_ok=True)
+        database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         database.touch(mode=0o600)  # it names repos and paths; SQLite gives its own files the same mode
         target = database.absolute().as_uri()
     connection = sqlite3.connect(target, timeout=BUSY_TIMEOUT_S, check_same_thread=False, isolation_level=None, uri=True)

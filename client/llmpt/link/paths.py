@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from llmpt.core.errors import AgentUnavailable
 
 # The kernel's limit for the path of a Unix socket is 108 bytes on Linux, 104 on macOS, one of them the closing NUL.
 MAX_SOCKET_PATH_BYTES = 103
+TEMPORARY = Path("/tmp")  # noqa: S108 - who owns our folder in it is checked
+IN_STATE = "run"
 
 
 def runtime_dir(environ: Mapping[str, str]) -> Path:
-    """Return the folder of the agent's socket, made with mode 0700: `$XDG_RUNTIME_DIR/llmpt`, else `/tmp/llmpt-<uid>`.
+    """Return the folder of the agent's socket, made with mode 0700: `$XDG_RUNTIME_DIR/llmpt`, else `/tmp/llmpt-<uid>`, and where
+    another user has taken that name, one in this user's state: `~/.local/state/llmpt/<host>/run`.
 
     An XDG_RUNTIME_DIR that belongs to another user (as after `su`) or cannot be made doesn't count. A session that has none
     (cron, a service) takes what a login has, `/run/user/<uid>`; one that has it takes the agent that another has started in
     /tmp: a user has one agent. Raises `AgentUnavailable` when the folder cannot be had, belongs to another user, or is a
     symbolic link.
     """
-    shared = Path(f"/tmp/llmpt-{os.getuid()}")  # noqa: S108 - the owner is checked below; TMPDIR differs between processes
+    shared = _shared(environ)
     base = environ.get("XDG_RUNTIME_DIR", "")
     if base.startswith("/") and _is_own_folder(Path(base)):
         folder = Path(base) / "llmpt"
@@ -32,6 +36,37 @@ def runtime_dir(environ: Mapping[str, str]) -> Path:
     if not base and not _has_agent(shared, environ) and _is_own(Path(f"/run/user/{os.getuid()}")):
         return private_folder(Path(f"/run/user/{os.getuid()}/llmpt"))
     return private_folder(shared)
+
+
+def _shared(environ: Mapping[str, str]) -> Path:
+    """Return where programs of all sessions meet."""
+    usual = TEMPORARY / f"llmpt-{os.getuid()}"  # the owner is checked; TMPDIR differs between processes
+    apart = _in_state(environ)
+    if apart is None:
+        return usual
+    is_taken = os.path.lexists(usual) and (usual.is_symlink() or not usual.is_dir() or not _is_own(usual))
+    return apart if is_taken or (_has_agent(apart, environ) and not _has_agent(usual, environ)) else usual
+
+
+def _in_state(environ: Mapping[str, str]) -> Path | None:
+    """Return a folder in this user's state, of this host alone: a home may be that of many; None: there is no home."""
+    state = environ.get("XDG_STATE_HOME", "")
+    try:
+        base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+    except RuntimeError:
+        return None
+    return base / "llmpt" / (re.sub(r"[^A-Za-z0-9._-]", "_", socket.gethostname()).strip(".")[:32] or "localhost") / IN_STATE
+
+
+def first_private(folders: Iterable[Path]) -> Path:
+    """Return the first of these that can be had as `private_folder`; raise what was said of the first, if none can be."""
+    first: AgentUnavailable | None = None
+    for folder in folders:
+        try:
+            return private_folder(folder)
+        except AgentUnavailable as error:
+            first = first or error
+    raise first or AgentUnavailable("the agent has no folder")
 
 
 def _has_agent(folder: Path, environ: Mapping[str, str]) -> bool:
@@ -67,7 +102,7 @@ def _is_own(folder: Path) -> bool:
 def private_folder(folder: Path) -> Path:
     """Make `folder` with mode 0700, or make sure that it is this user's own. Raises `AgentUnavailable` when it cannot be had."""
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=folder.name == IN_STATE, exist_ok=True)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise AgentUnavailable(f"{folder} is not a folder of this user's, so it is not safe to use")

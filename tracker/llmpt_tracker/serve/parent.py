@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from llmpt.core.errors import LlmptError, SettingError
+from llmpt.host.data_folder import make_private
 from llmpt.host.listening import listen_on
 from llmpt.host.supervisor import Supervisor
 from llmpt.host.tokens import without_tokens
@@ -74,9 +75,9 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
 
 
 def make_data_folder(folder: Path) -> None:
-    """Make the folder (0700) if it isn't there. Raises `SettingError` when it cannot be written."""
+    """Make the folder (0700), or close it to others. Raises `SettingError` when it cannot be written, or not be closed."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

@@ -20,6 +20,7 @@ log = logging.getLogger("llmpt.agent")
 
 DATABASE = "agent.db"
 IN_USE = "in-use.lock"
+TRIES = 10  # a user may take some names from us, and none of those that we have
 _LOCAL_KINDS = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs"})
 FALLBACK = Path("/var/tmp")  # noqa: S108 - survives a reboot; our folder in it is private, and its owner is checked
 
@@ -27,8 +28,8 @@ FALLBACK = Path("/var/tmp")  # noqa: S108 - survives a reboot; our folder in it 
 def state_dir(mounts: Mounts | None = None) -> Path:
     """Return the folder of this user's state on this host, made with mode 0700: e.g. ~/.local/state/llmpt/<host>.
 
-    A home that lies on a network's file system, is missing or is read-only gives way to /var/tmp/llmpt-<uid>. Raises
-    `AgentUnavailable` when that cannot be had either.
+    A home that lies on a network's file system, is missing or is read-only gives way to /var/tmp/llmpt-<uid>, or, where that is
+    another user's, to one with a number behind it. Raises `AgentUnavailable` when none can be had.
     """
     wanted = _user_state() / _host()
     mounts = mounts or Mounts.read()
@@ -36,7 +37,7 @@ def state_dir(mounts: Mounts | None = None) -> Path:
         _take_over(wanted, mounts)
         if _usable(wanted):
             return wanted
-    return paths.private_folder(FALLBACK / f"llmpt-{os.getuid()}")
+    return paths.first_private([FALLBACK / f"llmpt-{os.getuid()}{more}" for more in ("", *(f".{n}" for n in range(1, TRIES)))])
 
 
 def _user_state() -> Path:
@@ -93,6 +94,9 @@ def _take_over(wanted: Path, mounts: Mounts) -> None:
 def _usable(folder: Path) -> bool:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+        if found.st_uid == os.getuid() and found.st_mode & 0o077:
+            folder.chmod(0o700)
         return os.access(folder, os.R_OK | os.W_OK | os.X_OK)
     except OSError:
         return False

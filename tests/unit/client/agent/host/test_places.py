@@ -106,6 +106,8 @@ def test_a_user_without_a_home_gives_way(fallback: Path, monkeypatch: pytest.Mon
 def test_somebody_elses_folder_in_its_place_is_refused(fallback: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
     fallback.symlink_to(tmp_path)
+    assert places.state_dir() == fallback.with_name(f"{fallback.name}.1")
+    monkeypatch.setattr(places, "TRIES", 1)
     with pytest.raises(AgentUnavailable, match="not a folder of this user"):
         places.state_dir()
 
