@@ -65,7 +65,8 @@ RIGHT: dict[str, Any] = {
 class RogueTracker:
     """A context manager. `asked` has the method and the target of each request."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
         self.answers: dict[str, Any] = copy.deepcopy(RIGHT)
         self.asked: list[tuple[str, str]] = []
 
@@ -101,7 +102,7 @@ class RogueTracker:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((self._host, 0), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"

@@ -14,9 +14,10 @@ from typing import Any
 import libtorrent as lt
 
 from llmpt.core.errors import SwarmError
-from llmpt.core.networks import CidrSet
 from llmpt.swarm.types import EngineSettings
 
+_LOOPBACK = (("127.0.0.0", "127.255.255.255"), ("::1", "::1"))
+_LINK_LOCAL = (("169.254.0.0", "169.254.255.255"), ("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"))
 _CATEGORIES = ("error", "status", "storage", "connect", "stats")
 
 
@@ -26,7 +27,7 @@ def open_session(settings: EngineSettings, *, user_agent: str) -> lt.session:
     params = lt.session_params(pack)
     params.disk_io_constructor = "posix_disk_io_constructor"
     session = lt.session(params)
-    session.set_ip_filter(_filter(settings.peer_cidrs))
+    session.set_ip_filter(_filter(settings))
     return session
 
 
@@ -130,16 +131,22 @@ def _pack(settings: EngineSettings, user_agent: str) -> dict[str, Any]:
         "tracker_backoff": 20,
         "aio_threads": 2,
         "hashing_threads": 2,
-        "no_connect_privileged_ports": False,
+        "no_connect_privileged_ports": True,  # no peer is a service of a system; of trackers and web seeds it does not hold
+        "ssrf_mitigation": True,  # a tracker or a web seed that redirects leads to no service of this machine
+        "validate_https_trackers": True,
     }
 
 
-def _filter(cidrs: CidrSet) -> lt.ip_filter:
-    """Block every address outside `cidrs`."""
-    blocked = 1
+def _filter(settings: EngineSettings) -> lt.ip_filter:
+    """Block every address outside the peers' networks. To a downloader, a tracker names no peer on this machine or by a link's
+    own addresses, unless it lies there itself."""
+    blocked, cidrs, own = 1, settings.peer_cidrs, settings.announce_address
     rules = lt.ip_filter()
     rules.add_rule("0.0.0.0", "255.255.255.255", blocked)  # noqa: S104 - a rule over all addresses, not a socket
     rules.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", blocked)
     for network in cidrs.networks:
         rules.add_rule(str(network.network_address), str(network.broadcast_address), 0)
+    if settings.downloads and own is not None:
+        for first, last in (*(() if own.is_loopback else _LOOPBACK), *(() if own.is_link_local else _LINK_LOCAL)):
+            rules.add_rule(first, last, blocked)
     return rules

@@ -20,13 +20,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import urljoin
 
 from llmpt.core import errand
 from llmpt.core.blob import READ_BYTES, Etag, EtagHasher
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import ContentMismatch, LlmptError, TrackerError, TrackerUnavailable
 from llmpt.net.http import Bounds, Connection
+from llmpt.tracker.hops import check_place, hop
 from llmpt.tracker.url import HttpUrl
 from llmpt.tracker.wire import CONNECT_TIMEOUT_S, NETWORK_ERRORS, Wire, reason_of, user_agent
 
@@ -95,7 +95,7 @@ class BlobHttp:
             with _asked("HEAD", url, None, Bounds.of(self._timings.answer_s)) as response:
                 if response.status == BUSY:
                     raise TrackerUnavailable(f"the seeder that may have {etag} is busy")
-                target = _next_hop(url, response) or (url if response.status == 200 else None)
+                target = self._next_hop(url, response, etag) or (url if response.status == 200 else None)
         except NETWORK_ERRORS as error:
             raise self._leave_alone(reason_of(error), asked_at) from None
         return None if target is None else target.text
@@ -161,12 +161,12 @@ class BlobHttp:
         """Yield the blob from byte `at` to its end; raise `_Broke` where it breaks off."""
         self._check_quiet()
         url, silence_s = HttpUrl.parse(f"{self._base}/blobs/{etag}"), max(self._stall_timeout_s / 2, 0.05)
-        for hop in range(MAX_HOPS):
-            at_tracker, asked_at = hop == 0, self._clock()
+        for number in range(MAX_HOPS):
+            at_tracker, asked_at = number == 0, self._clock()
             bounds = Bounds.of(self._timings.answer_s if at_tracker else silence_s)
             try:
                 with _asked("GET", url, at, bounds) as response:
-                    target = _next_hop(url, response)
+                    target = self._next_hop(url, response, etag)
                     if target is not None:
                         url = target
                         continue
@@ -187,6 +187,18 @@ class BlobHttp:
                     raise self._leave_alone(reason_of(error), asked_at) from None
                 raise _Broke(f"{url.place}: {reason_of(error)}") from None
         raise NotOverHttp("redirected without end")
+
+    def _next_hop(self, url: HttpUrl, response: http.client.HTTPResponse, etag: Etag) -> HttpUrl | None:
+        """Return where the tracker sends us; None for an answer. A seeder sends nobody elsewhere."""
+        location = response.headers.get("Location")
+        if response.status not in _REDIRECTS or not location:
+            return None
+        tracker = HttpUrl.parse(self._base)
+        if url.host != tracker.host:
+            raise NotOverHttp(f"{url.place} redirects elsewhere, as no seeder does")
+        found = hop(url, location, etag)
+        check_place(found, tracker, wait_s=self._timings.answer_s)
+        return found
 
     def _check_quiet(self) -> None:
         if (left_s := self._breaker.left_s) > 0:
@@ -210,19 +222,10 @@ def _asked(method: str, url: HttpUrl, at: int | None, bounds: Bounds) -> Iterato
         sock = connection.sock
         with errand.ending(lambda: sock.shutdown(socket.SHUT_RDWR)):
             connection.request(method, url.target, headers=headers)
-            yield connection.getresponse()
+            with connection.getresponse() as response:  # it has the socket, and lets go of it only when it is closed
+                yield response
     finally:
         connection.close()
-
-
-def _next_hop(url: HttpUrl, response: http.client.HTTPResponse) -> HttpUrl | None:
-    location = response.headers.get("Location")
-    if response.status not in _REDIRECTS or not location:
-        return None
-    try:
-        return HttpUrl.parse(urljoin(url.text, location))
-    except ValueError as error:
-        raise http.client.HTTPException(f"redirected to nowhere: {error}") from None
 
 
 def _check(response: http.client.HTTPResponse, size: int, at: int, *, from_tracker: bool) -> None:

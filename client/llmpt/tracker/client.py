@@ -24,7 +24,9 @@ from llmpt.core.holdings import Holdings
 from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState
+from llmpt.core.networks import parse_address
 from llmpt.tracker.answers import Answer, sense
+from llmpt.tracker.hops import LEAST_PORT, may_name
 from llmpt.tracker.mirrors import read_in_order, read_mirrors
 from llmpt.tracker.pages import read_pages
 from llmpt.tracker.torrents import Torrent, read_torrent
@@ -32,6 +34,8 @@ from llmpt.tracker.url import in_url
 from llmpt.tracker.wire import Wire
 
 log = logging.getLogger("llmpt.tracker")
+
+MAX_PEERS = 500  # of one look-up
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,5 +279,7 @@ def _lookup(
     if metainfo.etag != etag:
         raise InvalidInput(f"asked for {etag}, answered {metainfo.etag}")
     peers = [(peer.optional("address", peer.address) or at, peer.port("port")) for peer in entry.rows("peers", "a peer")]
-    unique, leechers = tuple(dict.fromkeys(peers)), entry.count("leechers")
+    known = (parse_address(at),)
+    fit = (peer for peer in peers if peer[1] >= LEAST_PORT and may_name(parse_address(peer[0]), known))
+    unique, leechers = tuple(dict.fromkeys(fit))[:MAX_PEERS], entry.count("leechers")
     return Lookup(metainfo, unique, said.announce_url, said.boot_id, leechers, said.min_blob_bytes)
