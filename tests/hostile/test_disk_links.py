@@ -15,8 +15,8 @@ import pytest
 
 from llmpt.archive.disk import DiskRefused
 from llmpt.archive.exporting import Export, Exported
-from llmpt.archive.folder import INDEX, ExportFolder
-from llmpt.archive.importing import Import
+from llmpt.archive.folder import INDEX, ExportFolder, Signed
+from llmpt.archive.importing import Import, Policy
 from llmpt.core.blob import Etag
 from llmpt.core.errors import LlmptError
 from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
@@ -58,13 +58,13 @@ class Desk:
         client: Any = self
         blobs = BlobHttp(self.seeder.url, stall_timeout_s=1)
         folder = ExportFolder.create(self.disk)
-        return Export(folder, client, blobs, self.root / "hub", lambda _name, _count: None).revision(MANIFEST)
+        return Export(folder, client, blobs, self.root / "hub", lambda _name, _count: None).revision(Signed(MANIFEST))
 
     def import_(self) -> tuple[Import, Path]:
         cache = self.root / "cache"
-        work = Import(ExportFolder.open(self.disk), cache)
-        for manifest in work.manifests():
-            work.revision(manifest, lambda _name, _count: None)
+        work = Import(ExportFolder.open(self.disk), cache, Policy(lambda _signature: False, unsigned=True))
+        for offer in work.offers():
+            work.revision(offer, lambda _name, _count: None)
         return work, cache
 
 

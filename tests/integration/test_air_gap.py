@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from llmpt.identity.keys import PublicKey
 from tests.support.environments import environment
 from tests.support.hub import FakeHub, Mode
 from tests.support.lan import BIG, Lan
@@ -51,6 +52,13 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "disk"
 
 
+def accepted(disk: Path) -> list[str]:
+    """What the user says to an import who knows the server that signed."""
+    (manifest,) = (disk / "manifests").iterdir()
+    (signature,) = json.loads(manifest.read_bytes())["signatures"]
+    return ["--yes", "--trust", str(PublicKey.parse(signature["public_key"]).fingerprint)]
+
+
 def content_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -59,7 +67,7 @@ def test_the_other_site_serves_what_was_imported_and_asks_no_hub(disk: Path, tmp
     with Lan(tmp_path / "there", LLMPT_REPOS="*") as there:
         there.hub.mode.fail_status = 503
         with there.machine("bob", HF_ENDPOINT=there.tracker.url, HF_HUB_DISABLE_XET="1") as bob:
-            bob.llmpt("import", str(disk), "--cache", str(there.cache))
+            bob.llmpt("import", str(disk), "--cache", str(there.cache), *accepted(disk))
             there.hub.add(REPO, FILES)  # for `seeded` to know what to wait for; nobody can ask it
             there.seeded(REPO)
             folder = bob.download(REPO)
@@ -72,7 +80,7 @@ def test_the_other_site_serves_what_was_imported_and_asks_no_hub(disk: Path, tmp
 @pytest.mark.parametrize("version", ["0.36.2", "2.4.0"])
 def test_an_imported_cache_is_a_cache_of_huggingface_hub(disk: Path, version: str) -> None:
     with FakeHub() as hub, Machine("eve", tracker=None, hub=hub.url, python=environment(version, editable=True)) as eve:
-        eve.llmpt("import", str(disk))
+        eve.llmpt("import", str(disk), *accepted(disk))
         hub.mode.fail_status = 503
         folder, one, warnings, files = json.loads(eve.script(LOOK).splitlines()[-1])
         assert content_of(Path(folder)) == FILES
@@ -90,14 +98,15 @@ def test_a_damaged_disk_gives_all_that_is_right_and_names_the_rest(disk: Path, t
     blob = disk / "blobs" / wrong
     kept = blob.read_bytes()
     blob.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    cache = str(tmp_path / "cache")
     try:
         with Machine("eve", tracker=None, hub="http://127.0.0.1:9") as eve:
-            done = eve.run("-m", "llmpt", "import", str(disk), "--cache", str(tmp_path / "cache"), check=False)
+            done = eve.run("-m", "llmpt", "import", str(disk), "--cache", cache, *accepted(disk), check=False)
             assert done.returncode == 1
             assert "onnx/model ü.onnx" in done.stderr
             assert "Traceback" not in done.stderr
             blob.write_bytes(kept)
-            again = eve.run("-m", "llmpt", "import", str(disk), "--cache", str(tmp_path / "cache"), "--json")
+            again = eve.run("-m", "llmpt", "import", str(disk), "--cache", cache, *accepted(disk), "--json")
             assert json.loads(again.stdout)["revisions"][0]["copied_bytes"] == len(kept)
     finally:
         blob.write_bytes(kept)

@@ -17,6 +17,7 @@ from llmpt_tracker.blob_servers import BlobServers
 from llmpt_tracker.clock import Clock, utc_now
 from llmpt_tracker.control.client import Announcer, AnnouncerClient
 from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.identity import Identity
 from llmpt_tracker.limits import Limits
 from llmpt_tracker.mirrored_upstream import Bounds, MirroredUpstream
 from llmpt_tracker.notes import Notes
@@ -44,6 +45,7 @@ from llmpt_tracker.views import (
     versions,
 )
 from llmpt_tracker.views import blobs as blob_views
+from llmpt_tracker.views import identity as identity_views
 from llmpt_tracker.views import tokens as token_views
 from llmpt_tracker.views.forwarded import Forwarded
 from llmpt_tracker.views.hub import routes as hub
@@ -80,7 +82,8 @@ def create_app(
         upstream = MirroredUpstream(told, database=database, clock=clock, knock=servers.knock, bounds=bounds)
     places = blobs or servers
     notes = Notes(database, clock)
-    attach(app, State(settings, clock, database, announcer, network, places, upstream, limits, waiting, seats, notes))
+    identity = Identity(settings.key_file)
+    attach(app, State(settings, clock, database, announcer, network, places, upstream, limits, waiting, seats, notes, identity))
     app.before_request(clients.leave_the_gone)
     app.before_request(access.guard)
     app.before_request(versions.guard)
@@ -90,7 +93,7 @@ def create_app(
     app.after_request(versions.label)
     app.wsgi_app = Forwarded(app.wsgi_app, trusted=settings.trusted_proxies)  # type: ignore[method-assign]
     errors.register(app)
-    api = (torrents, lookups, repos, openapi, publishing, token_views, leases, reports, mirrors, versions)
+    api = (torrents, lookups, repos, openapi, publishing, token_views, leases, reports, mirrors, versions, identity_views)
     for views in (*api, blob_views, health, dist, pages):
         app.register_blueprint(views.blueprint)
     return app

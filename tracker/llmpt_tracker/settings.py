@@ -88,3 +88,8 @@ class TrackerSettings:
     def token_file(self) -> Path:
         """Where the first token lies for the seeder."""
         return self.given_token_file or self.data / "publish.token"
+
+    @property
+    def key_file(self) -> Path:
+        """Where the key lies by which this server is known."""
+        return self.data / "server.key"

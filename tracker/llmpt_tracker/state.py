@@ -14,6 +14,7 @@ from llmpt_tracker.control.client import Announcer
 from llmpt_tracker.control.messages import BlobAddress
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.holdings import HoldingsDigests
+from llmpt_tracker.identity import Identity
 from llmpt_tracker.limits import Limits
 from llmpt_tracker.notes import Notes
 from llmpt_tracker.rules.hub.learning import Learning
@@ -43,7 +44,7 @@ class BlobLocations(Protocol):
 class State:
     """The settings, the clock (aware, UTC), the two things that hold data, the networks that this host is on, where bytes are,
     the Hub behind this one if a seeder fetches from one, when it was asked for what, how many requests do what at once,
-    what is here on whose word, what is written down in a while, and where announces go, by boot id."""
+    this server's key, what is here on whose word, what is written down in a while, and where announces go, by boot id."""
 
     settings: TrackerSettings
     clock: Clock
@@ -56,6 +57,7 @@ class State:
     waiting: Waiting
     seats: Seats
     notes: Notes
+    identity: Identity
     learning: Learning = field(default_factory=Learning)
     holdings: HoldingsDigests = field(default_factory=HoldingsDigests)
 

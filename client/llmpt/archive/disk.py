@@ -53,6 +53,17 @@ def directory(path: Path) -> Iterator[int]:
         os.close(folder)
 
 
+@contextmanager
+def file_below(folder: Path, name: str) -> Iterator[int]:
+    """Open a file, which is no link and no pipe. Raises `OSError`."""
+    with directory(folder) as above:
+        descriptor = open_file(name, follow=False, folder=above)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def read_whole(path: Path, most: int) -> bytes:
     """Read a small file of `most` bytes, which is no link and no pipe. Raises `InvalidInput` for a larger one, or `OSError`."""
     with directory(path.parent) as folder, os.fdopen(open_file(path.name, follow=False, folder=folder), "rb") as file:

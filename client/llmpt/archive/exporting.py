@@ -16,12 +16,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from llmpt.archive.disk import directory, make_file, remove_file, write_whole, written_below
-from llmpt.archive.folder import ExportFolder
+from llmpt.archive.folder import ExportFolder, Signed
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, TrackerError
 from llmpt.disk.copying import copy_blob
 from llmpt.disk.opening import open_file, open_own
 from llmpt.disk.verification import verify_open
+from llmpt.identity.statement import Signature
 from llmpt.tracker.blobs import BlobHttp, NotOverHttp
 from llmpt.tracker.catalogue import File, Manifest
 from llmpt.tracker.client import TrackerClient
@@ -34,6 +35,7 @@ class Exported:
     """What came of one revision.
 
     `manifest`: the revision's files.
+    `signatures`: of the servers that vouch for that.
     `kept`: bytes that lay in the folder already.
     `from_cache`: bytes copied out of the user's Hub cache.
     `from_lan`: bytes fetched over HTTP.
@@ -41,21 +43,22 @@ class Exported:
     """
 
     manifest: Manifest
+    signatures: tuple[Signature, ...] = ()
     kept: int = 0
     from_cache: int = 0
     from_lan: int = 0
     missing: list[tuple[str, str]] = field(default_factory=list)
 
 
-def chosen(manifest: Manifest, include: Iterable[str], exclude: Iterable[str]) -> Manifest:
-    """Return the manifest with `here` only for the files that are wanted: patterns as in huggingface_hub."""
+def chosen(signed: Signed, include: Iterable[str], exclude: Iterable[str]) -> Signed:
+    """Return the manifest, as it was signed, with `here` only for the files that are wanted: patterns as in huggingface_hub."""
     include, exclude = tuple(map(_pattern, include)), tuple(map(_pattern, exclude))
 
     def wanted(path: str) -> bool:
         return (not include or any(fnmatch(path, one) for one in include)) and not any(fnmatch(path, one) for one in exclude)
 
-    files = tuple(replace(file, here=file.here and wanted(file.path.value)) for file in manifest.files)
-    return replace(manifest, files=files)
+    files = tuple(replace(file, here=file.here and wanted(file.path.value)) for file in signed.manifest.files)
+    return replace(signed, manifest=replace(signed.manifest, files=files))
 
 
 class Export:
@@ -71,16 +74,17 @@ class Export:
     ) -> None:
         self._folder, self._client, self._blobs, self._cache, self._on_bytes = folder, client, blobs, cache, on_bytes
 
-    def revision(self, manifest: Manifest) -> Exported:
-        """Export the files of `manifest` that are `here`. Raises `DiskRefused`, `TrackerUnavailable`."""
-        result = Exported(manifest)
+    def revision(self, signed: Signed) -> Exported:
+        """Export the files of a manifest that are `here`. Raises `DiskRefused`, `TrackerUnavailable`."""
+        manifest = signed.manifest
+        result = Exported(manifest, signed.signatures)
         with written_below(self._folder.root):
             for file in {file.etag: file for file in manifest.files if file.here}.values():
                 try:
                     self._file(manifest, file, result)
                 except (NotOverHttp, ContentMismatch) as error:
                     result.missing.append((file.path.value, str(error)))
-            self._folder.write_manifest(manifest)
+            self._folder.write_manifest(signed)
             self._folder.write_index()
         return result
 

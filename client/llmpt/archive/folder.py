@@ -1,32 +1,62 @@
 """The folder that crosses an air gap, and what must be true of it.
 
     llmpt-export.json                      {"format": 1, "revisions": [...]}, for people and programs that look into it
-    manifests/<repo folder>@<commit>.json  the files of a commit, and which of them are in this folder
+    manifests/<repo folder>@<commit>.json  the files of a commit, which of them are in this folder, and who signed that
     blobs/<etag>                           content; a file has this name only after it was verified and is on the disk
     torrents/<etag>.torrent                the metainfo of what has a swarm
 
-The reader believes nothing: every name is checked, and every blob against its etag.
+The reader believes nothing: no link is followed, every name is checked, every signature, and every blob against its etag.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmpt.archive.disk import directory, read_whole, write_whole
+from llmpt.archive.disk import directory, file_below, write_whole
+from llmpt.archive.stream import JsonStream
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, LlmptError
 from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
+from llmpt.identity.statement import Content, Signature, files_sha256
 from llmpt.tracker.catalogue import File, Manifest
 
 FORMAT = 1
 INDEX = "llmpt-export.json"
 FOLDERS = ("blobs", "manifests", "torrents")
-MAX_MANIFEST_BYTES = 256 << 20
+MAX_MANIFEST_BYTES = 64 << 20  # a tracker's answer, from which it is made, has 32 MiB at most
+MAX_FILES = 300_000
+MAX_SIZE = 1 << 60
+MAX_MANIFESTS = 10_000
+MAX_SIGNATURES = 8
+HEAD_BYTES = 4096
+_FORMAT = re.compile(rb'\s*\{\s*"format"\s*:\s*(\d{1,9})\b')
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A manifest, and the signatures that stand with it; none of them is verified yet."""
+
+    manifest: Manifest
+    signatures: tuple[Signature, ...] = ()
+
+    @property
+    def content(self) -> Content:
+        """What they sign."""
+        return content_of(self.manifest)
+
+
+def content_of(manifest: Manifest) -> Content:
+    """Return that of a manifest which is signed, but for its refs."""
+    listed = files_sha256((file.path.value, file.size_bytes, file.etag.value) for file in manifest.files)
+    return Content(manifest.ref, manifest.commit, manifest.complete, listed)
 
 
 class ExportFolder:
@@ -73,11 +103,31 @@ class ExportFolder:
         except OSError:
             return False
 
-    def manifests(self) -> list[Path]:
-        return sorted((self.root / "manifests").glob("*@*.json"))
+    def manifests(self) -> list[str]:
+        """Return the names of the manifests. Raises `LlmptError` when there are more than any export has."""
+        try:
+            with directory(self.root / "manifests") as descriptor, os.scandir(descriptor) as entries:
+                names = []
+                for entry in entries:
+                    if entry.name.endswith(".json") and "@" in entry.name and not entry.name.startswith("."):
+                        names.append(entry.name)
+                    if len(names) > MAX_MANIFESTS:
+                        raise LlmptError(f"{self.root} has more than {MAX_MANIFESTS} manifests: it is no export")
+        except OSError as error:
+            raise LlmptError(f"{self.root / 'manifests'}: {error.strerror}") from None
+        return sorted(names)
 
-    def write_manifest(self, manifest: Manifest) -> None:
+    def read(self, name: str) -> Signed:
+        """Read a manifest that was brought here. Raises `InvalidInput` for anything in it that is invalid, `OSError`."""
+        with file_below(self.root / "manifests", name) as descriptor:
+            found = _read(descriptor)
+        if name != _name(found.manifest.ref, found.manifest.commit):
+            raise InvalidInput(f"it says that it is {_name(found.manifest.ref, found.manifest.commit)}")
+        return found
+
+    def write_manifest(self, signed: Signed) -> None:
         """Write a commit's files; `here` is what lies in this folder."""
+        manifest = signed.manifest
         files = [
             {
                 "path": file.path.value,
@@ -95,6 +145,7 @@ class ExportFolder:
             "commit": manifest.commit.value,
             "refs": list(map(str, manifest.refs)),
             "complete": manifest.complete,
+            "signatures": [one.as_json() for one in signed.signatures],
             "files": files,
         }
         write_whole(self.root / "manifests" / _name(manifest.ref, manifest.commit), _encode(document))
@@ -102,9 +153,9 @@ class ExportFolder:
     def write_index(self) -> None:
         """Write the table of contents anew, from the manifests that are there."""
         revisions = []
-        for path in self.manifests():
+        for name in self.manifests():
             try:
-                manifest = read_manifest(path)
+                manifest = self.read(name).manifest
             except (InvalidInput, OSError):
                 continue
             revisions.append(
@@ -122,12 +173,13 @@ class ExportFolder:
         write_whole(self.root.resolve() / INDEX, _encode({"format": FORMAT, "revisions": revisions}))
 
     def _check_format(self) -> None:
+        """Only the head is read: the rest is for people."""
         try:
-            found = json.loads(read_whole(self.root.resolve() / INDEX, MAX_MANIFEST_BYTES))["format"]
+            with file_below(self.root.resolve(), INDEX) as descriptor:
+                head = _FORMAT.match(os.read(descriptor, HEAD_BYTES))
         except OSError as error:
             raise LlmptError(f"{self.root / INDEX} cannot be read: {error.strerror}") from None
-        except (ValueError, TypeError, KeyError, RecursionError):
-            found = None
+        found = int(head[1]) if head else None
         if found != FORMAT:
             raise LlmptError(f"{self.root / INDEX} is of format {found!r:.40}, and this llmpt reads {FORMAT}: update it")
 
@@ -137,36 +189,41 @@ def bytes_here(manifest: Manifest) -> int:
     return sum({file.etag: file.size_bytes for file in manifest.files if file.here}.values())
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read a manifest that was brought here; raise `InvalidInput` for anything in it that is invalid."""
+def _read(descriptor: int) -> Signed:
+    files: dict[RepoPath, File] = {}
+
+    def on_row(row: Any) -> None:
+        file = _file(row)
+        if file.path in files:
+            raise InvalidInput(f"{file.path} stands there twice")
+        if len(files) >= MAX_FILES:
+            raise InvalidInput(f"more than {MAX_FILES} files")
+        files[file.path] = file
+
     try:
-        document = json.loads(read_whole(path, MAX_MANIFEST_BYTES))
+        document = JsonStream(descriptor, max_bytes=MAX_MANIFEST_BYTES).members("files", on_row)
         if document["format"] != FORMAT:
             raise InvalidInput(f"of format {document['format']!r:.40}; this llmpt reads {FORMAT}")
+        if "files" not in document:
+            raise KeyError("files")
         ref = RepoRef(document["repo_type"], document["repo_id"])
-        commit = Commit(document["commit"])
         refs = tuple(map(RefName, document["refs"]))
-        files = tuple(_files(document["files"]))
-        manifest = Manifest(ref, commit, refs, document["complete"] is True, files)
+        signatures = document.get("signatures", [])
+        if not isinstance(signatures, list) or len(signatures) > MAX_SIGNATURES:
+            raise InvalidInput(f"more than {MAX_SIGNATURES} signatures, or none that is one")
+        manifest = Manifest(ref, Commit(document["commit"]), refs, document["complete"] is True, tuple(files.values()))
+        return Signed(manifest, tuple(map(Signature.parse, signatures)))
     except InvalidInput:
         raise
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise InvalidInput(f"not a manifest ({type(error).__name__}: {error})") from None
-    if path.name != _name(ref, commit):
-        raise InvalidInput(f"it says that it is {_name(ref, commit)}")
-    return manifest
 
 
-def _files(rows: list[Mapping[str, Any]]) -> Iterator[File]:
-    seen: set[RepoPath] = set()
-    for row in rows:
-        path, size, etag = RepoPath(row["path"]), row["size"], Etag(row["etag"])
-        if type(size) is not int or size < 0:
-            raise InvalidInput(f"{path} has a size of {size!r:.40}")
-        if path in seen:
-            raise InvalidInput(f"{path} stands there twice")
-        seen.add(path)
-        yield File(path, size, etag, row["here"] is True)
+def _file(row: Mapping[str, Any]) -> File:
+    path, size, etag = RepoPath(row["path"]), row["size"], Etag(row["etag"])
+    if type(size) is not int or not 0 <= size < MAX_SIZE:
+        raise InvalidInput(f"{path} has a size of {size!r:.40}")
+    return File(path, size, etag, row["here"] is True)
 
 
 def _name(ref: RepoRef, commit: Commit) -> str:

@@ -9,19 +9,23 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from llmpt.archive.disk import write_whole
 from llmpt.core.blob import Etag
+from llmpt.core.documents import read_json
 from llmpt.core.errors import ContentMismatch, LlmptError
 from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
 from llmpt.disk.copying import copy_blob
-from llmpt.disk.opening import open_file
 from llmpt.disk.verification import verify_file
+from llmpt.identity.statement import Signature
 from llmpt.tracker.catalogue import Manifest
 
 TREE_FORMAT = 1
+MAX_REF_BYTES = 4096
+MAX_SIGNATURES_BYTES = 1 << 20
+MAX_SIGNATURES = 7  # and the one of the server that exports
 
 
 class Occupied(LlmptError):
@@ -47,14 +51,20 @@ class CachedRepo:
             return False
         return True
 
-    def put(self, etag: Etag, size_bytes: int, source: Path, on_copied: Callable[[int], None]) -> None:
-        """Copy a blob in, verified as it passes; raise `ContentMismatch` (nothing has changed then) or `OSError`."""
+    def seems_to_hold(self, etag: Etag, size_bytes: int) -> bool:
+        """Whether a blob of that name and size is there; its content is not looked at."""
+        try:
+            return self.blob(etag).stat().st_size == size_bytes
+        except OSError:
+            return False
+
+    def put(self, etag: Etag, size_bytes: int, source: int, on_copied: Callable[[int], None]) -> None:
+        """Copy a blob in from an open file, verified as it passes; raise `ContentMismatch` (nothing changes) or `OSError`."""
         temporary = self.blob(etag).with_name(f"{etag}.{secrets.token_hex(4)}.incomplete")  # two may import at once
         temporary.parent.mkdir(parents=True, exist_ok=True)
         target = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
-            with os.fdopen(open_file(source, follow=False), "rb", buffering=0) as opened:
-                copy_blob(opened.fileno(), target, etag, size_bytes, on_copied=on_copied)
+            copy_blob(source, target, etag, size_bytes, on_copied=on_copied)
             temporary.replace(self.blob(etag))
         finally:
             os.close(target)
@@ -71,17 +81,38 @@ class CachedRepo:
             if not _leads_to(entry, etag):
                 raise Occupied(f"{entry} is there already, and something else; it was left as it is") from None
 
+    def pointed(self, ref: RefName) -> str | None:
+        """Return what a ref names now; None: it is not there."""
+        try:
+            with (self.folder / "refs" / ref.value).open("rb") as file:
+                return file.read(MAX_REF_BYTES).decode().strip() or None
+        except (OSError, UnicodeDecodeError):
+            return None
+
     def point(self, ref: RefName, commit: Commit) -> str | None:
         """Let a ref name the commit; return the other commit that it named before, if any."""
-        file = self.folder / "refs" / ref.value
-        try:
-            before = file.read_text().strip() or None
-        except (OSError, UnicodeDecodeError):
-            before = None
+        before = self.pointed(ref)
         if before == commit.value:
             return None
-        write_whole(file, commit.value.encode())
+        write_whole(self.folder / "refs" / ref.value, commit.value.encode())
         return before
+
+    def keep_signatures(self, commit: Commit, signatures: Iterable[Signature]) -> None:
+        """Keep who vouched for a commit: an export from here carries that along."""
+        rows = [one.as_json() for one in signatures]
+        write_whole(self._signatures_file(commit), json.dumps({"signatures": rows}, indent=1).encode())
+
+    def signatures(self, commit: Commit) -> list[Signature]:
+        """Return what was kept; it is not verified."""
+        try:
+            with self._signatures_file(commit).open("rb") as file:
+                rows = read_json(file.read(MAX_SIGNATURES_BYTES + 1), most_bytes=MAX_SIGNATURES_BYTES)["signatures"]
+            return [Signature.parse(row) for row in rows[:MAX_SIGNATURES]]
+        except (OSError, ValueError, TypeError, KeyError):
+            return []
+
+    def _signatures_file(self, commit: Commit) -> Path:
+        return self.folder / "signatures" / f"{commit}.json"
 
     def list_files(self, manifest: Manifest) -> None:
         """Write the whole listing of a commit, unless there is one; other users, such as a seeder, may read it."""

@@ -11,7 +11,8 @@ import click
 from rich.filesize import decimal
 
 from llmpt.archive.exporting import Export, Exported, chosen
-from llmpt.archive.folder import ExportFolder, bytes_here
+from llmpt.archive.folder import ExportFolder, Signed, bytes_here
+from llmpt.archive.signing import signed_manifest
 from llmpt.cli.arguments import Pick, picking, repo, repo_type_option, tracker
 from llmpt.cli.output import add_row, console, json_option, show_json, table
 from llmpt.cli.progress import bytes_bar
@@ -21,7 +22,7 @@ from llmpt.core.settings import hub_cache
 from llmpt.core.settings import path as expanded
 from llmpt.settings import ClientSettings
 from llmpt.tracker.blobs import BlobHttp
-from llmpt.tracker.catalogue import Catalogue, Manifest
+from llmpt.tracker.catalogue import Catalogue
 
 
 @click.command()
@@ -40,19 +41,22 @@ def export(
     repo_type: str | None,
     as_json: bool,
 ) -> None:
-    """Write REPO... from the LAN into a folder: content, file lists and torrents, verified; `llmpt import` reads it.
+    """Write REPO... from the LAN into a folder: content, file lists and torrents, verified, and signed by the server.
+
+    `llmpt import` reads it.
 
     Run again, it goes on where it stopped. Exit code 1 when files of the LAN did not come.
     """
     settings = ClientSettings.read()
     client = tracker(settings)
     catalogue, revision = Catalogue(client), pick.revision or "main"
-    manifests = [_manifest(catalogue, repo(name, repo_type), revision) for name in names]
-    wanted = [chosen(manifest, pick.include, pick.exclude) for manifest in manifests]
-    with bytes_bar("exporting", sum(map(bytes_here, wanted))) as on_bytes:
+    cache = expanded(hub_cache(os.environ))
+    found = [_signed(catalogue, cache, repo(name, repo_type), revision) for name in names]
+    wanted = [chosen(one, pick.include, pick.exclude) for one in found]
+    with bytes_bar("exporting", sum(bytes_here(one.manifest) for one in wanted)) as on_bytes:
         blobs = BlobHttp(client.url, stall_timeout_s=settings.stall_timeout_s)
-        work = Export(ExportFolder.create(folder), client, blobs, expanded(hub_cache(os.environ)), on_bytes)
-        done = [work.revision(manifest) for manifest in wanted]
+        work = Export(ExportFolder.create(folder), client, blobs, cache, on_bytes)
+        done = [work.revision(one) for one in wanted]
     if as_json:
         show_json({"folder": str(folder), "revisions": [_as_json(one) for one in done]})
     else:
@@ -60,9 +64,9 @@ def export(
     sys.exit(1 if any(one.missing for one in done) else 0)
 
 
-def _manifest(catalogue: Catalogue, ref: RepoRef, revision: str) -> Manifest:
+def _signed(catalogue: Catalogue, cache: Path, ref: RepoRef, revision: str) -> Signed:
     try:
-        return catalogue.manifest(ref, revision)
+        return signed_manifest(catalogue, cache, ref, revision)
     except TrackerRefused as error:
         if error.status != 404:
             raise
@@ -77,6 +81,8 @@ def _show(done: list[Exported]) -> None:
         add_row(made, [*row, decimal(one.from_lan), decimal(one.from_cache), decimal(one.kept)])
     console().print(made)
     for one in done:
+        for signature in one.signatures:
+            click.echo(f"{one.manifest.ref} is signed by {signature.name} ({signature.key.fingerprint})")
         if not one.manifest.complete:
             click.echo(f"llmpt: of {one.manifest.ref} the LAN knows only a part; that part was exported", err=True)
         for path, reason in one.missing:
@@ -89,6 +95,7 @@ def _as_json(one: Exported) -> dict[str, Any]:
         "repo_id": one.manifest.ref.id,
         "commit": one.manifest.commit.value,
         "complete": one.manifest.complete,
+        "signed_by": [{"name": by.name, "fingerprint": str(by.key.fingerprint)} for by in one.signatures],
         "files": len(one.manifest.files),
         "from_lan_bytes": one.from_lan,
         "from_cache_bytes": one.from_cache,

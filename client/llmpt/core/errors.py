@@ -35,6 +35,7 @@
     ├── NotInParts             the rest of a file cannot be fetched alone, so the library fetches all of it (hook.fallback)
     │   └── DiskFull           there is no room for the rest (hook.fallback)
     ├── DiskRefused            nothing more can be written to the disk (archive.disk)
+    ├── Forged                 a signature that is not that of the key (identity.keys)
     ├── Occupied               there is another file where one is imported to (archive.hub_cache)
     └── SwarmError             libtorrent is missing, or said no
 """

@@ -141,6 +141,8 @@ def check_path(text: str) -> str:
 def _is_path_part(part: str) -> bool:
     if part in ("", ".", "..") or "\\" in part:
         return False
+    if part.isascii() and part.isprintable():
+        return len(part) <= MAX_PART_BYTES
     try:
         if len(part.encode()) > MAX_PART_BYTES:
             return False

@@ -26,7 +26,7 @@ def copy_blob(source: int, target: int, etag: Etag, size: int, *, on_copied: Cal
     hasher = EtagHasher(etag, size)
     buffer = memoryview(bytearray(READ_BYTES))
     cloned = _clone(source, target)
-    while count := os.preadv(source, [buffer], hasher.seen):
+    while hasher.seen <= size and (count := os.preadv(source, [buffer], hasher.seen)):  # a file that grows has no end
         written = count if cloned else 0
         while written < count:
             written += os.pwrite(target, buffer[written:count], hasher.seen + written)

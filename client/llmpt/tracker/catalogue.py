@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import InvalidInput, TrackerUnavailable
+from llmpt.core.errors import InvalidInput, TrackerRefused, TrackerUnavailable
 from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
 from llmpt.tracker.answers import Answer, sense
 from llmpt.tracker.client import TrackerClient
@@ -103,8 +104,19 @@ class Catalogue:
 
     def manifest(self, ref: RepoRef, revision: str) -> Manifest:
         """Return the files of a commit, given by its id or the name of a ref. `TrackerRefused` (404): not in the LAN."""
-        path = f"/api/v1/repos/{ref.type}/{quote(ref.id)}/revisions/{quote(revision)}"
-        document = self._client.get(path)
+        return self._manifest(ref, self._client.get(_route(ref, revision)))
+
+    def signed_manifest(self, ref: RepoRef, revision: str) -> tuple[Manifest, object]:
+        """Return the same, and the server's signature as it came; None: it does not sign, as older ones do not."""
+        try:
+            document = self._client.get(_route(ref, revision), {"signed": "1"})
+        except TrackerRefused as error:
+            if error.status not in (400, 404):
+                raise
+            return self.manifest(ref, revision), None
+        return self._manifest(ref, document), document.get("signature")
+
+    def _manifest(self, ref: RepoRef, document: dict[str, Any]) -> Manifest:
         with sense(self._client.url):
             answer = Answer(document, "a manifest")
             files = tuple(map(_file, answer.rows("files", "a file")))
@@ -138,6 +150,10 @@ class Catalogue:
             with sense(self._client.url):
                 found = list(map(_repo, page.rows("repos", "a repo")))
             yield from found
+
+
+def _route(ref: RepoRef, revision: str) -> str:
+    return f"/api/v1/repos/{ref.type}/{quote(ref.id)}/revisions/{quote(revision)}"
 
 
 def _repo(row: Answer) -> Repo:

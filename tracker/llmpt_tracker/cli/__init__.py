@@ -17,7 +17,7 @@ from llmpt_tracker.cli import audit, ref, token
 from llmpt_tracker.cli.database import opened
 from llmpt_tracker.settings import TrackerSettings
 
-NEEDED = ("flask", "sqlalchemy", "alembic", "gunicorn", "pydantic")
+NEEDED = ("flask", "sqlalchemy", "alembic", "gunicorn", "pydantic", "cryptography")
 
 
 def main() -> None:
@@ -65,6 +65,17 @@ def invite(uses: int, days: int, repos: str | None) -> None:
         code = invitations.invite(session, rights, uses=uses, days=days, now=utc_now())
         audit.note(session, audit.INVITED, audit.OPERATOR, now=utc_now(), uses=uses, days=days, repos=repos)
     click.echo(code)
+
+
+@cli.command()
+def fingerprint() -> None:
+    """Show the fingerprint by which this server is known: what `llmpt join` and `llmpt import` ask their user to compare."""
+    settings = TrackerSettings.read()
+    from llmpt_tracker.serve.key_file import ensure_key
+    from llmpt_tracker.serve.parent import make_data_folder
+
+    make_data_folder(settings.data)
+    click.echo(ensure_key(settings.key_file).public.fingerprint)
 
 
 for command in (token.token, ref.ref, audit.audit):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmpt_tracker.openapi import lookups, mirrors, sharing
+from llmpt_tracker.openapi import identity, lookups, mirrors, sharing
 from llmpt_tracker.openapi.terms import (
     BOOT_ID,
     COMMIT,
@@ -36,9 +36,9 @@ def document() -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {"title": "llmpt tracker", "version": VERSION, "license": {"name": "Apache-2.0"}},
-        "paths": _paths() | lookups.paths() | mirrors.paths(PAGING) | sharing.paths(),
+        "paths": _paths() | identity.paths() | lookups.paths() | mirrors.paths(PAGING) | sharing.paths(),
         "components": {
-            "schemas": _schemas() | lookups.schemas() | mirrors.schemas() | sharing.schemas(),
+            "schemas": _schemas() | identity.schemas() | lookups.schemas() | mirrors.schemas() | sharing.schemas(),
             "securitySchemes": {"publisher": {"type": "http", "scheme": "bearer", "description": "llmpt_pub_… or llmpt_share_…"}},
         },
     }
@@ -98,7 +98,9 @@ def _schemas() -> Schema:
         "RepoPage": record(
             repos=array(record(repo_type=REPO_TYPE, repo_id=REPO_ID, revisions=array(ref("Revision")))), next=NEXT
         ),
-        "Manifest": record(**place, refs=array(text()), complete=whole, files=array(ref("File"))),
+        "Manifest": partly(
+            ("signature",), **place, refs=array(text()), complete=whole, files=array(ref("File")), signature=ref("Signature")
+        ),
         "Publish": partly(
             (*place, "refs", "complete", "files", "absent", "card", "torrents", "seeder", "anew", "more"),
             **place,
@@ -250,6 +252,7 @@ def _paths() -> Schema:
                     path("repo_type", REPO_TYPE),
                     path("repo_id", REPO_ID),
                     path("revision", text("a commit, or the name of a ref")),
+                    query("signed", text("with the server's signature", enum=["1"])),
                 ],
                 "responses": answer("Manifest", "Every file that is known of it", 400, 404),
             }

@@ -23,6 +23,7 @@ from llmpt.host.data_folder import make_private
 from llmpt.host.listening import listen_on
 from llmpt.host.supervisor import Supervisor
 from llmpt.host.tokens import without_tokens
+from llmpt.identity.keys import Fingerprint
 from llmpt_tracker.clock import utc_now
 from llmpt_tracker.control.client import AnnouncerClient
 from llmpt_tracker.database.sessions import Database
@@ -30,6 +31,7 @@ from llmpt_tracker.errors import AnnouncerUnavailable, StartEnded
 from llmpt_tracker.rules.catalogue import torrents
 from llmpt_tracker.serve import state_files
 from llmpt_tracker.serve.bookkeeping import Bookkeeping
+from llmpt_tracker.serve.key_file import ensure_key
 from llmpt_tracker.serve.token_file import ensure_token
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 
@@ -50,6 +52,7 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
         family = stack.enter_context(Supervisor())
         database = stack.enter_context(open_database(settings))
         ensure_token(settings.token_file, database, now=utc_now())
+        fingerprint = ensure_key(settings.key_file).public.fingerprint
         sockets = listen_on(settings.bind, settings.http_port, setting="LLMPT_HTTP_PORT")
         for one in sockets:
             stack.callback(one.close)
@@ -70,8 +73,14 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
             one.close()  # gunicorn alone listens: when it is gone, no client is left hanging
         shown = f"[{host}]" if ":" in host else host
         print(f"llmpt-tracker: ready, http://{shown}:{http_port}, announce port {announce_port}", flush=True)  # noqa: T201
+        _say_what_to_copy(settings, fingerprint, http_port)
         announcer = stack.enter_context(contextlib.closing(AnnouncerClient(control)))
         return family.wait(meanwhile=Bookkeeping(announcer, database).keep, every_s=KEPT_EVERY_S)
+
+
+def _say_what_to_copy(settings: TrackerSettings, fingerprint: Fingerprint, http_port: int) -> None:
+    """Tell the console, which no machine in between can change, by what workstations know this server and its client."""
+    print(f"llmpt-tracker: the fingerprint of this server is {fingerprint}", flush=True)  # noqa: T201
 
 
 def make_data_folder(folder: Path) -> None:

@@ -39,23 +39,24 @@ def list_repos() -> ResponseReturnValue:
 
 @blueprint.get("/repos/<repo_type>/<repo_id:repo_id>/revisions/<path:revision>")
 def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
-    """Return the manifest of a revision (a commit or the name of a ref): every file that is known of it."""
-    arguments()
+    """Return the manifest of a revision (a commit or the name of a ref): every file that is known of it; perhaps signed."""
+    args = arguments("signed")
     repo = repo_named(repo_type, repo_id)
     with state().database.reading() as session:
         found = repos.find_revision(session, repo, revision)
         lines = repos.manifest(session, found)
     files = [{"path": one.path, "size": one.size, "etag": one.etag, "lfs": one.lfs, "here": one.here} for one in lines]
-    return jsonify(
-        {
-            "repo_type": repo.type,
-            "repo_id": repo.id,
-            "commit": found.commit,
-            "refs": list(found.refs),
-            "complete": found.complete,
-            "files": files,
-        }
-    )
+    document: dict[str, Any] = {
+        "repo_type": repo.type,
+        "repo_id": repo.id,
+        "commit": found.commit,
+        "refs": list(found.refs),
+        "complete": found.complete,
+        "files": files,
+    }
+    if args.get("signed") == "1":
+        document["signature"] = state().identity.sign(repo, found, lines, now=state().clock())
+    return jsonify(document)
 
 
 def _revision(one: repos.RevisionSummary) -> dict[str, Any]:

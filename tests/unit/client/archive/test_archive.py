@@ -18,8 +18,8 @@ import pytest
 from llmpt.archive import hub_cache
 from llmpt.archive.disk import DiskRefused
 from llmpt.archive.exporting import Export, Exported, chosen
-from llmpt.archive.folder import ExportFolder
-from llmpt.archive.importing import Import
+from llmpt.archive.folder import ExportFolder, Signed
+from llmpt.archive.importing import Import, Policy
 from llmpt.core.blob import Etag
 from llmpt.core.errors import LlmptError
 from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
@@ -61,7 +61,7 @@ class Site:
     def lookup(self, etag: Etag) -> Any:
         return SimpleNamespace(metainfo=self.metainfo if etag == self.metainfo.etag else None)
 
-    def export(self, manifest: Manifest = MANIFEST) -> Exported:
+    def export(self, manifest: Signed = Signed(MANIFEST)) -> Exported:
         def moved(_name: str, count: int) -> None:
             self.moved += count
 
@@ -92,8 +92,8 @@ def exported(site: Site) -> Path:
 
 
 def bring(folder: Path, cache: Path) -> tuple[Import, list[Any]]:
-    work = Import(ExportFolder.open(folder), cache)
-    return work, [work.revision(manifest, lambda _name, _count: None) for manifest in work.manifests()]
+    work = Import(ExportFolder.open(folder), cache, Policy(lambda _signature: False, unsigned=True))
+    return work, [work.revision(offer, lambda _name, _count: None) for offer in work.offers()]
 
 
 def problems(work: Import) -> dict[str, str]:
@@ -172,7 +172,7 @@ def test_what_nobody_gives_is_named_and_the_rest_is_there(site: Site, seeder: Bl
 
 
 def test_only_what_is_wanted_is_written_and_the_list_stays_whole(site: Site, seeder: BlobServer) -> None:
-    site.export(chosen(MANIFEST, ["*.json", "sub/"], []))
+    site.export(chosen(Signed(MANIFEST), ["*.json", "sub/"], []))
     assert seeder.bytes_sent == 8
     work, (imported,) = bring(site.folder, site.root / "elsewhere")
     assert work.problems == []
@@ -182,7 +182,7 @@ def test_only_what_is_wanted_is_written_and_the_list_stays_whole(site: Site, see
 
 def test_patterns_are_those_of_the_hub() -> None:
     def here(include: list[str], exclude: list[str]) -> set[str]:
-        return {file.path.value for file in chosen(MANIFEST, include, exclude).files if file.here}
+        return {file.path.value for file in chosen(Signed(MANIFEST), include, exclude).manifest.files if file.here}
 
     assert here([], []) == set(FILES)
     assert here(["*.json", "*.txt"], []) == {"config.json", "sub/deep/empty.txt"}
@@ -345,7 +345,7 @@ def test_a_ref_that_moves_is_told_of(exported: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_known_in_part_is_imported_without_a_listing(site: Site, tmp_path: Path) -> None:
-    site.export(replace(MANIFEST, complete=False))
+    site.export(Signed(replace(MANIFEST, complete=False)))
     work, (imported,) = bring(site.folder, tmp_path / "elsewhere")
     assert work.problems == []
     assert imported.files == 4
@@ -367,11 +367,9 @@ def test_a_cache_that_cannot_be_written_is_said_in_a_sentence(
     def refused(*_: Any, **__: Any) -> int:
         raise OSError(errno.EROFS, "Read-only file system", "/somewhere")
 
-    work = Import(ExportFolder.open(exported), tmp_path / "elsewhere")
-    (manifest,) = work.manifests()
-    monkeypatch.setattr("llmpt.archive.hub_cache.os.open", refused)
+    monkeypatch.setattr("llmpt.archive.hub_cache.copy_blob", refused)
     with pytest.raises(DiskRefused, match="it is read-only"):
-        work.revision(manifest, lambda _name, _count: None)
+        bring(exported, tmp_path / "elsewhere")
 
 
 def test_a_pipe_in_the_folder_is_not_waited_for(exported: Path, tmp_path: Path) -> None:

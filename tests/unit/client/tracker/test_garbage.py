@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmpt.archive.folder import ExportFolder, read_manifest
+from llmpt.archive.folder import ExportFolder, Signed
 from llmpt.archive.hub_cache import CachedRepo
 from llmpt.core import merkle
 from llmpt.core.blob import Etag
@@ -167,9 +167,9 @@ def test_no_manifest_writes_outside_of_its_folder(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as outside:
         folder, cache = Path(outside) / "a" / "b" / "export", Path(outside) / "a" / "b" / "cache"
         export = ExportFolder.create(folder)
-        export.write_manifest(manifest)
+        export.write_manifest(Signed(manifest))
         (written,) = export.manifests()
-        assert read_manifest(written).files == tuple(replace(file, here=False) for file in manifest.files)
+        assert export.read(written).manifest.files == tuple(replace(file, here=False) for file in manifest.files)
         repo = CachedRepo(cache, manifest.ref)
         for file in manifest.files:
             repo.link(manifest.commit, file.path, file.etag)
