@@ -142,7 +142,8 @@ class Temporary:
         except OSError:  # it has just gone, or is no file of ours
             return False
         facts = os.fstat(self.descriptor)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_nlink != 1:
+        is_ours = facts.st_uid == os.getuid() and facts.st_nlink == 1 and not facts.st_mode & stat.S_IWOTH
+        if not stat.S_ISREG(facts.st_mode) or not is_ours:  # it could be changed after it was checked
             os.close(self.descriptor)
             self.descriptor = None
             return False
