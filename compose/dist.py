@@ -34,6 +34,7 @@ def main(lock: str, target: str) -> None:
         for python in PYTHONS:
             pins = [" ".join([pin, *hashes[pin]]) for pin in needed(text, python, platform)]
             download(pins, python, tags, target)
+    (Path(target) / "requirements.txt").write_text(text, encoding="utf-8")  # by which they are held to their hashes again
 
 
 def needed(lock: str, python: str, platform: str) -> list[str]:

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import sys
+from urllib.parse import urlsplit
 
 import click
 
@@ -76,6 +77,26 @@ def fingerprint() -> None:
 
     make_data_folder(settings.data)
     click.echo(ensure_key(settings.key_file).public.fingerprint)
+
+
+@cli.command("dist")
+@click.argument("url", default="http://SERVER:8000")
+def show_dist(url: str) -> None:
+    """Show the lines with which workstations install the client from this server at URL, each with its hash."""
+    from llmpt.core.settings import url as read_url
+    from llmpt_tracker.rules import dist
+
+    try:
+        base = read_url(url) or ""
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    found = dist.lines(TrackerSettings.read().dist, base, urlsplit(base).hostname or "")
+    if found is None:
+        raise LlmptError("this server has no client to hand out: LLMPT_DIST names no folder with one")
+    click.echo(found.online)
+    if found.offline:
+        click.echo("\n# without any Internet:")
+        click.echo("\n".join(found.offline))
 
 
 for command in (token.token, ref.ref, audit.audit):

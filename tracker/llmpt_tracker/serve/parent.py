@@ -24,10 +24,12 @@ from llmpt.host.listening import listen_on
 from llmpt.host.supervisor import Supervisor
 from llmpt.host.tokens import without_tokens
 from llmpt.identity.keys import Fingerprint
+from llmpt.tracker.url import in_url
 from llmpt_tracker.clock import utc_now
 from llmpt_tracker.control.client import AnnouncerClient
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import AnnouncerUnavailable, StartEnded
+from llmpt_tracker.rules import dist
 from llmpt_tracker.rules.catalogue import torrents
 from llmpt_tracker.serve import state_files
 from llmpt_tracker.serve.bookkeeping import Bookkeeping
@@ -81,6 +83,9 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
 def _say_what_to_copy(settings: TrackerSettings, fingerprint: Fingerprint, http_port: int) -> None:
     """Tell the console, which no machine in between can change, by what workstations know this server and its client."""
     print(f"llmpt-tracker: the fingerprint of this server is {fingerprint}", flush=True)  # noqa: T201
+    host = settings.advertise_host or "SERVER"
+    if found := dist.lines(settings.dist, f"http://{in_url(host)}:{http_port}", host):
+        print(f"llmpt-tracker: workstations install the client with {found.online}", flush=True)  # noqa: T201
 
 
 def make_data_folder(folder: Path) -> None:

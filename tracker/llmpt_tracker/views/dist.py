@@ -27,6 +27,15 @@ def index() -> ResponseReturnValue:
     return render_template("dist.html", wheels=dist.wheels(state().settings.dist))
 
 
+@blueprint.get(f"/dist/{dist.REQUIREMENTS}")
+def requirements() -> ResponseReturnValue:
+    """Return the list of what the client needs, by hashes."""
+    text = dist.requirements(state().settings.dist)
+    if text is None:
+        raise Refused(404, "not_found", "this server has no list of what it hands out: /dist/ lists the wheels")
+    return Response(text, mimetype="text/plain", headers={"Cache-Control": "no-cache"})
+
+
 @blueprint.get("/dist/<name>")
 def file(name: str) -> ResponseReturnValue:
     """Return one wheel."""

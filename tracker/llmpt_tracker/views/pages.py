@@ -60,8 +60,8 @@ def overview() -> ResponseReturnValue:
         upstream=state().behind.address,
         mirrors=mirrored,
         url=base_url(request),
-        host=host_as_asked(request)[0],
-        client=dist.client(state().settings.dist),
+        install=dist.lines(state().settings.dist, base_url(request), host_as_asked(request)[0]),
+        fingerprint=state().identity.fingerprint,
     )
 
 

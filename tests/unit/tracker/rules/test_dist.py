@@ -101,14 +101,14 @@ def test_a_folder_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None
 
 def lines_to_paste(api: Api) -> list[list[str]]:
     text = api.get("/", headers={"Host": "server:8000"}).get_data(as_text=True)
-    (block,) = re.findall(r"<pre><code>(.*?)</code></pre>", text, re.DOTALL)
+    block = re.findall(r"<pre><code>(.*?)</code></pre>", text, re.DOTALL)[0]
     return [shlex.split(line) for line in html.unescape(block).splitlines()]
 
 
 def test_the_front_page_says_how_to_install_from_this_server(api: Api, wheels: Path) -> None:
     install, join, _ = lines_to_paste(api)
-    here = ["--find-links", "http://server:8000/dist/", "--trusted-host", "server"]
-    assert install == ["pip", "install", *here, "http://server:8000/dist/llmpt-0.1.0-py3-none-any.whl"]
+    digest = sha256((wheels / "llmpt-0.1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    assert install == ["pip", "install", f"llmpt @ http://server:8000/dist/llmpt-0.1.0-py3-none-any.whl#sha256={digest}"]
     assert join == ["llmpt", "join", "http://server:8000"]
 
 
