@@ -12,6 +12,7 @@ from flask import Flask
 from llmpt.core.errors import SettingError
 from llmpt.core.metainfo import MAX_PUBLISH_BYTES
 from llmpt.host.logs import log_to_stderr
+from llmpt.host.own_names import own_names
 from llmpt.host.routes import HostNetwork
 from llmpt_tracker.blob_servers import BlobServers
 from llmpt_tracker.clock import Clock, utc_now
@@ -81,11 +82,12 @@ def create_app(
         bounds = Bounds(waiting, questions)
         upstream = MirroredUpstream(told, database=database, clock=clock, knock=servers.knock, bounds=bounds)
     places = blobs or servers
-    notes = Notes(database, clock)
-    identity = Identity(settings.key_file)
-    attach(app, State(settings, clock, database, announcer, network, places, upstream, limits, waiting, seats, notes, identity))
+    notes, identity, names = Notes(database, clock), Identity(settings.key_file), settings.hosts.also(own_names())
+    told_by = (upstream, limits, waiting, seats, notes, identity, names)
+    attach(app, State(settings, clock, database, announcer, network, places, *told_by))
     app.before_request(clients.leave_the_gone)
     app.before_request(access.guard)
+    app.before_request(access.guard_pages)
     app.before_request(versions.guard)
     app.before_request(clients.take_seat)
     app.before_request(hub.serve)

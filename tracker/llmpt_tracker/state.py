@@ -8,6 +8,7 @@ from typing import Protocol
 
 from flask import Flask, current_app
 
+from llmpt.core.browsers import HostNames
 from llmpt.host.routes import HostNetwork
 from llmpt_tracker.clock import Clock
 from llmpt_tracker.control.client import Announcer
@@ -44,7 +45,7 @@ class BlobLocations(Protocol):
 class State:
     """The settings, the clock (aware, UTC), the two things that hold data, the networks that this host is on, where bytes are,
     the Hub behind this one if a seeder fetches from one, when it was asked for what, how many requests do what at once,
-    this server's key, what is here on whose word, what is written down in a while, and where announces go, by boot id."""
+    this server's key and names, what is here on whose word, what is written down in a while, where announces go, by boot id."""
 
     settings: TrackerSettings
     clock: Clock
@@ -58,6 +59,7 @@ class State:
     seats: Seats
     notes: Notes
     identity: Identity
+    names: HostNames
     learning: Learning = field(default_factory=Learning)
     holdings: HoldingsDigests = field(default_factory=HoldingsDigests)
 

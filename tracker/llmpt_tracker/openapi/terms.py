@@ -53,7 +53,11 @@ MIN_BLOB_BYTES = count("smaller files have no swarm: LLMPT_MIN_BLOB_BYTES of thi
 def answer(schema: str, description: str, *errors: int) -> Schema:
     """Describe the answers of a route: its 200, the `errors` that it may give, and those of every route."""
     texts = {400: "The request makes no sense", 401: "No token, or one that may not publish", 404: "Not published here"}
-    texts |= {413: "The body is too large", 415: "A packed body", 422: "What it says cannot be; nothing was changed"}
+    texts |= {
+        413: "The body is too large",
+        415: "A packed body, or one that is not called JSON",
+        422: "What it says cannot be; nothing was changed",
+    }
     texts |= {409: "This server fetches nothing from a Hub", 429: "Too much at once: try again later"}
     texts |= {426: "A client of ours that is too old: update it"}
     texts |= {403: "An address outside LLMPT_PEER_CIDRS, or a token that may not do this"}

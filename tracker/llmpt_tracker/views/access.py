@@ -10,6 +10,7 @@ import logging
 
 from flask import Request, request
 
+from llmpt.core.browsers import Caller, Refusal, effect_refusal, refusal
 from llmpt.core.networks import Address, behind_proxies, parse_address
 from llmpt.host.pacing import Paced
 from llmpt_tracker.errors import Refused
@@ -18,6 +19,7 @@ from llmpt_tracker.views.forwarded import HOST, PORTS
 
 log = logging.getLogger(__name__)
 _refused = Paced(log.warning)
+_turned_away = Paced(log.warning)
 
 
 def asker() -> Address:
@@ -44,6 +46,42 @@ def guard() -> None:
     raise Refused(
         403, "address_refused", f"{address} is not in LLMPT_PEER_CIDRS, the networks that this tracker answers: set it there"
     )
+
+
+def guard_pages() -> None:
+    """Refuse what a web page of another site asks (403), and a name that could be its own (421)."""
+    is_link = request.method in ("GET", "HEAD") and (request.blueprint in ("pages", "dist") or request.endpoint == "static")
+    why = refusal(_caller(), state().names, is_link=is_link)
+    if why is not None:
+        _turned_away("refused %s: %s", asker(), why.message)
+        raise _as_error(why)
+
+
+def guard_effect() -> None:
+    """Refuse a browser (403), unless it is shown that a page of ours asks: for what costs or changes something by a GET."""
+    why = effect_refusal(_caller())
+    if why is not None:
+        raise _as_error(why)
+
+
+def may_have_effect() -> bool:
+    """Say whether the current request may make us do something, such as fetch: one of another site's page may not."""
+    return effect_refusal(_caller()) is None
+
+
+def _caller() -> Caller:
+    headers = request.headers
+    return Caller(
+        host=request.environ.get("HTTP_HOST", ""),
+        origin=headers.get("Origin", ""),
+        referer=headers.get("Referer", ""),
+        fetch_site=headers.get("Sec-Fetch-Site", ""),
+        user_agent=headers.get("User-Agent", ""),
+    )
+
+
+def _as_error(why: Refusal) -> Refused:
+    return Refused(why.status, "host_unknown" if why.status == 421 else "page_refused", why.message)
 
 
 def host_as_asked(request: Request) -> tuple[str, int]:

@@ -13,6 +13,7 @@ from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import search
+from llmpt_tracker.views.access import may_have_effect
 
 
 def arguments(*known: str) -> dict[str, str]:
@@ -40,8 +41,13 @@ def repo_named(repo_type: str, repo_id: str) -> RepoRef:
         raise Refused(400, "bad_request", str(error)) from None
 
 
-def body(max_bytes: int) -> bytes:
-    """Return the body of the current request; raise 413 when it is longer than `max_bytes`, 415 when it is packed."""
+def body(max_bytes: int, *, is_question: bool = False) -> bytes:
+    """Return the body of the current request; raise 413 when it is longer than `max_bytes`, 415 when it is packed.
+
+    Where it is no mere question, it has to be called JSON (415), or nothing by a program: no page of another site can do that.
+    """
+    if not is_question and not request.is_json and (request.content_type or not may_have_effect()):
+        raise Refused(415, "unsupported_media_type", "send JSON, with Content-Type: application/json")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refused(415, "unsupported_media_type", "send the body as it is, without Content-Encoding")
     request.max_content_length = max_bytes

@@ -13,6 +13,7 @@ from functools import partial
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from llmpt.core.browsers import SAFE_HEADERS
 from llmpt.host.pacing import Paced
 from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, Refused, RefusedAsHub, SeedersBusy
 from llmpt_tracker.rules import audit
@@ -23,11 +24,6 @@ from llmpt_tracker.views.hub.request import target
 log = logging.getLogger(__name__)
 
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 def register(app: Flask) -> None:
@@ -113,7 +109,7 @@ def _bug(error: Exception) -> Response:
 
 
 def _safe(response: Response) -> Response:
-    for name, value in HEADERS.items():
+    for name, value in SAFE_HEADERS.items():
         response.headers.setdefault(name, value)
     if not request.path.startswith("/static/"):
         response.headers.setdefault("Cache-Control", "no-store")

@@ -43,7 +43,7 @@ class LookupBody(BaseModel):
 @blueprint.post("/lookup")
 def lookup() -> ResponseReturnValue:
     """Tell of each etag that has a torrent: how many have it, where, and its metainfo where that is asked for."""
-    asked = publication.parse_json(LookupBody, body(MAX_BODY_BYTES))
+    asked = publication.parse_json(LookupBody, body(MAX_BODY_BYTES, is_question=True))
     etags = list(dict.fromkeys(map(_etag, asked.etags)))
     with state().database.reading() as session:
         found = lookups.find(session, etags, metainfo_of=frozenset(asked.metainfo_of))

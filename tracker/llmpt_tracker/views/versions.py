@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.state import state
 from llmpt_tracker.version import OLDEST_CLIENT, PROTOCOL, VERSION, outdated_client
-from llmpt_tracker.views.access import asker, base_url
+from llmpt_tracker.views.access import asker, base_url, guard_effect
 from llmpt_tracker.views.arguments import arguments
 
 API = "/api/v1/"
@@ -43,6 +43,8 @@ def whoami() -> ResponseReturnValue:
     """Tell a client how it is seen: its address, and whether others can connect to its `port` (null: that is not known)."""
     args = arguments("port")
     address = str(asker())
+    if "port" in args:
+        guard_effect()
     reachable = state().announcer.reach(address, _port(args["port"])) if "port" in args else None
     return jsonify(
         {

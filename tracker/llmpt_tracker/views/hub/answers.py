@@ -15,7 +15,7 @@ from llmpt_tracker.rules.hub import revisions as hub
 from llmpt_tracker.rules.hub.target import Target
 from llmpt_tracker.rules.hub.upstream import AskedUpstream, Client
 from llmpt_tracker.state import state
-from llmpt_tracker.views.access import asker
+from llmpt_tracker.views.access import asker, may_have_effect
 
 T = TypeVar("T")
 
@@ -32,9 +32,9 @@ def look_up(asked: Target, look: Callable[[Session, RepoRef], T], revision_of: C
 
 
 def upstream() -> AskedUpstream | None:
-    """Return the Hub behind this one, as the current client asks it; None while no seeder fetches from one."""
+    """Return the Hub behind this one, as the current client asks it; None while no seeder fetches from one, and for web pages."""
     behind = state().upstream
-    return None if behind is None else AskedUpstream(behind, Client(str(asker())))
+    return None if behind is None or not may_have_effect() else AskedUpstream(behind, Client(str(asker())))
 
 
 def flag(name: str) -> bool:
