@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from llmpt.core.blob import Etag
+from llmpt.disk.stamp import FileStamp
 from llmpt.hook.temporary import Hold, Temporary
 from llmpt_seeder.blobs.sources import FileState
+from llmpt_seeder.cache.contents import CachedRepo
+from llmpt_seeder.cache.scanner import scan
+from llmpt_seeder.publishing.card import read_card
 from llmpt_seeder.upstream.growing import GrowingBlob, GrowingBlobs
+from tests.support.cache_builder import CacheBuilder
 
 CONTENT = os.urandom(300_000)
 ETAG = Etag(hashlib.sha256(CONTENT).hexdigest())
@@ -99,3 +105,46 @@ def test_a_server_sends_nothing_of_what_took_the_place_of_a_file_that_was_fetche
     blob.unlink()
     plant(way, blob)
     assert blobs.open(ETAG) is None
+
+
+def test_no_look_at_a_shared_cache_waits_for_a_pipe(tmp_path: Path) -> None:
+    repo = CacheBuilder(tmp_path).repo("org/model")
+    commit = repo.commit({"model.bin": CONTENT}, lfs={"model.bin"})
+    listing = repo.list_files(commit, {"model.bin": CONTENT}, lfs={"model.bin"})
+    listing.unlink()
+    for place in (
+        listing,
+        repo.folder / "refs" / "pipe",
+        repo.folder / "blobs" / ("0" * 64),
+        repo.folder / "snapshots" / commit / "p",
+    ):
+        os.mkfifo(place)
+    repo.link(commit, "linked.bin", "0" * 64)
+    found: list[CachedRepo] = []
+    looking = threading.Thread(target=lambda: found.extend(scan(tmp_path)), daemon=True)
+    looking.start()
+    looking.join(5)
+    assert [[path for path, _ in snapshot.files] for one in found for snapshot in one.snapshots] == [["model.bin"]]
+
+
+def test_a_listing_of_another_repo_is_not_read_through_a_link(tmp_path: Path) -> None:
+    cache = CacheBuilder(tmp_path)
+    private = cache.repo("me/private").list_files("0" * 40, {"secret name": b"x"})
+    mine = cache.repo("org/model")
+    commit = mine.commit({"model.bin": CONTENT}, lfs={"model.bin"})
+    (mine.folder / "trees").mkdir()
+    (mine.folder / "trees" / f"{commit}.json").symlink_to(private)
+    listings = [snapshot.listing for one in scan(tmp_path) for snapshot in one.snapshots if one.ref == mine.ref]
+    assert listings == [None]
+
+
+@pytest.mark.parametrize("way", ["link", "hard link", "pipe"])
+def test_a_card_that_was_swapped_for_a_link_is_not_published(tmp_path: Path, way: str) -> None:
+    readme = tmp_path / "readme"
+    readme.write_text("---\nlicense: mit\n---\n")
+    stamp = FileStamp.of(readme.stat())
+    assert read_card(readme, stamp) == {"license": "mit"}
+    readme.unlink()
+    secret = plant(way, readme)
+    secret.write_text("---\npassword: hunter2\n---\n")
+    assert read_card(readme, stamp) is None

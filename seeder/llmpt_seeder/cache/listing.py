@@ -5,6 +5,8 @@ Here it is read from `trees/<commit>.json`, where huggingface_hub (1.22 and late
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +18,7 @@ from llmpt.core.documents import read_json
 from llmpt.core.errors import InvalidName
 from llmpt.core.metainfo import MAX_BLOB_BYTES
 from llmpt.core.repo import check_path
+from llmpt.disk.opening import open_file
 
 FORMAT_VERSION = 1
 MAX_LISTING_BYTES = 256 << 20
@@ -36,8 +39,8 @@ Listing = Mapping[str, ListedFile]
 def read_listing(path: Path) -> Listing | None:
     """Read the list; None when there is none, it cannot be read (it has mode 0600), or it has a form we don't know."""
     try:
-        facts = path.stat()
-        if facts.st_size > MAX_LISTING_BYTES:
+        facts = path.lstat()
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size > MAX_LISTING_BYTES:
             return None
         return _read(path, facts.st_mtime_ns, facts.st_size, facts.st_ino)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, InvalidName):
@@ -46,7 +49,8 @@ def read_listing(path: Path) -> Listing | None:
 
 @lru_cache(maxsize=4096)  # looked at every few seconds, and nearly never another
 def _read(path: Path, *_stamp: int) -> Listing | None:
-    document = read_json(path.read_bytes(), most_bytes=MAX_LISTING_BYTES)
+    with os.fdopen(open_file(path, follow=False), "rb") as file:
+        document = read_json(file.read(MAX_LISTING_BYTES + 1), most_bytes=MAX_LISTING_BYTES)
     if document["format_version"] != FORMAT_VERSION:
         return None
     return checked({name: _listed(entry) for name, entry in document["files"].items()})

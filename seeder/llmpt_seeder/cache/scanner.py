@@ -17,6 +17,7 @@ from pathlib import Path
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName
 from llmpt.core.repo import MAX_PATH_PARTS, RepoRef, check_commit, check_path, check_ref
+from llmpt.disk.opening import open_file
 from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.cache.contents import BlobFile, CachedRepo, Problem, Snapshot
 from llmpt_seeder.cache.listing import Listing, read_listing
@@ -194,7 +195,9 @@ class _RepoReader:
         refs: dict[str, list[str]] = {}
         for entry, name in self._walk(self.folder / "refs"):
             try:
-                with open(entry.path, "rb") as file:  # noqa: PTH123
+                if not entry.is_file():
+                    continue  # a pipe is not waited for
+                with os.fdopen(open_file(entry.path), "rb") as file:
                     commit = check_commit(file.read(128).decode("ascii").strip())
                 refs.setdefault(commit, []).append(check_ref(name))
                 self.ref_times[name] = entry.stat().st_mtime_ns

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from llmpt.disk.opening import open_file
+from llmpt.disk.stamp import FileStamp
 
 README = "README.md"
 MAX_READ_BYTES = 256 << 10
@@ -38,10 +42,13 @@ def card_loader(safe: Any) -> Any:
 _CardLoader = card_loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
-def read_card(path: Path) -> dict[str, Any] | None:
-    """Read the card of the README at `path`; None when there is none, or it is not one that can be passed on."""
+def read_card(path: Path, stamp: FileStamp) -> dict[str, Any] | None:
+    """Read the card of the README at `path`, if it is the file of that stamp; None when there is none, or it is not one that can
+    be passed on."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_file(path, follow=False), "rb") as file:
+            if not stamp.is_same(FileStamp.of(os.fstat(file.fileno()))):
+                return None
             text = file.read(MAX_READ_BYTES).decode("utf-8", "ignore")  # the cut may lie within a character
     except OSError:
         return None

@@ -158,7 +158,7 @@ class Manifests:
         if etag is None or (readme := here[etag]) is None:
             return None
         if etag not in self._cards:
-            self._cards[etag] = read_card(readme.path)
+            self._cards[etag] = read_card(readme.path, readme.stamp)
         return self._cards[etag]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -245,14 +246,14 @@ def test_the_hubs_own_list_comes_with_its_snapshot(cache: CacheBuilder) -> None:
 
 def test_a_list_that_another_user_may_not_be_shown_is_none(cache: CacheBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.repo("org/model").commit({"f": b"5"}, listing=True)
-    real = Path.read_bytes
+    real = os.open
 
-    def read_bytes(path: Path) -> bytes:  # root reads what has mode 0600 of another
-        if path.parent.name == "trees":
+    def open_(path: Path | str, *more: Any, **named: Any) -> int:  # root reads what has mode 0600 of another
+        if Path(path).parent.name == "trees":
             raise PermissionError(13, "Permission denied")
-        return real(path)
+        return real(path, *more, **named)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(os, "open", open_)
     found = only(cache)
     assert found.snapshots[0].listing is None
     assert (found.problems, found.unknown) == ((), False)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.publishing import card as module
 from llmpt_seeder.publishing.card import read_card
 
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("_loaders")
 def card(tmp_path: Path, text: str | bytes) -> dict[str, Any] | None:
     readme = tmp_path / "README.md"
     readme.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_card(readme)
+    return read_card(readme, FileStamp.of(readme.stat()))
 
 
 @pytest.mark.parametrize(
@@ -85,4 +86,4 @@ def test_ten_lines_that_would_be_a_billion_are_none(tmp_path: Path) -> None:
 
 
 def test_a_readme_that_is_not_there_has_no_card(tmp_path: Path) -> None:
-    assert read_card(tmp_path / "README.md") is None
+    assert read_card(tmp_path / "README.md", FileStamp(0, 0, 0)) is None
