@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.process import ServerProcess
 from tests.support.waiting import eventually
 
-READY = re.compile(r"llmpt-tracker: ready, http://\S+:(\d+), announce port (\d+)")
+READY = re.compile(r"llmpt-tracker: ready, https?://\S+:(\d+), announce port (\d+)")
 
 
 class TrackerProcess(ServerProcess):

@@ -31,6 +31,13 @@ def folder(value: str) -> Path | None:
     return Path(value).expanduser() if value else None
 
 
+def file(value: str) -> Path | None:
+    """Read a file that exists; nothing means none."""
+    if value and not Path(value).expanduser().is_file():
+        raise ValueError("there is no such file")
+    return Path(value).expanduser() if value else None
+
+
 def sharing(value: str) -> str:
     """Read which machines of the LAN may share what they fetched."""
     if value not in ("open", "invited", "off"):
@@ -54,6 +61,10 @@ class TrackerSettings:
     )
     trusted_proxies: CidrSet = setting("LLMPT_TRUSTED_PROXIES", core.cidrs, "", "Proxies whose X-Forwarded-… is believed")
     hosts: HostNames = setting("LLMPT_HOSTS", HostNames.parse, "", "Names of this server, also patterns, that others could own")
+    tls_cert: Path | None = setting(
+        "LLMPT_TLS_CERT", file, "", "Certificate, with its chain, of the API and the page; empty: no TLS"
+    )
+    tls_key: Path | None = setting("LLMPT_TLS_KEY", file, "", "Its key; empty: in the same file")
     advertise_host: str | None = setting(
         "LLMPT_ADVERTISE_HOST", core.literal_address, "", "IP address under which the seeder is handed out to peers"
     )

@@ -33,6 +33,7 @@ from llmpt_tracker.rules import dist
 from llmpt_tracker.rules.catalogue import torrents
 from llmpt_tracker.serve import state_files
 from llmpt_tracker.serve.bookkeeping import Bookkeeping
+from llmpt_tracker.serve.http.tls import Certificate
 from llmpt_tracker.serve.key_file import ensure_key
 from llmpt_tracker.serve.token_file import ensure_token
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
@@ -55,6 +56,8 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
         database = stack.enter_context(open_database(settings))
         ensure_token(settings.token_file, database, now=utc_now())
         fingerprint = ensure_key(settings.key_file).public.fingerprint
+        if settings.tls_cert is not None:
+            Certificate(settings.tls_cert, settings.tls_key)  # one that cannot be used is an error before anything runs
         sockets = listen_on(settings.bind, settings.http_port, setting="LLMPT_HTTP_PORT")
         for one in sockets:
             stack.callback(one.close)
@@ -74,7 +77,8 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
         for one in sockets:
             one.close()  # gunicorn alone listens: when it is gone, no client is left hanging
         shown = f"[{host}]" if ":" in host else host
-        print(f"llmpt-tracker: ready, http://{shown}:{http_port}, announce port {announce_port}", flush=True)  # noqa: T201
+        scheme = "https" if settings.tls_cert else "http"
+        print(f"llmpt-tracker: ready, {scheme}://{shown}:{http_port}, announce port {announce_port}", flush=True)  # noqa: T201
         _say_what_to_copy(settings, fingerprint, http_port)
         announcer = stack.enter_context(contextlib.closing(AnnouncerClient(control)))
         return family.wait(meanwhile=Bookkeeping(announcer, database).keep, every_s=KEPT_EVERY_S)
@@ -83,8 +87,8 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
 def _say_what_to_copy(settings: TrackerSettings, fingerprint: Fingerprint, http_port: int) -> None:
     """Tell the console, which no machine in between can change, by what workstations know this server and its client."""
     print(f"llmpt-tracker: the fingerprint of this server is {fingerprint}", flush=True)  # noqa: T201
-    host = settings.advertise_host or "SERVER"
-    if found := dist.lines(settings.dist, f"http://{in_url(host)}:{http_port}", host):
+    host, scheme = settings.advertise_host or "SERVER", "https" if settings.tls_cert else "http"
+    if found := dist.lines(settings.dist, f"{scheme}://{in_url(host)}:{http_port}", host):
         print(f"llmpt-tracker: workstations install the client with {found.online}", flush=True)  # noqa: T201
 
 

@@ -44,9 +44,11 @@ def repo_named(repo_type: str, repo_id: str) -> RepoRef:
 def body(max_bytes: int, *, is_question: bool = False) -> bytes:
     """Return the body of the current request; raise 413 when it is longer than `max_bytes`, 415 when it is packed.
 
-    Where it is no mere question, it has to be called JSON (415), or nothing by a program: no page of another site can do that.
+    Where it is no mere question, it has to be called JSON (415), or to come with a token, or without any name from a program: no
+    page of another site can do that.
     """
-    if not is_question and not request.is_json and (request.content_type or not may_have_effect()):
+    has_token = "Authorization" in request.headers  # which a browser asks us about first, and we say nothing
+    if not (is_question or has_token or request.is_json) and (request.content_type or not may_have_effect()):
         raise Refused(415, "unsupported_media_type", "send JSON, with Content-Type: application/json")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refused(415, "unsupported_media_type", "send the body as it is, without Content-Encoding")

@@ -6,13 +6,15 @@ import enum
 import selectors
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol, cast
 
+from llmpt.core.http_head import BadRequest
 from llmpt_tracker.serve.http.framing import Chunks, Frame, frame_of, head_end
 from llmpt_tracker.serve.http.outbox import Outbox
 from llmpt_tracker.serve.http.places import Guest
+from llmpt_tracker.serve.http.tls import CLIENT_HELLO
 
 _READ_BYTES = 64 << 10
 MAX_UNREAD_BYTES = 64 << 10
@@ -50,11 +52,11 @@ class Connection:
         *("mark", "outbox", "received", "rest", "server", "sock", "stage"),
     )
 
-    def __init__(self, sock: socket.socket, client: Any, server: Any, guest: Guest) -> None:
+    def __init__(self, sock: socket.socket, client: Any, server: Any, guest: Guest, *, stage: Stage = Stage.IDLE) -> None:
         self.sock, self.client, self.server, self.guest = sock, client, server, guest
         self.machine = guest.address
         self.outbox = Outbox(sock)
-        self.stage = Stage.HANDSHAKE if isinstance(sock, ssl.SSLSocket) else Stage.IDLE
+        self.stage = stage
         self.events = 0  # what the poller watches for
         self.deadline = 0.0
         self.mark = 0  # bytes that had come, or gone, when the deadline was set
@@ -73,11 +75,22 @@ class Connection:
         """How much memory its request and its answers take."""
         return len(self.buffer) + len(self.head) + self.received + self.outbox.held_bytes
 
-    def shake_hands(self) -> int:
-        """Go on with the handshake; return what has to be waited for, 0 when it is over. Raises `OSError`."""
+    def shake_hands(self, wrap: Callable[[socket.socket], socket.socket]) -> int:
+        """Go on with the handshake of TLS, which the appliance's own programs may do without; `wrap` begins it.
+
+        Return what has to be waited for, 0 when it is over. Raises `OSError`, and `BadRequest` for a stranger who speaks no TLS.
+        """
         try:
+            if not isinstance(self.sock, ssl.SSLSocket):
+                first = self.sock.recv(1, socket.MSG_PEEK)
+                if first != CLIENT_HELLO:
+                    if first and not self.guest.is_own:
+                        raise BadRequest(400, "TLS is spoken here: write https:// instead of http://")
+                    return 0
+                self.sock = wrap(self.sock)
+                self.outbox = Outbox(self.sock)
             cast(ssl.SSLSocket, self.sock).do_handshake()
-        except ssl.SSLWantReadError:
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError):
             return selectors.EVENT_READ
         except ssl.SSLWantWriteError:
             return selectors.EVENT_WRITE

@@ -138,13 +138,12 @@ class EventLoop:
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            wrapped = self._ways.wrap(sock) if self._ways.wrap is not None else sock
         except (OSError, ValueError):
             sock.close()
             return
-        connection = Connection(wrapped, client, server, guest)
+        shakes_hands = self._ways.wrap is not None
+        connection = Connection(sock, client, server, guest, stage=Stage.HANDSHAKE if shakes_hands else Stage.IDLE)
         self.crowd.enter(connection)
-        shakes_hands = connection.stage is Stage.HANDSHAKE
         connection.deadline = time.monotonic() + (self._patience.handshake_s if shakes_hands else self._patience.head_s)
         self._go_on(connection)
 
@@ -198,8 +197,7 @@ class EventLoop:
             self._close(connection)
 
     def _shake_hands(self, connection: Connection) -> None:
-        wants = connection.shake_hands()
-        if wants:
+        if self._ways.wrap is not None and (wants := connection.shake_hands(self._ways.wrap)):
             self._watch(connection, wants)
             return
         connection.stage = Stage.IDLE

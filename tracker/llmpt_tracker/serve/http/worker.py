@@ -6,6 +6,7 @@ import contextvars
 import logging
 import os
 import re
+import ssl
 import sys
 import time
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ from llmpt_tracker.serve.http.connection import Connection
 from llmpt_tracker.serve.http.loop import EventLoop, Ways
 from llmpt_tracker.serve.http.places import OUTSIDE, Guest
 from llmpt_tracker.serve.http.refusals import refusal
+from llmpt_tracker.serve.http.tls import Certificate
 from llmpt_tracker.serve.http.turns import OWN
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.views.clients import ASIDE
@@ -109,7 +111,8 @@ def _ways(worker: LoopWorker) -> Ways:
     def on_limit(sentence: str) -> None:
         worker.wsgi.extensions["llmpt"].limits.reached(sentence)
 
-    return Ways(guest, machine, on_limit=on_limit)
+    certificate = Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert is not None else None
+    return Ways(guest, machine, certificate.wrap if certificate is not None else None, on_limit)
 
 
 def _serve(worker: LoopWorker, connection: Connection) -> bool:
@@ -122,6 +125,8 @@ def _serve(worker: LoopWorker, connection: Connection) -> bool:
         connection.outbox.sendall(refusal(_STATUS.get(type(error).__name__, 400), f"no request that is answered here: {error}"))
         return False
     environ["wsgi.multithread"] = True
+    if isinstance(connection.sock, ssl.SSLSocket):
+        environ["wsgi.url_scheme"] = "https"
     environ[ASIDE] = partial(worker.aside, connection)
     if not worker.alive or connection.chunks is not None:
         response.force_close()  # behind a body in chunks nothing is read: two readers could see its end differently

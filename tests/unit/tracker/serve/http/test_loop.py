@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -30,11 +30,15 @@ def echo(connection: Connection) -> bool:
     return not body.endswith(b"END")
 
 
+PLAIN = Ways(guest=lambda text: Guest.of(parse_address(text)))
+
+
 @contextmanager
-def serving(handler=echo, limits: ServingLimits = ServingLimits()) -> Iterator[tuple[str, int]]:  # type: ignore[no-untyped-def]
+def serving(
+    handler: Callable[[Connection], bool] = echo, *, limits: ServingLimits = ServingLimits(), ways: Ways = PLAIN
+) -> Iterator[tuple[str, int]]:
     """Run the loop in a thread; yield where it listens."""
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(4) as pool:
-        ways = Ways(guest=lambda text: Guest.of(parse_address(text)))
         loop, ends = EventLoop([listening], handler, pool, ways=ways, limits=limits), threading.Event()
 
         def run() -> None:
