@@ -205,7 +205,7 @@ async def _serve_ours() -> None:
     for info_hash in _hashes():
         for number in range(PEERS_PER_SWARM):
             endpoint = bytes((10, 0, number, 1)) + (6881).to_bytes(2, "big")
-            store.put(info_hash, endpoint, Role(number % 2), now=time.monotonic(), peer_id=b"-LT2110-%012d" % number)
+            store.put(info_hash, endpoint, Role(number % 2), now=time.monotonic(), owner=b"-LT2110-%012d" % number)
     visibility = Visibility(allowed=CidrSet.parse("0.0.0.0/0"), seeders=seeders)
     tracker = Tracker(store, seeders=seeders, visibility=visibility)
     print(FrontEnd(tracker).open([_address()], 0), flush=True)

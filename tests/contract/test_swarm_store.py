@@ -158,7 +158,7 @@ def test_samples_start_at_different_places(make: Make) -> None:
 
 def test_tagged_peers_are_told_one_by_one_and_not_in_samples(make: Make) -> None:
     store = make()
-    store.put(ONE, v4(1), Role.SEEDER, now=0, tag="key", peer_id=b"a" * 20)
+    store.put(ONE, v4(1), Role.SEEDER, now=0, tag="key", owner=b"a" * 20)
     store.put(ONE, v4(2), Role.LEECHER, now=0, tag="")
     assert listed(store, Role.SEEDER) == []
     assert [(peer.endpoint, peer.role, peer.tag) for peer in store.tagged(ONE)] == [
@@ -182,11 +182,11 @@ def test_a_peer_can_gain_and_lose_its_tag(make: Make) -> None:
 
 def test_the_peer_id_of_the_last_announce_is_known(make: Make) -> None:
     store = make()
-    store.put(ONE, v4(1), Role.SEEDER, now=0, peer_id=b"a" * 20)
-    store.put(ONE, v4(1), Role.SEEDER, now=1, peer_id=b"b" * 20)
+    store.put(ONE, v4(1), Role.SEEDER, now=0, owner=b"a" * 20)
+    store.put(ONE, v4(1), Role.SEEDER, now=1, owner=b"b" * 20)
     peer = store.peer(ONE, v4(1))
     assert peer is not None
-    assert peer.peer_id == b"b" * 20
+    assert peer.owner == b"b" * 20
     assert store.peer(ONE, v4(2)) is None
 
 

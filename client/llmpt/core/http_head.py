@@ -14,6 +14,7 @@ from llmpt.core.networks import Address, parse_address
 
 MAX_HEAD_BYTES = 16 << 10  # a scrape of 74 hashes, each fully escaped, has 5.3 kB
 GET_ONLY = (b"GET",)
+_MAX_LITERAL = 80  # an IPv6 address in brackets with its zone, and a port
 
 
 class BadRequest(InvalidInput):
@@ -78,9 +79,13 @@ def parse_head(data: bytes, methods: Collection[bytes] = GET_ONLY) -> Head:
     return head
 
 
-@lru_cache(maxsize=1024)
 def literal_host(host: bytes) -> Address | None:
     """Read a Host header (`10.0.0.5:6969`, `[fd00::5]:6969`); None when it holds a name."""
+    return _literal_host(host) if len(host) <= _MAX_LITERAL else None  # what is longer is not remembered either
+
+
+@lru_cache(maxsize=1024)
+def _literal_host(host: bytes) -> Address | None:
     text = host.decode("latin-1")
     if text.startswith("["):
         text = text[1:].partition("]")[0]

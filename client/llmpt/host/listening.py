@@ -11,7 +11,7 @@ from llmpt.core.errors import SettingError
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 1024
+BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn; a client that finds it full comes again after a second
 _PORT_TRIES = 20
 
 
@@ -41,8 +41,8 @@ def listen_on(addresses: Sequence[str], port: int, *, setting: str) -> list[sock
     raise AssertionError("unreachable")
 
 
-def raise_descriptor_limit(wanted: int | None = None) -> None:
-    """Allow as many connections and files at once as the system lets us have, or as are wanted."""
+def raise_descriptor_limit(wanted: int | None = None) -> int:
+    """Allow as many connections and files at once as the system lets us have, or as are wanted; return how many it lets us."""
     import resource  # not on every system
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -52,6 +52,8 @@ def raise_descriptor_limit(wanted: int | None = None) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         except (ValueError, OSError):  # macOS has a lower limit than it says
             log.debug("the limit of open files stays at %d", soft)
+            return soft
+    return most if most != resource.RLIM_INFINITY else 1 << 20
 
 
 def _bind(address: str, port: int) -> socket.socket | None:

@@ -18,6 +18,7 @@ from llmpt.host.listening import raise_descriptor_limit
 from llmpt.host.logs import log_to_stderr
 from llmpt.host.loops import Rhythm
 from llmpt.host.routes import HostNetwork
+from llmpt.host.visitors import VisitorLimits
 from llmpt_tracker.announcer import loops
 from llmpt_tracker.announcer.control.requests import ControlServer
 from llmpt_tracker.announcer.http.server import FrontEnd
@@ -30,6 +31,7 @@ from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 
 log = logging.getLogger("llmpt_tracker.announcer")
 
+SEEDERS_ASKED = Rhythm(interval_s=5.0, pauses=Pauses(first_s=1.0, longest_s=10.0))
 EVERY_SECOND = Rhythm(interval_s=1.0, pauses=Pauses(first_s=1.0, longest_s=10.0))
 
 
@@ -40,18 +42,17 @@ def main() -> int:
         settings = TrackerSettings.read()
         if settings.control_socket is None:
             raise LlmptError(f"{CONTROL_SOCKET} is not set: `llmpt-tracker serve` starts the announcer")
-        raise_descriptor_limit()
-        asyncio.run(serve(settings))
+        asyncio.run(serve(settings, VisitorLimits().within(raise_descriptor_limit())))
     except LlmptError as error:
         log.error("%s", error)
         return 1
     return 0
 
 
-async def serve(settings: TrackerSettings) -> None:
+async def serve(settings: TrackerSettings, limits: VisitorLimits) -> None:
     """Serve the control socket, and announces from `open` on, until SIGTERM or SIGINT."""
     tracker = _tracker(settings)
-    front = FrontEnd(tracker)
+    front = FrontEnd(tracker, limits)
 
     def open_port() -> int:
         port = front.open(settings.bind, settings.announce_port)
@@ -68,6 +69,7 @@ async def serve(settings: TrackerSettings) -> None:
     working = [
         asyncio.create_task(loops.loop("dropping silent peers", tracker.sweep, EVERY_SECOND, health=tracker.health)),
         asyncio.create_task(loops.loop("ending slow connections", front.reap, EVERY_SECOND, health=tracker.health)),
+        asyncio.create_task(loops.loop("asking seeders", tracker.look_after_seeders, SEEDERS_ASKED, health=tracker.health)),
         asyncio.create_task(tracker.prober.run(tracker.health)),
     ]
     try:
@@ -88,7 +90,9 @@ def _tracker(settings: TrackerSettings) -> Tracker:
         advertise=parse_address(settings.advertise_host) if settings.advertise_host else None,
         owns=is_own_address,
     )
-    return Tracker(MemoryStore(), seeders=seeders, visibility=visibility, trusted_proxies=settings.trusted_proxies)
+    return Tracker(
+        MemoryStore(), seeders=seeders, visibility=visibility, trusted_proxies=settings.trusted_proxies, hosts=settings.hosts
+    )
 
 
 if __name__ == "__main__":

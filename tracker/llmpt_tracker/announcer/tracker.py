@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
 
+from llmpt.core.browsers import HostNames
+from llmpt.core.callers import Callers
 from llmpt.core.http_head import BadRequest, Head
 from llmpt.core.networks import CidrSet, behind_proxies
 from llmpt.host.loops import Health
@@ -33,15 +36,16 @@ class Tracker:
         seeders: Seeders,
         visibility: Visibility,
         trusted_proxies: CidrSet | None = None,
+        hosts: HostNames = HostNames(),
         clock: Callable[[], float] = time.monotonic,
-        prober: Prober | None = None,
     ) -> None:
-        self.prober = prober or Prober(store, clock=clock)
+        self.prober = Prober(store, clock=clock)
+        self._probes = swarms.Probes(self.prober.ask, self.prober.doubt, self.prober.prove)
         self.store, self.seeders, self.visibility, self.clock = store, seeders, visibility, clock
         self.leases, self.limiter, self.reached, self.health = LeaseBook(), Limiter(), ReachedLimits(), Health()
         self.started_at = clock()
         self.boot_id = secrets.token_hex(8)
-        self._trusted_proxies = trusted_proxies or CidrSet(())
+        self._trusted_proxies, self._callers = trusted_proxies or CidrSet(()), Callers(hosts)
 
     def moment(self) -> Moment:
         """Return the swarms as they are now."""
@@ -55,6 +59,7 @@ class Tracker:
     def answer(self, head: Head, asker: Asker) -> bytes:
         """Answer an announce or a scrape; a refusal is an answer too. Raises `BadRequest` for anything else."""
         path = head.path
+        self._callers.check(head)
         if self._trusted_proxies and asker.address in self._trusted_proxies:
             asker = self._behind_proxies(head, asker)
         try:
@@ -76,17 +81,27 @@ class Tracker:
             return None
         return await self.prober.reach(asker.address, port)
 
+    async def look_after_seeders(self) -> None:
+        """Ask those of our seeders that have said nothing for a while whether they are there. Call it every few seconds."""
+        doubted = self.seeders.doubted(self.clock())
+        found = await asyncio.gather(*(self.prober.answers(sign.info_hash, sign.endpoint) for _, sign in doubted))
+        for (key, _), is_there in zip(doubted, found, strict=True):
+            if is_there:
+                self.seeders.answered(key, self.clock())
+
     def sweep(self) -> None:
         """Drop peers that have gone silent, in the next slice of the swarms. Call it every second."""
         self.store.sweep(self.clock(), swarms=SWEPT_PER_SECOND)
 
     def _announce(self, head: Head, asker: Asker, key: bytes) -> bytes:
+        if not asker.is_allowed:  # before anything that it says is looked at
+            swarms.check_allowed(asker, key.decode("latin-1"), self.visibility)
         request = wire.parse_announce(head.query, key=key)
-        reply = swarms.announce(self.moment(), request, asker, reached_at=head.reached_at, probe=self.prober.ask)
+        reply = swarms.announce(self.moment(), request, asker, reached_at=head.reached_at, probes=self._probes)
         return wire.encode_announce(reply)
 
     def _scrape(self, head: Head, asker: Asker) -> bytes:
-        swarms.check_allowed(asker)
+        swarms.check_allowed(asker, "", self.visibility)
         hashes = wire.parse_scrape(head.query)
         return wire.encode_scrape(swarms.scrape(self.moment(), hashes))
 

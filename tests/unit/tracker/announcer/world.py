@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from typing import Any
 
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
@@ -36,6 +37,9 @@ class World:
     ) -> None:
         self.now = 1000.0
         self.probed: list[bytes] = []
+        self.doubted: list[bytes] = []
+        self.proved: list[bytes] = []
+        self.proves = True  # whether what is claimed behind a gateway answers as a peer
         self.store: SwarmStore = MemoryStore()
         self.store.register([HASH])
         self.seeders = Seeders()
@@ -62,8 +66,13 @@ class World:
             AnnounceRequest(port=port, left=left, event=event, **fields),
             self.visibility.asker(source),
             reached_at=ipaddress.ip_address(at) if at else None,
-            probe=self.probed.append,
+            probes=swarms.Probes(self.probed.append, lambda _, endpoint: self.doubted.append(endpoint), self._prove),
         )
+
+    def _prove(self, _info_hash: bytes, endpoint: bytes, then: Callable[[], None]) -> None:
+        self.proved.append(endpoint)
+        if self.proves:
+            then()
 
     def mark(self, address: str, port: int = 6881, *, is_reachable: bool) -> None:
         """Say what became of trying an endpoint."""

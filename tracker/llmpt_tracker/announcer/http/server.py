@@ -14,14 +14,17 @@ from collections.abc import Sequence
 
 from llmpt.core.http_head import MAX_HEAD_BYTES, BadRequest, parse_head
 from llmpt.host.listening import listen_on
+from llmpt.host.visitors import VisitorLimits, Visitors
 from llmpt_tracker.announcer.http.answers import respond
+from llmpt_tracker.announcer.peers.visibility import Asker
 from llmpt_tracker.announcer.tracker import Tracker
 
 REQUEST_S = 10.0  # from the first byte of a request to its end, and for reading our answer
 IDLE_S = 60.0  # between two requests on a connection
-MAX_CONNECTIONS = 16_384
-INBOX_BYTES = 64 << 10
+INBOX_BYTES = 16 << 10
 _ACCEPTED_AT_ONCE = 64
+_REFUSED = bytes(4)  # all addresses that are only told that they are refused share the places of one
+_ANSWERED_AT_ONCE = 8  # of the requests that one client has sent in advance: then it is another one's turn
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +32,18 @@ log = logging.getLogger(__name__)
 class AnnounceConnection:
     """One client: requests are answered in order, also when several arrive at once, as long as it reads the answers."""
 
-    __slots__ = ("_asker", "_buffer", "_fd", "_front", "_is_ending", "_is_watched", "_outbox", "_sock", "deadline_s")
+    __slots__ = ("_asker", "_buffer", "_fd", "_front", "_has_more", "_is_ending", "_is_watched", "_outbox", "_sock", "deadline_s")
 
-    def __init__(self, front: FrontEnd, sock: socket.socket, address: str) -> None:
+    def __init__(self, front: FrontEnd, sock: socket.socket, asker: Asker) -> None:
         self._front, self._sock, self._fd = front, sock, sock.fileno()
-        self._asker = front.tracker.asker(address)
+        self._asker = asker
         self._buffer = self._outbox = b""
-        self._is_watched = self._is_ending = False
+        self._is_watched = self._is_ending = self._has_more = False
         self.deadline_s = front.now() + REQUEST_S
 
     def watch(self) -> None:
         """Wait for what comes next, unless the connection has ended."""
-        if not self._is_watched and self._fd >= 0 and not self._outbox:
+        if not self._is_watched and self._fd >= 0 and not self._outbox and not self._has_more:
             self._is_watched = True
             self._front.loop.add_reader(self._fd, self.read)
 
@@ -48,11 +51,10 @@ class AnnounceConnection:
         """End the connection; what was not sent is lost. Closing again does nothing."""
         if self._fd < 0:
             return
-        if self._is_watched:
-            self._front.loop.remove_reader(self._fd)
+        self._unwatch()
         if self._outbox:
             self._front.loop.remove_writer(self._fd)
-        self._fd = -1
+        self._fd, self._buffer, self._outbox = -1, b"", b""
         self._sock.close()
         self._front.dismiss(self)
 
@@ -72,12 +74,25 @@ class AnnounceConnection:
             self._buffer += inbox[:count]
             self._advance(was_idle=was_idle)
 
+    def _go_on(self) -> None:
+        """Answer more of what has been sent in advance, now that the others have had their turn."""
+        self._has_more = False
+        if self._fd >= 0 and not self._outbox and not self._is_ending:
+            self._advance(was_idle=False)
+        self.watch()
+
+    def _unwatch(self) -> None:
+        if self._is_watched:
+            self._is_watched = False
+            self._front.loop.remove_reader(self._fd)
+
     def _advance(self, *, was_idle: bool) -> None:
-        """Answer every whole request in the buffer."""
-        buffer, start, answers, ends = self._buffer, 0, [], False
+        """Answer the whole requests in the buffer, as many as are one client's turn."""
+        buffer, start, ends = self._buffer, 0, False
+        answers: list[bytes] = []
         refusal: BadRequest | None = None
         try:
-            while not ends:
+            while not ends and len(answers) < _ANSWERED_AT_ONCE:
                 end = buffer.find(b"\r\n\r\n", start)
                 if (len(buffer) if end < 0 else end) - start > MAX_HEAD_BYTES:
                     raise BadRequest(431, "the head of the request is too long")
@@ -95,6 +110,8 @@ class AnnounceConnection:
         if refusal is not None:
             answers.append(respond(refusal.status, f"{refusal}\n".encode(), keep_alive=False))
         self._buffer = buffer[start:] if start else buffer
+        if start:
+            self._front.visitors.got_on(self)
         if start or was_idle:
             self.deadline_s = self._front.now() + (REQUEST_S if self._buffer else IDLE_S)
         if answers:
@@ -103,6 +120,11 @@ class AnnounceConnection:
             self.close()
         elif ends or refusal:
             self._end()
+        elif len(answers) == _ANSWERED_AT_ONCE and self._buffer and self._fd >= 0:
+            self._has_more = True
+            self._unwatch()
+            if not self._outbox:
+                self._front.loop.call_soon(self._go_on)
 
     def _end(self) -> None:
         """Close when the client has: closing with its bytes unread would reset the connection, and lose our answer."""
@@ -128,9 +150,7 @@ class AnnounceConnection:
         if sent < len(data):
             self._outbox = data[sent:]
             self.deadline_s = self._front.now() + REQUEST_S
-            if self._is_watched:
-                self._is_watched = False
-                self._front.loop.remove_reader(self._fd)
+            self._unwatch()
             self._front.loop.add_writer(self._fd, self._write)
 
     def _write(self) -> None:
@@ -147,14 +167,17 @@ class AnnounceConnection:
             self._front.loop.remove_writer(self._fd)
             if self._is_ending:
                 self._finish()
+            if self._has_more:
+                self._go_on()
             self.watch()
 
 
 class FrontEnd:
     """The listening sockets and the connections. Nothing listens before `open`. Build it inside a running event loop."""
 
-    def __init__(self, tracker: Tracker) -> None:
+    def __init__(self, tracker: Tracker, limits: VisitorLimits = VisitorLimits()) -> None:
         self.tracker = tracker
+        self.visitors: Visitors[AnnounceConnection] = Visitors(limits)
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
         self.inbox = memoryview(bytearray(INBOX_BYTES))  # emptied by a connection as soon as it was filled for it
@@ -194,12 +217,10 @@ class FrontEnd:
     def dismiss(self, connection: AnnounceConnection) -> None:
         """Forget a connection that has ended."""
         self._connections.discard(connection)
+        self.visitors.leave(connection)
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
-            if len(self._connections) >= MAX_CONNECTIONS:
-                self._pause(f"{MAX_CONNECTIONS} connections")
-                return
             try:
                 sock, peer = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -212,11 +233,16 @@ class FrontEnd:
     def _begin(self, sock: socket.socket, address: str) -> None:
         try:
             sock.setblocking(False)
-            connection = AnnounceConnection(self, sock, address)
+            asker = self.tracker.asker(address)
+            connection = AnnounceConnection(self, sock, asker)
+            crowd = asker.packed if asker.is_allowed or asker.is_near else _REFUSED
+            going = self.visitors.enter(connection, crowd, is_own=asker.is_near, is_many=asker.is_gateway)
         except Exception:
             log.exception("a bug of llmpt in accepting %s", address)
             sock.close()
             return
+        for other in going:
+            other.close()
         self._connections.add(connection)
         connection.read()
         connection.watch()

@@ -11,10 +11,12 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from llmpt_tracker.announcer.peers.crowds import Crowds
 from llmpt_tracker.announcer.peers.slots import ROLES, AddressPeers, Entry, SwarmSlots, count
-from llmpt_tracker.announcer.peers.store import Counts, Peer, PortVerdict, Role, StoreLimits
+from llmpt_tracker.announcer.peers.store import Claim, Counts, Peer, PortVerdict, Role, StoreLimits
 from llmpt_tracker.announcer.peers.wire import V6_BYTES, Endpoint
 
+_VERDICTS_PER_ADDRESS = 64
 _DROPPED_AT_ONCE = 5000  # takes 10 ms, in which no client is answered
 
 
@@ -28,6 +30,7 @@ class MemoryStore:
         self._newly_completed: set[bytes] = set()
         self._swarms: dict[bytes, SwarmSlots] = {}  # those of it that have peers
         self._addresses: dict[bytes, AddressPeers] = {}
+        self._crowds = Crowds()
         self._to_sweep: list[bytes] = []
         self._peers = 0
 
@@ -52,12 +55,12 @@ class MemoryStore:
         return self._peers
 
     def put(
-        self, info_hash: bytes, endpoint: Endpoint, role: Role, *, now: float, tag: str | None = None, peer_id: bytes = b""
+        self, info_hash: bytes, endpoint: Endpoint, role: Role, *, now: float, tag: str | None = None, owner: bytes = b""
     ) -> Role | None:
         swarm = self._swarms.get(info_hash)
         entry = swarm.entries.get(endpoint) if swarm is not None else None
         if swarm is None or entry is None:
-            self._add(info_hash, endpoint, Entry(role, tag, now, peer_id))
+            self._add(info_hash, endpoint, Entry(role, tag, now, owner))
             return None
         before, was_keyed = entry.role, entry.is_keyed
         if before != role or entry.tag != tag:
@@ -66,7 +69,8 @@ class MemoryStore:
             swarm.place(endpoint, entry)
         if tag is not None:
             swarm.tagged.move_to_end(endpoint)
-        entry.seen_s, entry.peer_id = now, peer_id
+        entry.seen_s = entry.owned_s = now
+        entry.owner, entry.claim = owner, None
         swarm.entries.move_to_end(endpoint)
         address = self._addresses[endpoint[:-2]]
         if entry.is_keyed and was_keyed:
@@ -77,6 +81,14 @@ class MemoryStore:
         else:
             address.swarms.move_to_end(info_hash)
         return before
+
+    def claim(self, info_hash: bytes, endpoint: Endpoint, claim: Claim | None, *, now: float) -> None:
+        swarm = self._swarms[info_hash]
+        entry = swarm.entries[endpoint]
+        entry.claim = claim
+        if claim is not None:
+            entry.seen_s = now
+            swarm.entries.move_to_end(endpoint)
 
     def _add(self, info_hash: bytes, endpoint: Endpoint, entry: Entry) -> None:
         if not self._make_room(info_hash, endpoint, entry.tag):
@@ -89,11 +101,13 @@ class MemoryStore:
         address = self._addresses.get(endpoint[:-2])
         if address is None:
             address = self._addresses[endpoint[:-2]] = AddressPeers()
+            self._crowds.add(endpoint[:-2], address)
         verdict = address.verdicts.get(endpoint)
         entry.is_aside = verdict is not None and not verdict.is_reachable
         swarm.entries[endpoint] = entry
         swarm.place(endpoint, entry)
         address.note(info_hash, endpoint, is_keyed=entry.is_keyed)
+        self._crowds.count(endpoint[:-2], 1)
         self._peers += 1
 
     def _make_room(self, info_hash: bytes, endpoint: Endpoint, tag: str | None) -> bool:
@@ -103,6 +117,7 @@ class MemoryStore:
         """
         if not tag:
             self._make_room_at_address(info_hash, endpoint)
+            self._make_room_among_addresses(endpoint[:-2])
         swarm = self._swarms.get(info_hash)
         if swarm is None:
             return True
@@ -128,6 +143,16 @@ class MemoryStore:
                 oldest, endpoints = next(iter(address.swarms.items()))
                 self.remove(oldest, endpoints[0])
 
+    def _make_room_among_addresses(self, packed: bytes) -> None:
+        if self._peers >= self._limits.total:
+            going = self._crowds.anywhere()
+        elif self._crowds.total_beside(packed) >= self._limits.per_neighbourhood:
+            going = self._crowds.beside(packed)
+        else:
+            return
+        for info_hash, endpoint in going:
+            self.remove(info_hash, endpoint)
+
     def remove(self, info_hash: bytes, endpoint: Endpoint) -> Role | None:
         swarm = self._swarms.get(info_hash)
         entry = swarm.entries.get(endpoint) if swarm is not None else None
@@ -141,6 +166,9 @@ class MemoryStore:
         address.drop(info_hash, endpoint, is_keyed=entry.is_keyed)
         if address.is_empty:
             del self._addresses[endpoint[:-2]]
+            self._crowds.drop(endpoint[:-2])
+        else:
+            self._crowds.count(endpoint[:-2], -1)
         self._peers -= 1
         return entry.role
 
@@ -150,6 +178,9 @@ class MemoryStore:
             return
         before = address.verdicts.get(endpoint)
         address.verdicts[endpoint] = PortVerdict(is_reachable, now)
+        address.verdicts.move_to_end(endpoint)
+        if len(address.verdicts) > _VERDICTS_PER_ADDRESS:
+            address.verdicts.popitem(last=False)
         if is_reachable == (before is None or before.is_reachable):
             return
         for info_hash in address.swarms_of(endpoint):

@@ -1,8 +1,9 @@
 """Can others connect to a peer? The announcer tries its port: one TCP connection, closed at once.
 
-Only the address that announced itself is ever tried, and only inside LLMPT_PEER_CIDRS, so that no client can have us knock at a
-third one's door. Endpoints wait in a queue, are taken from it at a slow pace, and a few at a time; where the queue is full
-they are tried at a later announce. What comes out is kept with the peer, in the store.
+Only the address that announced itself is ever tried, and only inside LLMPT_PEER_CIDRS. One that was claimed behind a gateway
+(`ip=`) must answer as a peer of the swarm before any other is told of it: we knock once, so that no crowd of peers does.
+Endpoints wait in a queue, are taken from it at a slow pace, and a few at a time; where the queue is full they are tried at a
+later announce. What comes out is kept with the peer, in the store.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import secrets
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from llmpt.core.networks import Address
 from llmpt.host.loops import Health, Rhythm
@@ -25,6 +28,10 @@ from llmpt_tracker.announcer.peers.wire import V4_BYTES, Endpoint
 AT_ONCE = 64
 MAX_QUEUED = 10_000
 MAX_QUEUED_PER_ADDRESS = 16
+MAX_QUEUED_PER_NEIGHBOURHOOD = 256
+MAX_PROOFS = 256
+_PROTOCOL = b"\x13BitTorrent protocol"
+_ANSWER_BYTES = len(_PROTOCOL) + 8 + 20
 
 # What tells of a trouble of our own, not of the peer's.
 _OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM, errno.EACCES}
@@ -33,6 +40,39 @@ _OURS |= {errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EINV
 log = logging.getLogger(__name__)
 
 Connect = Callable[[Address, int, float], Awaitable["bool | None"]]
+Greet = Callable[[Address, int, bytes, float], Awaitable[bool]]
+
+
+class Question(NamedTuple):
+    """What is to be found out of an endpoint: whether it can be reached, or with a hash: something about that torrent's peer.
+
+    is_proof: whether it answers as a peer; else it is dropped when it cannot be reached
+    """
+
+    endpoint: Endpoint
+    info_hash: bytes = b""
+    is_proof: bool = False
+
+
+async def can_greet(address: Address, port: int, info_hash: bytes, timeout_s: float) -> bool:
+    """Say whether a peer of that swarm answers a handshake within `timeout_s`."""
+
+    async def greet() -> bytes:
+        with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(sock, (str(address), port))
+            await loop.sock_sendall(sock, _PROTOCOL + bytes(8) + info_hash + b"-LLMPT0-" + secrets.token_bytes(12))
+            answer = b""
+            while len(answer) < _ANSWER_BYTES and (chunk := await loop.sock_recv(sock, _ANSWER_BYTES - len(answer))):
+                answer += chunk
+            return answer
+
+    try:
+        answer = await asyncio.wait_for(greet(), timeout_s)
+    except (OSError, asyncio.TimeoutError):
+        return False
+    return answer.startswith(_PROTOCOL) and answer[-20:] == info_hash
 
 
 async def can_connect(address: Address, port: int, timeout_s: float) -> bool | None:
@@ -72,24 +112,42 @@ class Prober:
         *,
         clock: Callable[[], float],
         connect: Connect = can_connect,
+        greet: Greet = can_greet,
         timings: ProbeTimings = ProbeTimings(),
     ) -> None:
-        self._store, self._clock, self._connect, self._timings = store, clock, connect, timings
-        self._queued: dict[Endpoint, None] = {}
+        self._store, self._clock, self._connect, self._greet, self._timings = store, clock, connect, greet, timings
+        self._queued: dict[Question, Callable[[], None] | None] = {}
         self._per_address: Counter[bytes] = Counter()
-        self._trying: dict[Endpoint, asyncio.Task[None]] = {}
-        self._waited_for = 0
+        self._trying: dict[Question, asyncio.Task[None]] = {}
+        self._waited_for = self._proofs = 0
         self._wake = asyncio.Event()
 
     def ask(self, endpoint: Endpoint) -> None:
         """Have an endpoint tried soon, unless it is waiting already, too many are, or it cannot be."""
-        packed = endpoint[:-2]
-        if endpoint in self._queued or endpoint in self._trying or _is_scoped(_address(endpoint)):
+        self._queue(Question(endpoint))
+
+    def doubt(self, info_hash: bytes, endpoint: Endpoint) -> None:
+        """Have an endpoint tried, too, and that peer of it dropped if it cannot be reached."""
+        self._queue(Question(endpoint, info_hash))
+
+    def prove(self, info_hash: bytes, endpoint: Endpoint, then: Callable[[], None]) -> None:
+        """Have an endpoint asked for the torrent, and call `then` if it answers as a peer."""
+        if self._proofs < MAX_PROOFS:
+            self._queue(Question(endpoint, info_hash, is_proof=True), then)
+
+    async def answers(self, info_hash: bytes, endpoint: Endpoint) -> bool:
+        """Say whether a peer of that swarm answers there, within a second."""
+        return await self._greet(_address(endpoint), _port(endpoint), info_hash, self._timings.prompt_timeout_s)
+
+    def _queue(self, question: Question, then: Callable[[], None] | None = None) -> None:
+        crowds = _crowds(question)
+        if question in self._queued or question in self._trying or _is_scoped(_address(question.endpoint)):
             return
-        if len(self._queued) >= MAX_QUEUED or self._per_address[packed] >= MAX_QUEUED_PER_ADDRESS:
+        if len(self._queued) >= MAX_QUEUED or any(self._per_address[name] >= most for name, most in crowds):
             return
-        self._queued[endpoint] = None
-        self._per_address[packed] += 1
+        self._queued[question] = then
+        self._proofs += question.is_proof
+        self._per_address.update(name for name, _ in crowds)
         self._wake.set()
 
     async def reach(self, address: Address, port: int) -> bool | None:
@@ -119,25 +177,43 @@ class Prober:
             await asyncio.wait(self._trying.values(), return_when=asyncio.FIRST_COMPLETED)
         self._begin(next(iter(self._queued)))
 
-    def _begin(self, endpoint: Endpoint) -> None:
-        del self._queued[endpoint]
-        self._per_address[endpoint[:-2]] -= 1
-        if not self._per_address[endpoint[:-2]]:
-            del self._per_address[endpoint[:-2]]
-        task = self._trying[endpoint] = asyncio.create_task(self._try_alone(endpoint))
-        task.add_done_callback(lambda _: self._trying.pop(endpoint))
+    def _begin(self, question: Question) -> None:
+        then = self._queued.pop(question)
+        self._proofs -= question.is_proof
+        for name, _ in _crowds(question):
+            self._per_address[name] -= 1
+            if not self._per_address[name]:
+                del self._per_address[name]
+        task = self._trying[question] = asyncio.create_task(self._try_alone(question, then))
+        task.add_done_callback(lambda _: self._trying.pop(question))
 
-    async def _try_alone(self, endpoint: Endpoint) -> None:
+    async def _try_alone(self, question: Question, then: Callable[[], None] | None) -> None:
+        endpoint, info_hash = question.endpoint, question.info_hash
         try:
-            await self._try(endpoint, self._timings.timeout_s)
+            if then is not None:
+                if await self._greet(_address(endpoint), _port(endpoint), info_hash, self._timings.timeout_s):
+                    then()
+            elif await self._try(endpoint, self._timings.timeout_s) is False and info_hash:
+                self._store.remove(info_hash, endpoint)
         except Exception:
             log.exception("a bug of llmpt in trying a port")
 
     async def _try(self, endpoint: Endpoint, timeout_s: float) -> bool | None:
-        found = await self._connect(_address(endpoint), int.from_bytes(endpoint[-2:], "big"), timeout_s)
+        found = await self._connect(_address(endpoint), _port(endpoint), timeout_s)
         if found is not None:
             self._store.mark(endpoint, is_reachable=found, now=self._clock())
         return found
+
+
+def _crowds(question: Question) -> tuple[tuple[bytes, int], ...]:
+    """Return of which addresses a question is one of so many."""
+    packed = question.endpoint[:-2]
+    own = (packed, MAX_QUEUED_PER_ADDRESS)
+    return (own,) if len(question.endpoint) == V4_BYTES else (own, (packed[:8], MAX_QUEUED_PER_NEIGHBOURHOOD))
+
+
+def _port(endpoint: Endpoint) -> int:
+    return int.from_bytes(endpoint[-2:], "big")
 
 
 def _address(endpoint: Endpoint) -> Address:

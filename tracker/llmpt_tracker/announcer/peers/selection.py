@@ -10,7 +10,7 @@ from llmpt.core.networks import Address
 from llmpt_tracker.announcer.peers.moment import Moment
 from llmpt_tracker.announcer.peers.store import FAMILIES, Role, SwarmStore
 from llmpt_tracker.announcer.peers.visibility import HERE, Asker
-from llmpt_tracker.announcer.peers.wire import V4_BYTES, AnnounceRequest, Endpoint, Event, split
+from llmpt_tracker.announcer.peers.wire import ID_BYTES, V4_BYTES, AnnounceRequest, Endpoint, Event, split
 from llmpt_tracker.control.messages import SwarmPeer
 
 _FOR_SEEDERS = (Role.LEECHER,)
@@ -80,14 +80,15 @@ def listed(at: Moment, info_hash: bytes, limit: int, *, asker: Asker) -> list[Sw
 
 
 def peer_ids(store: SwarmStore, request: AnnounceRequest, peers4: bytes, peers6: bytes) -> dict[Endpoint, bytes]:
-    """Find the ids of the peers in a dictionary answer; those whose shown address is not their own have none."""
+    """Find the ids of the peers in a dictionary answer. Those whose shown address is not their own have none, and those that
+    own their endpoints by nothing but their ids."""
     if request.no_peer_id:
         return {}
     endpoints = [
         endpoint for compact, family in zip((peers4, peers6), FAMILIES, strict=True) for endpoint in split(compact, family)
     ]
     known = [store.peer(request.info_hash, endpoint) for endpoint in endpoints]
-    return {peer.endpoint: peer.peer_id for peer in known if peer is not None}
+    return {peer.endpoint: peer.owner[:ID_BYTES] for peer in known if peer is not None and len(peer.owner) > ID_BYTES}
 
 
 def _tagged(at: Moment, announcing: Announcing, roles: tuple[Role, ...], *, is_reachable: bool) -> list[Endpoint]:

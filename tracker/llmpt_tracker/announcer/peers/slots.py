@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from llmpt_tracker.announcer.peers.store import FAMILIES, Peer, PortVerdict, Role
+from llmpt_tracker.announcer.peers.store import FAMILIES, Claim, Peer, PortVerdict, Role
 from llmpt_tracker.announcer.peers.wire import V6_BYTES, Endpoint
 
 ROLES = len(Role)
@@ -22,10 +22,12 @@ def _arrays() -> Arrays:
 class Entry:
     """A peer inside: which role, and which slot of that role's array; tagged ones have no slot. Aside: unreachable."""
 
-    __slots__ = ("is_aside", "peer_id", "role", "seen_s", "slot", "tag")
+    __slots__ = ("claim", "is_aside", "owned_s", "owner", "role", "seen_s", "slot", "tag")
 
-    def __init__(self, role: Role, tag: str | None, seen_s: float, peer_id: bytes) -> None:
-        self.role, self.tag, self.seen_s, self.peer_id = role, tag, seen_s, peer_id
+    def __init__(self, role: Role, tag: str | None, seen_s: float, owner: bytes) -> None:
+        self.role, self.tag, self.owner = role, tag, owner
+        self.seen_s = self.owned_s = seen_s
+        self.claim: Claim | None = None
         self.slot = -1
         self.is_aside = False
 
@@ -36,7 +38,7 @@ class Entry:
 
     def peer(self, endpoint: Endpoint) -> Peer:
         """Return it as the store tells it."""
-        return Peer(endpoint, self.role, self.tag, self.peer_id, not self.is_aside)
+        return Peer(endpoint, self.role, self.tag, self.owner, not self.is_aside, self.owned_s, self.claim)
 
 
 class SwarmSlots:
@@ -89,7 +91,7 @@ class AddressPeers:
 
     def __init__(self) -> None:
         self.total = 0
-        self.verdicts: dict[Endpoint, PortVerdict] = {}
+        self.verdicts: OrderedDict[Endpoint, PortVerdict] = OrderedDict()
         self.swarms: OrderedDict[bytes, list[Endpoint]] = OrderedDict()
         self.keyed: dict[bytes, list[Endpoint]] = {}
 

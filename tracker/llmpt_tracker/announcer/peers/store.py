@@ -35,14 +35,26 @@ class PortVerdict(NamedTuple):
     at_s: float
 
 
+class Claim(NamedTuple):
+    """Another one says that it is at an endpoint: it is there when the owner has gone, and then has this role."""
+
+    owner: bytes
+    role: Role
+
+
 class Peer(NamedTuple):
-    """One peer as the store tells it; `tag` is None for a plain one. Reachable is who was not tried in vain."""
+    """One peer as the store tells it; `tag` is None for a plain one. Reachable is who was not tried in vain.
+
+    `owner` is who has entered it: a peer id, and behind it what only trackers are told; `owned_s` is when it announced last.
+    """
 
     endpoint: Endpoint
     role: Role
     tag: str | None
-    peer_id: bytes
+    owner: bytes
     is_reachable: bool = True
+    owned_s: float = 0.0
+    claim: Claim | None = None
 
 
 class Counts(NamedTuple):
@@ -66,6 +78,8 @@ class StoreLimits:
     per_address: int = 20_000
     per_swarm: int = 50_000
     tagged_per_swarm: int = 64
+    per_neighbourhood: int = 100_000
+    total: int = 300_000
 
 
 class SwarmStore(Protocol):
@@ -88,10 +102,13 @@ class SwarmStore(Protocol):
         """How many peers there are in all swarms."""
 
     def put(
-        self, info_hash: bytes, endpoint: Endpoint, role: Role, *, now: float, tag: str | None = None, peer_id: bytes = b""
+        self, info_hash: bytes, endpoint: Endpoint, role: Role, *, now: float, tag: str | None = None, owner: bytes = b""
     ) -> Role | None:
-        """Record a peer of a listed torrent as alive, unless its swarm is full of our seeders; return the role it had, or None
-        when it was unknown."""
+        """Record a peer of a listed torrent as alive, and as `owner`'s, unless there is no room for it; return the role it had,
+        or None when it was unknown."""
+
+    def claim(self, info_hash: bytes, endpoint: Endpoint, claim: Claim | None, *, now: float) -> None:
+        """Note that another one says that it is at the endpoint of a known peer, which is alive then; or, with None, no more."""
 
     def remove(self, info_hash: bytes, endpoint: Endpoint) -> Role | None:
         """Forget a peer; return the role it had, or None when it was unknown."""

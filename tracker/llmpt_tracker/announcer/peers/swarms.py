@@ -2,20 +2,23 @@
 
 `started` of a known peer is an update; `completed` of an unknown one is a start as seeder, and is counted only when the peer
 was no seeder before; `left=0` makes a seeder without being counted; `stopped` of an unknown one succeeds. A peer is its
-address and port, so that no peer stops or moves another's. An endpoint that is new is tried once: one that
-cannot be reached is told so, and told of last.
+address and port, and belongs to who has entered it (owners.py). An endpoint that is new is tried once: one that
+cannot be reached is told so, and told of last; one that came by `ip=` is told of when a peer of the swarm was found there.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import random
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from llmpt.core.networks import Address, parse_address
-from llmpt_tracker.announcer.peers import selection
+from llmpt_tracker.announcer.peers import owners, selection
 from llmpt_tracker.announcer.peers.moment import Moment
+from llmpt_tracker.announcer.peers.owners import Right
 from llmpt_tracker.announcer.peers.selection import Announcing
-from llmpt_tracker.announcer.peers.store import LOOPBACK_TAG, Role, SwarmStore
+from llmpt_tracker.announcer.peers.store import LOOPBACK_TAG, Peer, Role
 from llmpt_tracker.announcer.peers.visibility import Asker, Visibility
 from llmpt_tracker.announcer.peers.wire import INTERVAL_S, AnnounceReply, AnnounceRequest, Endpoint, Event, ScrapeEntry
 from llmpt_tracker.errors import ClientError
@@ -26,6 +29,19 @@ _SEEDER = Role.SEEDER
 _STOPPED, _COMPLETED = Event.STOPPED, Event.COMPLETED
 
 
+class Probes(NamedTuple):
+    """What is asked for of endpoints, and done later.
+
+    ask: have one tried
+    doubt: the same, and that peer of it dropped that cannot be reached
+    prove: call the function when what listens there is a peer of the swarm
+    """
+
+    ask: Callable[[Endpoint], None] = lambda _: None
+    doubt: Callable[[bytes, Endpoint], None] = lambda _hash, _endpoint: None
+    prove: Callable[[bytes, Endpoint, Callable[[], None]], None] = lambda _hash, _endpoint, _then: None
+
+
 def announce(
     at: Moment,
     request: AnnounceRequest,
@@ -33,16 +49,14 @@ def announce(
     *,
     reached_at: Address | None = None,
     uniform: Callable[[], float] = random.random,
-    probe: Callable[[Endpoint], None] = lambda _: None,
+    probes: Probes = Probes(),
 ) -> AnnounceReply:
     """Record a peer and tell it of others. `reached_at` is the literal address at which the asker reached us, if it is one.
-    `probe` has an endpoint of the asker's own tried, later.
 
     Raises `ClientError` when the asker or the torrent is none of ours.
     """
     store, visibility, now = at
-    if not visibility.is_own_seeder(request.key, asker):
-        check_allowed(asker)
+    check_allowed(asker, request.key, visibility)
     info_hash = request.info_hash
     if info_hash not in store:
         raise ClientError("unregistered torrent")
@@ -51,17 +65,11 @@ def announce(
     packed, warning = _peer_address(request, asker, visibility)
     endpoint = packed + request.port.to_bytes(2, "big") if packed else b""
     peer = Announcing(request, asker, endpoint, request.left == 0 or request.event is _COMPLETED, reached_at)
+    if request.key:
+        visibility.note_announce(request.key, info_hash, endpoint, now)
     reachable = None
-    if _is_of_our_seeder(at, peer):
-        warning = f"one of this server's seeders is at {asker.address} port {request.port}: nothing was entered"
-    elif request.event is _STOPPED:
-        store.remove(info_hash, endpoint)
-    elif endpoint:
-        is_new = _record(store, peer, now)
-        if not asker.is_gateway:
-            reachable = _reachable(at, endpoint, probe, is_new=is_new)
-            if reachable is False:
-                warning = f"nobody can connect to you at {asker.address} port {request.port}: open that port for the LAN"
+    if endpoint:
+        reachable, warning = _enter(at, peer, probes, warning)
     counts = at.counts(info_hash)
     peers4 = peers6 = b""
     if request.event is not _STOPPED:
@@ -80,17 +88,36 @@ def announce(
     )
 
 
-def _is_of_our_seeder(at: Moment, peer: Announcing) -> bool:
-    """Say whether a peer without a key claims the endpoint of a seeder of ours that is alive."""
-    if peer.request.key or not peer.endpoint:
-        return False
-    there = at.store.peer(peer.request.info_hash, peer.endpoint)
-    return there is not None and bool(there.tag) and not at.visibility.is_out(there, at.now)
+def _enter(at: Moment, peer: Announcing, probes: Probes, warning: str) -> tuple[bool | None, str]:
+    """Do with the peer's endpoint what it says, as far as that is its right; return whether it can be reached, and a warning."""
+    request, asker, endpoint = peer.request, peer.asker, peer.endpoint
+    there = at.store.peer(request.info_hash, endpoint)
+    right = owners.right(at, peer, there)
+    if right is Right.NONE:
+        other = "one of this server's seeders" if there is not None and there.tag else "another peer"
+        return None, f"{other} is at {ipaddress.ip_address(endpoint[:-2])} port {request.port}: nothing was entered"
+    if request.event is _STOPPED:
+        if there is not None and right is Right.ALL:
+            owners.leave(at, peer, there)
+        elif there is not None:
+            owners.renounce(at, peer, there)
+            probes.doubt(request.info_hash, endpoint)
+        return None, warning
+    if asker.is_gateway and there is None and not request.key:
+        probes.prove(request.info_hash, endpoint, lambda: _record(at, peer, None, right))
+        return None, warning
+    _record(at, peer, there, right)
+    if asker.is_gateway:
+        return None, warning
+    reachable = _reachable(at, endpoint, probes.ask, is_new=there is None)
+    if reachable is False:
+        warning = f"nobody can connect to you at {asker.address} port {request.port}: open that port for the LAN"
+    return reachable, warning
 
 
-def check_allowed(asker: Asker) -> None:
-    """Raise `ClientError`, naming the setting, unless the asker is of the LAN."""
-    if not asker.is_allowed:
+def check_allowed(asker: Asker, key: str, visibility: Visibility) -> None:
+    """Raise `ClientError`, naming the setting, unless the asker is of the LAN, or the seeder beside us by its key."""
+    if not asker.is_allowed and not visibility.is_own_seeder(key, asker):
         raise ClientError(f"this tracker serves its own network: {asker.address} is outside LLMPT_PEER_CIDRS")
 
 
@@ -115,23 +142,25 @@ def _peer_address(request: AnnounceRequest, asker: Asker, visibility: Visibility
     except ValueError:
         claimed = None
     through = f"your announces come through the gateway {asker.address}"
-    if claimed is None or not visibility.may_hand_out(claimed) or claimed.is_loopback:
+    if claimed is None or not visibility.may_hand_out(claimed) or claimed.is_loopback or claimed.is_link_local:
         return b"", f"{through}: without ip= and an address inside LLMPT_PEER_CIDRS no peer is told of you"
-    return claimed.packed, f"{through}: others are told of you as {claimed}"
+    return claimed.packed, f"{through}: others are told of you as {claimed}, once you were found there"
 
 
-def _record(store: SwarmStore, peer: Announcing, now: float) -> bool:
-    """Enter the asker into the store; return whether it is new there."""
-    request = peer.request
+def _record(at: Moment, peer: Announcing, there: Peer | None, right: Right) -> None:
+    """Enter the asker into the store, or its claim."""
+    request, store = peer.request, at.store
     if peer.is_seeding:
         role = _SEEDER
     else:
         role = Role.PAUSED if request.event is Event.PAUSED else Role.LEECHER
-    tag = request.key or (LOOPBACK_TAG if peer.asker.is_loopback else None)
-    before = store.put(request.info_hash, peer.endpoint, role, now=now, tag=tag, peer_id=request.peer_id)
-    if request.event is _COMPLETED and before is not None and before is not _SEEDER:
+    if there is not None and right is Right.CLAIM:
+        owners.claim(at, peer, there, role)
+    else:
+        tag = request.key or (LOOPBACK_TAG if peer.asker.is_loopback else None)
+        store.put(request.info_hash, peer.endpoint, role, now=at.now, tag=tag, owner=request.owner)
+    if request.event is _COMPLETED and there is not None and there.role is not _SEEDER:
         store.add_completed(request.info_hash)
-    return before is None
 
 
 def _reachable(at: Moment, endpoint: Endpoint, probe: Callable[[Endpoint], None], *, is_new: bool) -> bool | None:

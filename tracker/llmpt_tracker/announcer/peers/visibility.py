@@ -18,6 +18,7 @@ from llmpt.core.networks import Address, CidrSet, parse_address
 from llmpt.host.routes import HostNetwork
 from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.store import Peer
+from llmpt_tracker.announcer.peers.wire import Endpoint
 
 
 class SameAddress(Enum):
@@ -31,13 +32,14 @@ Shown = Address | Literal[SameAddress.HERE] | None
 
 
 class Asker(NamedTuple):
-    """Who asks: the address of the socket, and what the networks say about it."""
+    """Who asks: the address of the socket, and what the networks say about it; near means: from the appliance's own network."""
 
     address: Address
     packed: bytes
     is_loopback: bool
     is_gateway: bool
     is_allowed: bool
+    is_near: bool = False
 
 
 class PeerSource(NamedTuple):
@@ -64,11 +66,13 @@ class Visibility:
         self._host = host or HostNetwork()
         # What an address is does not change while we run, and `ipaddress` is slow: asked once for each.
         self._source = lru_cache(maxsize=4096)(self._find_source)
-        self.asker = lru_cache(maxsize=1 << 16)(self._find_asker)
+        self.asker = lru_cache(maxsize=1 << 14)(self._find_asker)
 
     def _find_asker(self, text: str) -> Asker:
         address = parse_address(text)
-        return Asker(address, address.packed, address.is_loopback, self._is_gateway(address), self.may_hand_out(address))
+        is_allowed = self.may_hand_out(address)
+        is_near = (address.is_loopback and is_allowed) or self._host.is_neighbour(address)
+        return Asker(address, address.packed, address.is_loopback, self._is_gateway(address), is_allowed, is_near)
 
     def _is_gateway(self, address: Address) -> bool:
         return self._host.in_container and address in self._host.gateways
@@ -80,6 +84,10 @@ class Visibility:
     def is_known_key(self, key: str) -> bool:
         """Say whether one of our seeders announces under `key`."""
         return self._seeders.knows(key)
+
+    def note_announce(self, key: str, info_hash: bytes, endpoint: Endpoint, now: float) -> None:
+        """Note that the seeder of `key` is alive: it announced a torrent, from `endpoint` if that is known."""
+        self._seeders.announced(key, info_hash, endpoint, now)
 
     def is_own_seeder(self, key: str, asker: Asker) -> bool:
         """Say whether a seeder of ours announces from the container beside ours: LLMPT_PEER_CIDRS need not name that."""

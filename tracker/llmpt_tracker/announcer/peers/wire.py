@@ -28,6 +28,8 @@ MAX_SCRAPE = 74
 V4_BYTES = 6  # an endpoint in compact form: address and port, big-endian
 V6_BYTES = 18
 
+ID_BYTES = 20  # of an info-hash, and of a peer's id
+
 Endpoint = bytes
 
 
@@ -41,12 +43,17 @@ class Event(Enum):
     PAUSED = b"paused"  # BEP 21: has not everything, and wants no more
 
 
+_ESCAPED_BYTES = 60  # 20 bytes, each as %XX
+_SECRET_BYTES = 32  # more of a client's own key is not looked at
+_LEAST_PORT = 1024  # what listens below is no peer: no client is led to it
+
 _REACHABLE = {None: b"", False: b"15:llmpt reachablei0e", True: b"15:llmpt reachablei1e"}
 _EVENTS = {event.value: event for event in Event} | {b"empty": Event.NONE}
 
 
 class AnnounceRequest(NamedTuple):
-    """One announce, every field checked. `left` is bytes; `ip` is what the client claims, believed only by the gateway rule."""
+    """One announce, every field checked. `left` is bytes; `ip` is what the client claims, believed only by the gateway rule;
+    `key` is that of our seeder, `secret` what BEP 7 calls `key`."""
 
     info_hash: bytes
     peer_id: bytes
@@ -58,6 +65,12 @@ class AnnounceRequest(NamedTuple):
     no_peer_id: bool = False
     ip: str = ""
     key: str = ""
+    secret: bytes = b""
+
+    @property
+    def owner(self) -> bytes:
+        """Who says this: the peer's id, and behind it what it tells no one but trackers."""
+        return self.peer_id + self.secret
 
 
 class AnnounceReply(NamedTuple):
@@ -96,6 +109,8 @@ def parse_announce(query: bytes, *, key: bytes = b"") -> AnnounceRequest:
     port = _number("port", get(b"port"))
     if not 0 < port < 65536:
         raise ClientError("port must be between 1 and 65535")
+    if port < _LEAST_PORT and not key:
+        raise ClientError(f"no peer is told of a port below {_LEAST_PORT}: something else listens there")
     event = _EVENTS.get(get(b"event", b""))
     if event is None:
         raise ClientError("event must be started, stopped, completed or paused")
@@ -115,6 +130,7 @@ def parse_announce(query: bytes, *, key: bytes = b"") -> AnnounceRequest:
         no_peer_id,
         unquote_to_bytes(ip).decode("latin-1") if ip else "",
         _key(key) if key else "",
+        get(b"key", b"")[:_SECRET_BYTES],
     )
 
 
@@ -197,8 +213,10 @@ def split(compact: bytes, width: int) -> Iterable[Endpoint]:
 def _twenty_bytes(name: str, value: bytes | None) -> bytes:
     if value is None:
         raise ClientError(f"{name} is missing")
+    if len(value) > _ESCAPED_BYTES:  # before it is remembered
+        raise ClientError(f"{name} must be 20 bytes, percent-encoded")
     decoded = _unescape(value) if b"%" in value else value
-    if len(decoded) != 20:
+    if len(decoded) != ID_BYTES:
         raise ClientError(f"{name} must be 20 bytes, percent-encoded; it has {len(decoded)}")
     return decoded
 

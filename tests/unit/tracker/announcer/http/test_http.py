@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmpt.core.browsers import SAFE_HEADERS
 from llmpt.core.http_head import BadRequest, literal_host, parse_head
 from llmpt_tracker.announcer.http.answers import respond
 
@@ -83,11 +84,14 @@ def test_a_host_is_an_address_only_when_it_is_literal(host: bytes, address: str 
 
 def test_an_answer_to_the_byte() -> None:
     assert respond(200, b"d5:peers0:e", keep_alive=True) == (
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: keep-alive\r\nContent-Length: 11\r\n\r\nd5:peers0:e"
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Content-Type-Options: nosniff\r\n"
+        b"Connection: keep-alive\r\nContent-Length: 11\r\n\r\nd5:peers0:e"
     )
-    assert respond(404, b"", keep_alive=False) == (
-        b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-    )
+    refusal = respond(404, b"", keep_alive=False)
+    assert refusal.startswith(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\n")
+    assert refusal.endswith(b"Connection: close\r\nContent-Length: 0\r\n\r\n")
+    for name, text in SAFE_HEADERS.items():
+        assert f"\r\n{name}: {text}\r\n".encode() in refusal
 
 
 @settings(max_examples=200, deadline=None)

@@ -162,7 +162,8 @@ def test_the_answer_says_the_address_that_we_see() -> None:
 
 def test_a_dictionary_answer_has_the_peers_own_ids_unless_they_are_not_wanted() -> None:
     world = World()
-    world.announce("10.0.0.1", left=0)
+    world.announce("10.0.0.1", left=0, secret=b"2A17F5E3")
+    world.announce("10.0.0.3", left=0)  # whose id is all that says whose its endpoint is
     endpoint = bytes((10, 0, 0, 1)) + (6881).to_bytes(2, "big")
     assert world.announce("10.0.0.2", compact=False).peer_ids == {endpoint: b"-XX0000-10.0.0.1    "}
     assert world.announce("10.0.0.2", compact=False, no_peer_id=True).peer_ids == {}
