@@ -14,7 +14,7 @@ from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.errors import InDoubt
 
-_ANOTHER = (errno.EINVAL, errno.ELOOP, errno.ENXIO)  # a pipe, a link, a socket
+_ANOTHER = (errno.EINVAL, errno.ENXIO)  # a pipe or the like, a socket
 
 
 class FileState(enum.Enum):
