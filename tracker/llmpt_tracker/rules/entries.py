@@ -16,14 +16,15 @@ from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from llmpt.core.metainfo import Metainfo
-from llmpt_tracker.database.models import MACHINES, Blob, File, PublisherToken, Report, StoredMetainfo
+from llmpt_tracker.database.models import MACHINES, Blob, File, PublisherToken, Report, StoredMetainfo, Voucher
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import holders
+from llmpt_tracker.rules import holders, quotas
 from llmpt_tracker.rules.rights import is_publisher, rank
 
 T = TypeVar("T")
 BATCH = 500  # names in one IN (…): far below every database's limit of parameters
-BANNED = timedelta(days=1)  # what was dropped is not taken from sharers again for so long
+BANNED = timedelta(days=1)  # what was dropped is not taken again for so long from the machine that had published it
+MAX_VOUCHERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ def enter(session: Session, torrents: Sequence[Metainfo], *, by: PublisherToken,
     known = find(session, (meta.etag.value for meta in torrents))
     lesser = _outranked(session, known.values(), rank(by))
     if not is_publisher(by):
-        _refuse_banned(session, torrents, now)
+        _refuse_banned(session, torrents, by, now)
+        quotas.check(session, [meta for meta in torrents if meta.etag.value not in known], by)
     dropped: list[bytes] = []
     new: list[tuple[Blob, Metainfo]] = []
     there: dict[int, Metainfo] = {}
@@ -63,6 +65,8 @@ def enter(session: Session, torrents: Sequence[Metainfo], *, by: PublisherToken,
             new.append((_blob(meta, by, now), meta))
             continue
         there[blob.id] = meta
+        if not is_publisher(by) and blob.token_id != by.id:
+            _vouch(session, blob, by, now)
         if blob.id in lesser:
             blob.token_id = by.id
     session.add_all(blob for blob, _ in new)
@@ -166,8 +170,28 @@ def _outranked(session: Session, blobs: Iterable[Blob], than: int) -> frozenset[
     return frozenset(blob for token, blob in by_token if token in lesser)
 
 
-def _refuse_banned(session: Session, torrents: Sequence[Metainfo], now: datetime) -> None:
-    for batch in batches(meta.info_hash.digest for meta in torrents):
-        recent = (Report.info_hash.in_(batch), Report.dropped, Report.reported_at.between(now - BANNED, now))
+def _vouch(session: Session, blob: Blob, by: PublisherToken, now: datetime) -> None:
+    """Note that another machine has read the very content of a blob."""
+    known = session.scalars(select(Voucher.token_id).where(Voucher.blob_id == blob.id)).all()
+    if by.id not in known and len(known) < MAX_VOUCHERS:
+        session.add(Voucher(blob_id=blob.id, token_id=by.id, address=whereabouts(by), at=now))
+
+
+def vouchers(session: Session, blob: Blob) -> frozenset[str]:
+    """Return from where other machines have published the very torrent that a blob has, beside the one on whose word it is."""
+    first = None if blob.token_id is None else session.get(PublisherToken, blob.token_id)
+    found = set(session.scalars(select(Voucher.address).where(Voucher.blob_id == blob.id)))
+    return frozenset(found - {whereabouts(first)} if first is not None else found)
+
+
+def whereabouts(token: PublisherToken) -> str:
+    """Return what tells the machine of a token from others: from where it got it. A token is free, an address is less so."""
+    return token.address or f"token {token.id}"
+
+
+def _refuse_banned(session: Session, torrents: Sequence[Metainfo], by: PublisherToken, now: datetime) -> None:
+    """Refuse what was dropped a short while ago on the word of this very token: another machine's may be right."""
+    for batch in batches(meta.etag.value for meta in torrents):
+        recent = (Report.etag.in_(batch), Report.token_id == by.id, Report.dropped, Report.reported_at.between(now - BANNED, now))
         if (etag := session.scalars(select(Report.etag).where(*recent)).first()) is not None:
-            raise Refused(422, "dropped", f"the torrent of etag {etag} was dropped: a receiver found another content in it")
+            raise Refused(422, "dropped", f"the torrent of etag {etag} was dropped: a receiver found another content in yours")

@@ -11,14 +11,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from llmpt_tracker.clock import Clock, utc_now
 from llmpt_tracker.control.messages import SeederReport
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable
-from llmpt_tracker.rules import completions, holders
+from llmpt_tracker.rules import audit, completions, holders, quotas
 
 log = logging.getLogger(__name__)
 
 SILENT_S = 24 * 3600.0
+SEEN_EVERY_S = 3600.0
+SETTLED_S = 7200.0
 BATCH = 5000
 
 
@@ -31,6 +34,8 @@ class Observer(Protocol):
 
     def seeders(self) -> list[SeederReport]: ...
 
+    def unregister(self, swarms: Sequence[bytes]) -> None: ...
+
 
 class Bookkeeping:
     """Keeps the catalogue in line with the announcer. `silent_s`: a seeder that is silent for so long has nothing any more."""
@@ -42,8 +47,10 @@ class Bookkeeping:
         *,
         silent_s: float = SILENT_S,
         monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock = utc_now,
     ) -> None:
-        self._announcer, self._database = announcer, database
+        self._announcer, self._database, self._clock = announcer, database, clock
+        self._seen_due = self._prune_due = monotonic()
         self._silent_s, self._monotonic = silent_s, monotonic
         self._started = monotonic()
 
@@ -53,6 +60,7 @@ class Bookkeeping:
             ("the counts of downloads", self._counts),
             ("what machines of the LAN have", self._kept),
             ("which seeders are silent", self._silent),
+            ("what is kept no longer", self._prune),
         ):
             try:
                 write()
@@ -65,7 +73,9 @@ class Bookkeeping:
                 completions.keep(session, counts)
 
     def _kept(self) -> None:
-        after = 0
+        after, is_due = 0, self._monotonic() >= self._seen_due
+        if is_due:
+            self._seen_due = self._monotonic() + SEEN_EVERY_S
         while True:
             with self._database.reading() as session:
                 batch = holders.named_blobs(session, after=after, limit=BATCH)
@@ -75,9 +85,27 @@ class Bookkeeping:
             kept = self._announcer.kept([swarm for _, swarm, _ in batch])
             seeded = [key for key, swarm, was in batch if swarm in kept and not was]
             not_seeded = [key for key, swarm, was in batch if swarm not in kept and was]
-            if seeded or not_seeded:
+            seen = [key for key, swarm, _ in batch if swarm in kept] if is_due else []
+            if seeded or not_seeded or seen:
                 with self._database.writing() as session:
                     holders.keep(session, seeded, not_seeded)
+                    quotas.note_seeded(session, seen, now=self._clock())
+
+    def _prune(self) -> None:
+        """Let go of what is kept no longer: not before machines had the time to announce what they seed, after a start."""
+        if self._monotonic() - self._started < SETTLED_S or self._monotonic() < self._prune_due:
+            return
+        self._prune_due = self._monotonic() + SEEN_EVERY_S
+        now = self._clock()
+        with self._database.writing() as session:
+            swarms = quotas.expire(session, now=now)
+            quotas.prune_tokens(session, now=now)
+            audit.prune(session, now=now)
+            if swarms:
+                audit.note(session, audit.DELETED, audit.Actor(), now=now, torrents=len(swarms), why="no machine seeds them")
+        if swarms:
+            self._announcer.unregister(swarms)
+            log.info("%d torrents that machines had shared are let go: no machine has seeded them for long", len(swarms))
 
     def _silent(self) -> None:
         if self._monotonic() - self._started < self._silent_s:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from llmpt.core.networks import neighbourhood
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import audit, invitations, publication, tokens
+from llmpt_tracker.rules import audit, invitations, publication, quotas, tokens
 from llmpt_tracker.rules.audit import Actor
 from llmpt_tracker.rules.rights import SHARE
 from llmpt_tracker.state import state
@@ -54,6 +54,7 @@ def make() -> ResponseReturnValue:
     keep_pace(PACE_OF_ALL, "")
     now = state().clock()
     with state().database.writing() as session:
+        quotas.make_room(session, neighbourhood(address), now=now)
         rights = invitations.use(session, asked.code, now=now) if asked.code else None
         if rights is None and invited:
             raise Refused(403, "code_wrong", "that code is none, has been used, or has expired; `llmpt-tracker invite` makes one")

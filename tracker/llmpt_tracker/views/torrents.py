@@ -26,6 +26,7 @@ blueprint = Blueprint("torrents", __name__, url_prefix="/api/v1")
 
 PEERS_IN_LIST = 50
 PEERS_OF_ONE = 100
+METAINFO_OF_PAGE = 4 << 20  # bytes: a page with metainfo may be shorter than its limit
 _HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _FILTERS = ("repo_type", "repo_id", "revision", "path", "etag", "info_hash")
 
@@ -44,6 +45,7 @@ def list_torrents() -> ResponseReturnValue:
         info_hash=_info_hash(args["info_hash"]) if "info_hash" in args else None,
         terms=terms(args),
         limit=paging.read_limit(args.get("limit")),
+        most_bytes=METAINFO_OF_PAGE if "metainfo" in include else None,
         before=paging.read_cursor(args.get("cursor")),
     )
     if query.repo_id is not None or query.repo_type is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy.orm import Session
 
 from llmpt_tracker.database.models import PublisherToken
 from llmpt_tracker.database.sessions import Database
@@ -15,6 +16,8 @@ from tests.unit.tracker.conftest import NOW, Api
 from tests.unit.tracker.fakes import FakeAnnouncer
 
 A, B, C = torrent("a"), torrent("b"), torrent("c")
+WRONG = reports.Finding(A.etag.value, A.info_hash.truncated, "x")
+DAY = timedelta(days=1)
 
 
 def machine(api: Api, name: str) -> str:
@@ -69,14 +72,13 @@ def test_what_is_said_of_another_torrent_of_that_etag_changes_nothing(api: Api) 
     assert len(api.torrents()) == 1
 
 
-def test_a_dropped_torrent_is_not_taken_from_sharers_again_but_from_a_publisher(api: Api) -> None:
+def test_a_dropped_torrent_is_not_taken_again_from_its_publisher_but_from_another_machine(api: Api) -> None:
     sharer = machine(api, "sharer")
     api.publish({"torrents": packed(A)}, token=sharer)
     complain(api, A)
-    for token in (sharer, machine(api, "another one")):
-        answer = api.publish({"torrents": packed(A)}, token=token)
-        assert (answer.status_code, answer.get_json()["error"]["code"]) == (422, "dropped")
-    assert api.publish({"torrents": packed(A)}).status_code == 200
+    answer = api.publish({"torrents": packed(A)}, token=sharer)
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (422, "dropped")
+    assert api.publish({"torrents": packed(A)}, token=machine(api, "another one")).status_code == 200
 
 
 def test_a_day_later_it_is(database: Database) -> None:
@@ -84,30 +86,67 @@ def test_a_day_later_it_is(database: Database) -> None:
     with database.writing() as session:
         sharer = tokens.add(session, "s", name="s", now=NOW, scope=tokens.SHARE)
         entries.enter(session, publication_.torrents, by=sharer, now=NOW)
-        reports.report(session, etag=A.etag.value, info_hash=A.info_hash.truncated, reason="x", by=sharer, now=NOW)
+        reports.report(session, WRONG, by=sharer, now=NOW)
         with pytest.raises(Refused, match="dropped"):
             entries.enter(session, publication_.torrents, by=sharer, now=NOW + timedelta(hours=23))
         assert entries.enter(session, publication_.torrents, by=sharer, now=NOW - timedelta(hours=1)).new == 1  # a clock set back
-        reports.report(session, etag=A.etag.value, info_hash=A.info_hash.truncated, reason="x", by=sharer, now=NOW)
+        reports.report(session, WRONG, by=sharer, now=NOW)
         done = publish.publish(session, publication_, by=sharer, min_blob_bytes=1, now=NOW + timedelta(hours=25))
         assert done.new_torrents == 1
-        again = reports.report(
-            session, etag=A.etag.value, info_hash=A.info_hash.digest, reason="x", by=sharer, now=NOW + timedelta(hours=26)
-        )
+        again = reports.report(session, WRONG, by=sharer, now=NOW + timedelta(hours=26))
         assert again.dropped == A.info_hash.truncated
 
 
-@pytest.mark.parametrize(("reporters", "valid"), [(1, True), (2, False)])
-def test_a_sharer_of_three_wrong_torrents_is_shut_out_on_the_word_of_two(
-    api: Api, database: Database, reporters: int, valid: bool
+def at(session: Session, number: int, *, made: datetime = NOW - DAY) -> PublisherToken:
+    """Return the token of a machine that got it at an address of its own."""
+    token = tokens.add(session, f"token {number} {made}", name=f"m{number}", now=made, scope=tokens.SHARE)
+    token.address = f"10.0.0.{number}"
+    return token
+
+
+@pytest.mark.parametrize(
+    ("addresses", "age", "valid"),
+    [([1, 2], DAY, True), ([1, 2, 3], DAY / 2, True), ([1, 1, 2], DAY, True), ([1, 2, 3], DAY, False)],
+)
+def test_a_sharer_of_three_wrong_torrents_is_shut_out_on_the_word_of_three_machines(
+    database: Database, addresses: list[int], age: timedelta, valid: bool
 ) -> None:
-    sharer = machine(api, "sharer")
-    words = [machine(api, f"receiver {n}") for n in range(reporters)]
-    api.publish({"torrents": packed(A, B, C)}, token=sharer)
-    for number, meta in enumerate((A, B, C)):
-        assert is_valid(database, sharer)
-        assert complain(api, meta, words[number % reporters])
-    assert is_valid(database, sharer) is valid
+    with database.writing() as session:
+        sharer = at(session, 0)
+        said = [at(session, number, made=NOW - age - index * DAY / 10**6) for index, number in enumerate(addresses)]
+        entries.enter(session, (A, B, C), by=sharer, now=NOW)
+        for number, meta in enumerate((A, B, C)):
+            assert sharer.revoked_at is None
+            found = reports.Finding(meta.etag.value, meta.info_hash.digest, "x")
+            assert reports.report(session, found, by=said[number % len(said)], now=NOW).dropped
+        assert (sharer.revoked_at is None) is valid
+
+
+def test_what_other_machines_have_read_is_not_dropped_on_the_word_of_one(database: Database) -> None:
+    with database.writing() as session:
+        entries.enter(session, (A,), by=at(session, 0), now=NOW)
+        entries.enter(session, (A,), by=at(session, 1), now=NOW)
+        assert reports.report(session, WRONG, by=at(session, 2), now=NOW).dropped is None
+        assert reports.report(session, WRONG, by=at(session, 2, made=NOW), now=NOW).dropped is None  # from the same address
+        assert reports.report(session, WRONG, by=at(session, 3), now=NOW).dropped is not None
+
+
+def test_what_three_machines_have_read_stays_and_a_publisher_is_believed_at_once(database: Database) -> None:
+    with database.writing() as session:
+        for number in range(3):
+            entries.enter(session, (A,), by=at(session, number), now=NOW)
+        for number in range(4, 9):
+            assert reports.report(session, WRONG, by=at(session, number), now=NOW).dropped is None
+        assert reports.open_problems(session, limit=9, now=NOW)
+        publisher = tokens.add(session, "p", name="p", now=NOW)
+        assert reports.report(session, WRONG, by=publisher, now=NOW).dropped is not None
+
+
+def test_tokens_of_one_machine_vouch_for_nothing(database: Database) -> None:
+    with database.writing() as session:
+        for number in range(4):
+            entries.enter(session, (A,), by=at(session, 0, made=NOW - number * DAY), now=NOW)
+        assert reports.report(session, WRONG, by=at(session, 1), now=NOW).dropped is not None
 
 
 def test_nobodys_report_is_refused(api: Api, database: Database) -> None:
@@ -125,8 +164,8 @@ def test_problems_are_shown_for_a_day(database: Database) -> None:
         entries.enter(session, (A, B), by=publisher, now=NOW)
         for hours, meta in ((0, A), (1, B)):
             moment = NOW + timedelta(hours=hours)
-            said = {"etag": meta.etag.value, "info_hash": meta.info_hash.digest, "reason": f"after {hours} h"}
-            reports.report(session, **said, by=publisher, now=moment)  # type: ignore[arg-type]
+            said = reports.Finding(meta.etag.value, meta.info_hash.digest, f"after {hours} h")
+            reports.report(session, said, by=publisher, now=moment)
         shown = reports.open_problems(session, limit=9, now=NOW + timedelta(hours=24, minutes=1))
         assert [reason for _, reason in shown] == ["after 1 h"]
         assert isinstance(session.get(PublisherToken, publisher.id), PublisherToken)

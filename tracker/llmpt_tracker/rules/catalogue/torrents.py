@@ -39,6 +39,7 @@ class TorrentQuery:
 
     `revision`: a commit, or the name of a ref.
     `info_hash`: 20 or 32 bytes.
+    `most_bytes`: a page ends before the metainfo of its torrents is more than this; one torrent is always in it.
     """
 
     repo_type: str | None = None
@@ -49,6 +50,7 @@ class TorrentQuery:
     info_hash: bytes | None = None
     terms: tuple[str, ...] = ()
     limit: int = 50
+    most_bytes: int | None = None
     before: int | None = None
 
 
@@ -94,7 +96,7 @@ def find_torrents(session: Session, query: TorrentQuery) -> tuple[list[Torrent],
 
     What is not here any more is found by its etag or info-hash only, so that a machine that has it can go on seeding it.
     """
-    if query == TorrentQuery(etag=query.etag, limit=query.limit) and query.etag is not None:
+    if query == TorrentQuery(etag=query.etag, limit=query.limit, most_bytes=query.most_bytes) and query.etag is not None:
         return _by_etag(session, query.etag), None
     statement = select(Blob).order_by(Blob.id.desc()).limit(query.limit + 1)
     if query.before is not None:
@@ -110,10 +112,10 @@ def find_torrents(session: Session, query: TorrentQuery) -> tuple[list[Torrent],
     if places:
         statement = statement.where(Blob.id.in_(_joined(select(File.blob_id), query).where(*places, File.blob_id.is_not(None))))
     blobs = session.scalars(statement).all()
-    page = blobs[: query.limit]
+    page = _within(blobs[: query.limit], query.most_bytes)
     appearances = _appearances(session, [blob.id for blob in page], query, places)
     torrents = [Torrent(blob.id, blob.etag, blob.size, InfoHash(blob.info_hash), tuple(appearances[blob.id])) for blob in page]
-    return torrents, page[-1].id if len(blobs) > query.limit else None
+    return torrents, page[-1].id if len(blobs) > len(page) else None
 
 
 def torrent(session: Session, info_hash: bytes) -> Torrent:
@@ -145,6 +147,18 @@ def _by_etag(session: Session, etag: Etag) -> list[Torrent]:
     places: Any = session.execute(_PLACES, {"key": key})
     appearances = tuple(Appearance(RepoRef(kind, name), commit, path) for kind, name, commit, path in places)
     return [Torrent(key, etag.value, size, InfoHash(info_hash), appearances)]
+
+
+def _within(blobs: Sequence[Blob], most_bytes: int | None) -> Sequence[Blob]:
+    """Return the first of `blobs` whose metainfo is not more than that in all; one at least."""
+    if most_bytes is None:
+        return blobs
+    total = 0
+    for count, blob in enumerate(blobs):
+        total += blob.metainfo_bytes
+        if count and total > most_bytes:
+            return blobs[:count]
+    return blobs
 
 
 def _joined(statement: Select[Any], query: TorrentQuery) -> Select[Any]:
