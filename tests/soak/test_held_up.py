@@ -148,6 +148,31 @@ def test_a_program_that_is_suspended_while_it_fetches_for_all_holds_no_other_up(
     eventually(lambda: not leftovers(ann, bob), what=f"nothing to be left over: {leftovers(ann, bob)}")
 
 
+@pytest.mark.parametrize("mib", [8, 24])
+def test_a_tracker_that_is_away_for_thirteen_seconds_sends_no_machine_past_the_lease(
+    lan: Lan, machines: list[Machine], mib: int
+) -> None:
+    """The fetch ends while the tracker is away, or after it; a machine that comes later finds what only the fetcher has."""
+    repo, content = f"org/restart-{mib}", os.urandom(mib * MIB)
+    lan.hub.add(repo, {FILE: content})
+    lan.hub.mode.throttle_bytes_s = MIB
+    ann, bob, cleo = machines
+    with ann.start_download(repo) as first:
+        eventually(lambda: fetching(ann), what="ann to fetch")
+        second = bob.start_download(repo)
+        eventually(lambda: any(row["waits"] for row in rows(bob)), what="bob to wait")
+        lan.tracker.stop()
+        back_at = time.monotonic() + 13
+        eventually(lambda: time.monotonic() > back_at, timeout_s=20, what="the tracker's time")
+        lan.tracker.start()
+        third = cleo.start_download(repo)
+        began = time.monotonic()
+        found = [folder(process, timeout_s=90) for process in (third, first, second)]
+        print(f"\nthe last of three {time.monotonic() - began:.1f} s after the tracker is back")
+    assert all((where / FILE).read_bytes() == content for where in found)
+    assert lan.hub.gets(FILE) == 1, [machine.agent_log()[-2000:] for machine in machines]
+
+
 @pytest.mark.parametrize("when", ["before", "in the middle"])
 def test_an_agent_that_is_suspended_costs_a_snapshot_one_wait(lan: Lan, when: str) -> None:
     repo = f"org/many-{when.replace(' ', '-')}"

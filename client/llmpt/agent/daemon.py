@@ -42,7 +42,7 @@ log = logging.getLogger("llmpt.agent")
 
 LOOKING = Rhythm(interval_s=1.0)
 SWEEPING = Rhythm(interval_s=10.0)
-WATCHING = Rhythm(interval_s=15.0)
+WATCHING = Rhythm(interval_s=5.0)
 LEAVE_S = 5.0
 RESTORED_S = 0.3  # in which few blobs are restored before the starter hears that the agent is ready
 
@@ -135,7 +135,7 @@ def run(
         ready()
         if parts.for_all is not None:
             parts.for_all.leases.start(stop=stopping, health=health)
-        loops.start("tracker-watch", directory.contact, WATCHING, stop=stopping, health=health)
+        loops.start("tracker-watch", directory.watch, WATCHING, stop=stopping, health=health)
         if sharing is not None:
             threading.Thread(target=sharing.prepare, name="share-token", daemon=True).start()
 
@@ -166,7 +166,7 @@ def _for_all(sharing: Sharing, directory: Directory, inventory: Inventory, setti
 
     def ask(poll: Poll) -> LeaseAnswer:
         answer = sharing.call(lambda client: client.leases(poll))
-        directory.heard()
+        directory.heard(answer.boot_id)
         return answer
 
     hub_rate = HubRate(inventory)

@@ -36,13 +36,17 @@ class TrackerTimings:
     quiet: after a failure of the tracker
     slow_s: for how long one that has answered before may be silent until that is a failure
     restart_s: for how long one that has answered before may refuse until it is out of action
+    contact_interval_s: between two questions how it is, while it answers
+    watched_s: for so long after it has gone it is asked more often
     reach_interval_s: between two questions how it sees us
     dead_peer_s: for how long a peer that gave nothing is not tried again
     """
 
     quiet: Pauses = Pauses(first_s=0.5, longest_s=30.0)
     slow_s: float = 10.0
-    restart_s: float = 5.0
+    restart_s: float = 20.0
+    contact_interval_s: float = 14.0
+    watched_s: float = 120.0
     reach_interval_s: float = 300.0
     dead_peer_s: float = 30.0
 
@@ -73,7 +77,7 @@ class Directory:
         self._blobs = BlobHttp(client.url, stall_timeout_s=timings.quiet.longest_s)
         self._breaker = Breaker(timings.quiet, clock=clock, chance=chance)
         self._timings, self._peer_port = timings, peer_port
-        self._reach_asked_at = -math.inf
+        self._reach_asked_at = self._contacted_at = -math.inf
         self.on_boot: Callable[[str], None] = lambda _url: None
         self._clock = clock
         self._lock = threading.Lock()
@@ -106,9 +110,11 @@ class Directory:
         self._seen(found.contact)
         return found
 
-    def heard(self) -> None:
-        """Note that the tracker has answered another question of this machine now."""
+    def heard(self, boot_id: str = "") -> None:
+        """Note that the tracker has answered another question of this machine now; one of another life is asked how it is."""
         self._slow_since = self._failing_since = None
+        if boot_id and self._boot_id and boot_id != self._boot_id:
+            self.contact()
 
     def blob_url(self, etag: Etag) -> str | None:
         """Return where a seeder gives a blob over HTTP now; None when none does, or the tracker does not say."""
@@ -120,14 +126,28 @@ class Directory:
 
     def contact(self) -> None:
         """Ask how the tracker is, unless it is to be left alone; never raises for what a network does."""
-        if not self._breaker.allows():
+        if not self._breaker.allows() and not self._has_just_gone:
             return
-        asked_at = self._clock()
+        asked_at = self._contacted_at = self._clock()
         try:
             if self._seen(self.client.contact()) or self._clock() - self._reach_asked_at > self._timings.reach_interval_s:
                 self._ask_who_we_are()
         except TrackerError as error:
             self._failed(error, asked_at)
+
+    def watch(self) -> None:
+        """Ask how the tracker is, when that is due: more often when it has just gone, so that what is seeded here is announced
+        as soon as it is back."""
+        if self._has_just_gone or self._clock() - self._contacted_at >= self._timings.contact_interval_s:
+            self.contact()
+
+    @property
+    def _has_just_gone(self) -> bool:
+        """Whether the tracker gives no answer, and did a moment ago; one that refuses is there."""
+        since = self._failing_since
+        if since is None or self._boot_id == "" or isinstance(self._breaker.why, TrackerRefused):
+            return False
+        return self._clock() - since < self._timings.watched_s
 
     def _ask_who_we_are(self) -> None:
         self._reach_asked_at = self._clock()

@@ -11,13 +11,15 @@ from collections.abc import Callable
 
 from llmpt.agent.sharing.right import Sharing
 from llmpt.core.breaker import Pauses
-from llmpt.core.errors import TrackerError, TrackerRefused
+from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow
 from llmpt.core.metainfo import PUBLISH_BYTES, Metainfo
 
 log = logging.getLogger("llmpt.agent")
 
-TRIES = 4
-PAUSES = Pauses(first_s=1.0, longest_s=10.0)
+TRIES = 4  # of a tracker that has too much to do
+BUSY = Pauses(first_s=1.0, longest_s=10.0)
+AWAY_TRIES = 30  # of one that is being started anew: the lease is reported meanwhile, and others go on waiting
+AWAY = Pauses(first_s=1.0, longest_s=1.5)
 
 
 class _Ticket:
@@ -68,19 +70,21 @@ class Publishing:
             ticket.error, ticket.done = error, True
 
     def _try(self, body: dict[str, list[str]]) -> TrackerError | None:
-        for tried in range(1, TRIES + 1):
+        tried = 0
+        while True:
+            tried += 1
             try:
                 self._sharing.call(lambda client: client.publish(body))
             except TrackerError as error:
-                wait_s = PAUSES.after(tried, self._chance())
+                is_away = not isinstance(error, (TrackerRefused, TrackerSlow))
+                wait_s = (AWAY if is_away else BUSY).after(tried, self._chance())
                 if isinstance(error, TrackerRefused):
                     if error.status != 429:
                         return error
                     wait_s = float(error.retry_after_s or 1)
-                if tried == TRIES:
+                if tried >= (AWAY_TRIES if is_away else TRIES):
                     return error
                 log.debug("published in a moment: %s", error)
-                self._pause(min(wait_s, PAUSES.longest_s))
+                self._pause(min(wait_s, BUSY.longest_s))
             else:
                 return None
-        return None

@@ -51,7 +51,7 @@ class Asking:
         if want is None:
             return LeaseSight(error=self._error)
         self._leases.await_answer(want, self._seen, wait_s)
-        now = time.monotonic()
+        now, heard_at = time.monotonic(), max(want.heard_at, self._began)
         is_fresh, self._seen = want.answers > self._seen, want.answers
         error, lease = str(want.error) if want.error is not None else "", want.lease
         if lease is None:
@@ -62,9 +62,9 @@ class Asking:
             return LeaseSight(role, is_fresh, error, now - self._began, now - self._here_since)
         self._here_since = None
         if lease.fetcher is None or lease.fetcher != self._fetcher or lease.bytes < self._fetched:
-            self._windows.restart(lease.bytes, now)
+            self._windows.restart(lease.bytes, heard_at)
         self._fetcher, self._fetched = lease.fetcher, lease.bytes
-        window = self._windows.look(lease.bytes, now) if lease.fetcher is not None else Window()
+        window = self._windows.look(lease.bytes, heard_at) if lease.fetcher is not None else Window()
         left_bytes = max(self._size - lease.bytes, 0)
         return LeaseSight(role, is_fresh, error, now - self._began, 0.0, lease.fetcher, window, left_bytes)
 

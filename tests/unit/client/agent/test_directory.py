@@ -200,6 +200,37 @@ def test_one_that_has_answered_before_and_refuses_may_be_back_for_a_moment(track
     assert not seen.may_be_back, "it is out of action"
 
 
+def test_one_that_has_just_gone_is_asked_at_each_watch_and_one_that_is_there_now_and_then(tracker: FakeTracker) -> None:
+    clock = Clock()
+    seen = directory(tracker, clock)
+    seen.contact()
+    for _ in range(2):
+        clock.now += 5
+        seen.watch()
+    assert tracker.questions == 1
+    clock.now += 5
+    tracker.silence = TrackerUnavailable("connection refused")
+    for asked in (2, 3, 4):
+        seen.watch()
+        assert tracker.questions == asked, "whatever the breaker says"
+    tracker.silence = TrackerRefused("too often", status=429, code="slow_down", retry_after_s=50)
+    seen.watch()
+    seen.watch()
+    assert tracker.questions == 5, "it is there, and wants to be left alone"
+
+
+def test_a_new_life_of_it_is_heard_of_in_any_answer(tracker: FakeTracker) -> None:
+    seen = directory(tracker)
+    booted: list[str] = []
+    seen.on_boot = booted.append
+    seen.contact()
+    seen.heard(tracker.boot_id)
+    assert len(booted) == 1
+    tracker.boot_id = "another"
+    seen.heard("another")
+    assert len(booted) == 2
+
+
 def test_it_knows_the_size_from_which_on_the_tracker_has_swarms(tracker: FakeTracker) -> None:
     clock = Clock()
     seen = directory(tracker, clock)

@@ -17,7 +17,8 @@ def poll(tracker: Tracker, request: Reply) -> Reply:
     """Answer the poll of a machine, a line for each want. `swarms` names the torrents of etags: one with a seeder is here."""
     said, owner = Poll.parse(request["poll"]), Owner.parse(request["owner"])
     here = _here(tracker, request["swarms"])
-    grants, pause_s = tracker.leases.poll(said, owner, here=here, now=tracker.clock())
+    listed = {Etag(etag) for etag in request["swarms"]}
+    grants, pause_s = tracker.leases.poll(said, owner, here=here, listed=listed, now=tracker.clock())
     return LeaseAnswer(grants, round(pause_s, 3), tracker.boot_id, asks_hub_rate=True).as_json()
 
 

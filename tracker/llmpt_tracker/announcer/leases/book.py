@@ -36,19 +36,23 @@ class LeaseBook:
 
     def __init__(self, terms: LeaseTerms = DEFAULT_TERMS, *, opened_at: float = -math.inf) -> None:
         """`opened_at`: since when machines can ask; those that fetch since before must have told of it first."""
-        self._terms, self._opened_at = terms, opened_at
+        self._terms, self._opened_at, self._has_begun = terms, opened_at, False
         self._machines = Machines(terms, on_forgotten=self._forget)
         self._repos: OrderedDict[RepoRef, RepoTurns] = OrderedDict()  # what was asked for last stands last
         self._leases: OrderedDict[Etag, Lease] = OrderedDict()
         self._past = Past(terms)
 
-    def poll(self, poll: Poll, owner: Owner, *, here: Collection[Etag] = (), now: float) -> tuple[tuple[Grant, ...], float]:
+    def poll(
+        self, poll: Poll, owner: Owner, *, here: Collection[Etag] = (), listed: Collection[Etag] = (), now: float
+    ) -> tuple[tuple[Grant, ...], float]:
         """Take in what a machine of `owner`'s says; answer each of its wants, and in how many seconds it must ask again.
 
-        `here`: those of the wants that are seeded.
+        `here`: those of the wants that are seeded; `listed`: those that have a torrent, so that a machine had them once.
         """
         self._prune(now)
+        self._begin(now)
         machine = self._machines.touch(poll, owner, now)
+        machine.listed = frozenset(listed) if now < self._opened_at + self._terms.returning_s else frozenset()
         machine.hear(poll, here, now)
         self._take_in(poll, machine, now)
         fetching = {progress.etag for progress in poll.fetching}
@@ -66,6 +70,13 @@ class LeaseBook:
             grants.append(Grant(want.etag, LeaseRole.HERE if want.etag in here else LeaseRole.WAIT))
         machine.pause_s = self._terms.pause_s(len(self._machines))
         return tuple(grants), max(min(machine.pause_s, again_at - now), self._terms.soonest_s)
+
+    def _begin(self, now: float) -> None:
+        """Settle from the first poll on: at a restart the application is there later than the announcer."""
+        if not self._has_begun:
+            self._has_begun = True
+            if now - self._opened_at < self._terms.starting_s:
+                self._opened_at = now
 
     def held(self, limit: int, *, now: float) -> list[HeldLease]:
         """Return up to `limit` leases that are held, the oldest first, with how many machines wait for each."""
@@ -121,8 +132,9 @@ class LeaseBook:
             return math.inf
         if unlimited:
             return now if len(machine.held) < terms.max_unlimited else math.inf
-        if now < self._opened_at + terms.settling_s:
-            return self._opened_at + terms.settling_s
+        settled_at = self._opened_at + (terms.returning_s if want.etag in machine.listed else terms.settling_s)
+        if now < settled_at:
+            return settled_at
         free_since = self._past.free_since(want.etag, now)
         repo = self._repos[want.repo]
         held = machine.holds(want.repo)

@@ -17,6 +17,7 @@ class Machine:
     """One life of an agent, or the appliance.
 
     wants, repos: those of its last poll that are not here
+    listed: those wants of its last poll that have a torrent, as long as that matters
     told_here: since when it was told of the others that they are
     held: its leases
     strays: the fetches that it goes on with though it has lost the lease
@@ -36,6 +37,7 @@ class Machine:
     repos: frozenset[RepoRef] = frozenset()
     held: dict[Etag, Lease] = field(default_factory=dict)
     strays: int = 0
+    listed: frozenset[Etag] = frozenset()
     told_here: dict[Etag, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

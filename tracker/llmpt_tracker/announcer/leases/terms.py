@@ -14,6 +14,8 @@ class LeaseTerms:
 
     leases_per_repo: as many files as huggingface_hub fetches at once; the machines that ask for a repo share them
     settling_s: after its start it lends nothing: machines that fetch since before it ask again within a second
+    starting_s: within which of its start the first poll counts as the start
+    returning_s: for so long after its start what has a torrent is not lent: machines that seed it announce themselves again
     rush_s: after a repo's first want each machine holds one lease of it
     turn_s: for so long a free etag is left to a machine that has had less
     asking_s: a machine that asked for a repo this long ago still has a share of it
@@ -41,6 +43,8 @@ class LeaseTerms:
 
     leases_per_repo: int = 8
     settling_s: float = 1.5
+    starting_s: float = 30.0
+    returning_s: float = 17.0
     rush_s: float = 0.5
     turn_s: float = 0.5
     asking_s: float = 10.0

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent.sharing.publishing import TRIES, Publishing
+from llmpt.agent.sharing.publishing import AWAY_TRIES, TRIES, Publishing
 from llmpt.core.blob import Etag
-from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
+from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.core.metainfo import Metainfo
 from tests.support.waiting import eventually
 
@@ -86,6 +86,12 @@ def test_but_not_for_ever() -> None:
     tracker = Tracker()
     tracker.answers = [TrackerUnavailable("gone") for _ in range(100)]
     with pytest.raises(TrackerUnavailable):
+        tracker.publishing().publish(TORRENTS[0])
+    assert len(tracker.posted) == AWAY_TRIES
+    assert 20 < sum(tracker.pauses) < 60
+    tracker = Tracker()
+    tracker.answers = [TrackerSlow("busy") for _ in range(100)]
+    with pytest.raises(TrackerSlow):
         tracker.publishing().publish(TORRENTS[0])
     assert len(tracker.posted) == TRIES
 

@@ -344,6 +344,25 @@ def test_a_book_without_a_fetcher_lends_a_moment_after_it_was_opened() -> None:
     assert grant.role is LeaseRole.FETCH
 
 
+def test_a_book_that_has_just_been_opened_lends_nothing_that_machines_may_be_about_to_announce_again() -> None:
+    book, poll, owner = LeaseBook(opened_at=100.0), Poll("bob", wants=(A,)), Owner(2, "bob")
+    for now in (100.1, 102.0, 117.0):
+        (grant,), _ = book.poll(poll, owner, listed={A.etag}, now=now)
+        assert (grant.role, grant.fetcher) == (LeaseRole.WAIT, None), now
+    (grant,), _ = book.poll(poll, owner, listed={A.etag}, now=117.2)
+    assert grant.role is LeaseRole.FETCH
+
+
+def test_it_is_open_from_the_first_poll_on_when_the_application_comes_later() -> None:
+    book, poll, owner = LeaseBook(opened_at=100.0), Poll("bob", wants=(A,)), Owner(2, "bob")
+    (grant,), _ = book.poll(poll, owner, now=105.0)
+    assert grant.role is LeaseRole.WAIT
+    (grant,), _ = book.poll(poll, owner, now=106.5)
+    assert grant.role is LeaseRole.FETCH
+    (grant,), _ = LeaseBook(opened_at=100.0).poll(poll, owner, now=160.0)
+    assert grant.role is LeaseRole.FETCH, "it has been open for long"
+
+
 def polled(book: LeaseBook, name: str, now: float, *, rate: int = 0, wants: bool = True, at: int | None = None) -> Grant | None:
     """Let a machine ask for A, or say how far it is with it; return what it is told."""
     fetching = () if at is None else (FetchProgress(A.etag, at, at // 10),)
