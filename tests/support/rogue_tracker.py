@@ -63,12 +63,13 @@ RIGHT: dict[str, Any] = {
 
 
 class RogueTracker:
-    """A context manager. `asked` has the method and the target of each request."""
+    """A context manager. `asked` has the method and the target of each request, `bodies` its body."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         self._host = host
         self.answers: dict[str, Any] = copy.deepcopy(RIGHT)
         self.asked: list[tuple[str, str]] = []
+        self.bodies: list[bytes] = []
 
     def says(self, path: str, answer: Any) -> None:
         """Answer `path` so: with an object, with raw bytes, or by a function of the request's handler."""
@@ -82,7 +83,7 @@ class RogueTracker:
 
             def _answer(self) -> None:
                 rogue.asked.append((self.command, self.path))
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                rogue.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
                 answer = rogue.answers.get(urlsplit(self.path).path)
                 if callable(answer):
                     answer(self)

@@ -28,6 +28,7 @@ from llmpt.tracker.wire import reason_of
 
 NAME = "LLMPT_TRACKER"
 CONNECT_TIMEOUT_S = 2.0
+MAX_CODE = 1000
 NAME_S = 10.0  # some name servers answer at the second try
 
 
@@ -47,7 +48,7 @@ class Checked:
 
 @click.command()
 @click.argument("url", required=False)
-@click.option("--code", help="An invitation of the tracker's (`llmpt-tracker invite`), to share what this machine fetches.")
+@click.option("--code", help="An invitation (`llmpt-tracker invite`), to share what this machine fetches; - reads it from stdin.")
 @click.option("--yes", is_flag=True, help="Without URL: take the only tracker that is found, and don't ask.")
 @json_option
 def join(url: str | None, code: str | None, yes: bool, as_json: bool) -> None:
@@ -59,7 +60,7 @@ def join(url: str | None, code: str | None, yes: bool, as_json: bool) -> None:
     settings = ClientSettings.read({name: text for name, text in os.environ.items() if name != NAME} | {NAME: ""})
     checked = check(address(url)) if url else _found(settings, yes=yes)
     if code is not None:
-        _accept(checked.url, code)
+        _accept(checked.url, _asked_for() if code == "-" else code)
     file = user_config_file(os.environ)
     changed = config_file.write(file, NAME, checked.url)
     notes = _notes(checked, os.environ)
@@ -133,6 +134,16 @@ def _accept(url: str, code: str) -> None:
         share_token.write(share_token.token_path(url), token)
     except OSError as error:
         raise LlmptError(f"the tracker's token cannot be kept: {error}") from None
+
+
+def _asked_for() -> str:
+    """Read an invitation from standard input: on a command line, every user of the machine could read it."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Invitation", hide_input=True, err=True)).strip()
+    code = sys.stdin.readline(MAX_CODE).strip()
+    if not code:
+        raise LlmptError("there is no invitation in standard input: pipe it in, `llmpt join --code - URL < file`")
+    return code
 
 
 def _found(settings: ClientSettings, *, yes: bool) -> Checked:
