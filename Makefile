@@ -9,11 +9,11 @@ WORKERS ?= 4
 PYTEST_OPTIONS ?=
 PYTEST := $(BIN)/pytest $(PYTEST_OPTIONS)
 PARALLEL := -n $(WORKERS) --dist worksteal -m 'not alone'
-TESTS := tests/unit tests/contract tests/integration tests/hostile
+TESTS := tests/unit tests/contract tests/integration tests/hostile tests/fuzz
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install check format unit test hook matrix torch-check live soak e2e once bench mutants demo clean
+.PHONY: help install check format unit test hook matrix torch-check live fuzz soak e2e once bench mutants demo clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,7 +57,7 @@ format: $(STAMP)  ## Put the code into its format
 unit: $(STAMP)  ## Unit tests: seconds, no network, no libtorrent session
 	$(PYTEST) tests/unit
 
-test: $(STAMP)  ## Unit, contract, integration and hostile tests: real roles as processes on loopback, no Docker
+test: $(STAMP)  ## Unit, contract, integration and hostile tests, a minute of fuzz: real roles as processes on loopback, no Docker
 	$(PYTEST) -m alone $(TESTS)
 	$(PYTEST) $(PARALLEL) $(TESTS)
 
@@ -76,6 +76,9 @@ torch-check: $(STAMP)  ## sentence-transformers and diffusers load from the swar
 
 live: $(STAMP)  ## The same downloads against the real Hub (LLMPT_LIVE=1 make live)
 	$(PYTEST) tests/live
+
+fuzz: $(STAMP)  ## Half an hour of rubbish for everything that reads a network or a disk (LLMPT_FUZZ_SEED=n for other rubbish)
+	LLMPT_FUZZ_SECONDS=$${LLMPT_FUZZ_SECONDS:-1800} $(PYTEST) $(PARALLEL) -rP tests/fuzz
 
 soak: $(STAMP)  ## Hundreds of downloads, many killed in the middle; then on four machines under random faults (LLMPT_CHAOS_SEED replays)
 	$(PYTEST) -s tests/soak
