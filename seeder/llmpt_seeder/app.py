@@ -257,6 +257,7 @@ def version() -> str:
 
 
 def _engine_settings(settings: SeederSettings, tracker: TrackerClient) -> EngineSettings:
+    network = HostNetwork.read()
     return EngineSettings(
         listen=settings.bind,
         port=settings.peer_port,
@@ -264,6 +265,7 @@ def _engine_settings(settings: SeederSettings, tracker: TrackerClient) -> Engine
         announce_address=address_towards(tracker.host, tracker.port),
         upload_limit=settings.upload_limit,
         downloads=False,
+        gateways=network.gateways if network.in_container else frozenset(),
     )
 
 

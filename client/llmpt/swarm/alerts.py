@@ -12,6 +12,7 @@ import libtorrent as lt
 from llmpt.core.breaker import Pauses
 from llmpt.host import loops
 from llmpt.host.loops import Health, Rhythm
+from llmpt.swarm.doorkeeper import Doorkeeper
 from llmpt.swarm.sampling import count, sample
 from llmpt.swarm.torrent import SessionTorrent
 from llmpt.swarm.torrents import Torrents
@@ -27,8 +28,17 @@ class Alerts:
     came_at: when bytes of any download were last seen to have come (monotonic seconds)
     """
 
-    def __init__(self, torrents: Torrents, timings: EngineTimings, *, on_limits: Callable[[], None], health: Health) -> None:
+    def __init__(
+        self,
+        torrents: Torrents,
+        timings: EngineTimings,
+        *,
+        on_limits: Callable[[], None],
+        health: Health,
+        door: Doorkeeper | None = None,
+    ) -> None:
         """`on_limits` is called when the limits of the hour may have changed."""
+        self._door = door or Doorkeeper()
         self.totals = Totals()
         self.came_at = time.monotonic()
         self._torrents, self._timings, self._on_limits = torrents, timings, on_limits
@@ -52,6 +62,7 @@ class Alerts:
         running = self._torrents.running()
         session.wait_for_alert(int(1000 * (timings.busy_tick_s if running else timings.idle_tick_s / 2)))
         bugs = [bug for alert in session.pop_alerts() if (bug := self._take(alert)) is not None]
+        self._door.judge()
         now = time.monotonic()
         if running and now >= self._next_sample:
             self._next_sample = now + timings.busy_tick_s
@@ -74,7 +85,9 @@ class Alerts:
             try:
                 if isinstance(alert, lt.session_stats_alert):
                     self._count(alert)
-                elif (torrent := self._torrents.of(alert)) is not None:
+                    return None
+                self._door.take(alert)
+                if (torrent := self._torrents.of(alert)) is not None:
                     torrent.on(alert)
             except Exception as bug:  # noqa: BLE001  (the loop logs it)
                 return _struck(torrent, bug)

@@ -22,11 +22,12 @@ from llmpt.core.blob import Etag
 from llmpt.core.networks import Address
 from llmpt.host.loops import Health
 from llmpt.swarm.alerts import Alerts
+from llmpt.swarm.doorkeeper import Doorkeeper
 from llmpt.swarm.downloads import Downloads
 from llmpt.swarm.held import Holder
 from llmpt.swarm.params import names_of
 from llmpt.swarm.sampling import receivers
-from llmpt.swarm.session import await_listening, limits, listening, open_session
+from llmpt.swarm.session import await_listening, limits, listening, open_session, peer_filter
 from llmpt.swarm.torrent import SessionTorrent
 from llmpt.swarm.torrents import Torrents
 from llmpt.swarm.types import EngineSettings, EngineTimings, Given, Receiver, SeededBlob, Totals
@@ -57,6 +58,9 @@ class Engine:
             self._torrents,
             timings,
             on_limits=lambda: self.apply_limits(datetime.datetime.now().time()),
+            door=Doorkeeper(
+                lambda shut: self._session.set_ip_filter(peer_filter(self._settings, shut)), exempt=settings.gateways
+            ),
             health=health or Health(),
         )
         self.downloads = Downloads(self._torrents, timings, shares=settings.shares)

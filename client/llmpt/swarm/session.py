@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import libtorrent as lt
 
 from llmpt.core.errors import SwarmError
+from llmpt.core.networks import Network
 from llmpt.swarm.types import EngineSettings
 
 _LOOPBACK = (("127.0.0.0", "127.255.255.255"), ("::1", "::1"))
 _LINK_LOCAL = (("169.254.0.0", "169.254.255.255"), ("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"))
-_CATEGORIES = ("error", "status", "storage", "connect", "stats")
+_CATEGORIES = ("error", "status", "storage", "connect", "peer", "stats")  # peer: each connection that comes
 
 
 def open_session(settings: EngineSettings, *, user_agent: str) -> lt.session:
@@ -27,7 +29,7 @@ def open_session(settings: EngineSettings, *, user_agent: str) -> lt.session:
     params = lt.session_params(pack)
     params.disk_io_constructor = "posix_disk_io_constructor"
     session = lt.session(params)
-    session.set_ip_filter(_filter(settings))
+    session.set_ip_filter(peer_filter(settings))
     return session
 
 
@@ -109,7 +111,7 @@ def _pack(settings: EngineSettings, user_agent: str) -> dict[str, Any]:
         "unchoke_slots_limit": -1 if settings.shares else 0,
         "allowed_fast_set_size": 5 if settings.shares else 0,
         "connections_limit": 2000,
-        "listen_queue_size": 128,
+        "listen_queue_size": 4096,
         "min_reconnect_time": 1,  # the default of 60 s turns every hiccup into a minute
         "peer_connect_timeout": 3,
         "handshake_timeout": 5,
@@ -137,9 +139,9 @@ def _pack(settings: EngineSettings, user_agent: str) -> dict[str, Any]:
     }
 
 
-def _filter(settings: EngineSettings) -> lt.ip_filter:
-    """Block every address outside the peers' networks. To a downloader, a tracker names no peer on this machine or by a link's
-    own addresses, unless it lies there itself."""
+def peer_filter(settings: EngineSettings, shut: Sequence[Network] = ()) -> lt.ip_filter:
+    """Block every address outside the peers' networks, and what is shut out. To a downloader, a tracker names no peer on this
+    machine or by a link's own addresses, unless it lies there itself."""
     blocked, cidrs, own = 1, settings.peer_cidrs, settings.announce_address
     rules = lt.ip_filter()
     rules.add_rule("0.0.0.0", "255.255.255.255", blocked)  # noqa: S104 - a rule over all addresses, not a socket
@@ -149,4 +151,6 @@ def _filter(settings: EngineSettings) -> lt.ip_filter:
     if settings.downloads and own is not None:
         for first, last in (*(() if own.is_loopback else _LOOPBACK), *(() if own.is_link_local else _LINK_LOCAL)):
             rules.add_rule(first, last, blocked)
+    for network in shut:
+        rules.add_rule(str(network.network_address), str(network.broadcast_address), blocked)
     return rules

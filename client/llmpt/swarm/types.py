@@ -25,6 +25,7 @@ class EngineSettings:
     gateway instead of us.
     `upload_limit`, `download_limit`: they follow the hours of the day.
     `shares`: False to give nothing to other machines.
+    `gateways`: behind these are machines that cannot be told apart: no limit of an address holds for them.
     `downloads`: False for a pure seeder, which drops peers as soon as they have everything.
     """
 
@@ -36,6 +37,7 @@ class EngineSettings:
     download_limit: RateLimit = NO_LIMIT
     shares: bool = True
     downloads: bool = True
+    gateways: frozenset[Address] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
