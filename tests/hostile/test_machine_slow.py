@@ -106,6 +106,24 @@ def test_a_large_body_of_another_machine_is_taken_meanwhile(tracker: TrackerProc
             assert connection.getresponse().status == 422, "read, and found to hold no torrent"
 
 
+def test_a_seeders_heartbeats_arrive_meanwhile(tracker: TrackerProcess) -> None:
+    said = {"port": 6881, "version": "1", "blobs": 0, "bytes": 0, "uploaded_bytes": 0, "upload_rate_bytes_s": 0}
+    with attack(tracker, 2000, HALF_A_HEAD), attack(tracker, 1000, LARGE_BODY), attack(tracker, 200, A_WHEEL, buffer_bytes=4096):
+        for _ in range(5):
+            began = time.monotonic()
+            connection = http.client.HTTPConnection(tracker.host, tracker.http_port, timeout=5)
+            with contextlib.closing(connection):
+                headers = {"Content-Type": "application/json", "Authorization": f"Bearer {tracker.token}"}
+                connection.request("PUT", "/api/v1/seeders/appliance", json.dumps(said), headers)
+                assert connection.getresponse().status == 200
+            assert time.monotonic() - began < BEATS_S, "it counts as gone after 30 s without one"
+
+
+def test_whole_requests_of_one_machine_delay_its_own(tracker: TrackerProcess) -> None:
+    with attack(tracker, 500, b"GET / HTTP/1.1\r\nHost: server\r\n\r\n"):
+        assert slowest(tracker) < SOON_S
+
+
 def test_more_connections_than_there_may_be_leave_a_place_for_others(tracker: TrackerProcess) -> None:
     with attack(tracker, 9000, b""):
         assert slowest(tracker) < SOON_S

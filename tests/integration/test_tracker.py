@@ -207,7 +207,7 @@ def test_a_token_is_made_shown_once_used_and_revoked(tracker: TrackerProcess) ->
     headers = {"Authorization": f"Bearer {secret}"}
     assert ask(tracker, "POST", "/api/v1/publish", {"torrents": packed(A)}, **headers)[0] == 200
     listed = run(tracker, "token", "list").stdout
-    assert "publish  the lab" in listed
+    assert "publish  *  the lab" in listed
     assert secret not in listed
     number = next(line.split()[0] for line in listed.splitlines() if "the lab" in line)
     assert run(tracker, "token", "revoke", number).returncode == 0

@@ -74,10 +74,9 @@ def repo(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
         raise Refused(404, "not_found", str(error)) from None
     with state().database.reading() as session:
         found = repos.find_revision(session, ref, revision)
-        lines = repos.manifest(session, found)
-    shown = lines[:MANIFEST_SHOWN]
+        shown = repos.manifest(session, found, limit=MANIFEST_SHOWN)
     live = _Live.ask([one.swarm for one in shown if one.swarm])
-    return render_template("repo.html", repo=ref, revision=found, lines=shown, hidden=len(lines) - len(shown), live=live)
+    return render_template("repo.html", repo=ref, revision=found, lines=shown, hidden=max(0, found.files - len(shown)), live=live)
 
 
 def _fetches() -> list[tuple[HeldLease, str | None]]:

@@ -97,13 +97,14 @@ def find_revision(session: Session, repo: RepoRef, revision: str) -> RevisionSum
     return found[0]
 
 
-def manifest(session: Session, revision: RevisionSummary) -> list[ManifestLine]:
-    """Return all files of a revision, by path."""
+def manifest(session: Session, revision: RevisionSummary, *, limit: int | None = None) -> list[ManifestLine]:
+    """Return the files of a revision, by path: all of them, or the first so many."""
     statement = (
         select(File.path, File.size, File.etag, File.lfs, holders.is_here(), Blob.swarm)
         .outerjoin(Blob, Blob.id == File.blob_id)
         .where(File.revision_id == revision.key)
         .order_by(File.path)
+        .limit(limit)
     )
     return [
         ManifestLine(path, size, etag, lfs, here, swarm.hex() if swarm else None)
