@@ -79,6 +79,7 @@ FROM base AS server
 ENV LLMPT_DATA=/data \
     HF_USE_P2P=0
 COPY compose/entrypoint /usr/local/bin/llmpt-entrypoint
+COPY compose/health /usr/local/bin/llmpt-health
 RUN mkdir /data && chown 1000:1000 /data
 VOLUME /data
 ENTRYPOINT ["llmpt-entrypoint"]
@@ -91,13 +92,7 @@ COPY --from=wheel /wheels /opt/dist
 COPY --from=tracker-environment /opt/llmpt /opt/llmpt
 COPY --from=sbom /tracker.json /opt/llmpt/sbom.cdx.json
 EXPOSE 8000 6969
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "\
-import http.client, os, sys; \
-tracker = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('LLMPT_HTTP_PORT') or 8000), timeout=4); \
-tracker.request('GET', '/healthz'); \
-answer = tracker.getresponse(); \
-print(answer.read().decode()); \
-sys.exit(answer.status != 200)"]
+HEALTHCHECK --interval=5s --timeout=15s --start-period=60s --retries=3 CMD ["llmpt-health", "llmpt-tracker", "health"]
 CMD ["llmpt-tracker", "serve"]
 
 
@@ -108,7 +103,7 @@ ENV HF_HUB_CACHE=/cache \
 COPY --from=seeder-environment /opt/llmpt /opt/llmpt
 COPY --from=sbom /seeder.json /opt/llmpt/sbom.cdx.json
 EXPOSE 6881 8001
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["llmpt-seeder", "health"]
+HEALTHCHECK --interval=5s --timeout=15s --start-period=60s --retries=3 CMD ["llmpt-health", "llmpt-seeder", "health"]
 CMD ["llmpt-seeder", "run"]
 
 

@@ -20,6 +20,7 @@ from llmpt.host import encoding
 from llmpt.host.logs import log_to_stderr
 from llmpt.host.terminal import PlainGroup
 from llmpt.host.tokens import forget_tokens
+from llmpt_seeder.errors import NoLife
 from llmpt_seeder.settings import SeederSettings
 
 EXTRAS = ("yaml",)
@@ -86,11 +87,16 @@ def scan(dry_run: bool, as_json: bool) -> None:
 
 @main.command()
 def health() -> None:
-    """Exit with 0 when a seeder is alive here (also while it hashes), else with 1 and the reason."""
+    """Exit with 0 when a seeder is well here (also while it hashes), 1 with what does not work, 2 when none lives."""
     from llmpt_seeder.life import what_is_wrong
 
     with _told():
-        problem = what_is_wrong(SeederSettings.read().alive_file, now=time.time())
+        settings = SeederSettings.read()
+        try:
+            problem = what_is_wrong(settings.alive_file, now=time.time())
+        except NoLife as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(2)
     if problem is not None:
         raise click.ClickException(problem)
     click.echo("alive")

@@ -3,6 +3,7 @@
 ::
 
     LlmptError               a sentence that can be shown to a user; anything else that escapes is our bug
+    ├── NoLife               no sign of life comes from the seeder; its container is started anew
     ├── CacheMissing         there is no Hub cache where one was said to be
     ├── FetchFailed          a file of upstream did not come; the mirror that wants it is told why
     ├── InDoubt              whether a file is here is not known now: its manifest is put off, its clients are told to come back
@@ -19,6 +20,10 @@ from llmpt.core.errors import LlmptError
 
 class CacheMissing(LlmptError):
     """There is no Hub cache where one was said to be, or it cannot be read."""
+
+
+class NoLife(LlmptError):
+    """No sign of life comes from a seeder, or from one of its loops."""
 
 
 class FetchFailed(LlmptError):

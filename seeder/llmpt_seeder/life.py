@@ -17,6 +17,7 @@ from typing import TypeVar
 from llmpt.core.documents import read_json
 from llmpt.host import loops
 from llmpt.host.loops import Health, Rhythm, Step
+from llmpt_seeder.errors import NoLife
 
 log = logging.getLogger("llmpt.seeder")
 
@@ -98,18 +99,18 @@ class Life:
 
 
 def what_is_wrong(path: Path, *, now: float) -> str | None:
-    """Read the file; return why the seeder does not count as alive, None when it does."""
+    """Read the file; return what does not work, None when all does. Raises `NoLife` when the seeder does not count as alive."""
     try:
         said = read_json(path.read_bytes(), most_bytes=MAX_FILE_BYTES)
         beats = {str(loop): float(at) for loop, at in said["beats"].items()}
         troubles = [f"{trouble['name']} does not work: {trouble['error']}" for trouble in said["troubles"]]
     except OSError:
-        return f"no seeder runs with its state in {path.parent} (no {path.name})"
+        raise NoLife(f"no seeder runs with its state in {path.parent} (no {path.name})") from None
     except (ValueError, AttributeError, TypeError, KeyError):
-        return f"{path} cannot be understood"
+        raise NoLife(f"{path} cannot be understood") from None
     ages = {loop: now - at for loop, at in sorted(beats.items())}
     stale = [f"{loop} for {age:.0f} s" for loop, age in ages.items() if age > STALE_S]
     stale += [f"{loop} (its last is from the future)" for loop, age in ages.items() if age < -STALE_S]  # the clock was set back
     if stale or not beats:
-        return f"no sign of life from: {', '.join(stale) or 'any loop'}"
+        raise NoLife(f"no sign of life from: {', '.join(stale) or 'any loop'}")
     return "; ".join(troubles) or None

@@ -28,7 +28,16 @@ else:
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "compose/README.md", "tests/README.md", *PAGES)
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "compose/README.md",
+    "tests/README.md",
+    *PAGES,
+)
 SETTINGS, COMMANDS_PAGE, TROUBLESHOOTING = "docs/settings.md", "docs/commands.md", "docs/troubleshooting.md"
 CATALOGUE_API, CONTROL_SOCKET = "docs/protocols/catalogue-api.md", "docs/protocols/control-socket.md"
 LONGEST = {"README.md": 150, "ARCHITECTURE.md": 200}  # in lines; what is more goes to docs/

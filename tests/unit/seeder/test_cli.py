@@ -85,7 +85,7 @@ def test_a_wrong_setting_is_one_line(runner: CliRunner) -> None:
 
 def test_health_without_a_seeder_fails(runner: CliRunner) -> None:
     result = runner.invoke(cli.main, ["health"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "no seeder runs" in result.output
 
 

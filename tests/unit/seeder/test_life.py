@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from llmpt.core.breaker import Pauses
 from llmpt.core.errors import LlmptError
 from llmpt.host.loops import Rhythm, Trouble
+from llmpt_seeder.errors import NoLife
 from llmpt_seeder.life import STALE_S, Life, what_is_wrong
 from tests.support.waiting import eventually
 
@@ -24,25 +27,29 @@ def test_one_silent_loop_is_enough(tmp_path: Path) -> None:
     life.beat("work")
     now += STALE_S + 1
     life.beat("heartbeat")
-    assert what_is_wrong(tmp_path / "seeder.alive", now=now) == "no sign of life from: work for 61 s"
+    with pytest.raises(NoLife, match="no sign of life from: work for 61 s"):
+        what_is_wrong(tmp_path / "seeder.alive", now=now)
 
 
 def test_a_sign_of_life_from_the_future_is_none(tmp_path: Path) -> None:
     Life(tmp_path / "seeder.alive", clock=lambda: 5000.0).beat("work")
-    assert what_is_wrong(tmp_path / "seeder.alive", now=100) == "no sign of life from: work (its last is from the future)"
+    with pytest.raises(NoLife, match=r"no sign of life from: work \(its last is from the future\)"):
+        what_is_wrong(tmp_path / "seeder.alive", now=100)
 
 
 def test_no_seeder_is_not_a_healthy_one(tmp_path: Path) -> None:
     life = Life(tmp_path / "seeder.alive", clock=lambda: 100.0)
     life.beat("work")
     life.remove()
-    assert "no seeder runs" in (what_is_wrong(tmp_path / "seeder.alive", now=100) or "")
+    with pytest.raises(NoLife, match="no seeder runs"):
+        what_is_wrong(tmp_path / "seeder.alive", now=100)
 
 
 def test_a_file_that_makes_no_sense_is_no_sign_of_life(tmp_path: Path) -> None:
     for text in ("", "[]", "{}", '{"beats": {"work": null}, "troubles": []}', '{"beats": {"work": 100.0}}'):
         (tmp_path / "seeder.alive").write_text(text)
-        assert what_is_wrong(tmp_path / "seeder.alive", now=100) is not None
+        with pytest.raises(NoLife):
+            what_is_wrong(tmp_path / "seeder.alive", now=100)
 
 
 def test_a_full_disk_does_not_stop_a_loop(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command `llmpt-tracker`: serve, tokens, invitations to share, and the audit log."""
+"""The command `llmpt-tracker`: serve, health, tokens, invitations to share, and the audit log."""
 
 from __future__ import annotations
 
@@ -47,6 +47,21 @@ def serve() -> None:
     log_to_stderr()
     logging.getLogger("alembic").setLevel(logging.WARNING)
     sys.exit(parent.serve(settings, os.environ))
+
+
+@cli.command()
+def health() -> None:
+    """Exit with 0 when the tracker of this host does its work, 1 when it says why it can't, 2 when it does not answer."""
+    from llmpt_tracker.serve.health import how_it_is
+
+    settings = TrackerSettings.read()
+    try:
+        well, said = how_it_is(settings)
+    except OSError as error:
+        click.echo(f"no tracker answers on port {settings.http_port}: {error}", err=True)
+        sys.exit(2)
+    click.echo(said, err=not well)
+    sys.exit(0 if well else 1)
 
 
 @cli.command()
