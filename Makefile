@@ -78,7 +78,7 @@ live: $(STAMP)  ## The same downloads against the real Hub (LLMPT_LIVE=1 make li
 	$(PYTEST) tests/live
 
 fuzz: $(STAMP)  ## Half an hour of rubbish for everything that reads a network or a disk (LLMPT_FUZZ_SEED=n for other rubbish)
-	LLMPT_FUZZ_SECONDS=$${LLMPT_FUZZ_SECONDS:-1800} $(PYTEST) $(PARALLEL) -rP tests/fuzz
+	LLMPT_FUZZ_SECONDS=$${LLMPT_FUZZ_SECONDS:-1800} $(PYTEST) $(PARALLEL) tests/fuzz
 
 soak: $(STAMP)  ## Hundreds of downloads, many killed in the middle; then on four machines under random faults (LLMPT_CHAOS_SEED replays)
 	$(PYTEST) -s tests/soak
