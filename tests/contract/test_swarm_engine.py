@@ -18,8 +18,10 @@ from llmpt.core.errors import SwarmError
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.networks import CidrSet
 from llmpt.core.rates import RateLimit
+from llmpt.disk.stamp import stamp_of
 from llmpt.disk.torrents import create_torrent
-from llmpt.swarm import HTTP, Download, Engine, EngineSettings, EngineTimings, SeededBlob, Source, free_port
+from llmpt.swarm import HTTP, Download, Engine, EngineSettings, EngineTimings, Given, SeededBlob, Source, free_port
+from llmpt.swarm.held import Holder
 from tests.support.blob_server import BlobServer
 from tests.support.waiting import eventually
 
@@ -80,6 +82,35 @@ def test_a_blob_seeded_in_place_arrives_whole_and_every_byte_is_accounted_for(
     assert sum(download.bytes_by_peer.values()) == metainfo.size
     eventually(lambda: seeder.totals().uploaded_bytes == metainfo.size, what="the seeder's counter")
     eventually(lambda: leecher.totals().downloaded_bytes == metainfo.size, what="the leecher's counter")
+
+
+def test_a_file_that_is_let_go_of_takes_no_room_and_is_told_to_its_owner(seeder: Engine, tmp_path: Path) -> None:
+    metainfo, path = make_blob(tmp_path)
+    blob = SeededBlob(metainfo.etag, metainfo.size, metainfo.root, path, stamp_of(path))
+    assert seeder.seed(blob) is Given.YES
+    with path.open("rb") as open_still:
+        path.unlink()
+        seeder.let_go(metainfo.etag, tmp_path / "another")
+        assert seeder.seeding() == {metainfo.etag}
+        seeder.let_go(metainfo.etag, path)
+        links = {link: link.resolve() for link in Path("/proc/self/fd").iterdir()}
+        assert [int(link.name) for link, file in links.items() if path.name in file.name] == [open_still.fileno()]
+    assert seeder.seeding() == frozenset()
+    assert seeder.unreadable() == {metainfo.etag}
+    assert seeder.unreadable() == frozenset()
+
+
+def test_beyond_the_limit_of_open_files_only_what_nobody_else_can_replace_is_seeded(tmp_path: Path) -> None:
+    settings = EngineSettings(("127.0.0.1",), free_port(0), LOOPBACK, downloads=False)
+    with Engine(settings, holder=Holder(most=1)) as seeder:
+        answers = []
+        for number, mode in enumerate((0o777, 0o700, 0o777)):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            metainfo, path = make_blob(folder, 100_000)
+            folder.chmod(mode)
+            answers.append(seeder.seed(SeededBlob(metainfo.etag, metainfo.size, metainfo.root, path, stamp_of(path))))
+        assert answers == [Given.YES, Given.YES, Given.UNSAFE]
 
 
 def test_a_blob_in_a_folder_of_bytes_is_given_and_filled(seeder: Engine, leecher: Engine, tmp_path: Path) -> None:

@@ -163,11 +163,14 @@ class FakeEngine:
         self.announce_url: str | None = None
         self.reannounced = 0
         self.failing: set[Etag] = set()
+        self.unsafe: set[Etag] = set()
         self.seeded_at: list[Path] = []
 
     def seed(self, blob: SeededBlob, *, announce_url: str | None = None) -> Given:
         if blob.stamp is None or not blob.stamp.is_same(stamp_of(blob.path)):
             return Given.CHANGED
+        if blob.etag in self.unsafe:
+            return Given.UNSAFE
         self.blobs[blob.etag] = blob
         self.seeded_at.append(blob.path)
         return Given.YES

@@ -277,6 +277,27 @@ def test_an_unknown_token_is_said_with_where_it_is_expected(
     assert bench.engine.etags() == {lfs_sha256(BIG)}
 
 
+def test_what_cannot_be_seeded_safely_is_given_over_http_and_said(cache: CacheBuilder, bench: Bench) -> None:
+    cache.repo("org/model").commit({"model.bin": BIG}, lfs={"model.bin"})
+    etag = Etag(lfs_sha256(BIG))
+    bench.engine.unsafe.add(etag)
+    bench.work()
+    assert bench.engine.etags() == set()
+    assert bench.service.blob(etag) is not None
+    assert "over HTTP only" in bench.problems()
+
+
+def test_a_file_that_was_replaced_by_the_same_content_is_given_from_the_new_one(cache: CacheBuilder, bench: Bench) -> None:
+    repo = cache.repo("org/model")
+    repo.commit({"model.bin": BIG}, lfs={"model.bin"})
+    bench.work()
+    blob = repo.blob_path(lfs_sha256(BIG))
+    blob.with_suffix(".new").write_bytes(BIG)
+    blob.with_suffix(".new").replace(blob)
+    bench.work()
+    assert bench.engine.seeded_at == [blob, blob], "what is open is the file that was replaced"
+
+
 def test_a_token_that_appears_later_is_waited_for(cache: CacheBuilder, bench: Bench) -> None:
     cache.repo("org/model").commit({"model.bin": BIG}, lfs={"model.bin"})
     bench.token = None

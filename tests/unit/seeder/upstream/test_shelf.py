@@ -64,6 +64,22 @@ def test_what_was_not_wanted_for_longest_goes_first_with_every_link_to_it(build:
     assert all(path.exists() for path in links)
 
 
+def test_what_is_dropped_is_let_go_of_by_the_swarm_so_that_its_room_is_free(tmp_path: Path, state: SeederState) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    told: list[tuple[Etag, Path]] = []
+    shelf = Shelf(
+        tmp_path / "link", quota_bytes=0, memory=state, clock=lambda: 0.0, let_go=lambda etag, path: told.append((etag, path))
+    )
+    data = bytes(30 * KIB)
+    repo = CacheBuilder(shelf.root).repo("org/name")
+    repo.commit({"f": data}, lfs={"f"})
+    etag = Etag(lfs_sha256(data))
+    seeded = repo.blob_path(etag.value).resolve()
+    shelf.remove(etag)
+    assert told == [(etag, seeded)]
+
+
 def test_what_fits_costs_nothing(build: Callable[[int], World]) -> None:
     world = build(100 * KIB)
     with world.shelf.room(Etag("ab" * 32), 10 * KIB):
