@@ -49,6 +49,7 @@ class BlobLimits:
     place_s: for a place, when all are taken
     connections: so many get bytes at once; an idle one more than that gives way
     guests: so many more may come, wait for a place, and be told whether a blob is here
+    per_address, per_neighbourhood: so many connections of one address or IPv6 /64; its oldest gives way to one more
     """
 
     head_s: float = 10.0
@@ -58,6 +59,8 @@ class BlobLimits:
     place_s: float = 3.0
     connections: int = 1024
     guests: int = 256
+    per_address: int = 256
+    per_neighbourhood: int = 512
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from llmpt.host.listening import listen_on
 from llmpt.host.loops import Health, Rhythm
 from llmpt.host.pacing import Paced
 from llmpt.host.routes import HostNetwork
+from llmpt.host.visitors import VisitorLimits, Visitors
 from llmpt_seeder.blobs.answers import Answer, refusal
 from llmpt_seeder.blobs.connection import BlobLimits, Connection, Counter
 from llmpt_seeder.blobs.pace import Pace
@@ -85,6 +86,9 @@ class BlobServer:
         self._lock = threading.Lock()
         self._sent = 0
         self._connections: dict[Connection, threading.Thread] = {}
+        self._visitors: Visitors[Connection] = Visitors(
+            VisitorLimits(limits.per_address, limits.per_neighbourhood, total=1 << 30, reserved=0)
+        )
         self._stopping = threading.Event()
         self._listening = listen_on(doors.listen, doors.port, setting="LLMPT_BLOB_PORT")
         self.port = int(self._listening[0].getsockname()[1])
@@ -136,6 +140,8 @@ class BlobServer:
             sock, peer = listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
+        address, network = parse_address(peer[0]), self._doors.network
+        is_many = network.in_container and address in network.gateways
         with self._lock:
             count = len(self._connections)
             has_room = count < self._limits.connections or self._make_room()
@@ -144,6 +150,8 @@ class BlobServer:
                 sock.close()
                 return
             connection = Connection(sock, self._counter, turned_away=self._refusal(peer[0]), address=peer[0])
+            for other in self._visitors.enter(connection, address.packed, is_many=is_many):
+                other.hang_up()
             thread = threading.Thread(target=self._serve, args=(connection,), name="blob client", daemon=True)
             self._connections[connection] = thread
         try:
@@ -164,6 +172,7 @@ class BlobServer:
     def _forget(self, connection: Connection) -> None:
         with self._lock:
             del self._connections[connection]
+            self._visitors.leave(connection)
 
     def _refusal(self, text: str) -> Answer | None:
         """Say why a client may not ask here. The tracker in the container beside ours is let in, as it lets us in."""
