@@ -11,7 +11,7 @@ import pytest
 
 from llmpt.swarm import Engine
 from tests.contract.test_swarm_engine import engine, finished, make_blob, seed, start
-from tests.support.hostile import crowd
+from tests.support.hostile import OTHER, connect, crowd
 from tests.support.waiting import eventually
 
 MANY = 2300
@@ -35,6 +35,9 @@ def test_handshakes_that_never_come_take_no_place_of_anothers(seeder: Engine, le
     metainfo, path = make_blob(tmp_path)
     peer = seed(seeder, metainfo, path)
     with crowd(seeder.port, MANY, b"\x13BitTorrent prot"):
+        with connect(seeder.port, OTHER) as other:
+            other.sendall(b"\x13BitTorrent protocol" + bytes(8) + metainfo.info_hash.truncated + b"-XX0000-" + b"o" * 12)
+            assert other.recv(20) == b"\x13BitTorrent protocol"
         download = start(leecher, metainfo, tmp_path / "tmp", peer)
         eventually(lambda: finished(download), timeout_s=2, what="the download")
 
