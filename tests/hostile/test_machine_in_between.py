@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import shutil
 import subprocess
 import sys
-import threading
-import urllib.request
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -15,37 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.environments import wheel
+from tests.support.in_between import InBetween
 from tests.support.tracker import TrackerProcess
 from tests.unit.tracker.wheels import stub
-
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-class InBetween:
-    """Passes on what the server at `url` says, but for what stands in `changed` (path → what it says instead)."""
-
-    def __init__(self, url: str) -> None:
-        self.changed: dict[str, bytes] = {}
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = outer.changed.get(self.path)
-                if body is None:
-                    with DIRECT.open(url + self.path, timeout=10) as answer:
-                        body = answer.read()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "application/octet-stream")
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +32,8 @@ def tracker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackerProcess
 
 @pytest.fixture
 def between(tracker: TrackerProcess) -> Iterator[InBetween]:
-    made = InBetween(tracker.url)
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with InBetween(tracker.url) as running:
+        yield running
 
 
 def lines(tracker: TrackerProcess, between: InBetween) -> list[str]:

@@ -28,9 +28,9 @@ from llmpt.disk.inventory import Inventory
 from llmpt.host import loops
 from llmpt.host.logs import log_to_stderr
 from llmpt.host.loops import Health, Rhythm, Trouble
+from llmpt.identity.gate import joined
 from llmpt.link import lock, paths
 from llmpt.settings import ClientSettings
-from llmpt.tracker.client import TrackerClient
 
 if TYPE_CHECKING:  # they load libtorrent, or the like
     from llmpt.agent.seeding.seeds import Seeds
@@ -76,7 +76,7 @@ def run(
     log_to_stderr(form="%(asctime)s %(levelname)s %(message)s")
     memory.share_one_arena()
     stopping, health = threading.Event(), Health()
-    client = TrackerClient(settings.tracker)
+    client = joined(settings.tracker, settings.ca, environ)
     listening = Listening(settings, tracker=(client.host, client.port))
     users = UserProcesses(os.getppid() if starter is None else starter) if settings.agent == JOB else None
     package = Package()
@@ -102,7 +102,11 @@ def run(
         directory = Directory(client, peer_port=engine.port)
         directory.on_boot = _announce_anew(engine)
         partials = Partials(inventory)
-        sharing = Sharing(settings.tracker, share_token.token_path(settings.tracker)) if settings.share else None
+        sharing = (
+            Sharing(settings.tracker, share_token.token_path(settings.tracker), client=client.with_token)
+            if settings.share
+            else None
+        )
         parts = JobParts(
             engine,
             directory,

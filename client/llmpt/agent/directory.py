@@ -74,7 +74,7 @@ class Directory:
         self.tracker_version: str | None = None
         self.min_blob_bytes: int | None = None
         self._lookups = Lookups(client)
-        self._blobs = BlobHttp(client.url, stall_timeout_s=timings.quiet.longest_s)
+        self._blobs = BlobHttp(client.url, stall_timeout_s=timings.quiet.longest_s, trust=client.trust)
         self._breaker = Breaker(timings.quiet, clock=clock, chance=chance)
         self._timings, self._peer_port = timings, peer_port
         self._reach_asked_at = self._contacted_at = -math.inf

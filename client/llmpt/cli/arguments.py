@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -11,6 +12,7 @@ import click
 
 from llmpt.core.errors import SettingError
 from llmpt.core.repo import REPO_TYPES, RepoRef
+from llmpt.identity.gate import joined
 from llmpt.settings import ClientSettings
 from llmpt.tracker.client import TrackerClient
 
@@ -55,4 +57,4 @@ def tracker(settings: ClientSettings) -> TrackerClient:
     """Return a client of the tracker that is set; raise `SettingError` when none is."""
     if settings.tracker is None:
         raise SettingError("no tracker is set: `llmpt join http://server:8000`")
-    return TrackerClient(settings.tracker)
+    return joined(settings.tracker, settings.ca, os.environ)

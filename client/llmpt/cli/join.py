@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import click
 
 from llmpt.agent.sharing import share_token
+from llmpt.cli.meeting import Expected, met
 from llmpt.cli.output import json_option, show_json, show_path
 from llmpt.core.errors import AgentUnavailable, LlmptError, SettingError, TrackerError, TrackerUnavailable
 from llmpt.core.settings import url as read_url
@@ -20,6 +21,7 @@ from llmpt.link.client import AgentClient
 from llmpt.net.connecting import connect
 from llmpt.net.names import NAMES
 from llmpt.settings import ClientSettings, config_file
+from llmpt.settings.known_servers import KnownServer, KnownServers
 from llmpt.settings.sources import user_config_file
 from llmpt.tracker import discovery
 from llmpt.tracker.catalogue import Catalogue
@@ -39,38 +41,58 @@ class Checked:
     `url`: its address.
     `version`: its version of llmpt.
     `announce`: the host and port at which it takes announces.
+    `server`: what is to be known of it.
+    `client`: a client of it, held to that.
     """
 
     url: str
     version: str
     announce: tuple[str, int]
+    server: KnownServer
+    client: TrackerClient
 
 
 @click.command()
 @click.argument("url", required=False)
 @click.option("--code", help="An invitation (`llmpt-tracker invite`), to share what this machine fetches; - reads it from stdin.")
 @click.option("--yes", is_flag=True, help="Without URL: take the only tracker that is found, and don't ask.")
+@click.option("--fingerprint", help="Of the server, as its console shows it: no other one is joined.")
+@click.option("--certificate", metavar="SHA256", help="Of the server's certificate, where no authority vouches for it.")
 @json_option
-def join(url: str | None, code: str | None, yes: bool, as_json: bool) -> None:
+def join(url: str | None, code: str | None, yes: bool, fingerprint: str | None, certificate: str | None, as_json: bool) -> None:
     """Use the tracker at URL from now on; without URL, look for one on the LAN and ask.
 
     It is looked at first. Then it is written into your config file, and every program of yours that downloads through
     huggingface_hub in an environment with llmpt asks it.
     """
     settings = ClientSettings.read({name: text for name, text in os.environ.items() if name != NAME} | {NAME: ""})
-    checked = check(address(url)) if url else _found(settings, yes=yes)
+    expected = Expected.read(fingerprint, certificate, settings.ca, KnownServers.of(os.environ))
+    checked = check(address(url), expected) if url else _found(settings, expected, yes=yes)
+    server = checked.server
     if code is not None:
-        _accept(checked.url, _asked_for() if code == "-" else code)
+        _accept(checked, _asked_for() if code == "-" else code)
+    KnownServers.of(os.environ).put(server)
     file = user_config_file(os.environ)
     changed = config_file.write(file, NAME, checked.url)
     notes = _notes(checked, os.environ)
     if as_json:
-        show_json({"tracker": checked.url, "version": checked.version, "file": str(file), "changed": changed, "notes": notes})
+        show_json(
+            {
+                "tracker": checked.url,
+                "version": checked.version,
+                "fingerprint": server.fingerprint,
+                "file": str(file),
+                "changed": changed,
+                "notes": notes,
+            }
+        )
         return
     which = "now" if changed else "already"
     show_path(f"{checked.url} answers (llmpt {checked.version}); it is {which} the tracker in ", file)
     for note in notes:
         click.echo(f"note: {note}")
+    if server.fingerprint:
+        click.echo(f"Its fingerprint is {server.fingerprint}; the server's console shows the same, or it is another server.")
     click.echo(
         "What happens next: downloads through huggingface_hub take files of 1 MiB and more from the LAN, as far as it has\n"
         "them; the first one starts an agent, which goes on seeding. `llmpt status` shows it, `llmpt doctor` checks all of\n"
@@ -107,13 +129,14 @@ def address(text: str) -> str:
     return found
 
 
-def check(url: str) -> Checked:
-    """Look whether a tracker that is well and can be used answers at `url`; raise `TrackerError` saying what is wrong."""
+def check(url: str, expected: Expected) -> Checked:
+    """Look whether a tracker that is well, and what is expected, answers at `url`; raise `TrackerError` saying what is wrong."""
     client = TrackerClient(url)
     try:
         NAMES.places(client.host, client.port, wait_s=NAME_S)
     except OSError as error:
         raise TrackerUnavailable(f"the name {client.host!r} cannot be resolved: {reason_of(error)}") from None
+    client, server = met(url, expected)
     version = Catalogue(client).health()
     parts = urlsplit(client.contact().announce_url)
     host, port = str(parts.hostname), int(parts.port or 80)
@@ -124,14 +147,14 @@ def check(url: str) -> Checked:
             f"{url} answers, but port {port}, where it takes announces, does not ({error.strerror or error}): "
             f"open TCP {port} in the server's firewall"
         ) from None
-    return Checked(url, version, (host, port))
+    return Checked(url, version, (host, port), server, client)
 
 
-def _accept(url: str, code: str) -> None:
+def _accept(checked: Checked, code: str) -> None:
     """Hand an invitation in, and keep the token for which it is good where the agent looks. Raises `LlmptError`."""
-    token = TrackerClient(url).share_token(socket.gethostname()[:64], code)
+    token = checked.client.share_token(socket.gethostname()[:64], code)
     try:
-        share_token.write(share_token.token_path(url), token)
+        share_token.write(share_token.token_path(checked.url), token)
     except OSError as error:
         raise LlmptError(f"the tracker's token cannot be kept: {error}") from None
 
@@ -146,15 +169,17 @@ def _asked_for() -> str:
     return code
 
 
-def _found(settings: ClientSettings, *, yes: bool) -> Checked:
+def _found(settings: ClientSettings, expected: Expected, *, yes: bool) -> Checked:
     """Look for trackers on the LAN, and have the person choose."""
     if not settings.discovery:
         raise SettingError("give the server's address, `llmpt join http://server:8000`: LLMPT_DISCOVERY=0 forbids to look for it")
-    found = [one for one in map(_answering, discovery.find(settings.peer_cidrs)) if one is not None]
+    announced = discovery.find(settings.peer_cidrs)
+    found = [one for one in (_answering(one, expected) for one in announced) if one is not None]
     if not found:
         raise LlmptError("no tracker announces itself on this LAN; give its address: `llmpt join http://server:8000`")
     for number, (name, checked) in enumerate(found, 1):
-        click.echo(f"{number}  {name}: {checked.url} (llmpt {checked.version})", err=True)
+        by = checked.server.fingerprint or "none"
+        click.echo(f"{number}  {name}: {checked.url} (llmpt {checked.version}), fingerprint {by}", err=True)
     if yes and len(found) == 1:
         return found[0][1]
     if not sys.stdin.isatty():
@@ -166,12 +191,12 @@ def _found(settings: ClientSettings, *, yes: bool) -> Checked:
     return found[chosen - 1][1]
 
 
-def _answering(one: discovery.Announced) -> tuple[str, Checked] | None:
+def _answering(one: discovery.Announced, expected: Expected) -> tuple[str, Checked] | None:
     for url in one.urls:
         try:
-            return one.name, check(url)
-        except (TrackerError, SettingError):
-            continue
+            return one.name, check(url, expected)
+        except (TrackerError, SettingError) as error:
+            click.echo(f"llmpt: {one.name}: {error}", err=True)
     return None
 
 

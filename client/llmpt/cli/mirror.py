@@ -69,8 +69,8 @@ def _ask(settings: ClientSettings, client: TrackerClient, wanted: MirrorAsk) -> 
 
     try:
         if settings.token is not None:
-            return ask(TrackerClient(client.url, token=settings.token, timeout_s=ASK_TIMEOUT_S))
-        return Sharing(client.url, share_token.token_path(client.url)).call(ask)
+            return ask(client.with_token(settings.token, timeout_s=ASK_TIMEOUT_S))
+        return Sharing(client.url, share_token.token_path(client.url), client=client.with_token).call(ask)
     except TrackerRefused as error:
         if error.status in (401, 403):
             raise LlmptError(f"{error}; a token to fetch with can be set as LLMPT_TOKEN") from None

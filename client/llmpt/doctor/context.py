@@ -11,6 +11,7 @@ from llmpt.core.errors import AgentUnavailable, SettingError, TrackerError
 from llmpt.core.settings import hub_cache, load
 from llmpt.core.settings import path as expanded
 from llmpt.doctor.probe import Probe
+from llmpt.identity.gate import joined
 from llmpt.link import paths
 from llmpt.link.client import AgentClient
 from llmpt.link.fields import Message
@@ -67,12 +68,13 @@ class Context:
 
     @cached_property
     def client(self) -> TrackerClient | None:
-        return None if self.settings.tracker is None else TrackerClient(self.settings.tracker)
+        url = self.settings.tracker
+        return None if url is None else joined(url, self.settings.ca, self.environ)
 
     @cached_property
     def probe(self) -> Probe | None:
         """How the tracker answered; None when none is set."""
-        return None if self.client is None else Probe.of(self.client.url)
+        return None if self.client is None else Probe.of(self.client.url, trust=self.client.trust)
 
     @cached_property
     def whoami(self) -> WhoAmI | None:

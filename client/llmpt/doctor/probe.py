@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from llmpt.core.documents import read_json
 from llmpt.core.words import plain
+from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.net.http import Bounds, Connection
 from llmpt.net.names import NAMES
 from llmpt.tracker.url import HttpUrl
@@ -41,7 +42,7 @@ class Probe:
         return self.step == WELL
 
     @classmethod
-    def of(cls, url: str, *, timeout_s: float = TIMEOUT_S) -> Probe:
+    def of(cls, url: str, *, timeout_s: float = TIMEOUT_S, trust: Trust = SYSTEM) -> Probe:
         """Ask the tracker at `url` for its health; never raises for what a network does.
 
         `timeout_s`: for the connection; twice that for all but the name.
@@ -54,7 +55,7 @@ class Probe:
         except ValueError as error:  # no URL, or a name that no name server takes
             return cls(NAME, str(error))
         bounds = Bounds.of(2 * timeout_s)
-        connection = Connection(server.host, server.port, tls=server.tls, bounds=bounds, connect_s=timeout_s)
+        connection = Connection(server.host, server.port, tls=server.tls and trust, bounds=bounds, connect_s=timeout_s)
         address = ""
         try:
             connection.connect()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from llmpt.link.client import AgentClient
 from llmpt.link.timings import TIMINGS, LinkTimings
 from llmpt.settings import ClientSettings
+from llmpt.settings.known_servers import trust_of
 from llmpt.tracker.blobs import BlobHttp
 
 
@@ -32,5 +33,9 @@ class Lan:
         return cls(
             settings.tracker,
             AgentClient(settings, environ=os.environ, timings=timings),
-            BlobHttp(settings.tracker, stall_timeout_s=settings.stall_timeout_s),
+            BlobHttp(
+                settings.tracker,
+                stall_timeout_s=settings.stall_timeout_s,
+                trust=trust_of(settings.tracker, settings.ca, os.environ),
+            ),
         )

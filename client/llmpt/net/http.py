@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass
 from typing import IO, Any
 
-from llmpt.net.authorities import tls_context
+from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.net.connecting import connect
 from llmpt.net.names import NAMES, Names
 
@@ -106,7 +106,10 @@ class Connection(http.client.HTTPConnection):
 
     sock: Any
 
-    def __init__(self, host: str, port: int, *, tls: bool, bounds: Bounds, connect_s: float, names: Names = NAMES) -> None:
+    def __init__(
+        self, host: str, port: int, *, tls: bool | Trust, bounds: Bounds, connect_s: float, names: Names = NAMES
+    ) -> None:
+        """`tls`: False for none, else what the certificate is held to (True: to the system's authorities)."""
         if tls:
             self.default_port = http.client.HTTPS_PORT
         super().__init__(host, port)
@@ -119,9 +122,7 @@ class Connection(http.client.HTTPConnection):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls:
                 sock.settimeout(self._bounds.left_s)
-                context = tls_context()
-                context.set_alpn_protocols(["http/1.1"])
-                sock = context.wrap_socket(sock, server_hostname=self.host)
+                sock = (self._tls if isinstance(self._tls, Trust) else SYSTEM).wrapped(sock, self.host)
         except BaseException:
             sock.close()
             raise

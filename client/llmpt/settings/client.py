@@ -11,7 +11,7 @@ from typing import Any
 
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
 from llmpt.core.rates import RateLimit, rate_limit
-from llmpt.core.settings import choice, cidrs, flag, load, number, optional_text, patterns, port, setting, size, url
+from llmpt.core.settings import choice, cidrs, flag, load, number, optional_text, patterns, port, setting, size, text, url
 from llmpt.settings.sources import sources
 
 
@@ -20,6 +20,12 @@ class ClientSettings:
     """The settings of one workstation. `tracker` None means that nothing is ever asked of the LAN."""
 
     tracker: str | None = setting("LLMPT_TRACKER", url, "", "the server's address, e.g. http://server:8000")
+    ca: str = setting(
+        "LLMPT_CA",
+        text,
+        "",
+        "a file or folder with certificate authorities that count for the LAN's servers, beside the system's",
+    )
     token: str | None = setting("LLMPT_TOKEN", optional_text, "", "the token for `llmpt mirror`; without it this machine's own")
     use_p2p: bool = setting("HF_USE_P2P", flag, "1", "0 switches llmpt off for a process")
     min_blob_bytes: int = setting("LLMPT_MIN_BLOB_BYTES", size, "1M", "smaller files are left to the ordinary path")

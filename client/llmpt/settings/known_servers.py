@@ -18,6 +18,7 @@ from typing import Any
 
 from llmpt.core.documents import read_json
 from llmpt.core.errors import SettingError
+from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.settings.sources import user_config_file
 
 NAME = "known-servers.json"
@@ -40,6 +41,14 @@ class KnownServer:
     name: str
     url: str = ""
     certificate: str = ""
+
+
+def trust_of(url: str, ca: str, environ: Mapping[str, str]) -> Trust:
+    """Return what the certificate of the server at `url`, if it is https, is held to. Raises `SettingError`."""
+    if not url.startswith("https:"):
+        return SYSTEM
+    known = KnownServers.of(environ).joined(url)
+    return Trust(ca, "" if known is None else known.certificate)
 
 
 def known_servers_file(environ: Mapping[str, str]) -> Path:

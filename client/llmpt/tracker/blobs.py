@@ -25,6 +25,7 @@ from llmpt.core import errand
 from llmpt.core.blob import READ_BYTES, Etag, EtagHasher
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import ContentMismatch, LlmptError, TrackerError, TrackerUnavailable
+from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.net.http import Bounds, Connection
 from llmpt.tracker.hops import check_place, hop
 from llmpt.tracker.url import HttpUrl
@@ -80,10 +81,12 @@ class BlobHttp:
         tracker: str,
         *,
         stall_timeout_s: float,
+        trust: Trust = SYSTEM,
         timings: BlobTimings = BlobTimings(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._base = Wire(tracker).url
+        """`trust` says what the certificates of https servers are held to: the tracker's, and those of its seeders."""
+        self._base, self._trust = Wire(tracker).url, trust
         self._stall_timeout_s, self._timings, self._clock = stall_timeout_s, timings, clock
         self._breaker = Breaker(timings.quiet, clock=clock)
 
@@ -92,7 +95,7 @@ class BlobHttp:
         self._check_quiet()
         url, asked_at = HttpUrl.parse(f"{self._base}/blobs/{etag}"), self._clock()
         try:
-            with _asked("HEAD", url, None, Bounds.of(self._timings.answer_s)) as response:
+            with _asked("HEAD", url, None, Bounds.of(self._timings.answer_s), self._trust) as response:
                 if response.status == BUSY:
                     raise TrackerUnavailable(f"the seeder that may have {etag} is busy")
                 target = self._next_hop(url, response, etag) or (url if response.status == 200 else None)
@@ -165,7 +168,7 @@ class BlobHttp:
             at_tracker, asked_at = number == 0, self._clock()
             bounds = Bounds.of(self._timings.answer_s if at_tracker else silence_s)
             try:
-                with _asked("GET", url, at, bounds) as response:
+                with _asked("GET", url, at, bounds, self._trust) as response:
                     target = self._next_hop(url, response, etag)
                     if target is not None:
                         url = target
@@ -211,9 +214,9 @@ class BlobHttp:
 
 
 @contextmanager
-def _asked(method: str, url: HttpUrl, at: int | None, bounds: Bounds) -> Iterator[http.client.HTTPResponse]:
+def _asked(method: str, url: HttpUrl, at: int | None, bounds: Bounds, trust: Trust) -> Iterator[http.client.HTTPResponse]:
     """Make one request, for the bytes from `at` on; the answer's head comes within `bounds`, and so does what is read of it."""
-    connection = Connection(url.host, url.port, tls=url.tls, bounds=bounds, connect_s=CONNECT_TIMEOUT_S)
+    connection = Connection(url.host, url.port, tls=url.tls and trust, bounds=bounds, connect_s=CONNECT_TIMEOUT_S)
     headers = {"User-Agent": user_agent(), "Connection": "close"}
     if at:
         headers["Range"] = f"bytes={at}-"

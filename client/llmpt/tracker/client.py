@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +25,7 @@ from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState
 from llmpt.core.networks import parse_address
+from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.tracker.answers import Answer, sense
 from llmpt.tracker.hops import LEAST_PORT, may_name
 from llmpt.tracker.mirrors import read_in_order, read_mirrors
@@ -79,14 +80,27 @@ class TrackerClient:
     """A client of one tracker at `url` (http or https). Safe to share among threads; one connection per call.
 
     `token` is a publisher's (`llmpt_pub_…`), sent only by the methods that publish. `timeout_s` bounds the whole answer,
-    trickled or not, `publish_timeout_s` that to what is published; connecting has a bound of its own (1 s). Raises
-    `SettingError` for a URL that cannot be one.
+    trickled or not, `publish_timeout_s` that to what is published; connecting has a bound of its own (1 s). `trust` is
+    what an https server's certificate is held to; `admit` is called before each request, and may raise. Raises `SettingError`.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 2.0, publish_timeout_s: float = 30.0) -> None:
-        self._wire = Wire(url, token=token, timeout_s=timeout_s)
-        self._publish_timeout_s = publish_timeout_s
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = 2.0,
+        publish_timeout_s: float = 30.0,
+        trust: Trust = SYSTEM,
+        admit: Callable[[], None] | None = None,
+    ) -> None:
+        self._wire = Wire(url, token=token, timeout_s=timeout_s, trust=trust, admit=admit)
+        self.trust, self._admit, self._publish_timeout_s = trust, admit, publish_timeout_s
         self.url, self.host, self.port = self._wire.url, self._wire.host, self._wire.port
+
+    def with_token(self, token: str | None, *, timeout_s: float = 2.0) -> TrackerClient:
+        """Return a client of the same tracker, held to the same, that sends `token`."""
+        return TrackerClient(self.url, token=token, timeout_s=timeout_s, trust=self.trust, admit=self._admit)
 
     # The public questions: None and False instead of exceptions.
 

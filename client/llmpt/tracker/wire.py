@@ -8,7 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from llmpt.core.documents import read_json
 from llmpt.core.errors import InvalidInput, SettingError, TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.core.words import plain
+from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.net.http import Bounds, Connection
 from llmpt.tracker.url import HttpUrl
 
@@ -50,7 +51,16 @@ class Wire:
     whole answer, trickled or not; connecting has a bound of its own (1 s). Raises `SettingError` for a URL that cannot be one.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = 2.0,
+        trust: Trust = SYSTEM,
+        admit: Callable[[], None] | None = None,
+    ) -> None:
+        """`trust` says what an https server's certificate is held to; `admit` is called before each request, and may raise."""
         try:
             parts = HttpUrl.parse(url.rstrip("/"))
             if "?" in url or "#" in url:
@@ -58,7 +68,8 @@ class Wire:
         except InvalidInput:
             raise SettingError(f"not the address of a tracker: {url!r:.200}; write it as http://server:8000") from None
         self.url, self.host, self.port = parts.text, parts.host, parts.port
-        self._tls, self._base = parts.tls, parts.target
+        self._tls, self._base = parts.tls and trust, parts.target
+        self.trust, self._admit = trust, admit
         self._token = token
         self._timeout_s = timeout_s
 
@@ -77,6 +88,8 @@ class Wire:
         Raises `TrackerUnavailable` without a sensible answer in time (`TrackerSlow` when it took the question), `TrackerRefused`
         when the answer is no.
         """
+        if self._admit is not None:
+            self._admit()
         bounds = Bounds.of(timeout_s or self._timeout_s)
         headers = {"Accept": "application/json", "Connection": "close", "User-Agent": user_agent()}
         data = None

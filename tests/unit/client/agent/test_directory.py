@@ -10,6 +10,7 @@ import pytest
 from llmpt.agent.directory import Directory, TrackerTimings
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
+from llmpt.net.authorities import SYSTEM
 from llmpt.tracker.client import Contact, TrackerClient
 
 TIMINGS = TrackerTimings()
@@ -20,6 +21,7 @@ class FakeTracker:
     """Answers from memory, and counts how often it was asked who we are."""
 
     url = "http://tracker:8000"
+    trust = SYSTEM
 
     def __init__(self) -> None:
         self.boot_id = "one"

@@ -31,6 +31,9 @@ class FakeClient:
     def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 2.0) -> None:
         self.url, self._token = url, token
 
+    def with_token(self, token: str | None, *, timeout_s: float = 2.0) -> FakeClient:
+        return FakeClient(self.url, token=token, timeout_s=timeout_s)
+
     def share_token(self, name: str, code: str | None = None) -> str:
         return "llmpt_share_x"
 
@@ -55,7 +58,6 @@ class FakeClient:
 @pytest.fixture(autouse=True)
 def client(monkeypatch: pytest.MonkeyPatch) -> type[FakeClient]:
     FakeClient.rows, FakeClient.asked, FakeClient.refuse = [], [], None
-    monkeypatch.setattr(module, "TrackerClient", FakeClient)
     monkeypatch.setattr(module, "tracker", lambda settings: FakeClient("http://server:8000"))
     monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
     monkeypatch.setenv("LLMPT_TOKEN", "llmpt_pub_x")
@@ -101,7 +103,6 @@ def test_without_a_token_of_its_own_the_machine_uses_the_one_it_shares_with(
 ) -> None:
     monkeypatch.delenv("LLMPT_TOKEN")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("llmpt.agent.sharing.right.TrackerClient", FakeClient)
     assert run("org/name", "--no-wait").exit_code == 0
     assert client.asked[0][0] == "llmpt_share_x"
 
