@@ -44,7 +44,7 @@ class TrackerTimings:
 
     quiet: Pauses = Pauses(first_s=0.5, longest_s=30.0)
     slow_s: float = 10.0
-    restart_s: float = 20.0
+    restart_s: float = 5.0
     contact_interval_s: float = 14.0
     watched_s: float = 120.0
     reach_interval_s: float = 300.0

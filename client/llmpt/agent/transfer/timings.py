@@ -32,7 +32,7 @@ class JobTimings:
     connect_s: float = 3.0
     look_again_s: float = 1.5
     http_again_s: float = 2.5
-    first_answer_s: float = 20.0
+    first_answer_s: float = 8.0
     long_s: float = 180.0
     begin_s: float = 10.0
     still_s: float = 30.0

@@ -44,7 +44,7 @@ class LeaseTerms:
     leases_per_repo: int = 8
     settling_s: float = 1.5
     starting_s: float = 30.0
-    returning_s: float = 17.0
+    returning_s: float = 6.0
     rush_s: float = 0.5
     turn_s: float = 0.5
     asking_s: float = 10.0

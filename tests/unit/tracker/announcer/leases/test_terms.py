@@ -13,7 +13,7 @@ from tests.unit.tracker.announcer.lan_of_agents import files
 
 def test_these_figures_change_only_with_intent() -> None:
     assert asdict(LeaseTerms()) == {
-        "leases_per_repo": 8, "settling_s": 1.5, "starting_s": 30.0, "returning_s": 17.0,
+        "leases_per_repo": 8, "settling_s": 1.5, "starting_s": 30.0, "returning_s": 6.0,
         "rush_s": 0.5, "turn_s": 0.5, "asking_s": 10.0, "present_s": 3.0,
         "let_go_s": 10.0, "in_vain": 0.6, "published_s": 5.0, "finishing_bytes_s": 52_428_800, "judged_s": 5.0,
         "times_faster": 8.0, "worth_moving_s": 60.0, "max_moves": 2, "forgotten_s": 60.0, "min_patience_s": 1.0,
