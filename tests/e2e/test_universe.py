@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import ipaddress
 import json
 import re
@@ -141,12 +142,17 @@ def test_with_nobody_seeding_the_hub_serves_each_file_once(universe: Universe, m
         universe.compose.up("downloader1")
 
 
+SAVE = "import sys, urllib.request as http; open(sys.argv[2], 'wb').write(http.urlopen(sys.argv[1], timeout=10).read())"
+
+
 def test_a_workstation_installs_the_client_from_the_server_without_any_other(universe: Universe) -> None:
     node = universe.workstation(1)
     page = node.run("python", "-c", GET, "http://tracker:8000/")
-    (line,) = re.findall(r"<pre><code>pip install (.*)", page)
-    pip = "$(python -c 'import sys; print(sys._base_executable)') -m pip --isolated install --quiet --no-cache-dir"
-    names = "click libtorrent markdown-it-py mdurl platformdirs pygments rich"  # huggingface_hub is there
-    node.run("sh", "-c", f"{pip} --no-index --no-deps --target /tmp/elsewhere {line} {names}")
+    (offline,) = re.findall(r"<summary>Without any Internet.*?<pre><code>(.*?)\n</code>", page, re.DOTALL)
+    fetch, install = html.unescape(offline).splitlines()
+    node.run("python", "-c", SAVE, fetch.split()[-1], "/tmp/requirements.txt")  # there is no curl
+    pip = "$(python -c 'import sys; print(sys._base_executable)') -m pip --isolated"
+    install = install.replace("pip install", f"{pip} install --quiet --no-cache-dir --target /tmp/elsewhere")
+    node.run("sh", "-c", f"cd /tmp && {install}")
     where = node.run("sh", "-c", "PYTHONPATH=/tmp/elsewhere python -c 'import libtorrent, llmpt.cli; print(llmpt.__file__)'")
     assert where.strip() == "/tmp/elsewhere/llmpt/__init__.py"

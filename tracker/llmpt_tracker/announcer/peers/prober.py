@@ -1,7 +1,8 @@
 """Can others connect to a peer? The announcer tries its port: one TCP connection, closed at once.
 
 Only the address that announced itself is ever tried, and only inside LLMPT_PEER_CIDRS. One that was claimed behind a gateway
-(`ip=`) must answer as a peer of the swarm before any other is told of it: we knock once, so that no crowd of peers does.
+(`ip=`) must answer as a peer of the swarm before any other is told of it: we knock once, so that no crowd of peers does. Only
+where nothing at all answers, because it is dead or because this host sees less than its clients do, others are told, last of all.
 Endpoints wait in a queue, are taken from it at a slow pace, and a few at a time; where the queue is full they are tried at a
 later announce. What comes out is kept with the peer, in the store.
 """
@@ -40,7 +41,7 @@ _OURS |= {errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EINV
 log = logging.getLogger(__name__)
 
 Connect = Callable[[Address, int, float], Awaitable["bool | None"]]
-Greet = Callable[[Address, int, bytes, float], Awaitable[bool]]
+Greet = Callable[[Address, int, bytes, float], Awaitable["bool | None"]]
 
 
 class Question(NamedTuple):
@@ -54,14 +55,17 @@ class Question(NamedTuple):
     is_proof: bool = False
 
 
-async def can_greet(address: Address, port: int, info_hash: bytes, timeout_s: float) -> bool:
-    """Say whether a peer of that swarm answers a handshake within `timeout_s`."""
+async def can_greet(address: Address, port: int, info_hash: bytes, timeout_s: float) -> bool | None:
+    """Say whether a peer of that swarm answers a handshake within `timeout_s`; None when nothing is there that answers at all."""
+    is_there = False
 
     async def greet() -> bytes:
+        nonlocal is_there
         with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM) as sock:
             sock.setblocking(False)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(sock, (str(address), port))
+            is_there = True
             await loop.sock_sendall(sock, _PROTOCOL + bytes(8) + info_hash + b"-LLMPT0-" + secrets.token_bytes(12))
             answer = b""
             while len(answer) < _ANSWER_BYTES and (chunk := await loop.sock_recv(sock, _ANSWER_BYTES - len(answer))):
@@ -70,8 +74,10 @@ async def can_greet(address: Address, port: int, info_hash: bytes, timeout_s: fl
 
     try:
         answer = await asyncio.wait_for(greet(), timeout_s)
-    except (OSError, asyncio.TimeoutError):
-        return False
+    except asyncio.TimeoutError:
+        return False if is_there else None
+    except OSError as error:
+        return False if is_there or error.errno == errno.ECONNREFUSED else None
     return answer.startswith(_PROTOCOL) and answer[-20:] == info_hash
 
 
@@ -131,13 +137,13 @@ class Prober:
         self._queue(Question(endpoint, info_hash))
 
     def prove(self, info_hash: bytes, endpoint: Endpoint, then: Callable[[], None]) -> None:
-        """Have an endpoint asked for the torrent, and call `then` if it answers as a peer."""
+        """Have an endpoint asked for the torrent, and call `then` if it answers as a peer, or not at all."""
         if self._proofs < MAX_PROOFS:
             self._queue(Question(endpoint, info_hash, is_proof=True), then)
 
     async def answers(self, info_hash: bytes, endpoint: Endpoint) -> bool:
         """Say whether a peer of that swarm answers there, within a second."""
-        return await self._greet(_address(endpoint), _port(endpoint), info_hash, self._timings.prompt_timeout_s)
+        return bool(await self._greet(_address(endpoint), _port(endpoint), info_hash, self._timings.prompt_timeout_s))
 
     def _queue(self, question: Question, then: Callable[[], None] | None = None) -> None:
         crowds = _crowds(question)
@@ -191,8 +197,11 @@ class Prober:
         endpoint, info_hash = question.endpoint, question.info_hash
         try:
             if then is not None:
-                if await self._greet(_address(endpoint), _port(endpoint), info_hash, self._timings.timeout_s):
+                found = await self._greet(_address(endpoint), _port(endpoint), info_hash, self._timings.timeout_s)
+                if found is not False:
                     then()
+                if found is None:
+                    self._store.mark(endpoint, is_reachable=False, now=self._clock())
             elif await self._try(endpoint, self._timings.timeout_s) is False and info_hash:
                 self._store.remove(info_hash, endpoint)
         except Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 import time
 from collections.abc import Callable
 
@@ -179,3 +180,50 @@ def test_who_asks_is_answered_at_once_and_its_peer_is_judged_too() -> None:
         assert await rig.prober.reach(ipaddress.ip_address("10.0.0.2"), 6881) is True
 
     asyncio.run(scenario())
+
+
+async def _claim(rig: Rig, answer: bool | None) -> list[str]:
+    """Return what became of an endpoint that was claimed, where a greeting has such an end."""
+
+    async def greet(_address: Address, _port: int, _info_hash: bytes, _timeout_s: float) -> bool | None:
+        return answer
+
+    prober = Prober(rig.store, clock=lambda: 7.0, greet=greet, timings=ProbeTimings(pace_s=0))
+    entered: list[str] = []
+
+    def enter() -> None:
+        rig.store.put(HASH, endpoint(1), Role.SEEDER, now=0)
+        entered.append("entered")
+
+    prober.prove(HASH, endpoint(1), enter)
+    running = asyncio.create_task(prober.run(Health()))
+    await asyncio.sleep(0.05)
+    running.cancel()
+    return entered + [f"reachable: {one.is_reachable}" for one in [rig.store.verdict(endpoint(1))] if one is not None]
+
+
+def test_a_claim_counts_when_a_peer_answers_and_where_nothing_does_but_not_at_another_service() -> None:
+    """A host may see less than its clients do; a service that answers is never entered as a peer."""
+    assert asyncio.run(_claim(Rig(Network()), True)) == ["entered"]
+    assert asyncio.run(_claim(Rig(Network()), False)) == []
+    assert asyncio.run(_claim(Rig(Network()), None)) == ["entered", "reachable: False"]
+
+
+def test_what_is_there_and_is_no_peer_is_told_apart_from_what_does_not_answer() -> None:
+    here = ipaddress.ip_address("127.0.0.1")
+
+    async def greet(port: int) -> bool | None:
+        return await module.can_greet(here, port, HASH, 0.2)
+
+    with socket.socket() as service, socket.socket() as full, socket.socket() as one, socket.socket() as other:
+        for listener in (service, full):
+            listener.bind((str(here), 0))
+        service.listen()  # it takes the connection, and says nothing that a peer says
+        assert asyncio.run(greet(service.getsockname()[1])) is False
+        full.listen(0)  # and takes none: what comes now is not answered
+        for crowd in (one, other):
+            crowd.setblocking(False)
+            crowd.connect_ex(full.getsockname())
+        assert asyncio.run(greet(full.getsockname()[1])) is None
+        port = service.getsockname()[1]
+    assert asyncio.run(greet(port)) is False, "refused: nobody listens there"
