@@ -18,7 +18,7 @@ from llmpt.disk.inventory import Inventory
 from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.cache.listing import read_listing
 from llmpt_seeder.cache.scanner import scan
-from llmpt_seeder.errors import CacheMissing
+from llmpt_seeder.errors import CacheMissing, NoLife
 from llmpt_seeder.hub.listings import HubListing
 from llmpt_seeder.life import what_is_wrong
 from llmpt_seeder.publishing.card import read_card
@@ -113,7 +113,7 @@ def test_listings_cards_and_what_was_said(fuzz: Fuzz, tmp_path: Path) -> None:
         (tmp_path / "README.md").write_bytes(fuzz.bytes([card]))
         fuzz.refuses(lambda: read_card(tmp_path / "README.md", FileStamp.of((tmp_path / "README.md").stat())))
         (tmp_path / "alive").write_bytes(json.dumps(fuzz.document([alive])).encode())
-        fuzz.refuses(lambda: what_is_wrong(tmp_path / "alive", now=6.0))
+        fuzz.refuses(lambda: what_is_wrong(tmp_path / "alive", now=6.0), NoLife)
         text = fuzz.text(["d" * 64 + ' [1, 2, 3, "main", "v1"]', "d" * 64])
         fuzz.refuses(lambda text=text: str(Said.parse(text)))  # type: ignore[misc]
         (tmp_path / "share.token").write_bytes(fuzz.bytes([b"llmpt_share_abc\n"]))

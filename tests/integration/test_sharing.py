@@ -75,7 +75,7 @@ def test_one_fetches_while_the_other_waits_until_it_is_here(
     tracker: TrackerProcess, machines: tuple[Machine, Machine], tmp_path: Path
 ) -> None:
     first, second = machines
-    assert first.says(A) == [("fetch", "desk-1", 0)]
+    eventually(lambda: first.says(A) == [("fetch", "desk-1", 0)], what="the first lease of a new tracker")
     assert second.says(A) == [("wait", "desk-1", 0)]
     first.says(fetching=(FetchProgress(A.etag, 1_000_000, 500_000),))
     assert second.says(A) == [("wait", "desk-1", 1_000_000)]
@@ -90,7 +90,7 @@ def test_one_fetches_while_the_other_waits_until_it_is_here(
 
 def test_a_machine_that_is_silent_passes_its_lease_on(machines: tuple[Machine, Machine]) -> None:
     first, second = machines
-    assert first.says(B) == [("fetch", "desk-1", 0)]
+    eventually(lambda: first.says(B) == [("fetch", "desk-1", 0)], what="the first lease of a new tracker")
     assert second.says(B)[0][0] == "wait"
     found = eventually(
         lambda: [said for said in second.says(B) if said[0] == "fetch"], timeout_s=20, what="the lease of the silent machine"

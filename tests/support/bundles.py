@@ -8,7 +8,6 @@ done = bring(bundle.root, tmp_path / "home", "--yes")
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -60,6 +59,17 @@ class Bundle:
         return path
 
 
+# The command, and at its end the most memory that it had: what wait4(2) tells begins with what its parent has.
+RUN = """
+import atexit, re, sys
+from pathlib import Path
+peak, status = Path(sys.argv.pop(1)), Path("/proc/self/status")
+atexit.register(lambda: peak.write_text(re.search(r"VmHWM:\\s+([0-9]+)", status.read_text())[1] if status.exists() else "0"))
+from llmpt.cli import main
+main()
+"""
+
+
 @dataclass(frozen=True)
 class Brought:
     """What came of an import: exit code, what was written, and the most memory that it had, in bytes."""
@@ -79,8 +89,6 @@ def bring(disk: Path, home: Path, *arguments: str) -> Brought:
     home.mkdir(exist_ok=True)
     log = home / "import.log"
     with log.open("wb") as out:
-        command = [sys.executable, "-m", "llmpt", "import", str(disk), *arguments]
-        process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return Brought(process.returncode, log.read_text(errors="replace"), used.ru_maxrss * 1024)
+        command = [sys.executable, "-c", RUN, str(home / "peak"), "import", str(disk), *arguments]
+        done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False)
+    return Brought(done.returncode, log.read_text(errors="replace"), int((home / "peak").read_text()) * 1024)
