@@ -24,6 +24,7 @@ from llmpt.core.networks import parse_address
 from llmpt.host.data_folder import make_private
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.host.loops import Rhythm
+from llmpt.host.own_names import own_names
 from llmpt.host.routes import HostNetwork, address_towards
 from llmpt.hub.visibility import HUB_PAUSES, ask_hub
 from llmpt.swarm import Engine, EngineSettings
@@ -235,7 +236,7 @@ def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, st
 def _blob_server(settings: SeederSettings, core: _Core, mirroring: Mirroring | None) -> BlobServer:
     return BlobServer(
         [FileSource(core.shelf.noting(core.service.blob), has_looked=core.service.has_looked), core.shelf.growing],
-        Doors(settings.bind, settings.blob_port, settings.peer_cidrs, HostNetwork.read()),
+        Doors(settings.bind, settings.blob_port, settings.peer_cidrs, HostNetwork.read(), settings.hosts.also(own_names())),
         upload_limit=settings.upload_limit,
         notices=Notices(mirroring.knock if mirroring else lambda: None, core.asked_by),
         health=core.life.health,

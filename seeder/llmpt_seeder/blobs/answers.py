@@ -8,8 +8,10 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from llmpt.core.blob import Etag
+from llmpt.core.browsers import SAFE_HEADERS
 from llmpt.core.http_head import Head
 
+_SAFE = tuple(f"{name}: {value}" for name, value in SAFE_HEADERS.items())
 _RANGE = re.compile(rb"bytes[ \t]*=[ \t]*([0-9]{0,19})[ \t]*-[ \t]*([0-9]{0,19})")
 
 
@@ -23,7 +25,7 @@ class Answer(NamedTuple):
 
     def head(self, *, keep_alive: bool) -> bytes:
         """Write everything up to the body."""
-        lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}", *self.fields]
+        lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}", *self.fields, *_SAFE]
         if self.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             lines.append(f"Content-Length: {len(self.span) or len(self.body)}")
         lines.append(f"Connection: {'keep-alive' if keep_alive else 'close'}")
@@ -43,7 +45,6 @@ def blob_answer(head: Head, etag: Etag, size: int) -> Answer:
         "Content-Type: application/octet-stream",
         f"ETag: {name}",
         "Accept-Ranges: bytes",
-        "X-Content-Type-Options: nosniff",
     )
     if _matches(head.field(b"if-none-match"), name):
         return Answer(HTTPStatus.NOT_MODIFIED, fields)

@@ -16,7 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from llmpt.core import browsers
 from llmpt.core.blob import Etag
+from llmpt.core.browsers import Caller, HostNames
 from llmpt.core.errors import InvalidName
 from llmpt.core.http_head import MAX_HEAD_BYTES, BadRequest, Head, parse_head
 from llmpt.host.pacing import Paced
@@ -68,6 +70,7 @@ class Counter:
     """What all clients are served from.
 
     sources: what has blobs, asked in this order
+    names: of this server, beside those that no stranger can own
     pace: how fast they are sent
     limits: what a client may do
     places: a client holds one while it gets bytes
@@ -77,6 +80,7 @@ class Counter:
     """
 
     sources: Sequence[BlobSource]
+    names: HostNames
     pace: Pace
     limits: BlobLimits
     places: Places
@@ -148,7 +152,14 @@ class Connection:
         return head.keep_alive
 
     def _answer(self, head: Head) -> tuple[Answer, OpenBlob | None]:
-        if head.path == _KNOCK:
+        caller = _caller(head)
+        knocks = head.path == _KNOCK  # which has an effect; a file may be linked to, as our page on the tracker's port does
+        why = browsers.refusal(caller, self._counter.names, is_link=not knocks)
+        if why is None and knocks:
+            why = browsers.effect_refusal(caller)
+        if why is not None:
+            return refusal(why.status, "page_refused", why.message), None
+        if knocks:
             if head.method != b"POST":
                 return refusal(405, "method_not_allowed", "POST knocks here", "Allow: POST"), None
             self._counter.on_knock()
@@ -247,6 +258,11 @@ class Connection:
 def busy(reason: str) -> Answer:
     """Say that a blob may be here, and when to ask again."""
     return refusal(503, "busy", reason, f"Retry-After: {RETRY_AFTER_S}")
+
+
+def _caller(head: Head) -> Caller:
+    names = (b"host", b"origin", b"referer", b"sec-fetch-site", b"user-agent")
+    return Caller(*(head.field(name).decode("latin-1") for name in names))
 
 
 def _sendable(blob: OpenBlob, stop: int) -> int:

@@ -13,6 +13,7 @@ from types import TracebackType
 
 from llmpt.core.blob import Etag
 from llmpt.core.breaker import Pauses
+from llmpt.core.browsers import HostNames
 from llmpt.core.networks import CidrSet, parse_address
 from llmpt.core.rates import NO_LIMIT, RateLimit
 from llmpt.host import loops
@@ -42,12 +43,14 @@ class Doors:
     listen, port: the addresses to listen on; port 0 takes a free one
     peer_cidrs: the networks that may come
     network: of this host; the tracker in the container beside ours is let in, as it lets us in
+    names: of this server, beside those that no stranger can own
     """
 
     listen: Sequence[str]
     port: int
     peer_cidrs: CidrSet
     network: HostNetwork = field(default_factory=HostNetwork)
+    names: HostNames = HostNames()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class BlobServer:
         self._knocks = _Knocks(notices.on_knock)
         self._places = Places(limits.connections)
         pace, knock = Pace(upload_limit), self._knocks.knock
-        self._counter = Counter(tuple(sources), pace, limits, self._places, knock, self._count, notices.on_get)
+        self._counter = Counter(tuple(sources), doors.names, pace, limits, self._places, knock, self._count, notices.on_get)
         self._lock = threading.Lock()
         self._sent = 0
         self._connections: dict[Connection, threading.Thread] = {}
