@@ -108,6 +108,7 @@ CMD ["llmpt-seeder", "run"]
 
 
 FROM base AS node
+ENV PYTHONFAULTHANDLER=1
 COPY --from=node-environment /opt/llmpt /opt/llmpt
 RUN useradd --create-home --uid 1000 user
 USER user
