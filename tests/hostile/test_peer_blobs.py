@@ -23,7 +23,7 @@ def test_a_machine_that_takes_all_it_can_leaves_another_its_file(tmp_path: Path,
     said = get(path.format(large.etag)) if path else b"GET /blobs/"
     doors = Doors(("127.0.0.1",), 0, CidrSet.parse("127.0.0.0/8"))
     with BlobServer([FileSource(shelf.files.get)], doors) as server, crowd(server.port, MANY, said, receive_bytes=4096):
-        answer = ask(server.port, get(f"/blobs/{small.etag}"), OTHER, timeout_s=5)
+        answer = ask(server.port, get(f"/blobs/{small.etag}"), OTHER, timeout_s=20)
         assert answer.endswith(CONTENT)
         assert threading.active_count() - before < 600
     eventually(lambda: threading.active_count() <= before, what="all threads to end")
