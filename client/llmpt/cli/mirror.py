@@ -7,12 +7,13 @@ import time
 
 import click
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress
 
 from llmpt.agent.sharing import share_token
 from llmpt.agent.sharing.right import Sharing
 from llmpt.cli.arguments import Pick, picking, repo, repo_type_option, tracker
 from llmpt.cli.output import add_row, console, count, json_option, show_json, table
+from llmpt.cli.progress import bytes_columns
 from llmpt.core.errors import LlmptError, TrackerRefused, TrackerUnavailable
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorState
 from llmpt.core.words import plain
@@ -79,15 +80,8 @@ def _ask(settings: ClientSettings, client: TrackerClient, wanted: MirrorAsk) -> 
 
 def _wait(client: TrackerClient, asked: Mirror) -> Mirror:
     """Show the progress until the mirror has ended; return it as it is then."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
     repo, answered_at = asked.ask.repo, time.monotonic()
-    with Progress(*columns, console=console()) as progress:
+    with Progress(*bytes_columns(), console=console()) as progress:
         bar = progress.add_task(str(repo), total=None)
         while asked.state.is_open:
             said = f"{repo} ({_reason(asked)})" if asked.error else str(repo)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from llmpt.core.words import plain
 from llmpt.host.console import plain_console
@@ -13,18 +21,17 @@ from llmpt.host.console import plain_console
 NAME_WIDTH = 40
 
 
+def bytes_columns() -> tuple[ProgressColumn, ...]:
+    """Return the columns of a bar of bytes: a column belongs to one bar."""
+    name = TextColumn("{task.description}", markup=False)
+    return (name, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+
+
 @contextmanager
 def bytes_bar(doing: str, total_bytes: int) -> Iterator[Callable[[str, int], None]]:
     """Yield a function that is told of the file in hand, and of the bytes that were done (fewer, when some are done anew)."""
     console = plain_console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*bytes_columns(), console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(doing, total=total_bytes)
 
         def moved(name: str, count: int) -> None:
