@@ -14,6 +14,26 @@ from typing import Any
 SAID_EVERY_S = 10.0
 
 
+class Pace:
+    """Lets each sentence pass once in `every_s` seconds, and counts the others. Safe to share among threads."""
+
+    def __init__(self, every_s: float = SAID_EVERY_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every_s, self._clock = every_s, clock
+        self._lock = threading.Lock()
+        self._untold: dict[str, int] = {}
+        self._said_at: dict[str, float] = {}
+
+    def times(self, sentence: str) -> int:
+        """Return how often it came since it passed last, this time included; 0: it does not pass now."""
+        now = self._clock()
+        with self._lock:
+            self._untold[sentence] = self._untold.get(sentence, 0) + 1
+            if now - self._said_at.get(sentence, float("-inf")) < self._every_s:
+                return 0
+            self._said_at[sentence] = now
+            return self._untold.pop(sentence)
+
+
 class Paced:
     """Says each sentence once in `every_s` seconds, with how many there were meanwhile. Safe to share among threads.
 
@@ -23,23 +43,13 @@ class Paced:
     def __init__(
         self, say: Callable[..., object], *, every_s: float = SAID_EVERY_S, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._say, self._every_s, self._clock = say, every_s, clock
-        self._lock = threading.Lock()
-        self._untold: dict[str, int] = {}
-        self._said_at: dict[str, float] = {}
+        self._say, self._pace = say, Pace(every_s, clock)
 
     def __call__(self, sentence: str, *filled_in: Any, **how: Any) -> bool:
         """Say it, as the methods of a logger do, or count it; return whether it was said."""
-        now = self._clock()
-        with self._lock:
-            untold = self._untold.get(sentence, 0)
-            if now - self._said_at.get(sentence, float("-inf")) < self._every_s:
-                self._untold[sentence] = untold + 1
-                return False
-            self._said_at[sentence] = now
-            self._untold[sentence] = 0
-        if untold:
-            self._say(sentence + " (and %d more like it)", *filled_in, untold, **how)
-        else:
+        times = self._pace.times(sentence)
+        if times > 1:
+            self._say(sentence + " (and %d more like it)", *filled_in, times - 1, **how)
+        elif times:
             self._say(sentence, *filled_in, **how)
-        return True
+        return bool(times)

@@ -6,8 +6,9 @@ import logging
 
 import pytest
 
+from llmpt.host.pacing import SAID_EVERY_S
 from llmpt_tracker.announcer.reached import MAX_REMEMBERED, SHOWN_S, ReachedLimits
-from llmpt_tracker.limits import SAID_EVERY_S, Limits
+from llmpt_tracker.limits import Limits
 from tests.unit.tracker.conftest import Api
 from tests.unit.tracker.fakes import FakeAnnouncer
 
