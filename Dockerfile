@@ -8,7 +8,9 @@
 # By digest where a registry gives one: --build-arg BASE=python:3.13-slim-trixie@sha256:…
 ARG BASE=python:3.13-slim-trixie
 FROM ${BASE} AS base
+# What ends in a library of C says where.
 ENV PATH=/opt/llmpt/bin:$PATH \
+    PYTHONFAULTHANDLER=1 \
     PYTHONUNBUFFERED=1
 
 
@@ -108,7 +110,6 @@ CMD ["llmpt-seeder", "run"]
 
 
 FROM base AS node
-ENV PYTHONFAULTHANDLER=1
 COPY --from=node-environment /opt/llmpt /opt/llmpt
 RUN useradd --create-home --uid 1000 user
 USER user
