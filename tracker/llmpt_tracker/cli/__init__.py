@@ -67,19 +67,14 @@ def health() -> None:
 @cli.command()
 @click.option("--uses", default=1, show_default=True, type=click.IntRange(1, 100_000), help="How many machines it lets in.")
 @click.option("--days", default=7, show_default=True, type=click.IntRange(1, 3650), help="How long it holds.")
-@click.option(
-    "--read", "repos", help="Repos that its machines may read, where reading takes a token: patterns, as in LLMPT_REPOS."
-)
-def invite(uses: int, days: int, repos: str | None) -> None:
+def invite(uses: int, days: int) -> None:
     """Make a code with which machines join, where LLMPT_SHARING=invited, and show it, once."""
     from llmpt_tracker.clock import utc_now
     from llmpt_tracker.rules import audit, invitations
-    from llmpt_tracker.rules.rights import READ, SHARE, Rights
 
-    rights = Rights.read(SHARE) if repos is None else Rights.read(f"{SHARE},{READ}", repos)
     with opened() as database, database.writing() as session:
-        code = invitations.invite(session, rights, uses=uses, days=days, now=utc_now())
-        audit.note(session, audit.INVITED, audit.OPERATOR, now=utc_now(), uses=uses, days=days, repos=repos)
+        code = invitations.invite(session, uses=uses, days=days, now=utc_now())
+        audit.note(session, audit.INVITED, audit.OPERATOR, now=utc_now(), uses=uses, days=days)
     click.echo(code)
 
 

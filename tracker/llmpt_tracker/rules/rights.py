@@ -2,7 +2,7 @@
 
     publish   say what repos hold and where their refs point, serve their files, ask for mirrors; read them
     mirror    ask for mirrors
-    read      read repos, where that takes a token
+    read      see what is fetched from upstream
     admin     what an operator does over the API; read all that it names
     share     publish single blobs, and take part in fetching each file once: every machine of the LAN gets one for itself
 
@@ -88,11 +88,6 @@ def rank(token: PublisherToken | None) -> int:
 def grants(token: PublisherToken) -> RepoPatterns:
     """Return the repos that a token names."""
     return ALL_REPOS if token.repos is None else RepoPatterns.of(tuple(token.repos.split(",")))
-
-
-def may_read(token: PublisherToken | None, repo: RepoRef) -> bool:
-    """Say whether the holder of a valid token may read a repo, where reading takes one; None: no token."""
-    return token is not None and may(token, READ) and grants(token).allows(repo)
 
 
 def check_names(token: PublisherToken, repo: RepoRef) -> None:
