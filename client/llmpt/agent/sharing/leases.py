@@ -37,9 +37,8 @@ class PollTimings:
     poll_s: until it has said how often
     soonest_s, longest_s: between these its own word counts
     again: after a failure, for what is fetched or waited for already
-    pauses: for how long it is left alone by what is newly wanted, once its failures have lasted for `away_s`
+    pauses: for how long it is left alone by what is newly wanted, once its failures have lasted for the stall time-out
     busy_s: the same after a 429 that does not say
-    away_s: for so long, or the stall time-out if that is longer, a tracker that gives no answer is perhaps being started anew
     """
 
     poll_s: float = 0.5
@@ -48,7 +47,6 @@ class PollTimings:
     again: Pauses = Pauses(first_s=0.5, longest_s=1.0)
     pauses: Pauses = Pauses(first_s=0.5, longest_s=30.0)
     busy_s: float = 1.0
-    away_s: float = 30.0
 
 
 class AwaitedBlob:
@@ -88,7 +86,7 @@ class Leases:
         """`clock` and `chance` as in `Breaker`; `hub_rate_bytes_s` says how fast the Hub is here, 0 for not known."""
         self._hub_rate_bytes_s, self._asks_hub_rate = hub_rate_bytes_s, False
         self._ask, self._clock, self._timings = ask, clock, timings
-        self._stall_timeout_s, self._away_s = stall_timeout_s, max(stall_timeout_s, timings.away_s)
+        self._stall_timeout_s = stall_timeout_s
         self._machine = secrets.token_hex(8)
         self._changed = threading.Condition()
         self._awaited: dict[Etag, AwaitedBlob] = {}
@@ -205,7 +203,7 @@ class Leases:
     @property
     def _may_be_back(self) -> bool:
         """Whether the tracker's failures have not lasted for long: perhaps it is being started anew."""
-        return self._failing_since is not None and self._clock() - self._failing_since < self._away_s
+        return self._failing_since is not None and self._clock() - self._failing_since < self._stall_timeout_s
 
     def _failed(self, error: TrackerError, awaited: Sequence[AwaitedBlob], asked_at: float) -> None:
         """What waits goes on for a while when a tracker is restarted, or has too much to do; then there is none."""
@@ -223,7 +221,7 @@ class Leases:
             elif self._failing_since is None:
                 self._failing_since = asked_at
             for one in awaited:
-                overdue = now - one.heard_at >= self._away_s
+                overdue = now - one.heard_at >= self._stall_timeout_s
                 if final or (not self._may_be_back and (overdue or (one.answers == 0 and not slow))):
                     one.error = error
             if not slow or any(one.error is error for one in awaited):

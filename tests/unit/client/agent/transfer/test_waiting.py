@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent.sharing.leases import Leases, PollTimings
+from llmpt.agent.sharing.leases import Leases
 from llmpt.agent.transfer.jobs import Jobs
 from llmpt.agent.transfer.parts import JobParts
 from llmpt.agent.transfer.shared_fetch import ForAll
@@ -60,7 +60,7 @@ class World:
         self.heard: list[Progress] = []
         self.left_over: list[Path] = []
         world: Any = self
-        self.leases = Leases(self._ask, stall_timeout_s=0.4, timings=PollTimings(away_s=0.4))
+        self.leases = Leases(self._ask, stall_timeout_s=0.4)
         self.leases.start()
         self.for_all = ForAll(self.leases, SimpleNamespace(why_not=lambda _request: self.reason), world)  # type: ignore[arg-type]
         self.jobs = Jobs(JobParts(world, world, world, self.for_all, timings=timings), world)
