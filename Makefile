@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 4
 PYTEST_OPTIONS ?=
 PYTEST := $(BIN)/pytest $(PYTEST_OPTIONS)
-PARALLEL := -n $(WORKERS) --dist worksteal -m 'not alone'
+PARALLEL := -n $(WORKERS) --dist worksteal -m 'not alone and not slow'
 TESTS := tests/unit tests/contract tests/integration tests/hostile tests/fuzz
 
 .DEFAULT_GOAL := help
@@ -58,7 +58,7 @@ unit: $(STAMP)  ## Unit tests: seconds, no network, no libtorrent session
 	$(PYTEST) tests/unit
 
 test: $(STAMP)  ## Unit, contract, integration and hostile tests, a minute of fuzz: real roles as processes on loopback, no Docker
-	$(PYTEST) -m alone $(TESTS)
+	$(PYTEST) -m 'alone and not slow' $(TESTS)
 	$(PYTEST) $(PARALLEL) $(TESTS)
 
 HOOK := test_boot.py test_public_api.py core hook link settings
@@ -82,6 +82,7 @@ fuzz: $(STAMP)  ## Half an hour of rubbish for everything that reads a network o
 
 soak: $(STAMP)  ## Hundreds of downloads, many killed in the middle; then on four machines under random faults (LLMPT_CHAOS_SEED replays)
 	$(PYTEST) -s tests/soak
+	$(PYTEST) -m slow $(TESTS)
 
 e2e: $(STAMP)  ## The three-node universe under docker compose (needs a Docker engine)
 	$(PYTEST) tests/e2e

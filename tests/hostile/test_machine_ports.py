@@ -17,6 +17,9 @@ PROMPT_S = 1.0
 MANY = 1500
 
 
+pytestmark = pytest.mark.alone  # how soon another machine is answered
+
+
 @pytest.fixture(scope="module")
 def announcer() -> Iterator[AnnouncerProcess]:
     with AnnouncerProcess() as process:

@@ -124,6 +124,7 @@ def test_whole_requests_of_one_machine_delay_its_own(tracker: TrackerProcess) ->
         assert slowest(tracker) < SOON_S
 
 
+@pytest.mark.slow
 def test_more_connections_than_there_may_be_leave_a_place_for_others(tracker: TrackerProcess) -> None:
     with attack(tracker, 9000, b""):
         assert slowest(tracker) < SOON_S
