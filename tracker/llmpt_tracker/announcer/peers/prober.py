@@ -122,7 +122,8 @@ class Prober:
         timings: ProbeTimings = ProbeTimings(),
     ) -> None:
         self._store, self._clock, self._connect, self._greet, self._timings = store, clock, connect, greet, timings
-        self._queued: dict[Question, Callable[[], None] | None] = {}
+        self._queued: dict[Question, None] = {}
+        self._then: dict[Question, Callable[[], None]] = {}  # of what is to be proved: what it said last
         self._per_address: Counter[bytes] = Counter()
         self._trying: dict[Question, asyncio.Task[None]] = {}
         self._waited_for = self._proofs = 0
@@ -137,24 +138,30 @@ class Prober:
         self._queue(Question(endpoint, info_hash))
 
     def prove(self, info_hash: bytes, endpoint: Endpoint, then: Callable[[], None]) -> None:
-        """Have an endpoint asked for the torrent, and call `then` if it answers as a peer, or not at all."""
-        if self._proofs < MAX_PROOFS:
-            self._queue(Question(endpoint, info_hash, is_proof=True), then)
+        """Have an endpoint asked for the torrent, and call `then` if it answers as a peer, or not at all.
+
+        Asked again before that: the later `then` is called, and no other.
+        """
+        question = Question(endpoint, info_hash, is_proof=True)
+        if question in self._then or (self._proofs < MAX_PROOFS and self._queue(question)):
+            self._then[question] = then
 
     async def answers(self, info_hash: bytes, endpoint: Endpoint) -> bool:
         """Say whether a peer of that swarm answers there, within a second."""
         return bool(await self._greet(_address(endpoint), _port(endpoint), info_hash, self._timings.prompt_timeout_s))
 
-    def _queue(self, question: Question, then: Callable[[], None] | None = None) -> None:
+    def _queue(self, question: Question) -> bool:
+        """Put a question at the end, and say whether it stands there now."""
         crowds = _crowds(question)
         if question in self._queued or question in self._trying or _is_scoped(_address(question.endpoint)):
-            return
+            return False
         if len(self._queued) >= MAX_QUEUED or any(self._per_address[name] >= most for name, most in crowds):
-            return
-        self._queued[question] = then
+            return False
+        self._queued[question] = None
         self._proofs += question.is_proof
         self._per_address.update(name for name, _ in crowds)
         self._wake.set()
+        return True
 
     async def reach(self, address: Address, port: int) -> bool | None:
         """Try an endpoint now, within a second; None when that cannot be said (too much to do, or an address of one link)."""
@@ -184,22 +191,26 @@ class Prober:
         self._begin(next(iter(self._queued)))
 
     def _begin(self, question: Question) -> None:
-        then = self._queued.pop(question)
+        del self._queued[question]
         self._proofs -= question.is_proof
         for name, _ in _crowds(question):
             self._per_address[name] -= 1
             if not self._per_address[name]:
                 del self._per_address[name]
-        task = self._trying[question] = asyncio.create_task(self._try_alone(question, then))
-        task.add_done_callback(lambda _: self._trying.pop(question))
+        task = self._trying[question] = asyncio.create_task(self._try_alone(question))
+        task.add_done_callback(lambda _: self._ended(question))
 
-    async def _try_alone(self, question: Question, then: Callable[[], None] | None) -> None:
+    def _ended(self, question: Question) -> None:
+        self._trying.pop(question)
+        self._then.pop(question, None)
+
+    async def _try_alone(self, question: Question) -> None:
         endpoint, info_hash = question.endpoint, question.info_hash
         try:
-            if then is not None:
+            if question.is_proof:
                 found = await self._greet(_address(endpoint), _port(endpoint), info_hash, self._timings.timeout_s)
                 if found is not False:
-                    then()
+                    self._then[question]()
                 if found is None:
                     self._store.mark(endpoint, is_reachable=False, now=self._clock())
             elif await self._try(endpoint, self._timings.timeout_s) is False and info_hash:

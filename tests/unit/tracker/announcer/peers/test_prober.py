@@ -209,6 +209,30 @@ def test_a_claim_counts_when_a_peer_answers_and_where_nothing_does_but_not_at_an
     assert asyncio.run(_claim(Rig(Network()), None)) == ["entered", "reachable: False"]
 
 
+def test_a_machine_that_has_all_of_it_before_it_was_found_is_entered_as_that() -> None:
+    """Its last word counts: a small file is there before the answer is."""
+
+    async def entered() -> list[str]:
+        answers = asyncio.Event()
+
+        async def greet(_address: Address, _port: int, _info_hash: bytes, _timeout_s: float) -> bool | None:
+            await answers.wait()
+            return True
+
+        said: list[str] = []
+        prober = Prober(MemoryStore(), clock=lambda: 7.0, greet=greet, timings=ProbeTimings(pace_s=0))
+        prober.prove(HASH, endpoint(1), lambda: said.append("a leecher"))
+        running = asyncio.create_task(prober.run(Health()))
+        await asyncio.sleep(0.02)
+        prober.prove(HASH, endpoint(1), lambda: said.append("a seeder"))
+        answers.set()
+        await until(lambda: bool(said))
+        running.cancel()
+        return said
+
+    assert asyncio.run(entered()) == ["a seeder"]
+
+
 def test_what_is_there_and_is_no_peer_is_told_apart_from_what_does_not_answer() -> None:
     here = ipaddress.ip_address("127.0.0.1")
 
