@@ -16,6 +16,7 @@ from llmpt.core.errors import InvalidInput, LlmptError, SettingError, TrackerErr
 from llmpt.core.words import plain
 from llmpt.identity.hello import Met, meet
 from llmpt.identity.keys import Fingerprint
+from llmpt.net import authorities
 from llmpt.net.authorities import Trust
 from llmpt.net.connecting import connect
 from llmpt.settings.known_servers import KnownServer, KnownServers
@@ -64,7 +65,7 @@ def met(url: str, expected: Expected) -> tuple[TrackerClient, KnownServer]:
     try:
         shown = _shown(client)
     except TrackerUnavailable as error:
-        if "CERTIFICATE_VERIFY_FAILED" not in str(error) and "than it showed at `llmpt join`" not in str(error):
+        if authorities.REFUSED not in str(error):
             raise
         certificate = _certificate(url)
         client = TrackerClient(url, trust=Trust(expected.ca, certificate))

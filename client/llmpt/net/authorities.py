@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+REFUSED = "its certificate does not count here"  # how each refusal begins
 _NAMES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # SSL_CERT_FILE and SSL_CERT_DIR are OpenSSL's own
 
 
@@ -36,12 +37,18 @@ class Trust:
         elif self.ca:
             _load(context, self.ca)
         context.set_alpn_protocols(["http/1.1"])
-        wrapped = context.wrap_socket(sock, server_hostname=host)
+        try:
+            wrapped = context.wrap_socket(sock, server_hostname=host)
+        except ssl.SSLCertVerificationError as error:
+            raise ssl.SSLError(
+                f"{REFUSED} ({error.verify_message}): name its authority by LLMPT_CA or REQUESTS_CA_BUNDLE, "
+                "or `llmpt join` the server, which shows it"
+            ) from None
         if self.certificate:
             shown = sha256(wrapped.getpeercert(binary_form=True) or b"").hexdigest()
             if not hmac.compare_digest(shown, self.certificate):
                 wrapped.close()
-                raise ssl.SSLError(f"its certificate ({shown[:16]}…) is another one than it showed at `llmpt join`: join again")
+                raise ssl.SSLError(f"{REFUSED} ({shown[:16]}…): it is another one than it showed at `llmpt join`; join again")
         return wrapped
 
 
