@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from llmpt.core.errors import LlmptError, SettingError
+from llmpt.host.certificate import Certificate
 from llmpt.host.data_folder import make_private
 from llmpt.host.listening import listen_on
 from llmpt.host.supervisor import Supervisor
@@ -33,7 +34,6 @@ from llmpt_tracker.rules import dist
 from llmpt_tracker.rules.catalogue import torrents
 from llmpt_tracker.serve import state_files
 from llmpt_tracker.serve.bookkeeping import Bookkeeping
-from llmpt_tracker.serve.http.tls import Certificate
 from llmpt_tracker.serve.key_file import ensure_key
 from llmpt_tracker.serve.token_file import ensure_token
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings

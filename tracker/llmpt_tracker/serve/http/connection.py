@@ -11,10 +11,10 @@ from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from llmpt.core.http_head import BadRequest
+from llmpt.host.certificate import CLIENT_HELLO
 from llmpt_tracker.serve.http.framing import Chunks, Frame, frame_of, head_end
 from llmpt_tracker.serve.http.outbox import Outbox
 from llmpt_tracker.serve.http.places import Guest
-from llmpt_tracker.serve.http.tls import CLIENT_HELLO
 
 _READ_BYTES = 64 << 10
 MAX_UNREAD_BYTES = 64 << 10

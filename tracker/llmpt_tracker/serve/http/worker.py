@@ -22,13 +22,13 @@ from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
 
 from llmpt.core.metainfo import MAX_PUBLISH_BYTES
 from llmpt.core.networks import behind_proxies, parse_address
+from llmpt.host.certificate import Certificate
 from llmpt.host.routes import HostNetwork
 from llmpt_tracker.serve.http.bounds import ConnectionBounds, Memory, ServingLimits, TimeLimits
 from llmpt_tracker.serve.http.connection import Connection
 from llmpt_tracker.serve.http.loop import EventLoop, Ways
 from llmpt_tracker.serve.http.places import OUTSIDE, Guest
 from llmpt_tracker.serve.http.refusals import refusal
-from llmpt_tracker.serve.http.tls import Certificate
 from llmpt_tracker.serve.http.turns import OWN
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.views.clients import ASIDE

@@ -12,10 +12,10 @@ import pytest
 
 from llmpt.core.errors import SettingError
 from llmpt.core.networks import parse_address
+from llmpt.host.certificate import Certificate
 from llmpt_tracker.serve.http.bounds import ServingLimits, TimeLimits
 from llmpt_tracker.serve.http.loop import Ways
 from llmpt_tracker.serve.http.places import Guest
-from llmpt_tracker.serve.http.tls import Certificate
 from tests.unit.tracker.serve.http.test_loop import GET, connected, echo, post, read_all, serving
 
 BIG = 4 << 20
