@@ -66,7 +66,7 @@ def no_such_repo(session: Session, repo: RepoRef, *, now: datetime) -> Mirror | 
     """Return a mirror of whichever revision of a repo at which upstream has just said that there is no such repo."""
     its = (MirrorRow.repo_name == repo.id, MirrorRow.repo_type == repo.type)
     no = (MirrorRow.state == MirrorState.FAILED.value, MirrorRow.code == "RepoNotFound", MirrorRow.retry_at > now)
-    row = session.scalars(select(MirrorRow).where(*its, *no, MirrorRow.ended_at <= now).limit(1)).one_or_none()
+    row = session.scalars(select(MirrorRow).where(*its, *no, MirrorRow.ended_at <= now + FRESH).limit(1)).one_or_none()
     return None if row is None else _mirror(row, now)
 
 
@@ -230,18 +230,24 @@ def _is_open(row: MirrorRow) -> bool:
 def _stands(row: MirrorRow, now: datetime) -> bool:
     if _is_open(row):
         return True
-    if row.ended_at is None or row.ended_at > now:  # before the clock was set back: long ago, for all that is known
+    if row.ended_at is None or _is_from_before(row.ended_at, now):
         return False
     if row.state == MirrorState.FAILED:
         return row.retry_at is not None and now < row.retry_at
     return now - row.ended_at < FRESH
 
 
+def _is_from_before(ended_at: datetime, now: datetime) -> bool:
+    """Tell whether something ended before the clock was set back: long ago, for all that is known. What ended while the one who
+    asks had looked at the clock already, and waited for the database, is new."""
+    return ended_at > now + FRESH
+
+
 def _mirror(row: MirrorRow, now: datetime) -> Mirror:
     """Return what a row says; until when a failure stands is told as seconds from now."""
     error = None
     if row.error is not None:
-        is_old = row.ended_at is not None and row.ended_at > now
+        is_old = row.ended_at is not None and _is_from_before(row.ended_at, now)
         left_s = None if row.retry_at is None else 0 if is_old else max(0, round((row.retry_at - now).total_seconds()))
         error = MirrorProblem(row.error, row.status, row.code, left_s)
     return Mirror(

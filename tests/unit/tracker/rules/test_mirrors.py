@@ -76,6 +76,13 @@ def test_what_ended_in_the_future_stands_no_longer(database: Database, said: dic
     assert ask(database, LISTING, later=SECOND) == (row, "queued")  # the clock was set back
 
 
+@pytest.mark.parametrize("said", [{"state": "done", "commit": COMMIT}, {"state": "failed", "message": "no"}])
+def test_one_that_looked_at_the_clock_before_it_ended_does_not_begin_it_anew(database: Database, said: dict[str, str]) -> None:
+    row, _ = ask(database, LISTING)
+    report(database, row, later=SECOND, **said)
+    assert ask(database, LISTING) == (row, said["state"])
+
+
 def test_a_mirror_under_way_is_not_begun_anew(database: Database) -> None:
     row, _ = ask(database, ALL)
     report(database, row, state="running", files_total=3, files_done=1)
