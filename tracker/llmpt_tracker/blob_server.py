@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import http.client
 import logging
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
 
 from llmpt_tracker.control.messages import BlobAddress
 
@@ -16,7 +19,13 @@ log = logging.getLogger(__name__)
 KEPT_CONNECTIONS = 8
 AT_ONCE = 16  # questions of this process: a seeder that goes silent cannot hold all of our threads
 
-Place = tuple[str, int]
+
+class Place(NamedTuple):
+    """Where a blob server is, as the tracker reaches it, and whether it speaks TLS there."""
+
+    address: str
+    port: int
+    tls: bool = False
 
 
 class BlobServer:
@@ -65,7 +74,7 @@ class BlobServer:
             try:
                 connection, is_kept = self._idle.pop(), True
             except IndexError:
-                connection, is_kept = http.client.HTTPConnection(*self._place, timeout=self._timeout_s), False
+                connection, is_kept = self._connection(), False
             try:
                 connection.request(method, path)
                 answer = connection.getresponse()
@@ -75,7 +84,7 @@ class BlobServer:
                 if is_kept and not isinstance(error, TimeoutError):
                     continue  # it was closed behind our back; a new connection decides
                 if self._silent_until is None:
-                    log.warning("the blob server at %s port %d does not answer: %s", *self._place, error)
+                    log.warning("the blob server at %s port %d does not answer: %s", *self._place[:2], error)
                 self._silent_until = self._clock() + self._skipped_s
                 return None
             self._silent_until = None
@@ -85,7 +94,24 @@ class BlobServer:
                 self._idle.append(connection)
             return answer.status
 
+    def _connection(self) -> http.client.HTTPConnection:
+        address, port, tls = self._place
+        if not tls:
+            return http.client.HTTPConnection(address, port, timeout=self._timeout_s)
+        return http.client.HTTPSConnection(address, port, timeout=self._timeout_s, context=_tls_context())
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Return how a seeder is asked by TLS. Its certificate counts for the name that clients use, and we have its address from a
+    heartbeat by token: what is asked is no secret, and each client that is sent there holds the certificate to what it believes.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
 
 def place_of(server: BlobAddress) -> Place:
-    """Return where a blob server is, as the tracker reaches it."""
-    return server.address, server.port
+    """Return where a blob server is."""
+    return Place(server.address, server.port, server.tls)

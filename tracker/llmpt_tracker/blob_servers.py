@@ -82,7 +82,7 @@ class BlobServers:
             return None
         shown = server.shown or host_as_asked
         host = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
-        return f"http://{host}:{server.port}/blobs/{etag}"
+        return f"{'https' if server.tls else 'http'}://{host}:{server.port}/blobs/{etag}"
 
     def has(self, etag: str, *, may_serve: MayServe = every_seeder) -> bool:
         """Say whether a seeder that is alive, and may serve it, has the blob, or gets it just now."""

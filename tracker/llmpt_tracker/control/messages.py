@@ -116,6 +116,7 @@ class BlobAddress:
     `seeder`: how it calls itself.
     `token_id`: with which token.
     `for_all`: it may serve what it has not published.
+    `tls`: it speaks TLS there.
     """
 
     address: str
@@ -124,14 +125,15 @@ class BlobAddress:
     seeder: str = ""
     token_id: int | None = None
     for_all: bool = False
+    tls: bool = False
 
     @classmethod
     def parse(cls, said: Json) -> BlobAddress:
         place = (str(said["address"]), int(said["port"]), said["shown"])
-        return cls(*place, str(said.get("id", "")), said.get("token_id"), bool(said.get("for_all")))
+        return cls(*place, str(said.get("id", "")), said.get("token_id"), bool(said.get("for_all")), bool(said.get("tls")))
 
     def as_json(self) -> dict[str, Any]:
-        its = {"id": self.seeder, "token_id": self.token_id, "for_all": self.for_all}
+        its = {"id": self.seeder, "token_id": self.token_id, "for_all": self.for_all, "tls": self.tls}
         return {**its, "address": self.address, "port": self.port, "shown": self.shown}
 
 

@@ -134,7 +134,7 @@ def _schemas() -> Schema:
             message=text("what moves it"),
         ),
         "Report": partly(
-            ("hashing", "problems", "blob_port", "http_bytes", "upstream"),
+            ("hashing", "problems", "blob_port", "blob_tls", "http_bytes", "upstream"),
             port=PORT,
             version=text(),
             blobs=count(),
@@ -142,6 +142,7 @@ def _schemas() -> Schema:
             uploaded_bytes=count(),
             upload_rate_bytes_s=count(),
             blob_port={"anyOf": [PORT, {"type": "null"}]},
+            blob_tls={"type": "boolean", "description": "files come over https there"},
             upstream={"type": ["string", "null"], "description": "the Hub from which it fetches; null: none"},
             http_bytes=count("bytes of files sent over HTTP since its start"),
             hashing={"anyOf": [ref("Hashing"), {"type": "null"}]},

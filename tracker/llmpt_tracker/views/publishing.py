@@ -69,6 +69,7 @@ class SeederReportBody(BaseModel):
     `blobs`, `bytes`: how much it seeds.
     `uploaded_bytes`, `upload_rate_bytes_s`: how much it has sent by BitTorrent, and sends now.
     `blob_port`: where it serves files over HTTP.
+    `blob_tls`: it speaks TLS there.
     `http_bytes`: how much it has sent there since its start.
     `upstream`: the Hub from which it fetches what the LAN does not have.
     `hashing`: how far it is with reading new blobs; None when there is nothing to read.
@@ -84,6 +85,7 @@ class SeederReportBody(BaseModel):
     uploaded_bytes: int = Field(ge=0)
     upload_rate_bytes_s: int = Field(ge=0)
     blob_port: int | None = Field(default=None, ge=1, le=65535)
+    blob_tls: bool = False
     http_bytes: int = Field(default=0, ge=0)
     upstream: str | None = Field(default=None, max_length=1000, pattern=r"^https?://[!-~]+$")
     hashing: Hashing | None = None

@@ -25,7 +25,7 @@ def test_a_heartbeat_learns_where_to_announce(api: Api, announcer: FakeAnnouncer
 def test_what_it_says_of_itself_reaches_the_announcer_whole(api: Api, announcer: FakeAnnouncer) -> None:
     hashing = {"blobs_done": 1, "blobs_total": 4, "bytes_done": 10, "bytes_total": 90, "current": "model.bin"}
     problems = [{"what": "blobs/x", "reason": "not what its etag says"}]
-    body = report(blob_port=8001, http_bytes=7, upstream="http://hub", hashing=hashing, problems=problems)
+    body = report(blob_port=8001, blob_tls=True, http_bytes=7, upstream="http://hub", hashing=hashing, problems=problems)
     assert api.beat(body).status_code == 200
     assert announcer.beats["server"][1] == {**body, "token_id": 1, "for_all": False}
 

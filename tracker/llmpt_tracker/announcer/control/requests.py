@@ -187,8 +187,8 @@ def _blob_servers(tracker: Tracker, request: Reply) -> Reply:
         port = beat.report.get("blob_port")
         if beat.address is not None and isinstance(port, int):
             shown = tracker.visibility.shown_server(beat.address, asker)
-            whose = (beat.seeder, beat.report.get("token_id"), bool(beat.report.get("for_all")))
-            servers.append(BlobAddress(str(beat.address), port, None if shown is HERE else str(shown), *whose).as_json())
+            its = (beat.seeder, beat.report.get("token_id"), bool(beat.report.get("for_all")), bool(beat.report.get("blob_tls")))
+            servers.append(BlobAddress(str(beat.address), port, None if shown is HERE else str(shown), *its).as_json())
     return {"servers": servers}
 
 

@@ -140,15 +140,23 @@ def test_the_blob_servers_of_live_seeders_are_told_as_the_asker_may_see_them() -
     for name, address, report in (
         ("old", "10.0.0.1", {"blob_port": 8001}),
         ("here", "127.0.0.1", {"blob_port": 8001, "token_id": 7, "for_all": True}),
-        ("there", "10.0.0.7", {"blob_port": 8002}),
+        ("there", "10.0.0.7", {"blob_port": 8002, "blob_tls": True}),
         ("none", "10.0.0.8", {"blob_port": None}),
         ("nowhere", None, {"blob_port": 8003}),
     ):
         announcer.world.now += 30 if name == "here" else 0
         announcer.ask("heartbeat", seeder=name, key=name, report=report, address=address)
     assert announcer.ask("blob_servers", asker="10.0.0.9")["servers"] == [
-        {"id": "here", "token_id": 7, "for_all": True, "address": "127.0.0.1", "port": 8001, "shown": None},
-        {"id": "there", "token_id": None, "for_all": False, "address": "10.0.0.7", "port": 8002, "shown": "10.0.0.7"},
+        {"id": "here", "token_id": 7, "for_all": True, "tls": False, "address": "127.0.0.1", "port": 8001, "shown": None},
+        {
+            "id": "there",
+            "token_id": None,
+            "for_all": False,
+            "tls": True,
+            "address": "10.0.0.7",
+            "port": 8002,
+            "shown": "10.0.0.7",
+        },
     ]
 
 
