@@ -28,7 +28,7 @@ from llmpt.core.repo import RepoRef
 from llmpt.tracker.catalogue import Catalogue, Manifest
 from llmpt_tracker.database.models import File, Ref, Repo, Revision
 from llmpt_tracker.database.sessions import Database
-from tests.contract.conftest import ALL_HUB_VERSIONS, HUB_VERSIONS
+from tests.contract.conftest import ALL_HUB_VERSIONS, HUB_VERSIONS, IS_MATRIX
 from tests.support.cache_builder import CacheBuilder
 from tests.support.environments import environment
 from tests.support.lan import Lan
@@ -69,9 +69,9 @@ PART = {"config.json": b'{"a": 1}', "model.safetensors": BIG[:1_500_000], "token
 FULL = {**PART, "README.md": b"# part\n", ".gitattributes": b"*.bin", "onnx/model.onnx": b"onnx" * 100}
 SECRET = "hf_" + "s" * 34
 
-VERSIONS = HUB_VERSIONS if "LLMPT_TEST_HUB_VERSIONS" in os.environ else ("",)
+VERSIONS = ALL_HUB_VERSIONS if IS_MATRIX else HUB_VERSIONS if "LLMPT_TEST_HUB_VERSIONS" in os.environ else ("",)
 # Both sides of what huggingface_hub does with a listing that it is told not to keep.
-PART_VERSIONS = ("1.25.0", "1.26.0", *ALL_HUB_VERSIONS) if HUB_VERSIONS == ALL_HUB_VERSIONS else VERSIONS
+PART_VERSIONS = ("1.25.0", "1.26.0", *ALL_HUB_VERSIONS) if IS_MATRIX else VERSIONS
 REFUSED = ("1.25.0",)
 
 

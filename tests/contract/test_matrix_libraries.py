@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import ALL_HUB_VERSIONS, HUB_VERSIONS, NEWEST_HUB_VERSION
+from tests.contract.conftest import IS_MATRIX, NEWEST_HUB_VERSION
 from tests.support import libraries, minilm
 from tests.support.environments import environment
 from tests.support.lan import Lan
@@ -25,7 +25,7 @@ PLAIN = ("transformers==5.23.0", "datasets==5.2.0")
 WITH_TORCH = ("torch==2.13.0", "transformers==5.23.0", "sentence-transformers==6.2.0", "diffusers==0.42.1")
 TABLE = "data/train-00000-of-00001.parquet"
 
-matrix = pytest.mark.skipif(HUB_VERSIONS != ALL_HUB_VERSIONS, reason="installs 400 MB of libraries: `make matrix`")
+matrix = pytest.mark.skipif(not IS_MATRIX, reason="installs 400 MB of libraries: `make matrix`")
 torch = pytest.mark.skipif(os.environ.get("LLMPT_TEST_TORCH") != "1", reason="installs torch: `make torch-check`")
 
 
