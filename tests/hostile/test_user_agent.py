@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmpt.core.blob import Etag
-from llmpt.tracker.client import Lookup
+from llmpt.tracker.looked_up import Lookup
 from tests.support.lan import BIG, Lan
 from tests.support.machine import Machine
 from tests.support.raw_peer import BLOCK, ask_for_block

@@ -43,6 +43,7 @@ log = logging.getLogger("llmpt.agent")
 LOOKING = Rhythm(interval_s=1.0)
 SWEEPING = Rhythm(interval_s=10.0)
 WATCHING = Rhythm(interval_s=5.0)
+CHECKING = Rhythm(interval_s=3600.0)  # the tracker is asked; the Hub once a day
 LEAVE_S = 5.0
 RESTORED_S = 0.3  # in which few blobs are restored before the starter hears that the agent is ready
 
@@ -66,12 +67,14 @@ def run(
     from llmpt.agent.seeding.seeds import Seeds
     from llmpt.agent.sharing.complaints import Complaints
     from llmpt.agent.sharing.right import Sharing
+    from llmpt.agent.sharing.still_public import StillPublic
     from llmpt.agent.transfer import door
     from llmpt.agent.transfer.jobs import Jobs
     from llmpt.agent.transfer.partials import Partials
     from llmpt.agent.transfer.parts import JobParts
     from llmpt.agent.transfer.timings import JobTimings
     from llmpt.swarm import Engine, EngineSettings, free_port
+    from llmpt.tracker.catalogue import Catalogue
 
     log_to_stderr(form="%(asctime)s %(levelname)s %(message)s")
     memory.share_one_arena()
@@ -148,6 +151,11 @@ def run(
             partials.sweep()
             if listening.changed():
                 engine.listen_on(listening.hosts, listening.announced)
+
+        still_public = StillPublic(
+            seeds, inventory, where=Catalogue(client).where, tracker=settings.tracker, hub=environ.get("HF_ENDPOINT", "")
+        )
+        loops.start("still-public", still_public.check, CHECKING, stop=stopping, health=health)
 
         def look_for_the_end() -> None:
             if reason := _over(server, package, users):

@@ -21,7 +21,8 @@ from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.tracker.blobs import BlobHttp
 from llmpt.tracker.catalogue import Catalogue
-from llmpt.tracker.client import Contact, Lookup, TrackerClient
+from llmpt.tracker.client import TrackerClient
+from llmpt.tracker.looked_up import Contact, Lookup
 from llmpt.tracker.lookups import Lookups
 
 log = logging.getLogger("llmpt.agent")

@@ -5,7 +5,7 @@ its ctime. The device number is deliberately not part of that: NFS, btrfs and co
 mount, and a reboot would hash terabytes anew. For each known blob there is either the root of its Merkle tree, or the reason
 why it must never be served; the piece layers, far bigger than all the rest, lie in a table of their own and are read one at
 a time. The ctimes do too: earlier versions, which may share the file, know nothing of them. An agent also notes here which
-files it was writing into, and both it and the seeder what the Hub said about repos.
+files it was writing into and from which repo each blob came, and both it and the seeder what the Hub said about repos.
 
 One SQLite file, safe to use from several threads and processes. What SQLite and the disk say against it is translated here,
 once, into `StateUnavailable`: every method raises it.
@@ -44,6 +44,10 @@ CREATE TABLE IF NOT EXISTS partials (path BLOB PRIMARY KEY, inode INTEGER NOT NU
 CREATE TABLE IF NOT EXISTS hub_answers (
     repo TEXT PRIMARY KEY, public INTEGER NOT NULL, reason TEXT NOT NULL, asked_at REAL NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS origins (
+    etag TEXT NOT NULL, repo_type TEXT NOT NULL, repo_id TEXT NOT NULL, endpoint TEXT NOT NULL,
+    PRIMARY KEY (etag, repo_type, repo_id, endpoint)
+) WITHOUT ROWID;
 """
 
 _FORGET_LAYER = "DELETE FROM piece_layers WHERE root = ? AND root NOT IN (SELECT root FROM known_blobs WHERE root = ?)"
@@ -58,6 +62,14 @@ class KnownBlob:
     stamp: FileStamp
     root: bytes | None
     problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BlobOrigin:
+    """A repo that a blob came from, and the URL of the Hub that names it so."""
+
+    repo: RepoRef
+    endpoint: str
 
 
 class Inventory(Memory):
@@ -155,6 +167,21 @@ class Inventory(Memory):
         with self.transaction() as sql:
             row = (_key(repo, endpoint), answer.public, answer.reason, answer.asked_at)
             sql.execute("INSERT OR REPLACE INTO hub_answers VALUES (?, ?, ?, ?)", row)
+
+    def note_origin(self, etag: Etag, origin: BlobOrigin) -> None:
+        """Note that a blob came from a repo, beside those that are known."""
+        with self.transaction() as sql:
+            row = (etag.value, origin.repo.type, origin.repo.id, origin.endpoint)
+            sql.execute("INSERT OR IGNORE INTO origins VALUES (?, ?, ?, ?)", row)
+
+    def origins(self) -> dict[Etag, list[BlobOrigin]]:
+        """Return where blobs came from, and forget it of those that are known no longer."""
+        with self.transaction() as sql:
+            sql.execute("DELETE FROM origins WHERE etag NOT IN (SELECT etag FROM known_blobs)")
+        found: dict[Etag, list[BlobOrigin]] = {}
+        for etag, kind, name, endpoint in self._all("SELECT etag, repo_type, repo_id, endpoint FROM origins ORDER BY etag"):
+            found.setdefault(Etag(etag), []).append(BlobOrigin(RepoRef(kind, name), endpoint))
+        return found
 
     @staticmethod
     def _put(sql: sqlite3.Connection, etag: Etag, path: Path, stamp: FileStamp, root: bytes | None, problem: str | None) -> None:

@@ -9,7 +9,7 @@ All methods raise `TrackerUnavailable` or `TrackerRefused`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -92,6 +92,18 @@ class WhoAmI:
     oldest_client: str
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a blob stands in the catalogue.
+
+    published: a publisher shares it now, as a file of some repo
+    repos: of which repos it is a file
+    """
+
+    published: bool = False
+    repos: tuple[RepoRef, ...] = ()
+
+
 class Catalogue:
     """The catalogue of one tracker."""
 
@@ -123,6 +135,16 @@ class Catalogue:
             if len({file.path for file in files}) < len(files):
                 raise InvalidInput("a path stands in the manifest twice")
             return Manifest(ref, answer.commit(), answer.refs(), answer.flag("complete"), files)
+
+    def where(self, etags: Sequence[Etag]) -> dict[Etag, Standing]:
+        """Return where blobs stand, of those that a manifest names. `TrackerRefused` (404): it is too old to say."""
+        document = self._client.question("/api/v1/standing", {"etags": [etag.value for etag in etags]})
+        with sense(self._client.url):
+            rows = Answer(document, "where blobs stand").rows("blobs", "a blob")
+            return {
+                row.etag(): Standing(row.flag("published"), tuple(one.repo() for one in row.rows("repos", "a repo")))
+                for row in rows
+            }
 
     def health(self) -> str:
         """Return the tracker's version; raise when it is not well, or is no llmpt tracker."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
@@ -24,10 +23,9 @@ from llmpt.core.holdings import Holdings
 from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState
-from llmpt.core.networks import parse_address
 from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.tracker.answers import Answer, sense
-from llmpt.tracker.hops import LEAST_PORT, may_name
+from llmpt.tracker.looked_up import Contact, Lookup, read_lookup
 from llmpt.tracker.mirrors import read_in_order, read_mirrors
 from llmpt.tracker.pages import read_pages
 from llmpt.tracker.torrents import Torrent, read_torrent
@@ -35,45 +33,6 @@ from llmpt.tracker.url import in_url
 from llmpt.tracker.wire import Wire
 
 log = logging.getLogger("llmpt.tracker")
-
-MAX_PEERS = 500  # of one look-up
-
-
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """What the tracker says of itself.
-
-    boot_id: which life of the announcer this is
-    announce_url: where to announce
-    min_blob_bytes: smaller files have no swarm; None: it does not say
-    """
-
-    boot_id: str
-    announce_url: str
-    min_blob_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """What the tracker says of one etag.
-
-    metainfo: None when the catalogue does not have the etag
-    peers: (address, port) to connect to
-    announce_url, boot_id, min_blob_bytes: as in `Contact`
-    leechers: how many of the peers are not whole
-    """
-
-    metainfo: Metainfo | None
-    peers: tuple[tuple[str, int], ...]
-    announce_url: str
-    boot_id: str
-    leechers: int = 0
-    min_blob_bytes: int | None = None
-
-    @property
-    def contact(self) -> Contact:
-        """What the tracker says of itself."""
-        return Contact(self.boot_id, self.announce_url, self.min_blob_bytes)
 
 
 class TrackerClient:
@@ -182,6 +141,10 @@ class TrackerClient:
         """GET `path`; return the JSON object of a 200."""
         return self._wire.call("GET", path, query).document
 
+    def question(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST a question that is too long for a URL to `path`; return the JSON object of a 200."""
+        return self._wire.call("POST", path, {}, body).document
+
     def lookup(self, etag: Etag) -> Lookup:
         """Ask for one blob: its metainfo and the peers that have it or parts of it."""
         reply = self._wire.call("GET", "/api/v1/torrents", {"etag": etag.value, "include": "metainfo,peers"})
@@ -189,7 +152,9 @@ class TrackerClient:
             found = Answer(reply.document, "a look-up")
             said = self._contact(found)
             entry = next(found.rows("torrents", "a torrent"), None)
-            return _lookup(said) if entry is None else _lookup(said, entry, entry.metainfo("metainfo"), etag, reply.address)
+            return (
+                read_lookup(said) if entry is None else read_lookup(said, entry, entry.metainfo("metainfo"), etag, reply.address)
+            )
 
     def lookup_all(self, etags: tuple[Etag, ...], known: Mapping[Etag, Metainfo]) -> dict[Etag, Lookup]:
         """Ask for many blobs at once; the metainfo of those that are `known` is not sent again. `TrackerRefused` (404): it is
@@ -201,12 +166,12 @@ class TrackerClient:
             with sense(self.url):
                 page = Answer(reply.document, "look-ups")
                 said, entries = self._contact(page), {row.etag(): row for row in page.rows("torrents", "a torrent")}
-                found |= {etag: _lookup(said) for etag in missing if etag not in entries}
+                found |= {etag: read_lookup(said) for etag in missing if etag not in entries}
                 for etag in entries.keys() & set(missing):
                     entry = entries[etag]
                     metainfo = known.get(etag) or entry.optional("metainfo", entry.metainfo)
                     if metainfo is not None:
-                        found[etag] = _lookup(said, entry, metainfo, etag, reply.address)
+                        found[etag] = read_lookup(said, entry, metainfo, etag, reply.address)
                 if not found.keys() & set(missing):
                     raise InvalidInput("it has no metainfo of what was asked for")
         return found
@@ -282,18 +247,3 @@ class TrackerClient:
     def report_mirror(self, mirror_id: int, report: MirrorReport) -> None:
         """Say how far a mirror is. Needs a publisher's token."""
         self._wire.call("PUT", f"/api/v1/mirrors/{mirror_id}", {}, report.as_json())
-
-
-def _lookup(
-    said: Contact, entry: Answer | None = None, metainfo: Metainfo | None = None, etag: Etag | None = None, at: str = ""
-) -> Lookup:
-    """Read one entry; without one the catalogue does not have it. `at`: where the tracker was reached, for peers beside it."""
-    if entry is None or metainfo is None:
-        return Lookup(None, (), said.announce_url, said.boot_id, 0, said.min_blob_bytes)
-    if metainfo.etag != etag:
-        raise InvalidInput(f"asked for {etag}, answered {metainfo.etag}")
-    peers = [(peer.optional("address", peer.address) or at, peer.port("port")) for peer in entry.rows("peers", "a peer")]
-    known = (parse_address(at),)
-    fit = (peer for peer in peers if peer[1] >= LEAST_PORT and may_name(parse_address(peer[0]), known))
-    unique, leechers = tuple(dict.fromkeys(fit))[:MAX_PEERS], entry.count("leechers")
-    return Lookup(metainfo, unique, said.announce_url, said.boot_id, leechers, said.min_blob_bytes)

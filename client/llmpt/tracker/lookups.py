@@ -16,7 +16,7 @@ from typing import Protocol
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused
 from llmpt.core.metainfo import Metainfo
-from llmpt.tracker.client import Lookup
+from llmpt.tracker.looked_up import Lookup
 
 MAX_ETAGS = 200  # of one question
 KEPT_BYTES = 8 << 20  # of metainfo

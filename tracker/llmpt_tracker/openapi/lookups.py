@@ -6,6 +6,8 @@ from llmpt_tracker.openapi.terms import (
     BOOT_ID,
     ETAG,
     MIN_BLOB_BYTES,
+    REPO_ID,
+    REPO_TYPE,
     Schema,
     answer,
     array,
@@ -38,6 +40,17 @@ def schemas() -> Schema:
             metainfo_of=array(ETAG) | {"description": "those of the etags whose metainfo the asker does not have"},
             peers=count("how many of each; 50 unless given, and at most"),
         ),
+        "StandingQuestion": record(etags=array(ETAG) | {"maxItems": 1000}),
+        "Standing": record(
+            blobs=array(
+                record(
+                    etag=ETAG,
+                    published={"type": "boolean", "description": "a publisher shares it now, as a file of some repo"},
+                    repos=array(record(repo_type=REPO_TYPE, repo_id=REPO_ID)) | {"description": "at most 20"},
+                )
+            )
+            | {"description": "those of the etags that a manifest names"},
+        ),
         "LookedUp": record(
             torrents=array(found) | {"description": "those of the etags that have a torrent, in the order of the question"},
             boot_id=BOOT_ID,
@@ -48,13 +61,20 @@ def schemas() -> Schema:
 
 
 def paths() -> Schema:
-    """Return the route."""
+    """Return the routes."""
     return {
+        "/api/v1/standing": {
+            "post": {
+                "summary": "Many etags in one question: does a publisher share them now, and of which repos are they files?",
+                "requestBody": {"required": True, **body(ref("StandingQuestion"), "The etags, 1000 at most")},
+                "responses": answer("Standing", "Those that a manifest names", 400, 413, 415),
+            }
+        },
         "/api/v1/lookup": {
             "post": {
                 "summary": "Many etags in one question: peers of each, and metainfo where it is asked for",
                 "requestBody": {"required": True, **body(ref("Lookup"), "The etags, 1000 at most")},
                 "responses": answer("LookedUp", "Those that have a torrent", 400, 413, 415),
             }
-        }
+        },
     }

@@ -40,6 +40,32 @@ class LookupBody(BaseModel):
     peers: int = Field(default=PEERS_OF_EACH, ge=0, le=PEERS_OF_EACH)
 
 
+class StandingBody(BaseModel):
+    """The blobs of which a machine wants to know where they stand."""
+
+    model_config = publication.STRICT
+
+    etags: list[str] = Field(max_length=MAX_ETAGS)
+
+
+@blueprint.post("/standing")
+def standing() -> ResponseReturnValue:
+    """Tell of each etag that a manifest names whether a publisher shares it now, and of which repos it is a file."""
+    asked = publication.parse_json(StandingBody, body(MAX_BODY_BYTES, is_question=True))
+    etags = list(dict.fromkeys(map(_etag, asked.etags)))
+    with state().database.reading() as session:
+        found = lookups.standing(session, etags)
+    blobs = [
+        {
+            "etag": etag,
+            "published": one.published,
+            "repos": [{"repo_type": repo.type, "repo_id": repo.id} for repo in one.repos],
+        }
+        for etag, one in found.items()
+    ]
+    return jsonify({"blobs": blobs})
+
+
 @blueprint.post("/lookup")
 def lookup() -> ResponseReturnValue:
     """Tell of each etag that has a torrent: how many have it, where, and its metainfo where that is asked for."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, StateUnavailable
 from llmpt.core.metainfo import Metainfo
-from llmpt.disk.inventory import Inventory, KnownBlob
+from llmpt.disk.inventory import BlobOrigin, Inventory, KnownBlob
 from llmpt.disk.stamp import FileStamp, stamp_of
 from llmpt.disk.verification import verify_file
 from llmpt.host.mounts import FolderKinds, Mounts
@@ -119,6 +119,13 @@ class Seeds:
             self._expected[metainfo.etag] = (metainfo, stamp)
             while len(self._expected) > MAX_EXPECTED:
                 del self._expected[next(iter(self._expected))]
+
+    def comes_from(self, etag: Etag, origin: BlobOrigin) -> None:
+        """Note which repo a blob came from: when that is public no longer, the blob is seeded no longer."""
+        try:
+            self._inventory.note_origin(etag, origin)
+        except StateUnavailable as error:
+            log.warning("from which repo %s came is not noted: %s", etag, error)
 
     def landed(self, etag: Etag, path: Path) -> None:
         """The blob's final place is `path` (the hook or the library moved it): verify it anew if it is a copy, and seed it."""

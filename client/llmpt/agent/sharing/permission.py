@@ -138,7 +138,7 @@ class Permission:
         mounts: Callable[[], Mounts] = Mounts.read,
     ) -> None:
         self._sharing, self._publicity, self._mounts = sharing, publicity, mounts
-        self._tracker = _place(tracker)
+        self._tracker = place_of(tracker)
         self._min_blob_bytes = min_blob_bytes
 
     def why_not(self, request: FetchRequest) -> str:
@@ -153,14 +153,15 @@ class Permission:
             return f"it will lie on a network's file system ({kind})"
         if request.repo is None:
             return "its repo has no name that the Hub could have given"
-        if request.anonymous or (request.endpoint and _place(request.endpoint) == self._tracker):
+        if request.anonymous or (request.endpoint and place_of(request.endpoint) == self._tracker):
             return ""
         if urlsplit(request.endpoint).scheme not in ("http", "https"):
             return "its Hub is not known"
         return self._publicity.why_not(request.endpoint.rstrip("/"), request.repo)
 
 
-def _place(url: str) -> tuple[str | None, int | None]:
+def place_of(url: str) -> tuple[str | None, int | None]:
+    """Return host and port of a URL: two of the same place are the same server."""
     try:
         parts = urlsplit(url)
         return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

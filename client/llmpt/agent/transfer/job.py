@@ -13,12 +13,13 @@ from pathlib import Path
 
 from llmpt.agent.transfer.decision import decide, is_cancellation
 from llmpt.agent.transfer.parts import JobParts
-from llmpt.agent.transfer.result import BrokenOff, JobResult
+from llmpt.agent.transfer.result import BrokenOff, JobResult, Whole
 from llmpt.agent.transfer.state import JobState, after
 from llmpt.agent.transfer.steps import Step
 from llmpt.agent.transfer.subscribers import Subscribers
 from llmpt.agent.transfer.work import NotWanted, Work
 from llmpt.core.errors import LlmptError
+from llmpt.disk.inventory import BlobOrigin
 from llmpt.link.requests import FetchRequest
 
 log = logging.getLogger("llmpt.agent")
@@ -37,6 +38,7 @@ class Job:
         self.subscribers = Subscribers()
         self.over = threading.Event()
         self._timings, self._on_over = parts.timings, on_over
+        self._seeds, self._origin = parts.seeds, BlobOrigin(request.repo, request.endpoint) if request.repo is not None else None
         self._work = Work(request, parts, self.subscribers)
         self._moved_on = threading.Condition()
 
@@ -124,6 +126,8 @@ class Job:
         try:
             if not self.state.is_over:
                 self._move_on(JobState.ENDED)
+            if self._origin is not None and (isinstance(result, Whole) or (isinstance(result, BrokenOff) and result.have)):
+                self._seeds.comes_from(self.etag, self._origin)
             self._work.finish(result)
         finally:
             self._on_over(self)

@@ -11,7 +11,8 @@ from llmpt.agent.directory import Directory, TrackerTimings
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.net.authorities import SYSTEM
-from llmpt.tracker.client import Contact, TrackerClient
+from llmpt.tracker.client import TrackerClient
+from llmpt.tracker.looked_up import Contact
 
 TIMINGS = TrackerTimings()
 SEEN = {"address": "10.0.0.7", "reachable": True, "version": "0.9", "protocol": 1, "oldest_client": "0.1.0"}

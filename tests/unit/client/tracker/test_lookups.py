@@ -11,7 +11,7 @@ from llmpt.core import merkle
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow
 from llmpt.core.metainfo import Metainfo
-from llmpt.tracker.client import Lookup
+from llmpt.tracker.looked_up import Lookup
 from llmpt.tracker.lookups import Lookups
 from tests.support.waiting import eventually
 

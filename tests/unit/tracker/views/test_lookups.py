@@ -6,12 +6,13 @@ import base64
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from llmpt_tracker.control.messages import Swarm, SwarmPeer
+from llmpt_tracker.database.models import MACHINES, File
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.rules.catalogue import lookups
-from tests.unit.tracker.bodies import MIB, packed, torrent
+from tests.unit.tracker.bodies import MIB, big, manifest, packed, torrent
 from tests.unit.tracker.conftest import Api
 from tests.unit.tracker.fakes import FakeAnnouncer
 
@@ -73,3 +74,27 @@ def test_what_makes_no_sense_is_refused(api: Api, body: dict[str, Any]) -> None:
 def test_nothing_is_asked_for_nothing(api: Api) -> None:
     assert ask(api, etags=[])["torrents"] == []
     assert ask(api, etags=[torrent("other", 5 * MIB).etag.value])["torrents"] == []
+
+
+def standing(api: Api, *etags: str) -> dict[str, Any]:
+    answer = api.client.post("/api/v1/standing", json={"etags": list(etags)})
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    return {one["etag"]: one for one in answer.get_json()["blobs"]}
+
+
+def test_where_blobs_stand_and_whether_a_publisher_shares_them_is_one_statement(api: Api, database: Database) -> None:
+    both, alone, unnamed = FILES[:3]
+    api.publish(
+        manifest(big("a.bin", both), big("b.bin", alone), repo_id="org/first") | {"torrents": packed(both, alone, unnamed)}
+    )
+    api.publish(manifest(big("c.bin", both), repo_id="org/second"))
+    statements: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
+    found = standing(api, *ETAGS)
+    assert len([one for one in statements if "SELECT" in one]) == 1
+    assert set(found) == {both.etag.value, alone.etag.value}, "what no manifest names is not in it"
+    repos = [{"repo_type": "model", "repo_id": name} for name in ("org/first", "org/second")]
+    assert found[both.etag.value] == {"etag": both.etag.value, "published": True, "repos": repos}
+    with database.writing() as session:
+        session.execute(update(File).where(File.path == "b.bin").values(holders=MACHINES))
+    assert not standing(api, alone.etag.value)[alone.etag.value]["published"], "only machines of the LAN have it now"

@@ -1,6 +1,7 @@
 """Many etags in one question: which of them have a torrent, and its metainfo where that is asked for.
 
-A storm of machines asks for all files of a repo at once: rows are read as they are, and nothing is said of where they stand.
+A storm of machines asks for all files of a repo at once: rows are read as they are, and nothing is said of where they stand. That
+is a question of its own, which each machine asks once an hour.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.orm import Session
 
-from llmpt_tracker.database.models import Blob, StoredMetainfo
+from llmpt.core.repo import RepoRef
+from llmpt_tracker.database.models import MACHINES, Blob, File, Repo, Revision, StoredMetainfo
 
 BATCH = 500  # names in one IN (…)
+REPOS_SHOWN = 20
 MAX_METAINFO_BYTES = 8 << 20  # in one answer; what is above is asked for again
 
 _BLOBS, _STORED = Blob.__table__.c, StoredMetainfo.__table__.c
@@ -38,6 +41,36 @@ class FoundBlob:
     @property
     def swarm(self) -> str:
         return self.info_hash[:20].hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a blob stands.
+
+    `published`: a publisher has it now, as a file of some repo.
+    `repos`: of which repos it is a file, at most 20.
+    """
+
+    published: bool
+    repos: tuple[RepoRef, ...]
+
+
+def standing(session: Session, etags: Sequence[str]) -> dict[str, Standing]:
+    """Return where blobs stand, of those of `etags` that a manifest names; one statement for 500 of them."""
+    by_publisher = func.max(case((File.holders.op("&")(~MACHINES) != 0, 1), else_=0))
+    found: dict[str, Standing] = {}
+    for start in range(0, len(etags), BATCH):
+        rows: Any = session.execute(
+            select(File.etag, Repo.type, Repo.name, by_publisher)
+            .join(Revision, Revision.id == File.revision_id)
+            .join(Repo, Repo.id == Revision.repo_id)
+            .where(File.etag.in_(list(etags[start : start + BATCH])))
+            .group_by(File.etag, Repo.type, Repo.name)
+        )
+        for etag, kind, name, published in rows:
+            known = found.get(etag, Standing(False, ()))
+            found[etag] = Standing(known.published or bool(published), (*known.repos, RepoRef(kind, name))[:REPOS_SHOWN])
+    return found
 
 
 def find(

@@ -26,6 +26,7 @@ from llmpt.core.files import FileId
 from llmpt.core.leases import Grant, LeaseRole, Want
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoPath, RepoRef
+from llmpt.disk.inventory import BlobOrigin
 from llmpt.disk.stamp import FileStamp, stamp_of
 from llmpt.link.answers import Done, Failed, Progress, Refused
 from llmpt.link.requests import FetchRequest
@@ -46,6 +47,7 @@ class World:
         self.announce_url, self.leechers = "", 0
         self.buried: list[Any] = []
         self.expected: list[FileStamp] = []
+        self.origins: list[BlobOrigin] = []
         self.have: tuple[tuple[int, int], ...] = ()
         self.by_http: str | None = None
         self.web_seeds: list[str] = []
@@ -112,6 +114,9 @@ class World:
 
     def expect(self, _metainfo: Metainfo, stamp: FileStamp) -> None:
         self.expected.append(stamp)
+
+    def comes_from(self, _etag: Etag, origin: BlobOrigin) -> None:
+        self.origins.append(origin)
 
 
 def make(

@@ -23,6 +23,7 @@ from llmpt.core.files import FileId
 from llmpt.core.leases import Grant, LeaseAnswer, LeaseRole, Poll
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoPath, RepoRef
+from llmpt.disk.inventory import BlobOrigin
 from llmpt.link.answers import Done, Failed, Progress, Refused
 from llmpt.link.requests import FetchRequest
 from llmpt.swarm import Download, Source, Totals
@@ -48,6 +49,7 @@ class World:
         self.fetched: list[int] = []
         self.published: list[Metainfo] = []
         self.seeded: list[Path] = []
+        self.origins: list[tuple[Etag, BlobOrigin]] = []
         self.lookups = 0
         self.is_here: Callable[[], bool] = lambda: False
         self.metainfo = Metainfo(ETAG, len(CONTENT), bytes(32), bytes(32 * 4))
@@ -165,6 +167,9 @@ class World:
 
     def expect(self, *_: Any) -> None: ...
 
+    def comes_from(self, etag: Etag, origin: BlobOrigin) -> None:
+        self.origins.append((etag, origin))
+
     def asked(self, *_: Any) -> None: ...
 
     def done(self, *_: Any) -> None: ...
@@ -280,6 +285,7 @@ def test_what_this_machine_fetches_is_watched_verified_published_and_seeded(worl
     assert world.outcome() == "published"
     assert [metainfo.etag for metainfo in world.published] == [ETAG]
     assert world.seeded == [world.folder / str(ETAG)]
+    assert world.origins == [(ETAG, BlobOrigin(REPO, ""))], "it is known for when that repo is private"
     assert world.jobs.fetching() == []
     assert world.jobs.landed(ETAG, world.folder / str(ETAG)) is None, "a second time it is none of ours"
 
