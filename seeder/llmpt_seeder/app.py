@@ -21,12 +21,14 @@ from llmpt.core.breaker import Breaker
 from llmpt.core.errors import SettingError
 from llmpt.core.mirrors import OPEN, asker_name
 from llmpt.core.networks import parse_address
+from llmpt.host.certificate import Certificate
 from llmpt.host.data_folder import make_private
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.host.loops import Rhythm
 from llmpt.host.own_names import own_names
 from llmpt.host.routes import HostNetwork, address_towards
 from llmpt.hub.visibility import HUB_PAUSES, ask_hub
+from llmpt.net.authorities import Trust
 from llmpt.swarm import Engine, EngineSettings
 from llmpt.tracker.client import TrackerClient
 from llmpt_seeder.blobs import BlobServer, Doors, FileSource, Notices
@@ -82,13 +84,16 @@ def run(settings: SeederSettings) -> int:
     raise_descriptor_limit(DESCRIPTORS)
     with suppress(OSError):  # the state says what it cannot do
         make_private(settings.data)
-    tracker = TrackerClient(settings.tracker)  # refuses a bad address before anything runs
+    tracker = TrackerClient(
+        settings.tracker, trust=Trust(settings.ca)
+    )  # a bad address or certificate ends it before anything runs
+    doors = _doors(settings)
     ends: SimpleQueue[str] = SimpleQueue()  # its `put` may be called in a signal handler, an Event's `set` may not
 
     with ExitStack() as stack:
         core = _core(settings, tracker, stack)
         mirroring = _mirroring(settings, tracker, core, stack)
-        blobs = stack.enter_context(_blob_server(settings, core, mirroring))
+        blobs = stack.enter_context(_blob_server(settings, doors, core, mirroring))
         core.reports.append(blobs.report)
         _on_signals(ends)
 
@@ -166,7 +171,7 @@ def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) ->
     reports: list[Callable[[], Mapping[str, object]]] = [lambda: {"version": version(), "upstream": settings.upstream}]
     link = TrackerLink(
         Identity(state.seeder_id, token, f"{settings.token_file} or LLMPT_TOKEN", file.refused),
-        lambda token: TrackerClient(tracker.url, token=token, timeout_s=TRACKER_TIMEOUT_S),
+        lambda token: tracker.with_token(token, timeout_s=TRACKER_TIMEOUT_S),
         report=lambda: together([report() for report in reports]),
         on_news=wake.set,
         stop=life.stop,
@@ -201,7 +206,7 @@ def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, st
     process = stack.enter_context(FetchProcess(endpoint=endpoint, cache=core.shelf.root, environ=dict(os.environ)))
 
     def connect() -> TrackerClient:
-        return TrackerClient(tracker.url, token=core.token(), timeout_s=TRACKER_TIMEOUT_S)
+        return tracker.with_token(core.token(), timeout_s=TRACKER_TIMEOUT_S)
 
     def fetched(blob: WantedBlob) -> None:
         if blob.state is BlobState.DONE:
@@ -233,10 +238,21 @@ def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, st
     return mirroring
 
 
-def _blob_server(settings: SeederSettings, core: _Core, mirroring: Mirroring | None) -> BlobServer:
+def _doors(settings: SeederSettings) -> Doors:
+    return Doors(
+        settings.bind,
+        settings.blob_port,
+        settings.peer_cidrs,
+        network=HostNetwork.read(),
+        names=settings.hosts.also(own_names()),
+        certificate=Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert is not None else None,
+    )
+
+
+def _blob_server(settings: SeederSettings, doors: Doors, core: _Core, mirroring: Mirroring | None) -> BlobServer:
     return BlobServer(
         [FileSource(core.shelf.noting(core.service.blob), has_looked=core.service.has_looked), core.shelf.growing],
-        Doors(settings.bind, settings.blob_port, settings.peer_cidrs, HostNetwork.read(), settings.hosts.also(own_names())),
+        doors,
         upload_limit=settings.upload_limit,
         notices=Notices(mirroring.knock if mirroring else lambda: None, core.asked_by),
         health=core.life.health,

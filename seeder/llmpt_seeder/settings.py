@@ -64,6 +64,13 @@ class SeederSettings:
     bind: tuple[str, ...] = setting("LLMPT_BIND", core.addresses, "0.0.0.0,[::]", "addresses to listen on")
     peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", core.cidrs, DEFAULT_PEER_CIDRS, "networks that may talk to us")
     hosts: HostNames = setting("LLMPT_HOSTS", HostNames.parse, "", "names of this server, also patterns, that others could own")
+    tls_cert: Path | None = setting(
+        "LLMPT_TLS_CERT", core.optional_path, "", "certificate, with its chain, of files over HTTP; empty: no TLS"
+    )
+    tls_key: Path | None = setting("LLMPT_TLS_KEY", core.optional_path, "", "its key; empty: in the same file")
+    ca: str = setting(
+        "LLMPT_CA", core.text, "", "a file or folder with authorities that count for an https tracker, beside the system's"
+    )
     min_blob_bytes: int = setting("LLMPT_MIN_BLOB_BYTES", core.size, "1M", "smallest file that gets a swarm")
     scan_interval_s: float = setting("LLMPT_SCAN_INTERVAL", core.number(0.1, 86400), "10", "seconds between looks at the cache")
     upload_limit: RateLimit = setting(

@@ -1,16 +1,14 @@
 """One client: its requests, answered in order, by one thread that does nothing else.
 
 Bytes are sent by sendfile(2) on a blocking socket, many megabytes in one call: the kernel moves them while the interpreter
-does something else, and a disk or a client that is slow holds up nothing but itself.
+does something else, and a disk or a client that is slow holds up nothing but itself. With TLS the thread encrypts them.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import select
 import socket
-import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,8 +19,10 @@ from llmpt.core.blob import Etag
 from llmpt.core.browsers import Caller, HostNames
 from llmpt.core.errors import InvalidName
 from llmpt.core.http_head import MAX_HEAD_BYTES, BadRequest, Head, parse_head
+from llmpt.host.certificate import Certificate
 from llmpt.host.pacing import Paced
 from llmpt_seeder.blobs.answers import Answer, blob_answer, refusal
+from llmpt_seeder.blobs.channel import Channel
 from llmpt_seeder.blobs.pace import Pace
 from llmpt_seeder.blobs.places import Places
 from llmpt_seeder.blobs.sources import BlobSource, FileState, OpenBlob
@@ -36,7 +36,6 @@ WITHHELD_BYTES = 64 << 10  # of a blob that grows: no client has the whole befor
 LOOK_AGAIN_MS = 50
 RETRY_AFTER_S = 5
 _BLOBS, _KNOCK = b"/blobs/", b"/knock"
-_MORE = getattr(socket, "MSG_MORE", 0)  # the head leaves in one segment with the first bytes
 _GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 
@@ -44,7 +43,7 @@ _GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 class BlobLimits:
     """How long a client may take, in seconds, and how many there may be.
 
-    head_s: for the head of a request
+    head_s: for the head of a request, and for the handshake of TLS
     idle_s: between two requests
     stall_s: without taking a byte
     growth_s: it is kept waiting for so long for a blob that does not grow
@@ -77,6 +76,7 @@ class Counter:
     on_knock: called when a client knocks
     on_sent: called with the number of bytes that were sent
     on_get: called with a blob that a client gets, and the client's address
+    certificate: with which TLS is spoken, and nothing else; None: no TLS
     """
 
     sources: Sequence[BlobSource]
@@ -87,6 +87,7 @@ class Counter:
     on_knock: Callable[[], None]
     on_sent: Callable[[int], None]
     on_get: Callable[[Etag, str], None] = lambda _etag, _address: None
+    certificate: Certificate | None = None
 
 
 class Connection:
@@ -94,32 +95,43 @@ class Connection:
 
     def __init__(self, sock: socket.socket, counter: Counter, *, turned_away: Answer | None = None, address: str = "") -> None:
         self._address = address
-        self._sock, self._counter, self._limits, self._turned_away = sock, counter, counter.limits, turned_away
+        self._channel = Channel(sock, stall_s=counter.limits.stall_s)
+        self._counter, self._limits, self._turned_away = counter, counter.limits, turned_away
         self._buffer = b""
         self.idle_since: float | None = None
 
     def serve(self) -> None:
         """Answer requests until the client or a limit ends it."""
-        with self._sock:
-            try:
-                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                stall = struct.pack("ll", int(self._limits.stall_s), int(self._limits.stall_s % 1 * 1e6))
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, stall)
+        try:
+            self._channel.prepare()
+            if self._counter.certificate is None or self._shake_hands(self._counter.certificate):
                 while self._serve_one():
                     pass
-            except Cut as reason:
-                _cut_off("a blob was cut off in the middle: %s", reason)
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
-            except OSError:
-                pass  # it has gone, or takes nothing
+        except Cut as reason:
+            _cut_off("a blob was cut off in the middle: %s", reason)
+            self._channel.reset()
+        except OSError:
+            pass  # it has gone, or takes nothing
+        finally:
+            self._channel.close()
 
     def hang_up(self) -> None:
         """End the connection, from another thread."""
         self.idle_since = None
+        self._channel.hang_up()
+
+    def _shake_hands(self, certificate: Certificate) -> bool:
+        """Agree on TLS; return whether requests may follow."""
+        self.idle_since = time.monotonic()
         try:
-            self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # it has ended by itself
+            if not self._channel.await_hello(self._limits.idle_s):
+                return False
+        except BadRequest as error:
+            return self._end(refusal(error.status, "bad_request", str(error)))
+        finally:
+            self.idle_since = None
+        self._channel.secure(certificate, within_s=self._limits.head_s)
+        return True
 
     def _serve_one(self) -> bool:
         """Answer one request; return whether another may follow."""
@@ -135,16 +147,15 @@ class Connection:
         blob = None
         try:
             answer, blob = self._answer(head)
-            self._sock.settimeout(None)
             if head.method == b"HEAD":
-                self._sock.sendall(answer.head(keep_alive=head.keep_alive))
+                self._channel.send(answer.head(keep_alive=head.keep_alive))
             elif blob is None or not answer.span:
-                self._sock.sendall(answer.head(keep_alive=head.keep_alive) + answer.body)
+                self._channel.send(answer.head(keep_alive=head.keep_alive) + answer.body)
             else:
                 with self._counter.places.one(self._limits.place_s) as has_place:
                     if not has_place:
                         return self._end(busy(f"{self._limits.connections} clients are served already"))
-                    self._sock.sendall(answer.head(keep_alive=head.keep_alive), _MORE)
+                    self._channel.send(answer.head(keep_alive=head.keep_alive), more=True)
                     self._send(blob, answer.span)
         finally:
             if blob is not None:
@@ -206,20 +217,17 @@ class Connection:
             left = self._limits.idle_s if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return None
-            self._sock.settimeout(left)
-            received = self._sock.recv(MAX_HEAD_BYTES)
+            received = self._channel.receive(MAX_HEAD_BYTES, within_s=left)
             if not received:
                 return None
             self._buffer += received
 
     def _end(self, answer: Answer, *, is_head: bool = False) -> bool:
         """Answer for the last time, and let the client read it: closing with its bytes unread would reset the connection."""
-        self._sock.settimeout(self._limits.head_s)
-        self._sock.sendall(answer.head(keep_alive=False) + (b"" if is_head else answer.body))
-        self._sock.shutdown(socket.SHUT_WR)
-        self._sock.settimeout(1.0)
+        self._channel.send(answer.head(keep_alive=False) + (b"" if is_head else answer.body))
+        self._channel.say_end()
         deadline = time.monotonic() + self._limits.head_s
-        while time.monotonic() < deadline and self._sock.recv(MAX_HEAD_BYTES):
+        while time.monotonic() < deadline and self._channel.receive(MAX_HEAD_BYTES, within_s=1.0):
             pass
         return False
 
@@ -229,30 +237,17 @@ class Connection:
         while at < span.stop:
             ready = _sendable(blob, span.stop)
             if ready > at:
-                at += self._sendfile(blob, at, self._counter.pace.take(ready - at))
+                count = self._counter.pace.take(ready - at)
+                at += self._channel.send_file(blob.fileno(), at, count, self._counter.on_sent)
                 grew_at = time.monotonic()
             elif time.monotonic() - grew_at > self._limits.growth_s:
                 raise Cut(f"no new bytes for {self._limits.growth_s:.0f} s")
             else:
                 self._wait_for_growth()
 
-    def _sendfile(self, blob: OpenBlob, at: int, count: int) -> int:
-        sent = os.sendfile(self._sock.fileno(), blob.fileno(), at, count)
-        if not sent:
-            raise Cut("the file is shorter than it was")
-        self._counter.on_sent(sent)
-        if sent < count and not self._poll(select.POLLOUT, 0):  # else the call was interrupted by a signal
-            raise Cut(f"its client took nothing for {self._limits.stall_s:.0f} s")
-        return sent
-
     def _wait_for_growth(self) -> None:
-        if self._poll(_GONE, LOOK_AGAIN_MS):
+        if self._channel.poll(_GONE, LOOK_AGAIN_MS):
             raise Cut("its client has gone")
-
-    def _poll(self, events: int, timeout_ms: int) -> bool:
-        poll = select.poll()
-        poll.register(self._sock, events)
-        return bool(poll.poll(timeout_ms))
 
 
 def busy(reason: str) -> Answer:

@@ -17,6 +17,7 @@ from llmpt.core.browsers import HostNames
 from llmpt.core.networks import CidrSet, parse_address
 from llmpt.core.rates import NO_LIMIT, RateLimit
 from llmpt.host import loops
+from llmpt.host.certificate import Certificate
 from llmpt.host.listening import listen_on
 from llmpt.host.loops import Health, Rhythm
 from llmpt.host.pacing import Paced
@@ -44,6 +45,7 @@ class Doors:
     peer_cidrs: the networks that may come
     network: of this host; the tracker in the container beside ours is let in, as it lets us in
     names: of this server, beside those that no stranger can own
+    certificate: with which TLS is spoken, and nothing else; None: no TLS
     """
 
     listen: Sequence[str]
@@ -51,6 +53,7 @@ class Doors:
     peer_cidrs: CidrSet
     network: HostNetwork = field(default_factory=HostNetwork)
     names: HostNames = HostNames()
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +87,17 @@ class BlobServer:
         self._doors, self._limits, self._health = doors, limits, health or Health()
         self._knocks = _Knocks(notices.on_knock)
         self._places = Places(limits.connections)
-        pace, knock = Pace(upload_limit), self._knocks.knock
-        self._counter = Counter(tuple(sources), doors.names, pace, limits, self._places, knock, self._count, notices.on_get)
+        self._counter = Counter(
+            sources=tuple(sources),
+            names=doors.names,
+            pace=Pace(upload_limit),
+            limits=limits,
+            places=self._places,
+            on_knock=self._knocks.knock,
+            on_sent=self._count,
+            on_get=notices.on_get,
+            certificate=doors.certificate,
+        )
         self._lock = threading.Lock()
         self._sent = 0
         self._connections: dict[Connection, threading.Thread] = {}
@@ -112,7 +124,8 @@ class BlobServer:
         """Return what a heartbeat says of us: the port, how many bytes of blobs were sent since the start, and what is odd."""
         trouble = self._places.trouble()
         problems = [{"what": "files over HTTP", "reason": trouble}] if trouble else []
-        return {"blob_port": self.port, "http_bytes": self._sent, "problems": problems}
+        tls = {} if self._doors.certificate is None else {"blob_tls": True}  # which older trackers do not know
+        return {"blob_port": self.port, **tls, "http_bytes": self._sent, "problems": problems}
 
     def close(self) -> None:
         """Stop listening and end every connection."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from llmpt.core.networks import CidrSet
+from llmpt.host.certificate import Certificate
 from llmpt_seeder.blobs import BlobServer, Doors, FileSource
 from tests.contract.blob_server.world import CONTENT, Serve, Shelf
 from tests.support.waiting import eventually
@@ -29,9 +30,11 @@ def serve(shelf: Shelf) -> Iterator[Serve]:
     before = threading.active_count()
     with ExitStack() as stack:
 
-        def start(*sources: Any, allowed: str = "127.0.0.0/8", **arguments: Any) -> BlobServer:
+        def start(
+            *sources: Any, allowed: str = "127.0.0.0/8", certificate: Certificate | None = None, **arguments: Any
+        ) -> BlobServer:
             of = sources or (FileSource(shelf.files.get),)
-            server = BlobServer(of, Doors(("127.0.0.1",), 0, CidrSet.parse(allowed)), **arguments)
+            server = BlobServer(of, Doors(("127.0.0.1",), 0, CidrSet.parse(allowed), certificate=certificate), **arguments)
             return stack.enter_context(server)
 
         yield start
