@@ -11,7 +11,7 @@ import pytest
 from llmpt.agent.host import places
 from llmpt.core.errors import AgentUnavailable, SettingError
 from llmpt.host.data_folder import make_private
-from llmpt.link import paths
+from llmpt.link import paths, state
 from tests.support.tracker import TrackerProcess
 
 NAME = f"llmpt-{os.getuid()}"
@@ -50,10 +50,10 @@ def test_a_taken_socket_folder_gives_way_to_one_in_the_users_state(
 @pytest.mark.parametrize("way", ["link", "file", "folder"])
 def test_a_taken_state_folder_gives_way_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
-    monkeypatch.setattr(places, "FALLBACK", tmp_path)
+    monkeypatch.setattr(state, "FALLBACK", tmp_path)
     squat(tmp_path / NAME, way, tmp_path)
     assert places.state_dir() == tmp_path / f"{NAME}.1"
-    for number in range(1, places.TRIES):
+    for number in range(1, state.TRIES):
         (tmp_path / f"{NAME}.{number}").rmdir() if number == 1 else None
         (tmp_path / f"{NAME}.{number}").touch()
     with pytest.raises(AgentUnavailable):

@@ -29,7 +29,7 @@ from llmpt.host import loops
 from llmpt.host.logs import log_to_stderr
 from llmpt.host.loops import Health, Rhythm, Trouble
 from llmpt.identity.gate import joined
-from llmpt.link import lock, paths
+from llmpt.link import lock, paths, state
 from llmpt.settings import ClientSettings
 
 if TYPE_CHECKING:  # they load libtorrent, or the like
@@ -84,8 +84,10 @@ def run(
     users = UserProcesses(os.getppid() if starter is None else starter) if settings.agent == JOB else None
     package = Package()
     with ExitStack() as stack:
-        stack.enter_context(lock.held(environ))
         database = places.database_path()
+        with places.starting(database.parent):
+            stack.enter_context(lock.held(environ))
+            state.note(database.parent, paths.runtime_dir(environ))
         stack.enter_context(places.in_use(database.parent))
         inventory, trouble = opened(lambda way: Inventory(database, way), database)
         stack.enter_context(inventory)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import re
 import socket
 import stat
 import struct
@@ -12,50 +12,42 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from llmpt.core.errors import AgentUnavailable
+from llmpt.link import state
 
 # The kernel's limit for the path of a Unix socket is 108 bytes on Linux, 104 on macOS, one of them the closing NUL.
 MAX_SOCKET_PATH_BYTES = 103
 TEMPORARY = Path("/tmp")  # noqa: S108 - who owns our folder in it is checked
-IN_STATE = "run"
+BESIDE_STATE = ".run"
 
 
 def runtime_dir(environ: Mapping[str, str]) -> Path:
-    """Return the folder of the agent's socket, made with mode 0700: `$XDG_RUNTIME_DIR/llmpt`, else `/tmp/llmpt-<uid>`, and where
-    another user has taken that name, one in this user's state: `~/.local/state/llmpt/<host>/run`.
+    """Return the folder of the agent's socket, of mode 0700: the one that this user's agent serves from, whichever session has
+    started it, else the first of these that can be had: `$XDG_RUNTIME_DIR/llmpt`, `/tmp/llmpt-<uid>`, and
+    `~/.local/state/llmpt/<host>.run`.
 
     An XDG_RUNTIME_DIR that belongs to another user (as after `su`) or cannot be made doesn't count. A session that has none
-    (cron, a service) takes what a login has, `/run/user/<uid>`; one that has it takes the agent that another has started in
-    /tmp: a user has one agent. Raises `AgentUnavailable` when the folder cannot be had, belongs to another user, or is a
-    symbolic link.
+    (cron, a service) takes what a login has, `/run/user/<uid>`. Where else an agent serves from, its note says: a user has one.
+    Raises `AgentUnavailable` when no folder can be had, since each belongs to another user, is a symbolic link, or the like.
     """
-    shared = _shared(environ)
-    base = environ.get("XDG_RUNTIME_DIR", "")
-    if base.startswith("/") and _is_own_folder(Path(base)):
-        folder = Path(base) / "llmpt"
-        return private_folder(shared if _has_agent(shared, environ) and not _has_agent(folder, environ) else folder)
-    if not base and not _has_agent(shared, environ) and _is_own(Path(f"/run/user/{os.getuid()}")):
-        return private_folder(Path(f"/run/user/{os.getuid()}/llmpt"))
-    return private_folder(shared)
+    folders = _folders(environ)
+    for folder in itertools.chain(folders, state.noted(environ)):
+        if _has_agent(folder, environ):
+            return private_folder(folder)
+    return first_private(folders)
 
 
-def _shared(environ: Mapping[str, str]) -> Path:
-    """Return where programs of all sessions meet."""
-    usual = TEMPORARY / f"llmpt-{os.getuid()}"  # the owner is checked; TMPDIR differs between processes
-    apart = _in_state(environ)
-    if apart is None:
-        return usual
-    is_taken = os.path.lexists(usual) and (usual.is_symlink() or not usual.is_dir() or not _is_own(usual))
-    return apart if is_taken or (_has_agent(apart, environ) and not _has_agent(usual, environ)) else usual
-
-
-def _in_state(environ: Mapping[str, str]) -> Path | None:
-    """Return a folder in this user's state, of this host alone: a home may be that of many; None: there is no home."""
-    state = environ.get("XDG_STATE_HOME", "")
-    try:
-        base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
-    except RuntimeError:
-        return None
-    return base / "llmpt" / (re.sub(r"[^A-Za-z0-9._-]", "_", socket.gethostname()).strip(".")[:32] or "localhost") / IN_STATE
+def _folders(environ: Mapping[str, str]) -> list[Path]:
+    """Return what an agent of this session may serve from, the best first."""
+    found = []
+    base, login = environ.get("XDG_RUNTIME_DIR", ""), Path(f"/run/user/{os.getuid()}")
+    if base.startswith("/"):
+        if _can_be_own(Path(base)):
+            found.append(Path(base) / "llmpt")
+    elif not base and _is_own(login):
+        found.append(login / "llmpt")
+    found.append(TEMPORARY / f"llmpt-{os.getuid()}")  # the owner is checked; TMPDIR differs between processes
+    at_home = state.at_home(environ)
+    return found if at_home is None else [*found, at_home.with_name(at_home.name + BESIDE_STATE)]
 
 
 def first_private(folders: Iterable[Path]) -> Path:
@@ -82,8 +74,8 @@ def _has_agent(folder: Path, environ: Mapping[str, str]) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        theirs = os.pread(descriptor, 4096, 0).decode(errors="replace").partition(" ")[2]
-        ours = environ.get("LLMPT_TRACKER", "").strip()
+        theirs = os.pread(descriptor, 4096, 0).decode(errors="replace").partition(" ")[2].rstrip("/")
+        ours = environ.get("LLMPT_TRACKER", "").strip().rstrip("/")
         return not (theirs and ours) or theirs == ours
     except OSError:
         pass  # nothing can be locked there
@@ -94,7 +86,8 @@ def _has_agent(folder: Path, environ: Mapping[str, str]) -> bool:
 
 def _is_own(folder: Path) -> bool:
     try:
-        return folder.lstat().st_uid == os.getuid()
+        found = folder.lstat()
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
     except OSError:
         return False
 
@@ -102,7 +95,7 @@ def _is_own(folder: Path) -> bool:
 def private_folder(folder: Path) -> Path:
     """Make `folder` with mode 0700, or make sure that it is this user's own. Raises `AgentUnavailable` when it cannot be had."""
     try:
-        folder.mkdir(mode=0o700, parents=folder.name == IN_STATE, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=folder.name.endswith(BESIDE_STATE), exist_ok=True)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise AgentUnavailable(f"{folder} is not a folder of this user's, so it is not safe to use")
@@ -113,7 +106,7 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
-def _is_own_folder(folder: Path) -> bool:
+def _can_be_own(folder: Path) -> bool:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder.stat().st_uid == os.getuid()

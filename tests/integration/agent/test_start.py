@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
 
 from tests.integration.agent.life import FILES, agents, ask, fetch, get
 from tests.support.lan import Lan
@@ -70,20 +76,50 @@ def test_a_container_without_home_and_runtime_dir_has_an_agent_that_ends_with_it
     assert agents(ann) == 2
 
 
-def test_a_session_with_a_runtime_dir_uses_the_agent_of_one_that_had_none(ann: Machine) -> None:
-    """As cron, or a service, starts one, and then its user logs in."""
+@pytest.fixture
+def sessions(ann: Machine) -> Iterator[dict[str, dict[str, str]]]:
+    """Sessions of one user: two have a runtime folder each; one has none, as cron's."""
     shared = ann.root / "shared"
     shared.mkdir(mode=0o700)
     ann.python = python_with(f"mkdir -p -m 700 /tmp/llmpt-0\nmount --bind {shared} /tmp/llmpt-$(id -u)", ann.root / "python")
-    runtime_dir = ann.environ.pop("XDG_RUNTIME_DIR")
-    try:
-        ann.script(get("0.bin"))
-        ann.script(get("1.bin"), XDG_RUNTIME_DIR=runtime_dir)
-        assert (shared / "agent.log").read_text().count("ready at") == 1
-        assert agents(ann) == 0
-        stop = ("-m", "llmpt", "agent", "stop")
-        said = ann.run(*stop, XDG_RUNTIME_DIR=runtime_dir, LLMPT_TRACKER="http://another.invalid:8000").stdout
-        assert "no agent is running" in said
-    finally:
-        ann.llmpt("agent", "stop")
-        ann.environ["XDG_RUNTIME_DIR"] = runtime_dir
+    ann.environ.pop("XDG_RUNTIME_DIR")
+    found = {
+        "login": {"XDG_RUNTIME_DIR": str(ann.root / "run")},
+        "other": {"XDG_RUNTIME_DIR": str(ann.root / "other")},
+        "none": {},
+    }
+    yield found
+    for pid in pids(ann):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        await_end(pid)
+    ann.environ |= found["login"]
+
+
+def pids(ann: Machine) -> list[int]:
+    """The agents that have ever run in any session."""
+    logs = [*ann.root.glob("*/llmpt/agent.log"), *ann.root.glob("shared/agent.log")]
+    return [int(pid) for log in logs for pid in re.findall(r"agent (\d+) ready at", log.read_text())]
+
+
+def await_end(pid: int) -> None:
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), what="the agent's end")
+
+
+@pytest.mark.parametrize(("first", "second"), [("none", "login"), ("login", "none"), ("login", "other")])
+def test_a_session_uses_and_ends_the_agent_of_another(
+    ann: Machine, sessions: dict[str, dict[str, str]], first: str, second: str
+) -> None:
+    ann.script(get("0.bin"), **sessions[first])
+    ann.script(get("1.bin"), **sessions[second])
+    (pid,) = pids(ann)
+    assert "stopped" in ann.run("-m", "llmpt", "agent", "stop", check=True, **sessions[second]).stdout
+    await_end(pid)
+
+
+def test_sessions_that_begin_at_the_same_moment_have_one_agent(ann: Machine, sessions: dict[str, dict[str, str]]) -> None:
+    running = [ann.start("-c", get("0.bin", folder=name), **sessions[name]) for name in ("login", "other")]
+    for process in running:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+    assert len(pids(ann)) == 1

@@ -5,24 +5,21 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import re
-import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import platformdirs
-
 from llmpt.host.mounts import Mounts
-from llmpt.link import paths
+from llmpt.link import paths, state
 
 log = logging.getLogger("llmpt.agent")
 
 DATABASE = "agent.db"
 IN_USE = "in-use.lock"
-TRIES = 10  # a user may take some names from us, and none of those that we have
+STARTING_S = 3.0
+_PAUSE_S = 0.02  # a lock has no event to wait for
 _LOCAL_KINDS = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs"})
-FALLBACK = Path("/var/tmp")  # noqa: S108 - survives a reboot; our folder in it is private, and its owner is checked
 
 
 def state_dir(mounts: Mounts | None = None) -> Path:
@@ -31,25 +28,47 @@ def state_dir(mounts: Mounts | None = None) -> Path:
     A home that lies on a network's file system, is missing or is read-only gives way to /var/tmp/llmpt-<uid>, or, where that is
     another user's, to one with a number behind it. Raises `AgentUnavailable` when none can be had.
     """
-    wanted = _user_state() / _host()
+    wanted = state.at_home(os.environ)
     mounts = mounts or Mounts.read()
-    if wanted.is_absolute() and mounts.network_kind(wanted) is None:
+    if wanted is not None and mounts.network_kind(wanted) is None:
         _take_over(wanted, mounts)
         if _usable(wanted):
             return wanted
-    return paths.first_private([FALLBACK / f"llmpt-{os.getuid()}{more}" for more in ("", *(f".{n}" for n in range(1, TRIES)))])
-
-
-def _user_state() -> Path:
-    try:
-        return platformdirs.user_state_path("llmpt")
-    except RuntimeError:  # a user without a home
-        return Path()
+    return paths.first_private(state.elsewhere())
 
 
 def database_path(mounts: Mounts | None = None) -> Path:
     """Return the file of the agent's inventory. Raises as `state_dir`."""
     return state_dir(mounts) / DATABASE
+
+
+@contextmanager
+def starting(folder: Path) -> Iterator[None]:
+    """Hold the lock that lets agents of all sessions begin one after the other, so that each sees the one before.
+
+    It is waited for `STARTING_S` at most: two agents are better than none.
+    """
+    descriptor: int | None = None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+        deadline = time.monotonic() + STARTING_S
+        while not _is_locked(descriptor) and time.monotonic() < deadline:
+            time.sleep(_PAUSE_S)
+    except OSError as error:
+        log.debug("%s cannot be locked: %s", folder, error)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager
@@ -100,7 +119,3 @@ def _usable(folder: Path) -> bool:
         return os.access(folder, os.R_OK | os.W_OK | os.X_OK)
     except OSError:
         return False
-
-
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "_", socket.gethostname()).strip(".")[:64] or "localhost"

@@ -263,6 +263,10 @@ def test_an_environment_without_libtorrent_cannot_start_its_own(environ: dict[st
     assert "this Python has no libtorrent" in why_no_agent(make_client(environ))
 
 
-def test_a_runtime_folder_that_is_not_ours_is_the_ordinary_path(environ: dict[str, str], tmp_path: Path) -> None:
+def test_a_runtime_folder_that_is_not_ours_is_the_ordinary_path(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ["HOME"] = "/proc/nowhere"
+    monkeypatch.setattr(paths, "TEMPORARY", Path("/proc/nowhere"))
     (Path(environ["XDG_RUNTIME_DIR"]) / "llmpt").symlink_to(tmp_path)
     assert "not a folder of this user" in why_no_agent(make_client(environ))

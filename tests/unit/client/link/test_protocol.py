@@ -129,11 +129,16 @@ def test_a_folder_that_others_could_enter_is_closed(tmp_path: Path) -> None:
     assert paths.runtime_dir({"XDG_RUNTIME_DIR": str(tmp_path)}).stat().st_mode & 0o777 == 0o700
 
 
-def test_a_symbolic_link_in_its_place_is_refused(tmp_path: Path) -> None:
+def test_a_symbolic_link_in_its_place_gives_way_and_the_first_reason_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)}
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "llmpt").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(AgentUnavailable, match="not a folder of this user"):
-        paths.runtime_dir({"XDG_RUNTIME_DIR": str(tmp_path)})
+    monkeypatch.setattr(paths, "TEMPORARY", Path("/proc/nowhere"))
+    assert paths.runtime_dir(environ).is_relative_to(tmp_path / ".local" / "state")
+    with pytest.raises(AgentUnavailable, match=f"{tmp_path}/llmpt is not a folder of this user"):
+        paths.runtime_dir(environ | {"HOME": "/proc/nowhere"})
 
 
 @pytest.mark.parametrize("base", ["", "relative/run", "/proc/nothing"])

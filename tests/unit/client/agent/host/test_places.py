@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from llmpt.agent.host.purge import purge
 from llmpt.core.errors import AgentUnavailable
 from llmpt.disk.inventory import Inventory
 from llmpt.host.mounts import Mounts
-from llmpt.link import lock
+from llmpt.link import lock, state
 
 TABLE = r"""
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -70,7 +71,7 @@ def mounted(tmp_path: Path, line: str) -> Mounts:
 @pytest.fixture
 def fallback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home" / "state"))
-    monkeypatch.setattr(places, "FALLBACK", tmp_path / "var-tmp")
+    monkeypatch.setattr(state, "FALLBACK", tmp_path / "var-tmp")
     (tmp_path / "var-tmp").mkdir()
     return tmp_path / "var-tmp" / f"llmpt-{os.getuid()}"
 
@@ -98,8 +99,9 @@ def test_a_home_that_cannot_be_written_gives_way(fallback: Path, monkeypatch: py
 
 
 def test_a_user_without_a_home_gives_way(fallback: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As platformdirs has it for a uid that nobody knows.
-    monkeypatch.setattr("platformdirs.user_state_path", lambda name: Path("~/.local/state") / name)
+    for name in ("HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # KeyError: a uid that nobody knows
     assert places.state_dir() == fallback
 
 
@@ -107,7 +109,7 @@ def test_somebody_elses_folder_in_its_place_is_refused(fallback: Path, tmp_path:
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
     fallback.symlink_to(tmp_path)
     assert places.state_dir() == fallback.with_name(f"{fallback.name}.1")
-    monkeypatch.setattr(places, "TRIES", 1)
+    monkeypatch.setattr(state, "TRIES", 1)
     with pytest.raises(AgentUnavailable, match="not a folder of this user"):
         places.state_dir()
 
@@ -161,3 +163,25 @@ def test_a_container_under_another_name_finds_the_state_of_the_last_one(tmp_path
     assert (after / "agent.db").exists()
     assert not before.exists()
     assert after.name == "ba9876543210"
+
+
+def test_agents_of_all_sessions_begin_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, let_go = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with places.starting(tmp_path):
+            began.set()
+            let_go.wait(10)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert began.wait(10)
+    threading.Timer(0.1, let_go.set).start()
+    with places.starting(tmp_path):
+        assert let_go.is_set()
+        monkeypatch.setattr(places, "STARTING_S", 0.05)
+        with places.starting(tmp_path):
+            pass  # one that comes to no end is not waited for
+    thread.join(timeout=10)
+    with places.starting(tmp_path / "no such folder"):
+        pass
