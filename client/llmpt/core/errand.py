@@ -12,13 +12,14 @@ from _thread import start_new_thread
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from llmpt.core.errors import Abandoned
 
 T = TypeVar("T")
 
+LOOK_UP_S = 0.25  # what another thread sets into a waiting one comes up in it when it next does something
 LETTING_GO_S = 1.0  # for a step that is told to end to let go of its files, before its program goes on
 
 
@@ -49,7 +50,7 @@ class Errand(Generic[T]):
                     raise
                 self._over.set()
                 return self._step()  # the process has no thread left, or is ending
-            while (told := self.told.get()) is not None:
+            while (told := self._next_told()) is not None:
                 told()
         except BaseException:
             self._abandon()
@@ -81,6 +82,11 @@ class Errand(Generic[T]):
                 afterwards = self._afterwards
             for step in afterwards:
                 step()
+
+    def _next_told(self) -> Callable[[], object] | None:
+        while True:
+            with suppress(Empty):
+                return self.told.get(timeout=LOOK_UP_S)
 
     def _abandon(self) -> None:
         self.abandoned = True

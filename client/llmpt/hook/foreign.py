@@ -20,7 +20,8 @@ _CALLED = sys.stdlib_module_names | {
 def is_foreign(error: BaseException, *, of_a_callback: bool = False) -> bool:
     """Whether the program has raised it, not we and not what we call.
 
-    `of_a_callback`: the step calls code of the program's, so that an ordinary error of Python's may come from there, too.
+    `of_a_callback`: the step calls code of the program's, so that an ordinary error of Python's may come from there, too, or out
+    of what that calls in turn.
     """
     if isinstance(error, LlmptError):
         return False
@@ -29,7 +30,7 @@ def is_foreign(error: BaseException, *, of_a_callback: bool = False) -> bool:
     frames = list(_frames(error.__traceback__))
     if any(map(_is_signal_handler, frames, frames[1:])):
         return True
-    return of_a_callback and bool(frames) and not _is_called(_module(frames[-1]))
+    return of_a_callback and not all(_is_called(_module(frame)) for frame in frames)
 
 
 def _frames(trace: TracebackType | None) -> list[FrameType]:

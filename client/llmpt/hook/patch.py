@@ -172,7 +172,8 @@ class Hook:
             if apart.do(self.downloads.run, download):
                 return None
             apart.do(download.fall_back)
-            continued = guarded(functools.partial(download.hand_over_bar, same="tqdm_class" in self._signature.parameters))
+            hand_over = functools.partial(download.hand_over_bar, same="tqdm_class" in self._signature.parameters)
+            continued = guarded(hand_over, of_a_callback=True)
             if continued is not None:
                 kwargs = {**self._signature.bind(*args, **kwargs).arguments, "tqdm_class": continued}
                 args = ()
@@ -182,7 +183,7 @@ class Hook:
             guarded(functools.partial(self.downloads.count, call, started, after_lan=download.begun))
             return result
         finally:
-            guarded(download.close_bar)
+            guarded(download.close_bar, of_a_callback=True)
             apart.afterwards(download.close)
 
     def _wanted(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LibraryDownload | None:

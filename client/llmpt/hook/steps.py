@@ -15,12 +15,15 @@ log = logging.getLogger("llmpt")
 T = TypeVar("T")
 
 
-def guarded(step: Callable[..., T], *args: Any) -> T | None:
-    """Do a step that waits for nothing; None when something of ours went wrong in it: the library's own way goes on."""
+def guarded(step: Callable[..., T], *args: Any, of_a_callback: bool = False) -> T | None:
+    """Do a step that waits for nothing; None when something of ours went wrong in it: the library's own way goes on.
+
+    `of_a_callback`: it calls code of the program's, such as a progress bar.
+    """
     try:
         return step(*args)
     except Exception as error:
-        if is_foreign(error):
+        if is_foreign(error, of_a_callback=of_a_callback):
             raise
         _log(error)
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
 
@@ -56,6 +57,14 @@ def test_an_ordinary_error_out_of_a_signal_handler_is_the_programs() -> None:
 def test_an_ordinary_error_of_a_callback_is_the_programs_where_its_code_is_called() -> None:
     def update() -> None:
         raise ValueError("no such bar")
+
+    assert is_foreign(raised(update), of_a_callback=True)
+    assert not is_foreign(raised(update))
+
+
+def test_so_is_what_comes_out_of_a_library_that_a_callback_calls() -> None:
+    def update() -> None:
+        json.loads("no such bar")
 
     assert is_foreign(raised(update), of_a_callback=True)
     assert not is_foreign(raised(update))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -132,6 +133,29 @@ def test_a_program_that_is_interrupted_goes_on_at_once_and_the_transfer_ends(dow
     assert agent.fetches[1].path == agent.fetches[0].path
 
 
+def test_what_another_thread_sets_into_a_waiting_one_comes_up_though_nothing_is_told(download: Download, agent: Agent) -> None:
+    waits, came = threading.Event(), threading.Event()
+
+    def silent(_request: FetchRequest, _on_progress: Callable[[Progress], None]) -> FetchResult:
+        waits.set()
+        came.wait(10)
+        return Refused("never cancelled")
+
+    def job() -> None:
+        try:
+            download()
+        except TimeLimit:
+            came.set()
+
+    agent.answer = silent
+    thread = threading.Thread(target=job)
+    thread.start()
+    assert waits.wait(10)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TimeLimit))
+    assert came.wait(5)
+    thread.join(10)
+
+
 def test_a_step_that_does_not_end_holds_nobody_up_and_nothing_is_pulled_away_from_it(
     download: Download, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +196,23 @@ def test_what_a_progress_bar_raises_goes_through(download: Download, library: An
         download()
     assert agent.fetches[0].path.read_bytes() == b"half"
     assert library.fetched == []
+
+
+def test_so_does_what_it_raises_when_it_is_closed(
+    download: Download, library: Any, agent: Agent, caplog: pytest.LogCaptureFixture
+) -> None:
+    def close(*_: object) -> None:
+        raise ValueError("no such bar")
+
+    def broken_off(_request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
+        on_progress(Progress(4, 1, 1))
+        return Refused("not any more")
+
+    library.tqdm.close = library.tqdm.__exit__ = close
+    agent.answer = broken_off
+    with pytest.raises(ValueError, match="no such bar"):
+        download()
+    assert "a bug of llmpt" not in caplog.text
 
 
 def test_a_bar_that_meets_a_bug_of_ours_costs_no_download(
