@@ -14,6 +14,7 @@ import pytest
 from llmpt.core.blob import Etag
 from llmpt.core.networks import CidrSet
 from llmpt.disk.stamp import FileStamp
+from llmpt.host.certificate import Certificate
 from llmpt_seeder.blobs import BlobServer, Doors, FileSource, Notices
 from llmpt_seeder.blobs.connection import BlobLimits
 from llmpt_seeder.cache.contents import BlobFile
@@ -21,6 +22,7 @@ from llmpt_tracker.blob_servers import AskingTimings, BlobServers
 from llmpt_tracker.control.messages import BlobAddress
 from llmpt_tracker.errors import SeedersBusy
 from tests.support.cache_builder import lfs_sha256
+from tests.support.certificates import Authority
 from tests.unit.tracker.fakes import FakeAnnouncer
 
 CONTENT = b"content"
@@ -41,15 +43,22 @@ class Site:
         self.servers = BlobServers(self.announcer, timings=TIMINGS, clock=lambda: self.now)
         stack.callback(self.servers.close)
 
-    def seeder(self, *, has_it: bool = True, shown: str | None = None, limits: BlobLimits = BlobLimits()) -> BlobServer:
+    def seeder(
+        self,
+        *,
+        has_it: bool = True,
+        shown: str | None = None,
+        limits: BlobLimits = BlobLimits(),
+        certificate: Certificate | None = None,
+    ) -> BlobServer:
         def find(etag: Etag) -> BlobFile | None:
             self.asked.append(server.port)
             return self.blob if has_it and etag == self.blob.etag else None
 
         allowed = CidrSet.parse("127.0.0.0/8")
-        doors = Doors(("127.0.0.1",), 0, allowed)
+        doors = Doors(("127.0.0.1",), 0, allowed, certificate=certificate)
         server = self.stack.enter_context(BlobServer([FileSource(find)], doors, notices=Notices(self._knock), limits=limits))
-        self.announcer.serving.append(BlobAddress("127.0.0.1", server.port, shown))
+        self.announcer.serving.append(BlobAddress("127.0.0.1", server.port, shown, tls=certificate is not None))
         return server
 
     def locate(self, etag: str = ETAG, *, host: str = "server") -> str | None:
@@ -100,6 +109,19 @@ def test_a_seeder_is_named_only_for_what_it_has(site: Site) -> None:
         assert site.locate() == f"http://server:{having.port}/blobs/{ETAG}"
     assert site.locate("0" * 64) is None
     assert (site.servers.has(ETAG), site.servers.has("0" * 64)) == (True, False)
+
+
+def test_a_seeder_that_speaks_tls_is_asked_so_and_named_so_by_a_name_that_a_certificate_has(site: Site, tmp_path: Path) -> None:
+    certificate = Certificate(Authority(tmp_path, "lab").certificate("server.pem"), None)
+    port = site.seeder(certificate=certificate, shown="127.0.0.1").port
+    assert site.locate() == f"https://server:{port}/blobs/{ETAG}"
+    assert site.locate("0" * 64) is None
+    site.announcer.serving.clear()
+    site.now += TIMINGS.listed_s
+    port = site.seeder(certificate=certificate, shown="10.0.0.7").port
+    assert site.locate() == f"https://10.0.0.7:{port}/blobs/{ETAG}"
+    site.servers.knock()
+    assert site.knocks == 1
 
 
 def test_the_load_is_spread(site: Site) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from llmpt.core.networks import parse_address
 from llmpt_tracker.blob_server import BlobServer, Place, place_of
 from llmpt_tracker.control.client import Announcer
 from llmpt_tracker.control.messages import BlobAddress
@@ -81,6 +82,8 @@ class BlobServers:
         if server is None:
             return None
         shown = server.shown or host_as_asked
+        if server.tls and server.shown is not None and parse_address(server.shown).is_loopback:
+            shown = host_as_asked  # the same machine, by a name that a certificate has
         host = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
         return f"{'https' if server.tls else 'http'}://{host}:{server.port}/blobs/{etag}"
 

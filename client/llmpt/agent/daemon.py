@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from llmpt.agent.directory import Directory
-from llmpt.agent.host import memory, places
+from llmpt.agent.host import anchors, memory, places
 from llmpt.agent.host.lifetime import JOB, Package, UserProcesses
 from llmpt.agent.host.listening import Listening
 from llmpt.agent.seeding.offers import Offers
@@ -102,7 +102,8 @@ def run(
             download_limit=settings.download_limit,
             shares=settings.share,
         )
-        engine = stack.enter_context(Engine(engine_settings, user_agent="llmpt-agent", health=health))
+        with anchors.shown(client.trust, os.environ):
+            engine = stack.enter_context(Engine(engine_settings, user_agent="llmpt-agent", health=health))
         seeds = Seeds(engine, inventory)
         directory = Directory(client, peer_port=engine.port)
         directory.on_boot = _announce_anew(engine)

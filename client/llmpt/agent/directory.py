@@ -118,12 +118,16 @@ class Directory:
             self.contact()
 
     def blob_url(self, etag: Etag) -> str | None:
-        """Return where a seeder gives a blob over HTTP now; None when none does, or the tracker does not say."""
+        """Return where a seeder gives a blob over HTTP now; None when none does, or the tracker does not say.
+
+        libtorrent holds a server to authorities, and to no certificate that was pinned: where one is, it is not sent there.
+        """
         try:
-            return self._blobs.locate(etag)
+            url = self._blobs.locate(etag)
         except TrackerError as error:
             log.debug("%s: %s", etag, error)
             return None
+        return None if url is not None and url.startswith("https:") and self.client.trust.certificate else url
 
     def contact(self) -> None:
         """Ask how the tracker is, unless it is to be left alone; never raises for what a network does."""

@@ -58,11 +58,16 @@ SYSTEM = Trust()
 def tls_context(environ: Mapping[str, str] | None = None) -> ssl.SSLContext:
     """Return a context for connections to servers. A bundle of the environment that cannot be read counts as none."""
     context = ssl.create_default_context()
-    named = next(filter(None, map((os.environ if environ is None else environ).get, _NAMES)), None)
-    if named is not None:
+    for place in named_places("", os.environ if environ is None else environ):
         with contextlib.suppress(OSError):  # ssl.SSLError is one
-            _load(context, named)
+            _load(context, place)
     return context
+
+
+def named_places(ca: str, environ: Mapping[str, str]) -> list[str]:
+    """Return the files and folders with authorities that `environ`, and `ca`, name beside OpenSSL's own."""
+    company = next(filter(None, map(environ.get, _NAMES)), "")
+    return [os.path.expanduser(place) for place in (company, ca) if place]  # noqa: PTH111 - without a home it stays as it is
 
 
 def _load(context: ssl.SSLContext, place: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from llmpt.core.documents import read_json
 from llmpt.core.errors import SettingError
-from llmpt.net.authorities import SYSTEM, Trust
+from llmpt.net.authorities import Trust
 from llmpt.settings.sources import user_config_file
 
 NAME = "known-servers.json"
@@ -44,9 +44,12 @@ class KnownServer:
 
 
 def trust_of(url: str, ca: str, environ: Mapping[str, str]) -> Trust:
-    """Return what the certificate of the server at `url`, if it is https, is held to. Raises `SettingError`."""
+    """Return what the certificates of the server at `url` are held to: its own, if it is https, and its seeders'.
+
+    Raises `SettingError`.
+    """
     if not url.startswith("https:"):
-        return SYSTEM
+        return Trust(ca)
     known = KnownServers.of(environ).joined(url)
     return Trust(ca, "" if known is None else known.certificate)
 
