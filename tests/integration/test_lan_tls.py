@@ -41,7 +41,7 @@ def https(lan: Lan) -> str:
 @contextlib.contextmanager
 def machine(lan: Lan, **environ: str) -> Iterator[Machine]:
     lan.hub.forget()
-    with Machine("ann", tracker=https(lan), hub=lan.hub.url, **environ) as ann:
+    with Machine("ann", tracker=https(lan), hub=lan.hub.url, python=None, **environ) as ann:
         yield ann
 
 
