@@ -75,6 +75,9 @@ class TrackerSettings:
     sharing: str = setting(
         "LLMPT_SHARING", sharing, "open", "Whose fetches the LAN shares: open (every machine's), invited (by a code), off"
     )
+    show_machines: bool = setting(
+        "LLMPT_SHOW_MACHINES", core.flag, "0", "Show to every machine which machine fetches what; else to admins alone"
+    )
     dist: Path | None = setting("LLMPT_DIST", folder, "", "Folder of wheels that /dist/ hands out; empty: none")
     control_socket: Path | None = None  # of the announcer; given by the parent
 

@@ -11,7 +11,7 @@ from llmpt_tracker.database.models import PublisherToken
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import tokens
 from llmpt_tracker.rules.audit import Actor
-from llmpt_tracker.rules.rights import PUBLISH, SHARE, may
+from llmpt_tracker.rules.rights import ADMIN, PUBLISH, SHARE, may
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker
 
@@ -39,6 +39,24 @@ def holder(pace: Pace, *scopes: str) -> PublisherToken:
     if not token.appliance:
         keep_pace(pace, str(token.id))
     return token
+
+
+def sees_machines() -> bool:
+    """Say whether the asker is told which machine fetches what: with LLMPT_SHOW_MACHINES all are, else admins and the seeder
+    beside this tracker. A browser has the token as a password."""
+    if state().settings.show_machines:
+        return True
+    basic, header = request.authorization, request.headers.get("Authorization")
+    if basic is not None and basic.type == "basic":
+        header = f"Bearer {basic.password}"
+    if header is None:
+        return False
+    with state().database.reading() as session:
+        try:
+            token = tokens.authenticate(session, header, (ADMIN, PUBLISH), now=state().clock())
+        except Refused:
+            return False
+        return token.appliance or may(token, ADMIN)
 
 
 def refuse_when_off() -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from llmpt.core.documents import read_json
 from llmpt.core.errors import InvalidInput, InvalidName
-from llmpt.core.leases import Poll
+from llmpt.core.leases import Grant, LeaseRole, Poll
 from llmpt_tracker.control.messages import Owner
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import entries
 from llmpt_tracker.rules.rights import PUBLISH, SHARE, is_publisher
 from llmpt_tracker.state import state
 from llmpt_tracker.views.arguments import body
-from llmpt_tracker.views.holders import Pace, holder, refuse_when_off
+from llmpt_tracker.views.holders import Pace, holder, refuse_when_off, sees_machines
 
 blueprint = Blueprint("leases", __name__, url_prefix="/api/v1")
 
 MAX_BODY_BYTES = 1 << 20
+UNNAMED = "another machine"
 PACE = Pace("leases", 20, 40)
 
 
@@ -35,7 +38,15 @@ def poll() -> ResponseReturnValue:
         with state().database.reading() as session:
             known = entries.swarms(session, (want.etag.value for want in said.wants))
     answer = state().announcer.leases(said, owner=Owner(token.id, token.name), swarms=known)
+    if not sees_machines():
+        answer = replace(answer, grants=tuple(map(_without_name, answer.grants)))
     return jsonify(answer.as_json())
+
+
+def _without_name(grant: Grant) -> Grant:
+    """Leave out which machine fetches it, unless that is the asker."""
+    is_anothers = grant.fetcher is not None and grant.role is not LeaseRole.FETCH
+    return replace(grant, fetcher=UNNAMED) if is_anothers else grant
 
 
 def _read(data: bytes) -> Poll:

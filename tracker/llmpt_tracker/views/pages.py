@@ -18,6 +18,7 @@ from llmpt_tracker.rules.catalogue import repos, torrents
 from llmpt_tracker.state import state
 from llmpt_tracker.version import VERSION
 from llmpt_tracker.views.access import base_url, host_as_asked
+from llmpt_tracker.views.holders import sees_machines
 
 blueprint = Blueprint("pages", __name__)
 
@@ -54,6 +55,7 @@ def overview() -> ResponseReturnValue:
         live=live,
         live_s=SEEDER_LIVE_S,
         fetches=fetches,
+        shows_machines=sees_machines(),
         sharers=sharers,
         sharing=state().settings.sharing,
         problems=problems,

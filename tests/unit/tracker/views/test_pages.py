@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import re
+from dataclasses import replace
 
 import pytest
+from flask import Flask
 
 from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.control.messages import HeldLease, Swarm
+from llmpt_tracker.rules import tokens
+from llmpt_tracker.state import attach
 from llmpt_tracker.views.pages import human_ago, human_bytes
 from tests.unit.tracker.bodies import big, manifest, packed, report, small, torrent
-from tests.unit.tracker.conftest import Api
+from tests.unit.tracker.conftest import NOW, Api, state_of
 from tests.unit.tracker.fakes import FakeAnnouncer
 
 A = torrent("a")
@@ -58,10 +63,32 @@ def test_who_fetches_what_from_the_hub_is_shown(api: Api, announcer: FakeAnnounc
         HeldLease(Etag("e" * 64), 5, RepoRef("dataset", "org/other"), "<desk-8>", 0, 0, 0),
     ]
     text = page(api)
+    assert "desk-" not in text, "which machine it is, no other machine is told"
     assert '<progress max="4000000" value="1000000">' in text
-    for shown in ("model.safetensors", "desk-7", "1.0 MB of 4.0 MB", "250 kB/s", ">9<", "e" * 16, "org/other", "&lt;desk-8&gt;"):
+    for shown in ("model.safetensors", "1.0 MB of 4.0 MB", "250 kB/s", ">9<", "e" * 16, "org/other"):
         assert shown in text
     assert "1 token to share" in text
+
+
+def test_an_operator_sees_which_machine_fetches_what(api: Api, app: Flask, announcer: FakeAnnouncer) -> None:
+    announcer.under_way = [HeldLease(Etag("e" * 64), 5, RepoRef("dataset", "org/other"), "<desk-8>", 0, 0, 0)]
+    shown = "&lt;desk-8&gt;"
+    secrets = {}
+    with state_of(app).database.writing() as session:
+        for scope in ("admin", "publish", "read", "share"):
+            secrets[scope] = tokens.new_secret(scope)
+            tokens.add(session, secrets[scope], name=scope, scope=scope, now=NOW)
+    for scope, secret in secrets.items():
+        password = base64.b64encode(f"anybody:{secret}".encode()).decode()
+        for header in (f"Bearer {secret}", f"Basic {password}"):
+            text = api.get("/", headers={"Authorization": header}).get_data(as_text=True)
+            assert (shown in text) == (scope == "admin"), scope
+    state = state_of(app)
+    attach(app, replace(state, settings=replace(state.settings, show_machines=True)))
+    try:
+        assert shown in page(api), "LLMPT_SHOW_MACHINES"
+    finally:
+        attach(app, state)
 
 
 def test_what_a_publisher_wrote_is_text_and_never_markup(api: Api) -> None:
