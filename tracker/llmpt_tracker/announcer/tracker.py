@@ -40,7 +40,7 @@ class Tracker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.prober = Prober(store, clock=clock)
-        self._probes = swarms.Probes(self.prober.ask, self.prober.doubt, self.prober.prove)
+        self._probes = swarms.Probes(self.prober.ask, self.prober.doubt, self.prober.prove, self.prober.forget)
         self.store, self.seeders, self.visibility, self.clock = store, seeders, visibility, clock
         self.leases, self.limiter, self.reached, self.health = LeaseBook(), Limiter(), ReachedLimits(), Health()
         self.started_at = clock()

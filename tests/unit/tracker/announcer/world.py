@@ -39,6 +39,7 @@ class World:
         self.probed: list[bytes] = []
         self.doubted: list[bytes] = []
         self.proved: list[bytes] = []
+        self.probes: swarms.Probes | None = None  # others than those that are noted here
         self.proves = True  # whether what is claimed behind a gateway answers as a peer
         self.store: SwarmStore = MemoryStore()
         self.store.register([HASH])
@@ -66,10 +67,10 @@ class World:
             AnnounceRequest(port=port, left=left, event=event, **fields),
             self.visibility.asker(source),
             reached_at=ipaddress.ip_address(at) if at else None,
-            probes=swarms.Probes(self.probed.append, lambda _, endpoint: self.doubted.append(endpoint), self._prove),
+            probes=self.probes or swarms.Probes(self.probed.append, lambda _, one: self.doubted.append(one), self._prove),
         )
 
-    def _prove(self, _info_hash: bytes, endpoint: bytes, then: Callable[[], None]) -> None:
+    def _prove(self, _info_hash: bytes, endpoint: bytes, _owner: bytes, then: Callable[[], None]) -> None:
         self.proved.append(endpoint)
         if self.proves:
             then()

@@ -31,6 +31,7 @@ MAX_QUEUED = 10_000
 MAX_QUEUED_PER_ADDRESS = 16
 MAX_QUEUED_PER_NEIGHBOURHOOD = 256
 MAX_PROOFS = 256
+MAX_CLAIMS = 8  # of one endpoint, by as many owners, before it is proved
 _PROTOCOL = b"\x13BitTorrent protocol"
 _ANSWER_BYTES = len(_PROTOCOL) + 8 + 20
 
@@ -123,7 +124,7 @@ class Prober:
     ) -> None:
         self._store, self._clock, self._connect, self._greet, self._timings = store, clock, connect, greet, timings
         self._queued: dict[Question, None] = {}
-        self._then: dict[Question, Callable[[], None]] = {}  # of what is to be proved: what it said last
+        self._claims: dict[Question, dict[bytes, Callable[[], None]]] = {}  # of what is to be proved, by owner
         self._per_address: Counter[bytes] = Counter()
         self._trying: dict[Question, asyncio.Task[None]] = {}
         self._waited_for = self._proofs = 0
@@ -137,14 +138,21 @@ class Prober:
         """Have an endpoint tried, too, and that peer of it dropped if it cannot be reached."""
         self._queue(Question(endpoint, info_hash))
 
-    def prove(self, info_hash: bytes, endpoint: Endpoint, then: Callable[[], None]) -> None:
+    def prove(self, info_hash: bytes, endpoint: Endpoint, owner: bytes, then: Callable[[], None]) -> None:
         """Have an endpoint asked for the torrent, and call `then` if it answers as a peer, or not at all.
 
-        Asked again before that: the later `then` is called, and no other.
+        Asked again before that: the later `then` of the same owner is called, and no other. Of several owners the first counts.
         """
         question = Question(endpoint, info_hash, is_proof=True)
-        if question in self._then or (self._proofs < MAX_PROOFS and self._queue(question)):
-            self._then[question] = then
+        if question not in self._claims and not (self._proofs < MAX_PROOFS and self._queue(question)):
+            return
+        claims = self._claims.setdefault(question, {})
+        if owner in claims or len(claims) < MAX_CLAIMS:
+            claims[owner] = then
+
+    def forget(self, info_hash: bytes, endpoint: Endpoint, owner: bytes) -> None:
+        """Take back what an owner has said of an endpoint that is still to be proved."""
+        self._claims.get(Question(endpoint, info_hash, is_proof=True), {}).pop(owner, None)
 
     async def answers(self, info_hash: bytes, endpoint: Endpoint) -> bool:
         """Say whether a peer of that swarm answers there, within a second."""
@@ -202,17 +210,18 @@ class Prober:
 
     def _ended(self, question: Question) -> None:
         self._trying.pop(question)
-        self._then.pop(question, None)
+        self._claims.pop(question, None)
 
     async def _try_alone(self, question: Question) -> None:
         endpoint, info_hash = question.endpoint, question.info_hash
         try:
             if question.is_proof:
                 found = await self._greet(_address(endpoint), _port(endpoint), info_hash, self._timings.timeout_s)
-                if found is not False:
-                    self._then[question]()
-                if found is None:
-                    self._store.mark(endpoint, is_reachable=False, now=self._clock())
+                then = next(iter(self._claims[question].values()), None)
+                if found is not False and then is not None:
+                    then()
+                    if found is None:
+                        self._store.mark(endpoint, is_reachable=False, now=self._clock())
             elif await self._try(endpoint, self._timings.timeout_s) is False and info_hash:
                 self._store.remove(info_hash, endpoint)
         except Exception:

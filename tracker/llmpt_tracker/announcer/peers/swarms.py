@@ -34,12 +34,14 @@ class Probes(NamedTuple):
 
     ask: have one tried
     doubt: the same, and that peer of it dropped that cannot be reached
-    prove: call the function when what listens there is a peer of the swarm
+    prove: call the function when what listens there is a peer of the swarm, unless its owner takes it back
+    forget: what its owner does then
     """
 
     ask: Callable[[Endpoint], None] = lambda _: None
     doubt: Callable[[bytes, Endpoint], None] = lambda _hash, _endpoint: None
-    prove: Callable[[bytes, Endpoint, Callable[[], None]], None] = lambda _hash, _endpoint, _then: None
+    prove: Callable[[bytes, Endpoint, bytes, Callable[[], None]], None] = lambda _hash, _endpoint, _owner, _then: None
+    forget: Callable[[bytes, Endpoint, bytes], None] = lambda _hash, _endpoint, _owner: None
 
 
 def announce(
@@ -91,6 +93,8 @@ def announce(
 def _enter(at: Moment, peer: Announcing, probes: Probes, warning: str) -> tuple[bool | None, str]:
     """Do with the peer's endpoint what it says, as far as that is its right; return whether it can be reached, and a warning."""
     request, asker, endpoint = peer.request, peer.asker, peer.endpoint
+    if request.event is _STOPPED:
+        probes.forget(request.info_hash, endpoint, request.owner)
     there = at.store.peer(request.info_hash, endpoint)
     right = owners.right(at, peer, there)
     if right is Right.NONE:
@@ -104,7 +108,7 @@ def _enter(at: Moment, peer: Announcing, probes: Probes, warning: str) -> tuple[
             probes.doubt(request.info_hash, endpoint)
         return None, warning
     if asker.is_gateway and there is None and not request.key:
-        probes.prove(request.info_hash, endpoint, lambda: _record(at, peer, None, right))
+        probes.prove(request.info_hash, endpoint, request.owner, lambda: _record(at, peer, None, right))
         return None, warning
     _record(at, peer, there, right)
     if asker.is_gateway:

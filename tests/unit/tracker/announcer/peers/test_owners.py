@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from llmpt.host.loops import Health
+from llmpt_tracker.announcer.peers import swarms
 from llmpt_tracker.announcer.peers.owners import OWNED_S
+from llmpt_tracker.announcer.peers.prober import Prober, ProbeTimings
 from llmpt_tracker.announcer.peers.wire import INTERVAL_S, Event
 from tests.unit.tracker.announcer.world import CONTAINER, GATEWAY, HASH, World
 
@@ -80,6 +85,29 @@ def test_who_comes_behind_a_gateway_is_told_of_when_it_was_found() -> None:
     assert world.told("192.168.1.9") == {"192.168.1.50:6881"}
     world.announce(GATEWAY, left=0, ip="192.168.1.50")
     assert len(world.proved) == 2
+
+
+def test_who_stops_behind_a_gateway_before_it_was_found_is_not_told_of() -> None:
+    async def found_after(*events: Event) -> set[str]:
+        world, answers = World(host=CONTAINER), asyncio.Event()
+
+        async def greet(*_question: object) -> bool | None:
+            await answers.wait()
+            return True
+
+        prober = Prober(world.store, clock=lambda: world.now, greet=greet, timings=ProbeTimings(pace_s=0))
+        world.probes = swarms.Probes(**{name: getattr(prober, name) for name in swarms.Probes._fields})
+        running = asyncio.create_task(prober.run(Health()))
+        for event in events:
+            world.announce(GATEWAY, left=0, ip="192.168.1.50", event=event)
+            await asyncio.sleep(0.01)  # it is being asked now
+        answers.set()
+        await asyncio.sleep(0.01)
+        running.cancel()
+        return world.told("192.168.1.9")
+
+    assert asyncio.run(found_after(Event.STARTED)) == {"192.168.1.50:6881"}
+    assert asyncio.run(found_after(Event.STARTED, Event.STOPPED)) == set()
 
 
 def test_behind_a_gateway_nobody_touches_anothers_endpoint() -> None:

@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 
 from llmpt.core.networks import Address
 from llmpt.host.loops import Health
@@ -195,7 +196,7 @@ async def _claim(rig: Rig, answer: bool | None) -> list[str]:
         rig.store.put(HASH, endpoint(1), Role.SEEDER, now=0)
         entered.append("entered")
 
-    prober.prove(HASH, endpoint(1), enter)
+    prober.prove(HASH, endpoint(1), b"its owner", enter)
     running = asyncio.create_task(prober.run(Health()))
     await asyncio.sleep(0.05)
     running.cancel()
@@ -212,25 +213,51 @@ def test_a_claim_counts_when_a_peer_answers_and_where_nothing_does_but_not_at_an
 def test_a_machine_that_has_all_of_it_before_it_was_found_is_entered_as_that() -> None:
     """Its last word counts: a small file is there before the answer is."""
 
-    async def entered() -> list[str]:
-        answers = asyncio.Event()
+    assert asyncio.run(_proved(("one", "a leecher"), ("one", "a seeder"))) == ["a seeder"]
 
-        async def greet(_address: Address, _port: int, _info_hash: bytes, _timeout_s: float) -> bool | None:
-            await answers.wait()
-            return True
 
-        said: list[str] = []
-        prober = Prober(MemoryStore(), clock=lambda: 7.0, greet=greet, timings=ProbeTimings(pace_s=0))
-        prober.prove(HASH, endpoint(1), lambda: said.append("a leecher"))
-        running = asyncio.create_task(prober.run(Health()))
-        await asyncio.sleep(0.02)
-        prober.prove(HASH, endpoint(1), lambda: said.append("a seeder"))
-        answers.set()
-        await until(lambda: bool(said))
-        running.cancel()
-        return said
+def test_a_machine_that_ends_before_it_was_found_is_not_entered_and_only_it_itself_can_end_so() -> None:
+    assert asyncio.run(_proved(("one", "a leecher"), ("one", STOPPED))) == []
+    assert asyncio.run(_proved(("one", "a leecher"), ("other", STOPPED))) == ["a leecher"]
+    assert asyncio.run(_proved(("one", "a leecher"), ("one", STOPPED), ("one", "a seeder"))) == ["a seeder"]
+    assert asyncio.run(_proved(("one", "a leecher"), ("other", "a seeder"))) == ["a leecher"], "it belongs to the first"
+    assert asyncio.run(_proved(("one", "a leecher"), ("other", "a seeder"), ("one", STOPPED))) == ["a seeder"]
+    claims = [(str(number), "a seeder") for number in range(1000)]
+    ends = [(owner, STOPPED) for owner, _ in claims[: module.MAX_CLAIMS]]
+    assert asyncio.run(_proved(*claims, *ends)) == [], "no more are remembered"
 
-    assert asyncio.run(entered()) == ["a seeder"]
+
+STOPPED = ""
+
+
+async def _proved(*claims: tuple[str, str]) -> list[str]:
+    """Return what is entered when a peer answers after all that was claimed of one endpoint, each by an owner."""
+    answers, ended, said = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def greet(_address: Address, port: int, _info_hash: bytes, _timeout_s: float) -> bool | None:
+        if port != 6881:
+            ended.set()
+        await answers.wait()
+        return True
+
+    prober = Prober(MemoryStore(), clock=lambda: 7.0, greet=greet, timings=ProbeTimings(pace_s=0))
+    running = None
+    for owner, words in claims:
+        if words == STOPPED:
+            prober.forget(HASH, endpoint(1), owner.encode())
+        else:
+            prober.prove(HASH, endpoint(1), owner.encode(), partial(said.append, words))
+        if running is None:
+            running = asyncio.create_task(prober.run(Health()))
+            await asyncio.sleep(0.01)  # it is being asked now
+    answers.set()
+    prober.prove(HASH, endpoint(1, 7000), b"another", ended.set)
+    await asyncio.wait_for(ended.wait(), 20)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert running is not None
+    running.cancel()
+    return said
 
 
 def test_what_is_there_and_is_no_peer_is_told_apart_from_what_does_not_answer() -> None:
