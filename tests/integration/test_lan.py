@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -260,7 +261,8 @@ def test_switched_off_the_lan_is_not_asked(lan: Lan, ann: Machine, repo: str) ->
     folder = Path(ann.script(code, HF_USE_P2P="0"))
     assert_snapshot(folder, files)
     assert lan.hub.gets("dummy_model.bin") == 1
-    assert ann.status() == {"running": False, "reason": "no agent is running"}
+    said = json.loads(ann.llmpt("agent", "status", "--json", check=False))
+    assert said == {"running": False, "reason": "no agent is running"}
 
 
 def test_a_python_without_libtorrent_takes_its_files_from_the_seeder_over_http(lan: Lan, ann: Machine, repo: str) -> None:

@@ -12,9 +12,6 @@ from typing import Any
 
 import pytest
 
-from llmpt.core.errors import AgentUnavailable
-from llmpt.link.client import AgentClient
-from llmpt.settings import ClientSettings
 from llmpt.tracker.client import TrackerClient
 from tests.support.hub import FakeHub
 from tests.support.lan import Lan
@@ -38,15 +35,8 @@ def machines(shared_lan: Lan) -> Iterator[list[Machine]]:
         yield found
 
 
-def agent(machine: Machine) -> dict[str, Any]:
-    try:
-        return AgentClient(ClientSettings.read(machine.environ), environ=machine.environ).status()
-    except AgentUnavailable:
-        return {}
-
-
 def rows(machine: Machine, repo: str) -> list[dict[str, Any]]:
-    return [row for row in agent(machine)["downloads"] if row["repo_id"] == repo]
+    return [row for row in machine.status()["downloads"] if row["repo_id"] == repo]
 
 
 def files(count: int, size: int = 2 * MIB) -> dict[str, bytes]:
@@ -68,7 +58,7 @@ def result(process: subprocess.Popen[str], wanted: dict[str, bytes]) -> None:
 def fetching(machine: Machine, lan: Lan, repo: str) -> list[dict[str, Any]]:
     """Whether the machine fetches the repo's first file for all, and bytes have come."""
     etag = lan.hub.file(repo, "0.safetensors").etag
-    return [one for one in agent(machine)["fetching"] if one["etag"] == etag and one["bytes"] > 0]
+    return [one for one in machine.status()["fetching"] if one["etag"] == etag and one["bytes"] > 0]
 
 
 def waits(machine: Machine, repo: str) -> bool:
@@ -186,7 +176,7 @@ def test_where_sharing_takes_an_invitation_each_fetches_for_itself_until_it_has_
         ann.llmpt("join", tracker.url, "--code", invited.stdout.strip())
         lan.hub.add(f"{repo}-2", more := files(1))
         result(ann.start_download(f"{repo}-2"), more)
-        assert agent(ann)["sharing"]["why_not"] == ""
+        assert ann.status()["sharing"]["why_not"] == ""
         published = TrackerClient(tracker.url)
         eventually(lambda: published.get_torrents(etag=lan.hub.file(f"{repo}-2", "0.safetensors").etag), what="it on the LAN")
         assert not published.get_torrents(etag=lan.hub.file(repo, "0.safetensors").etag)
@@ -201,7 +191,7 @@ def test_a_tracker_that_is_away_for_a_moment_sends_no_machine_past_the_lease(
         Machine("dora", tracker=f"http://127.0.0.1:{way.port}", hub=lan.hub.url) as dora,
     ):
         dora.llmpt("agent", "start")
-        eventually(lambda: agent(dora).get("tracker_answers"), what="the tracker's first answer")
+        eventually(lambda: dora.status().get("tracker_answers"), what="the tracker's first answer")
         for how in ("refused", "500"):
             wanted = files(1, 4 * MIB)
             lan.hub.add(f"{repo}-{how}", wanted)

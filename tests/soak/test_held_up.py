@@ -16,9 +16,6 @@ from typing import Any
 
 import pytest
 
-from llmpt.core.errors import AgentUnavailable
-from llmpt.link.client import AgentClient
-from llmpt.settings import ClientSettings
 from tests.support.hub import FakeHub, Mode
 from tests.support.lan import Lan
 from tests.support.machine import Machine
@@ -54,21 +51,14 @@ def machines(lan: Lan) -> Iterator[list[Machine]]:
         yield found
 
 
-def agent(machine: Machine) -> dict[str, Any]:
-    try:
-        return AgentClient(ClientSettings.read(machine.environ), environ=machine.environ).status()
-    except AgentUnavailable:
-        return {}
-
-
 def rows(machine: Machine) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = agent(machine).get("downloads", [])
+    found: list[dict[str, Any]] = machine.status().get("downloads", [])
     return found
 
 
 def fetching(machine: Machine) -> list[dict[str, Any]]:
     """What the machine fetches for all, once bytes have come."""
-    return [one for one in agent(machine).get("fetching", []) if one["bytes"] > 0]
+    return [one for one in machine.status().get("fetching", []) if one["bytes"] > 0]
 
 
 def folder(process: subprocess.Popen[str], *, timeout_s: float) -> Path:
@@ -144,5 +134,5 @@ def test_a_program_that_is_suspended_while_it_fetches_for_all_holds_no_other_up(
     assert elsewhere_s < 5 + 8 + 7, "the stall time-out, the bytes, and some"
     assert beside_s < 30 + 8 + 5
     assert lan.hub.gets(FILE) == 2, "the suspended one's, and one for all"
-    eventually(lambda: not agent(ann)["fetching"], what="nothing to be fetched any more")
+    eventually(lambda: not ann.status()["fetching"], what="nothing to be fetched any more")
     eventually(lambda: not leftovers(ann, bob), what=f"nothing to be left over: {leftovers(ann, bob)}")

@@ -7,7 +7,6 @@ with Machine("ann", tracker=tracker.url, hub=hub.url) as ann:
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -18,6 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from llmpt.core.errors import AgentUnavailable
+from llmpt.link.client import AgentClient
+from llmpt.settings import ClientSettings
 from tests.support.waiting import eventually
 
 DOWNLOAD_TIMEOUT_S = 120
@@ -116,9 +118,11 @@ class Machine:
         return self.run("-m", "llmpt", *arguments, check=check).stdout
 
     def status(self) -> dict[str, Any]:
-        """What `llmpt agent status --json` says."""
-        answer: dict[str, Any] = json.loads(self.llmpt("agent", "status", "--json", check=False))
-        return answer
+        """Return what the agent says of itself, without the command's process; nothing when none runs."""
+        try:
+            return AgentClient(ClientSettings.read(self.environ), environ=self.environ).status()
+        except AgentUnavailable:
+            return {}
 
     def agent_log(self) -> str:
         try:

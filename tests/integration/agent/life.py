@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
-from llmpt.core.errors import AgentUnavailable
 from llmpt.link import lock
-from llmpt.link.client import AgentClient
-from llmpt.settings import ClientSettings
 from tests.support.lan import BIG
 from tests.support.machine import Machine
 
@@ -31,22 +27,13 @@ def fetch(machine: Machine, file: str, **environ: str) -> None:
     assert (machine.root / folder / file).read_bytes() == FILES[file]
 
 
-def ask(machine: Machine) -> dict[str, Any]:
-    """Ask the machine's agent without a process; an agent that is not there answers nothing."""
-    environ = {"XDG_RUNTIME_DIR": str(machine.root / "run"), "XDG_CONFIG_HOME": str(machine.root)}
-    try:
-        return AgentClient(ClientSettings.read(environ), environ=environ).status()
-    except AgentUnavailable:
-        return {}
-
-
 def ended(machine: Machine, pid: int) -> bool:
     """Whether that agent has ended, with all that it held."""
     return not Path(f"/proc/{pid}").exists() and not lock.is_held({"XDG_RUNTIME_DIR": str(machine.root / "run")})
 
 
 def downloading(machine: Machine) -> bool:
-    return any(row["outcome"] == "running" and row["bytes_from_lan"] > 0 for row in ask(machine).get("downloads", []))
+    return any(row["outcome"] == "running" and row["bytes_from_lan"] > 0 for row in machine.status().get("downloads", []))
 
 
 def agents(machine: Machine) -> int:

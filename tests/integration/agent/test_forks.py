@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 
-from tests.integration.agent.life import FILES, REPO, SLOW_FILE, SLOW_REPO, agents, ask, downloading, get
+from tests.integration.agent.life import FILES, REPO, SLOW_FILE, SLOW_REPO, agents, downloading, get
 from tests.support.lan import Lan
 from tests.support.machine import Machine
 from tests.support.waiting import eventually
@@ -48,7 +48,7 @@ def test_a_fork_in_the_middle_of_a_download_costs_neither_side_anything(lan: Lan
         assert json.loads(machine.script(FORK_MIDWAY).splitlines()[-1]) == 0
         assert (machine.root / "parent" / "slow.bin").read_bytes() == SLOW_FILE
         assert (machine.root / "child" / "0.bin").read_bytes() == FILES["0.bin"]
-        assert [row["outcome"] for row in ask(machine)["downloads"]] == ["done", "done"]
+        assert [row["outcome"] for row in machine.status()["downloads"]] == ["done", "done"]
         assert agents(machine) == 1
 
 
@@ -93,7 +93,7 @@ def test_a_forked_child_does_not_keep_a_cancelled_download_going(lan: Lan) -> No
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"interrupted\n"
-            eventually(lambda: ask(machine)["downloads"][0]["outcome"] == "failed", what="the agent to notice")
+            eventually(lambda: machine.status()["downloads"][0]["outcome"] == "failed", what="the agent to notice")
             process.wait(timeout=20)
             with machine.start("-c", get("slow.bin", repo=SLOW_REPO)) as again:  # its file is in nobody's use
                 eventually(lambda: downloading(machine), timeout_s=30, what="the same download to go on")
@@ -121,5 +121,5 @@ def test_workers_forked_after_a_download_download_on(ann: Machine) -> None:
     (ann.root / "pool.py").write_text(POOL)
     ann.run("pool.py")
     assert {name: (ann.root / "pool" / name).read_bytes() for name in FILES} == FILES
-    assert [row["outcome"] for row in ask(ann)["downloads"]] == ["done"] * 3
+    assert [row["outcome"] for row in ann.status()["downloads"]] == ["done"] * 3
     assert agents(ann) == 1

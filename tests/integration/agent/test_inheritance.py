@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.agent.life import FILES, agents, ask, ended, fetch, get
+from tests.integration.agent.life import FILES, agents, ended, fetch, get
 from tests.support.lan import Lan
 from tests.support.machine import Machine
 from tests.support.waiting import eventually
@@ -60,8 +60,8 @@ def test_an_agent_starts_clean_whatever_state_its_starter_is_in(ann: Machine, st
     run = "import runpy; sys.argv = ['llmpt', 'agent', %r]; runpy.run_module('llmpt', run_name='__main__')"
     code = program() if starter == "the hook" else "import sys; " + run % starter.split()[-1]
     with ann.start("-c", MESSY, code, **SECRETS, **ACCIDENTS) as process:
-        eventually(lambda: ask(ann), what="the agent")
-        pid = ask(ann)["pid"]
+        eventually(lambda: ann.status(), what="the agent")
+        pid = ann.status()["pid"]
         proc = Path(f"/proc/{pid}")
         environ = dict(pair.split(b"=", 1) for pair in (proc / "environ").read_bytes().split(b"\0") if pair)
         assert {name.decode() for name in environ} & (SECRETS.keys() | ACCIDENTS.keys() - {"LC_ALL"}) == set()
@@ -87,21 +87,21 @@ def test_an_agent_starts_clean_whatever_state_its_starter_is_in(ann: Machine, st
 
 def test_an_agent_without_descriptors_takes_questions_again_when_it_has_some(ann: Machine) -> None:
     fetch(ann, "0.bin")
-    pid = ask(ann)["pid"]
+    pid = ann.status()["pid"]
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))  # every number below is in use
-    eventually(lambda: ask(ann) == {}, what="the agent to have none left")
+    eventually(lambda: ann.status() == {}, what="the agent to have none left")
     eventually(lambda: "takes nothing for a moment" in ann.agent_log(), what="a word about it")
     assert ann.llmpt("ls").strip() != ""  # and what needs no agent goes on
     resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
-    eventually(lambda: ask(ann).get("pid") == pid, what="its answer")
+    eventually(lambda: ann.status().get("pid") == pid, what="its answer")
     assert agents(ann) == 1
 
 
 @pytest.mark.parametrize("trouble", ["suspended", "without descriptors"])
 def test_an_agent_that_gives_no_answer_can_be_stopped(ann: Machine, trouble: str) -> None:
     fetch(ann, "0.bin")
-    pid = ask(ann)["pid"]
+    pid = ann.status()["pid"]
     if trouble == "suspended":
         os.kill(pid, signal.SIGSTOP)
     else:
@@ -128,7 +128,7 @@ print(json.dumps(took))
 
 def test_a_silent_agent_costs_one_wait_and_the_lan_gives_over_http_meanwhile(lan: Lan, ann: Machine) -> None:
     fetch(ann, "0.bin")
-    pid = ask(ann)["pid"]
+    pid = ann.status()["pid"]
     os.kill(pid, signal.SIGSTOP)
     try:
         first, second = json.loads(ann.script(SILENT).splitlines()[-1])
@@ -138,7 +138,7 @@ def test_a_silent_agent_costs_one_wait_and_the_lan_gives_over_http_meanwhile(lan
     assert second < first
     assert [(ann.root / "silent" / name).read_bytes() == FILES[name] for name in ("1.bin", "2.bin")] == [True, True]
     assert list(ann.root.rglob("*.incomplete")) == []
-    eventually(lambda: ask(ann).get("pid") == pid, what="its answer")
+    eventually(lambda: ann.status().get("pid") == pid, what="its answer")
     fetch(ann, "1.bin")
     assert agents(ann) == 1
     assert list(ann.root.rglob("*.incomplete")) == []

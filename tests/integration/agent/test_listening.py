@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.bench.agent import IdleAgent
-from tests.integration.agent.life import ask, fetch
+from tests.integration.agent.life import fetch
 from tests.support.lan import Lan
 from tests.support.machine import Machine
 from tests.support.waiting import eventually
@@ -13,7 +13,7 @@ from tests.support.waiting import eventually
 
 def test_an_idle_agent_with_a_thousand_blobs_is_small(lan: Lan) -> None:
     with lan.machine("idle", LLMPT_INTERFACE="lo") as machine, IdleAgent(machine, blobs=1000) as agent:
-        assert len(ask(machine)["seeding"]) == 1000
+        assert len(machine.status()["seeding"]) == 1000
         assert agent.rss_mib() < 120
         eventually(
             lambda: agent.open_files() < 1000 + 64,
@@ -24,8 +24,8 @@ def test_an_idle_agent_with_a_thousand_blobs_is_small(lan: Lan) -> None:
 
 def test_each_machine_knows_whether_others_can_reach_it(ann: Machine) -> None:
     ann.llmpt("agent", "start")
-    eventually(lambda: ask(ann)["reachable"] is not None, timeout_s=20, what="the tracker's word")
-    status = ask(ann)
+    eventually(lambda: ann.status()["reachable"] is not None, timeout_s=20, what="the tracker's word")
+    status = ann.status()
     assert (status["reachable"], status["address"]) == (True, "127.0.0.1")
     assert status["tracker_version"]
 
@@ -33,9 +33,9 @@ def test_each_machine_knows_whether_others_can_reach_it(ann: Machine) -> None:
 def test_the_agent_listens_on_the_chosen_network_only(lan: Lan) -> None:
     with lan.machine("lo", LLMPT_INTERFACE="127.0.0.1") as machine:
         fetch(machine, "0.bin")
-        assert ask(machine)["listen"] == ["127.0.0.1"]
-        table = Path(f"/proc/{ask(machine)['pid']}/net/tcp").read_text().splitlines()[1:]
-        port = f":{ask(machine)['port']:04X}"
+        assert machine.status()["listen"] == ["127.0.0.1"]
+        table = Path(f"/proc/{machine.status()['pid']}/net/tcp").read_text().splitlines()[1:]
+        port = f":{machine.status()['port']:04X}"
         assert {row.split()[1] for row in table if row.split()[1].endswith(port) and row.split()[3] == "0A"} == {
             f"0100007F{port}"
         }

@@ -7,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from tests.integration.agent.life import FILES, REPO, SLOW, SLOW_REPO, agents, ask, downloading, ended, fetch, get
+from tests.integration.agent.life import FILES, REPO, SLOW, SLOW_REPO, agents, downloading, ended, fetch, get
 from tests.support.installation import uninstall
 from tests.support.lan import Lan
 from tests.support.machine import Machine
@@ -40,17 +40,17 @@ def test_after_kill_9_the_next_call_works_at_once_and_no_zombie_is_left(ann: Mac
 
 def test_an_agent_whose_sockets_folder_goes_ends_and_the_next_is_another(ann: Machine) -> None:
     fetch(ann, "0.bin")
-    pid = ask(ann)["pid"]
+    pid = ann.status()["pid"]
     shutil.rmtree(ann.root / "run")  # as at logout
     eventually(lambda: not Path(f"/proc/{pid}").exists(), timeout_s=20, what="the agent's end")
     (ann.root / "run").mkdir(mode=0o700)
     fetch(ann, "1.bin")
-    assert ask(ann)["pid"] != pid
+    assert ann.status()["pid"] != pid
 
 
 def test_an_agent_whose_package_has_vanished_ends(ann: Machine, newer: str) -> None:
     fetch(ann, "0.bin", PYTHONPATH=newer)
-    pid = ask(ann)["pid"]
+    pid = ann.status()["pid"]
     uninstall(Path(newer))
     eventually(lambda: ended(ann, pid), timeout_s=20, what="the agent's end")
     assert "uninstalled" in ann.agent_log()
@@ -62,7 +62,7 @@ def test_purge_ends_the_agent_and_leaves_nothing_but_what_was_downloaded(ann: Ma
         eventually(lambda: downloading(ann), timeout_s=30, what="bytes to flow")
         process.kill()
     fetch(ann, "0.bin")
-    pid = ask(ann)["pid"]
+    pid = ann.status()["pid"]
     assert str(ann.root / "run" / "llmpt") in ann.llmpt("agent", "purge")
     eventually(lambda: not Path(f"/proc/{pid}").exists(), what="the agent's end")
     left = {
@@ -84,7 +84,7 @@ def test_a_cache_on_a_networks_file_system_is_used_and_not_seeded(lan: Lan, ann:
     )
     digest = ann.script(program).splitlines()[-1]
     assert digest == lan.hub.file(REPO, "0.bin").etag
-    status = ask(ann)
+    status = ann.status()
     assert status["seeding"] == []
     [row] = status["not_seeded"]
     assert row["path"].endswith(digest)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.agent.life import FILES, agents, ask, fetch, get
+from tests.integration.agent.life import FILES, agents, fetch, get
 from tests.support.lan import Lan
 from tests.support.machine import Machine
 from tests.support.namespaces import python_with
@@ -33,7 +33,7 @@ def test_ranks_whose_launcher_has_gone_share_one_agent(ann: Machine) -> None:
     eventually(lambda: len(list(ann.root.glob("done*"))) == 8, timeout_s=60, what="eight ranks to finish")
     assert all((ann.root / f"rank{rank}" / "0.bin").read_bytes() == FILES["0.bin"] for rank in range(8))
     assert agents(ann) == 1
-    assert ask(ann)["mode"] == "stay"
+    assert ann.status()["mode"] == "stay"
 
 
 def test_an_agent_started_over_ssh_outlives_the_terminal(lan: Lan, ann: Machine) -> None:
@@ -54,10 +54,10 @@ def test_an_agent_started_over_ssh_outlives_the_terminal(lan: Lan, ann: Machine)
     os.close(master)
     assert process.wait(timeout=30) == -signal.SIGHUP
     process.stdout.close()
-    os.kill(ask(ann)["pid"], signal.SIGHUP)
+    os.kill(ann.status()["pid"], signal.SIGHUP)
     fetch(ann, "1.bin")
     assert agents(ann) == 1
-    assert len(ask(ann)["seeding"]) == 2
+    assert len(ann.status()["seeding"]) == 2
 
 
 def test_a_container_without_home_and_runtime_dir_has_an_agent_that_ends_with_it(lan: Lan, ann: Machine) -> None:
@@ -71,7 +71,7 @@ def test_a_container_without_home_and_runtime_dir_has_an_agent_that_ends_with_it
     assert "agent.db" in ann.script(program, HOME="/proc/nowhere", XDG_CONFIG_HOME=str(ann.root)).splitlines()[-1]
     assert agents(ann) == 1
     ann.python, ann.environ["XDG_RUNTIME_DIR"] = outside, runtime_dir
-    assert ask(ann) == {}
+    assert ann.status() == {}
     fetch(ann, "0.bin")  # and what it left behind is in nobody's way
     assert agents(ann) == 2
 

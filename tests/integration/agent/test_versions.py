@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmpt.link.versions import own_version
-from tests.integration.agent.life import SLOW, SLOW_REPO, agents, ask, downloading, fetch, get
+from tests.integration.agent.life import SLOW, SLOW_REPO, agents, downloading, fetch, get
 from tests.support.lan import Lan
 from tests.support.machine import Machine
 from tests.support.waiting import eventually
@@ -13,9 +13,9 @@ from tests.support.waiting import eventually
 
 def test_a_newer_program_has_an_older_agent_make_room(ann: Machine, newer: str) -> None:
     fetch(ann, "0.bin")
-    old = ask(ann)
+    old = ann.status()
     fetch(ann, "1.bin", PYTHONPATH=newer)
-    now = ask(ann)
+    now = ann.status()
     assert (old["version"], now["version"]) == (own_version(), "99.1.0")
     eventually(lambda: not Path(f"/proc/{old['pid']}").exists(), what="the older one's end")
     assert len(now["seeding"]) == 2  # what the older one had is seeded on
@@ -26,21 +26,21 @@ def test_an_older_program_works_with_a_newer_agent(ann: Machine, newer: str) -> 
     fetch(ann, "0.bin", PYTHONPATH=newer)
     fetch(ann, "1.bin")
     assert agents(ann) == 1
-    assert [row["outcome"] for row in ask(ann)["downloads"]] == ["done", "done"]
+    assert [row["outcome"] for row in ann.status()["downloads"]] == ["done", "done"]
 
 
 def test_an_older_agent_is_left_alone_while_it_downloads(lan: Lan, newer: str, ann: Machine) -> None:
     ann.environ |= SLOW
     with ann.start("-c", get("slow.bin", repo=SLOW_REPO)) as process:
         eventually(lambda: downloading(ann), timeout_s=30, what="bytes to flow")
-        old = ask(ann)["pid"]
+        old = ann.status()["pid"]
         fetch(ann, "0.bin", PYTHONPATH=newer)
-        assert ask(ann)["pid"] == old
+        assert ann.status()["pid"] == old
         assert downloading(ann)
         process.kill()
     eventually(lambda: not downloading(ann), what="the agent to notice")
     fetch(ann, "1.bin", PYTHONPATH=newer)
-    assert ask(ann)["version"] == "99.1.0"
+    assert ann.status()["version"] == "99.1.0"
     assert agents(ann) == 2
 
 

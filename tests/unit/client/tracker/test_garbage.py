@@ -4,9 +4,8 @@ error, and never a name outside of its folder."""
 from __future__ import annotations
 
 import base64
-import copy
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from llmpt.core.repo import RepoRef
 from llmpt.tracker.catalogue import Catalogue, Manifest
 from llmpt.tracker.client import TrackerClient
 from llmpt.tracker.wire import Reply, Wire
+from tests.support.rogue_tracker import changed, places
 
 REF = RepoRef("model", "org/name")
 COMMIT = "c" * 40
@@ -113,27 +113,6 @@ garbage = st.one_of(
     st.integers(),
     st.recursive(st.none(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner)),
 )
-
-
-def places(document: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the way to every field and every element of a document."""
-    items = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
-    for key, value in items:
-        yield (*at, key)
-        yield from places(value, (*at, key))
-
-
-def changed(document: Any, at: tuple[Any, ...], value: Any) -> Any:
-    """Return a copy in which something else stands at one place; the field is left out for `...`."""
-    made = copy.deepcopy(document)
-    inside = made
-    for key in at[:-1]:
-        inside = inside[key]
-    if value is ...:
-        del inside[at[-1]]
-    else:
-        inside[at[-1]] = value
-    return made
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda one: one.name)
