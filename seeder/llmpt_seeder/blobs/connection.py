@@ -50,6 +50,7 @@ class BlobLimits:
     place_s: for a place, when all are taken
     connections: so many get bytes at once; an idle one more than that gives way
     guests: so many more may come, wait for a place, and be told whether a blob is here
+    own: so many more of the appliance's own may come: its tracker, which asks what is here
     per_address, per_neighbourhood: so many connections of one address or IPv6 /64; its oldest gives way to one more
     """
 
@@ -60,6 +61,7 @@ class BlobLimits:
     place_s: float = 3.0
     connections: int = 1024
     guests: int = 256
+    own: int = 64
     per_address: int = 256
     per_neighbourhood: int = 512
 
@@ -91,10 +93,21 @@ class Counter:
 
 
 class Connection:
-    """Answers one client, who comes from `address`. `turned_away` is said to its first request instead of an answer."""
+    """Answers one client, who comes from `address`. `turned_away` is said to its first request instead of an answer.
 
-    def __init__(self, sock: socket.socket, counter: Counter, *, turned_away: Answer | None = None, address: str = "") -> None:
-        self._address = address
+    `has_own_place`: it has one of those that are kept for the appliance's own.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        counter: Counter,
+        *,
+        turned_away: Answer | None = None,
+        address: str = "",
+        has_own_place: bool = False,
+    ) -> None:
+        self._address, self.has_own_place = address, has_own_place
         self._channel = Channel(sock, stall_s=counter.limits.stall_s)
         self._counter, self._limits, self._turned_away = counter, counter.limits, turned_away
         self._buffer = b""

@@ -158,14 +158,16 @@ class BlobServer:
             return
         address, network = parse_address(peer[0]), self._doors.network
         is_many = network.in_container and address in network.gateways
+        is_own = network.is_neighbour(address) or address == parse_address(sock.getsockname()[0])
         with self._lock:
-            count = len(self._connections)
-            has_room = count < self._limits.connections or self._make_room()
-            if not has_room and count >= self._limits.connections + self._limits.guests:
+            own = sum(connection.has_own_place for connection in self._connections)
+            has_own_place = is_own and own < self._limits.own
+            if not has_own_place and not self._has_room(len(self._connections) - own):
                 self._places.turned_away()
                 sock.close()
                 return
-            connection = Connection(sock, self._counter, turned_away=self._refusal(peer[0]), address=peer[0])
+            said = self._refusal(peer[0])
+            connection = Connection(sock, self._counter, turned_away=said, address=peer[0], has_own_place=has_own_place)
             for other in self._visitors.enter(connection, address.packed, is_many=is_many):
                 other.hang_up()
             thread = threading.Thread(target=self._serve, args=(connection,), name="blob client", daemon=True)
@@ -198,9 +200,15 @@ class BlobServer:
             return refusal(403, "address_refused", f"{address} is not in LLMPT_PEER_CIDRS, the networks that this seeder serves")
         return None
 
+    def _has_room(self, count: int) -> bool:
+        """Say whether one more may come where there are so many."""
+        limits = self._limits
+        return count < limits.connections or self._make_room() or count < limits.connections + limits.guests
+
     def _make_room(self) -> bool:
         """End the connection that has been idle for longest; return whether there was one."""
-        idle = [(connection.idle_since, connection) for connection in self._connections if connection.idle_since is not None]
+        guests = (connection for connection in self._connections if not connection.has_own_place)
+        idle = [(connection.idle_since, connection) for connection in guests if connection.idle_since is not None]
         if not idle:
             return False
         min(idle, key=lambda one: one[0])[1].hang_up()
