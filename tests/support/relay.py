@@ -1,18 +1,27 @@
-"""A way to a server that can be broken for a while: connections are passed on, refused, or answered with a status."""
+"""A way to a server that can be broken for a while: connections are passed on, refused, or answered with a status.
+
+With `certificate` (a file with its key) it speaks TLS, as a proxy before the server would.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
+from pathlib import Path
 from types import TracebackType
 
 
 class Relay:
     """A context manager; `port` on loopback leads to `to`. `broken`: None, `refused`, or a status such as `500`."""
 
-    def __init__(self, to: tuple[str, int]) -> None:
+    def __init__(self, to: tuple[str, int], *, certificate: Path | None = None) -> None:
         self._to = to
+        self._tls: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(certificate)
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = int(self._listening.getsockname()[1])
         self._broken: str | None = None
@@ -51,7 +60,7 @@ class Relay:
             threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
 
     def _pass_on(self, client: socket.socket) -> None:
-        with client, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), self._tls.wrap_socket(client, server_side=True) if self._tls else client as client:
             if self._broken is not None:
                 client.recv(65536)
                 client.sendall(f"HTTP/1.1 {self._broken} Broken\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())

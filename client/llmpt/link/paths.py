@@ -101,6 +101,8 @@ def private_folder(folder: Path) -> Path:
             raise AgentUnavailable(f"{folder} is not a folder of this user's, so it is not safe to use")
         if stat.S_IMODE(found.st_mode) & 0o777 != 0o700:
             folder.chmod(0o700)  # also where this program's umask would take it from us
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise AgentUnavailable(f"the agent's folder {folder} cannot be written")  # as on a root that is read-only
     except OSError as error:
         raise AgentUnavailable(f"the agent's folder {folder} cannot be used: {error.strerror}") from None
     return folder

@@ -101,7 +101,7 @@ class Starter:
         except AgentUnavailable as error:
             if not self._said_no_place:  # once: it stays so
                 self._said_no_place = True
-                log.warning("llmpt has no agent: %s; files come over HTTP where the LAN has them, else the ordinary way", error)
+                _say(error)
             raise
 
     def check(self) -> None:
@@ -174,15 +174,18 @@ class Starter:
                     self._run(self._command())
                 except AgentUnavailable as error:
                     os.pwrite(held, f"{time.monotonic():030.6f}".encode(), 0)
-                    log.warning(
-                        "llmpt has no agent: %s; files come over HTTP where the LAN has them, else the ordinary way", error
-                    )
+                    _say(error)
                     raise
                 self._breaker.succeeded()
                 log.info("started an agent")
         except AgentUnavailable as error:
             self._breaker.failed(error)
             raise
+        except OSError as error:  # a disk that is full, or the like
+            unavailable = AgentUnavailable(f"the agent's folder {path.parent} cannot be used: {error.strerror or error}")
+            _say(unavailable)
+            self._breaker.failed(unavailable)
+            raise unavailable from None
 
     def _retire(self, path: Path, version: str) -> bool:
         """Ask an older agent to make room; False when it goes on (something is under way)."""
@@ -229,6 +232,10 @@ class Starter:
             said = errors.read(65536).decode(errors="replace").strip().splitlines()
             if status != 0 or (_reaps_by_itself() and self._greet(paths.socket_path(self._environ)) is None):
                 raise AgentUnavailable(said[-1] if said else f"it ended with status {status}")
+
+
+def _say(error: AgentUnavailable) -> None:
+    log.warning("llmpt has no agent: %s; files come over HTTP where the LAN has them, else the ordinary way", error)
 
 
 def _reaps_by_itself() -> bool:

@@ -74,9 +74,11 @@ class KnownServers:
         try:
             with self.file.open("rb") as opened:
                 text = opened.read(MAX_BYTES + 1)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # also of a home such as /dev/null
             return []
         except OSError as error:
+            if isinstance(error, PermissionError) and not os.path.lexists(self.file):
+                return []  # a home that this user may not enter is another's
             raise SettingError(f"{self.file} cannot be read: {error.strerror}") from None
         try:
             return [_read(row) for row in read_json(text, most_bytes=MAX_BYTES)["servers"]]

@@ -93,7 +93,7 @@ def _take_over(wanted: Path, mounts: Mounts) -> None:
     Only a folder in which an agent has left its lock, on a disk of this machine, so that the kernel's word on the lock holds.
     """
     mount = mounts.of(wanted)
-    if wanted.exists() or (mount is not None and mount.kind not in _LOCAL_KINDS):
+    if os.path.lexists(wanted) or (mount is not None and mount.kind not in _LOCAL_KINDS):
         return
     try:
         found = sorted(wanted.parent.glob(f"*/{IN_USE}"), key=lambda lock: lock.stat().st_mtime, reverse=True)

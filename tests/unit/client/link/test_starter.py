@@ -230,3 +230,13 @@ def test_a_machine_without_a_place_for_a_socket_says_so_once(environ: dict[str, 
             starter.ensure()
     assert [record.getMessage().count("files come over HTTP") for record in caplog.records] == [1]
     assert not notes.exists()
+
+
+def test_a_folder_in_which_nothing_can_be_made_is_told_once(environ: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    starter, notes = noting(environ)
+    paths.start_lock_path(environ).mkdir()  # as on a full disk, it cannot be opened as a file
+    for _ in range(3):
+        with pytest.raises(AgentUnavailable):
+            starter.ensure()
+    assert [record.getMessage().count("cannot be used: Is a directory; files come over HTTP") for record in caplog.records] == [1]
+    assert not notes.exists()
