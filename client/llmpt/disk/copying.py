@@ -26,7 +26,8 @@ def copy_blob(source: int, target: int, etag: Etag, size: int, *, on_copied: Cal
     hasher = EtagHasher(etag, size)
     buffer = memoryview(bytearray(READ_BYTES))
     cloned = _clone(source, target)
-    while hasher.seen <= size and (count := os.preadv(source, [buffer], hasher.seen)):  # a file that grows has no end
+    read = target if cloned else source  # what is hashed is what was taken: the source may be written to meanwhile
+    while hasher.seen <= size and (count := os.preadv(read, [buffer], hasher.seen)):  # a file that grows has no end
         written = count if cloned else 0
         while written < count:
             written += os.pwrite(target, buffer[written:count], hasher.seen + written)
