@@ -5,6 +5,7 @@ A request that announces a body is refused, so that nothing can hide behind a re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from functools import lru_cache
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from llmpt.core.networks import Address, parse_address
 
 MAX_HEAD_BYTES = 16 << 10  # a scrape of 74 hashes, each fully escaped, has 5.3 kB
 GET_ONLY = (b"GET",)
+_FIELDS = re.compile(rb"(?:\r\n[!#$%&'*+.^_`|~0-9a-z-]+:[^\r\n\0]*)*")  # another reader could see other ones
+_ONCE = (b"\r\nhost:", b"\r\ncontent-length:")
 _MAX_LITERAL = 80  # an IPv6 address in brackets with its zone, and a port
 
 
@@ -72,6 +75,8 @@ def parse_head(data: bytes, methods: Collection[bytes] = GET_ONLY) -> Head:
         raise BadRequest(400, "only HTTP/1.0 and HTTP/1.1 are spoken here")
     if method not in methods:
         raise BadRequest(405, f"only {b', '.join(methods).decode()} is answered here")
+    if not _FIELDS.fullmatch(fields) or any(fields.count(name) > 1 for name in _ONCE):
+        raise BadRequest(400, "not the lines of a head")
     path, _, query = target.partition(b"?")
     head = Head(method, path, query, version, fields)
     if b"\r\ntransfer-encoding:" in fields or head.field(b"content-length") not in (b"", b"0"):

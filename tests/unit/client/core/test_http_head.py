@@ -38,6 +38,13 @@ def test_a_head_may_be_a_request_line_alone() -> None:
         (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked", 400, "a request here has no body"),
         (b"GET / HTTP/1.1\r\nContent-Length: 1", 400, "a request here has no body"),
         (b"GET / HTTP/1.1\r\nContent-Length: 00", 400, "a request here has no body"),
+        (b"GET / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 9", 400, "not the lines of a head"),
+        (b"GET / HTTP/1.1\r\nTransfer-Encoding : chunked", 400, "not the lines of a head"),
+        (b"GET / HTTP/1.1\r\nContent-Length\t: 9", 400, "not the lines of a head"),
+        (b"GET / HTTP/1.1\r\nX: 1\nTransfer-Encoding: chunked", 400, "not the lines of a head"),
+        (b"GET / HTTP/1.1\r\nX: 1\r\n Transfer-Encoding: chunked", 400, "not the lines of a head"),
+        (b"GET / HTTP/1.1\r\nHost: 10.0.0.5\r\nHost: evil.example", 400, "not the lines of a head"),
+        (b"GET / HTTP/1.1\r\nno field", 400, "not the lines of a head"),
     ],
 )
 def test_what_is_no_request_for_us_is_refused_with_a_status(line: bytes, status: int, why: str) -> None:
