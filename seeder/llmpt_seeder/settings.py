@@ -9,6 +9,7 @@ from pathlib import Path
 from llmpt.core import settings as core
 from llmpt.core.browsers import HostNames
 from llmpt.core.errors import SettingError
+from llmpt.core.files import real_path
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
 from llmpt.core.rates import RateLimit, rate_limit
 from llmpt.core.settings import setting
@@ -82,7 +83,7 @@ class SeederSettings:
         """Read the environment and the config files; raise `SettingError` naming what is wrong."""
         source = sources(environ)
         settings = core.load(cls, {**source, "HF_HUB_CACHE": core.hub_cache(source)})
-        read, fetched = settings.cache.resolve(), settings.mirror_cache.resolve()
+        read, fetched = real_path(settings.cache), real_path(settings.mirror_cache)
         within = read.is_relative_to(fetched) or fetched.is_relative_to(read)
         if settings.upstream is not None and (within or _is_same(read, fetched)):
             raise SettingError(

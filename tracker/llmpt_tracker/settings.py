@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmpt.core import settings as core
 from llmpt.core.browsers import HostNames
+from llmpt.core.files import expand_home
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
 from llmpt.core.settings import load, setting
 from llmpt.settings.sources import data_folder, sources
@@ -26,16 +27,16 @@ def database(value: str) -> str | None:
 
 def folder(value: str) -> Path | None:
     """Read a folder that exists; nothing means none."""
-    if value and not Path(value).expanduser().is_dir():
+    if value and not expand_home(value).is_dir():
         raise ValueError(f"{value} is no folder; `make dist` makes one")
-    return Path(value).expanduser() if value else None
+    return expand_home(value) if value else None
 
 
 def file(value: str) -> Path | None:
     """Read a file that exists; nothing means none."""
-    if value and not Path(value).expanduser().is_file():
+    if value and not expand_home(value).is_file():
         raise ValueError("there is no such file")
-    return Path(value).expanduser() if value else None
+    return expand_home(value) if value else None
 
 
 def sharing(value: str) -> str:

@@ -24,6 +24,7 @@ from llmpt.archive.disk import directory, file_below, write_whole
 from llmpt.archive.stream import JsonStream
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, LlmptError
+from llmpt.core.files import real_path
 from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
 from llmpt.identity.statement import Content, Signature, files_sha256
 from llmpt.tracker.catalogue import File, Manifest
@@ -170,12 +171,12 @@ class ExportFolder:
                     "bytes_here": bytes_here(manifest),
                 }
             )
-        write_whole(self.root.resolve() / INDEX, _encode({"format": FORMAT, "revisions": revisions}))
+        write_whole(real_path(self.root) / INDEX, _encode({"format": FORMAT, "revisions": revisions}))
 
     def _check_format(self) -> None:
         """Only the head is read: the rest is for people."""
         try:
-            with file_below(self.root.resolve(), INDEX) as descriptor:
+            with file_below(real_path(self.root), INDEX) as descriptor:
                 head = _FORMAT.match(os.read(descriptor, HEAD_BYTES))
         except OSError as error:
             raise LlmptError(f"{self.root / INDEX} cannot be read: {error.strerror}") from None

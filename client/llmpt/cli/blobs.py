@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmpt.core.blob import READ_BYTES, Etag
 from llmpt.core.errors import InvalidName, LlmptError
+from llmpt.core.files import real_path
 from llmpt.core.repo import RepoRef, check_commit, check_path
 from llmpt.tracker.torrents import Torrent
 
@@ -46,7 +47,7 @@ def of_repo(cache: Path, ref: RepoRef, torrents: Iterable[Torrent], *, min_bytes
     for file in sorted((folder / "snapshots").rglob("*")):
         if not file.is_file():
             continue
-        path = file.resolve()
+        path = real_path(file)
         if path in seen or path.stat().st_size < min_bytes:
             continue
         seen.add(path)
@@ -65,8 +66,8 @@ def under(path: Path, *, min_bytes: int) -> Iterator[LocalBlob]:
     files = [path] if path.is_file() else (one for one in sorted(path.rglob("*")) if one.is_file())
     seen: set[Path] = set()
     for file in files:
-        real = file.resolve()
-        if real in seen or (real.stat().st_size < min_bytes and real != path.resolve()):
+        real = real_path(file)
+        if real in seen or (real.stat().st_size < min_bytes and real != real_path(path)):
             continue
         seen.add(real)
         named = _as_etag(real.name)

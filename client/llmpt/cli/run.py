@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 import llmpt
+from llmpt.core.files import real_path
 from llmpt.host.terminal import as_it_is
 
 
@@ -36,7 +37,7 @@ def _run(module: str | None, arguments: tuple[str, ...]) -> None:
         else:
             script = Path(arguments[0])
             sys.argv = list(arguments)
-            sys.path.insert(0, str(script.resolve().parent))
+            sys.path.insert(0, str(real_path(script).parent))
             runpy.run_path(str(script), run_name="__main__")
     except Exception:  # noqa: BLE001 - the program's own, shown as Python itself shows it
         sys.excepthook(*sys.exc_info())

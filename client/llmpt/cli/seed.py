@@ -16,6 +16,7 @@ from llmpt.cli.blobs import LocalBlob
 from llmpt.cli.output import add_row, console, count, json_option, show_json, table
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName, LlmptError, SettingError
+from llmpt.core.files import expand_home, real_path
 from llmpt.core.repo import RepoRef
 from llmpt.core.settings import hub_cache
 from llmpt.core.settings import path as expanded
@@ -86,7 +87,7 @@ def unseed(what: str | None, everything: bool, repo_type: str | None, as_json: b
 
 def _local(what: str, repo_type: str | None, client: TrackerClient, min_bytes: int) -> Iterator[LocalBlob]:
     """A path that exists is a path; anything else is the name of a repo."""
-    path = Path(what).expanduser()
+    path = expand_home(what)
     if path.exists() and repo_type is None:
         return blobs.under(path, min_bytes=min_bytes)
     ref = _repo(what, repo_type)
@@ -118,14 +119,14 @@ def _reason(answer: Answer) -> str:
 
 def _belongs(path: Path, etag: str, what: str, repo_type: str | None) -> bool:
     """Whether a seeded file is meant by `what`: it lies there, is linked from there, or belongs to that repo of the cache."""
-    named = Path(what).expanduser()
+    named = expand_home(what)
     if named.exists() and repo_type is None:
-        real = named.resolve()
-        if real.is_dir() and any(file.resolve() == path for file in named.rglob("*") if file.is_symlink()):
+        real = real_path(named)
+        if real.is_dir() and any(real_path(file) == path for file in named.rglob("*") if file.is_symlink()):
             return True
         return path == real or real in path.parents
     folder = _cache() / _repo(what, repo_type).folder
-    return folder.resolve() in path.parents or (folder / "blobs" / Etag(etag).value).exists()
+    return real_path(folder) in path.parents or (folder / "blobs" / Etag(etag).value).exists()
 
 
 def _cache() -> Path:

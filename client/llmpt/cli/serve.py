@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from llmpt.core.errors import LlmptError, SettingError
+from llmpt.core.files import expand_home, real_path
 from llmpt.core.settings import patterns
 from llmpt.host.supervisor import Supervisor
 from llmpt.host.tokens import without_tokens
@@ -34,11 +35,11 @@ def serve(cache: Path | None, data: Path | None, repos: str | None) -> None:
         raise LlmptError(f"{', '.join(missing)} not installed: pip install 'llmpt[server]'")
     environ = dict(os.environ)
     if cache is not None:
-        if not cache.expanduser().is_dir():
+        if not expand_home(cache).is_dir():
             raise SettingError(f"--cache {cache}: no such folder; name a Hub cache, such as ~/.cache/huggingface/hub")
-        environ["HF_HUB_CACHE"] = str(cache.expanduser().resolve())
+        environ["HF_HUB_CACHE"] = str(real_path(expand_home(cache)))
     if data is not None:
-        environ["LLMPT_DATA"] = str(data.expanduser().resolve())
+        environ["LLMPT_DATA"] = str(real_path(expand_home(data)))
     if not environ.get("LLMPT_DATA", "").strip():
         try:
             environ["LLMPT_DATA"] = str(data_folder(""))

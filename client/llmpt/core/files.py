@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -21,3 +22,18 @@ class FileId:
     def of(cls, stat: os.stat_result) -> FileId:
         """Return the identity of the file that `stat` was asked about."""
         return cls(stat.st_dev, stat.st_ino)
+
+
+def real_path(path: Path | str) -> Path:
+    """Follow the links of a path, as far as they lead: where they go round in circles, pathlib raises what is no `OSError`."""
+    return Path(os.path.realpath(path))
+
+
+def strictly_real_path(path: Path) -> Path:
+    """Do the same; raise `OSError` where they lead nowhere."""
+    return Path(os.path.realpath(path, strict=True))
+
+
+def expand_home(path: Path | str) -> Path:
+    """Put a user's home in place of `~`; where there is none, it stays, and pathlib raises what is no `OSError`."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - see above

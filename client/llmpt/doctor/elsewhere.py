@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmpt.core.files import real_path
 from llmpt.doctor.context import Context
 from llmpt.doctor.finding import Finding, ok, skip, warn
 from llmpt.host.tokens import without_tokens
@@ -66,7 +67,7 @@ def _root_of(program: Path) -> Path:
         interpreter = program
     folder = interpreter.parent
     if not (folder.parent / "pyvenv.cfg").exists():  # not an environment: a link on PATH to the real place
-        folder = interpreter.resolve().parent
+        folder = real_path(interpreter).parent
     return folder.parent
 
 

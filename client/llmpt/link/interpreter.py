@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from llmpt.core.files import real_path
+
 
 def is_frozen() -> bool:
     """Whether this program was packed together with its Python (PyInstaller and the like): to run that is to run the program."""
@@ -35,9 +37,9 @@ def own() -> str | None:
 
 def llmpt_elsewhere(environ: Mapping[str, str]) -> str | None:
     """Return the command `llmpt` of another environment than this program's, the first of PATH; None when there is none."""
-    ours = set() if is_frozen() else {Path(python).parent.resolve() for python in (own(), sys.executable) if python}
+    ours = set() if is_frozen() else {real_path(Path(python).parent) for python in (own(), sys.executable) if python}
     folders = (environ.get("PATH") or os.defpath).split(os.pathsep)  # in an active environment its own is the first
-    others = os.pathsep.join(folder for folder in folders if folder and Path(folder).resolve() not in ours)
+    others = os.pathsep.join(folder for folder in folders if folder and real_path(folder) not in ours)
     return shutil.which("llmpt", path=others) if others else None
 
 
@@ -46,4 +48,4 @@ def _is_python(file: Path) -> bool:
 
 
 def _is_in(file: Path, prefix: str) -> bool:
-    return file.parent.parent == Path(prefix) or file.parent.parent.resolve() == Path(prefix).resolve()
+    return file.parent.parent == Path(prefix) or real_path(file.parent.parent) == real_path(prefix)

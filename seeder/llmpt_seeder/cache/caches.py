@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from llmpt.core.files import real_path
 from llmpt.core.repo import RepoRef
 from llmpt_seeder.cache.contents import CachedRepo, Problem
 from llmpt_seeder.cache.misplaced import what_it_is
@@ -110,7 +111,7 @@ class Caches:
             return
         if self._problem is not None and self._problem.what == str(folder):
             self._problem = None
-        self._found[folder], self._roots[folder] = found, folder.resolve()
+        self._found[folder], self._roots[folder] = found, real_path(folder)
         if first:
             self._see_where_it_is(what_it_is(folder) if not found else None)
 
@@ -128,7 +129,7 @@ class Caches:
         except OSError as error:
             log.info("%s in %s is looked at later: %s", ref, folder, error.strerror)
             return
-        self._roots.setdefault(folder, folder.resolve())
+        self._roots.setdefault(folder, real_path(folder))
         if repo is None:
             found.pop(ref, None)
         else:

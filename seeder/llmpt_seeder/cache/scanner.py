@@ -16,6 +16,7 @@ from pathlib import Path
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName
+from llmpt.core.files import real_path, strictly_real_path
 from llmpt.core.repo import MAX_PATH_PARTS, RepoRef, check_commit, check_path, check_ref
 from llmpt.disk.opening import open_file
 from llmpt.disk.stamp import FileStamp
@@ -33,7 +34,7 @@ def scan(cache: Path, *, last: Mapping[RepoRef, CachedRepo] | None = None) -> It
     `last` is what the last look found: what did not change since then is yielded as the same object.
     """
     try:
-        root = cache.resolve(strict=True)
+        root = strictly_real_path(cache)
         folders = sorted(entry.name for entry in os.scandir(root) if "--" in entry.name and _may_be_folder(entry))
     except OSError as error:
         raise CacheMissing(
@@ -53,7 +54,7 @@ def scan_repo(cache: Path, ref: RepoRef, *, last: CachedRepo | None = None) -> C
 
     Raises `OSError` when that cannot be looked at.
     """
-    root = cache.resolve(strict=True)
+    root = strictly_real_path(cache)
     return _RepoReader(root, root / ref.folder, ref, last).read() if (root / ref.folder).is_dir() else None
 
 
@@ -187,7 +188,7 @@ class _RepoReader:
             return None
         if not stat.S_ISREG(facts.st_mode) or facts.st_size != expected.size:
             return None
-        blob = self.blobs[entry.path] = self._blob_file(expected.etag, str(Path(entry.path).resolve()), facts)
+        blob = self.blobs[entry.path] = self._blob_file(expected.etag, str(real_path(entry.path)), facts)
         return blob
 
     def _refs(self) -> dict[str, list[str]]:

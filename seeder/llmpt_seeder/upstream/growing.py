@@ -13,7 +13,7 @@ from pathlib import Path
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch
-from llmpt.core.files import FileId
+from llmpt.core.files import FileId, real_path
 from llmpt.disk.growth import unfinished
 from llmpt.disk.opening import open_file
 from llmpt.disk.prefix import PrefixHasher
@@ -51,7 +51,7 @@ class GrowingBlob:
     def finish(self, file: Path) -> None:
         """Verify the whole of `file`; raise `ContentMismatch` or `OSError` when it is not what it should be."""
         try:
-            real = file.resolve()
+            real = real_path(file)
             whole = self._stack.enter_context(PrefixHasher(real, self.etag, self.size))
             facts = os.fstat(whole.descriptor)
             if self._hasher is None or FileId.of(os.fstat(self._hasher.descriptor)) != FileId.of(facts):

@@ -23,6 +23,7 @@ from rich.filesize import decimal
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import SettingError
+from llmpt.core.files import real_path
 from llmpt.disk.growth import unfinished
 from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.errors import FetchFailed
@@ -70,8 +71,7 @@ class Shelf:
         uploaded: Callable[[], Mapping[Etag, int]] = dict,
         let_go: Callable[[Etag, Path], None] = lambda _etag, _path: None,
     ) -> None:
-        self.root, self.growing = root, GrowingBlobs()
-        self._real_root = root.resolve()
+        self.root, self._real_root, self.growing = root, real_path(root), GrowingBlobs()
         self._quota_bytes, self._uploaded, self._let_go = quota_bytes, uploaded, let_go
         self._wants = Wants(memory, clock)
         self._lock = threading.Lock()  # of what lies here

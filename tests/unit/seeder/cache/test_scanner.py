@@ -304,5 +304,7 @@ def test_a_folder_that_cannot_be_listed_is_unknown_and_the_rest_is_found(
 
 
 def test_a_missing_cache_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(CacheMissing, match="HF_HUB_CACHE"):
-        list(scan(tmp_path / "nothing"))
+    (tmp_path / "circle").symlink_to("circle")
+    for missing in ("nothing", "circle"):
+        with pytest.raises(CacheMissing, match="HF_HUB_CACHE"):
+            list(scan(tmp_path / missing))
