@@ -6,7 +6,7 @@ The key is made once, at the first start, beside the database. With a copy of it
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,8 @@ class Identity:
         except InvalidInput as error:
             raise Refused(400, "bad_request", str(error)) from None
 
-    def sign(self, repo: RepoRef, revision: RevisionSummary, lines: Sequence[ManifestLine], *, now: datetime) -> dict[str, Any]:
-        """Sign what the catalogue says of a commit. Raises `Refused`."""
+    def sign(self, repo: RepoRef, revision: RevisionSummary, lines: Iterable[ManifestLine], *, now: datetime) -> dict[str, Any]:
+        """Sign what the catalogue says of a commit: all of it. Raises `Refused`."""
         listed = files_sha256((one.path, one.size, one.etag) for one in lines)
         content = Content(repo, Commit(revision.commit), revision.complete, listed)
         return sign(self._read(), self._name, content, map(RefName, revision.refs), at=int(now.timestamp())).as_json()

@@ -25,6 +25,7 @@ from llmpt.core.words import plain
 
 MAX_WORD = 200  # characters of an id, a version, a cursor
 MAX_MAGNET = 4000
+MAX_CURSOR = 8000
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
@@ -37,6 +38,10 @@ class Answer(Fields):
         if not found.isprintable():
             raise InvalidInput(f"{name}: a printable text")
         return found
+
+    def cursor(self, name: str) -> str:
+        """Return the cursor of the next page, which may name a path."""
+        return self.word(name, longest=MAX_CURSOR)
 
     def flag(self, name: str) -> bool:
         """Return true or false."""

@@ -129,12 +129,20 @@ class Catalogue:
         return self._manifest(ref, document), document.get("signature")
 
     def _manifest(self, ref: RepoRef, document: dict[str, Any]) -> Manifest:
+        """Read a manifest from its first page on; the others are those of the same commit, wherever its ref points by then."""
         with sense(self._client.url):
             answer = Answer(document, "a manifest")
-            files = tuple(map(_file, answer.rows("files", "a file")))
+            commit, refs, complete = answer.commit(), answer.refs(), answer.flag("complete")
+            files = list(map(_file, answer.rows("files", "a file")))
+            cursor = answer.optional("next", answer.cursor)
+        if cursor:
+            for page in self._client.pages(_route(ref, commit.value), {"cursor": cursor}):
+                with sense(self._client.url):
+                    files += map(_file, page.rows("files", "a file"))
+        with sense(self._client.url):
             if len({file.path for file in files}) < len(files):
                 raise InvalidInput("a path stands in the manifest twice")
-            return Manifest(ref, answer.commit(), answer.refs(), answer.flag("complete"), files)
+        return Manifest(ref, commit, refs, complete, tuple(files))
 
     def where(self, etags: Sequence[Etag]) -> dict[Etag, Standing]:
         """Return where blobs stand, of those that a manifest names. `TrackerRefused` (404): it is too old to say."""

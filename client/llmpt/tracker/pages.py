@@ -23,7 +23,7 @@ def read_pages(wire: Wire, path: str, query: Mapping[str, str], *, authorized: b
         page = Answer(reply.document, "a page")
         yield page
         with sense(wire.url):
-            cursor = page.optional("next", page.word)
+            cursor = page.optional("next", page.cursor)
             if not cursor:
                 return
             if cursor == asked.get("cursor"):

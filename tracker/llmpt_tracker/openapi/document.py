@@ -28,6 +28,8 @@ from llmpt_tracker.version import VERSION
 
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
 
+FILES = {"files": array(ref("File")), "next": NEXT}
+FILES_PAGING = [query("limit", {"type": "integer", "minimum": 1, "maximum": 5000, "default": 5000}), query("cursor", text())]
 PAGING = [query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}), query("cursor", text())]
 
 
@@ -98,9 +100,7 @@ def _schemas() -> Schema:
         "RepoPage": record(
             repos=array(record(repo_type=REPO_TYPE, repo_id=REPO_ID, revisions=array(ref("Revision")))), next=NEXT
         ),
-        "Manifest": partly(
-            ("signature",), **place, refs=array(text()), complete=whole, files=array(ref("File")), signature=ref("Signature")
-        ),
+        "Manifest": partly(("signature",), **place, refs=array(text()), complete=whole, **FILES, signature=ref("Signature")),
         "Publish": partly(
             (*place, "refs", "complete", "files", "absent", "card", "torrents", "seeder", "anew", "more"),
             **place,
@@ -253,9 +253,10 @@ def _paths() -> Schema:
                     path("repo_type", REPO_TYPE),
                     path("repo_id", REPO_ID),
                     path("revision", text("a commit, or the name of a ref")),
-                    query("signed", text("with the server's signature", enum=["1"])),
+                    query("signed", text("the first page with the server's signature of the whole", enum=["1"])),
+                    *FILES_PAGING,
                 ],
-                "responses": answer("Manifest", "Every file that is known of it", 400, 404),
+                "responses": answer("Manifest", "A page of the files that are known of it, by path", 400, 404),
             }
         },
         "/api/v1/seeders/{seeder_id}": {

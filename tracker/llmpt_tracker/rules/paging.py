@@ -6,18 +6,20 @@ import base64
 import binascii
 import re
 
+from llmpt.core.errors import InvalidName
+from llmpt.core.repo import check_path
 from llmpt_tracker.errors import Refused
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 
 
-def read_limit(text: str | None) -> int:
-    """Read `limit`; raise `Refused` (400) unless it is a whole number from 1 to 200."""
+def read_limit(text: str | None, *, default: int = DEFAULT_LIMIT, most: int = MAX_LIMIT) -> int:
+    """Read `limit`; raise `Refused` (400) unless it is a whole number from 1 to `most`."""
     if text is None:
-        return DEFAULT_LIMIT
-    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_LIMIT:
-        raise Refused(400, "bad_request", f"limit: a whole number from 1 to {MAX_LIMIT}")
+        return default
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= most:
+        raise Refused(400, "bad_request", f"limit: a whole number from 1 to {most}")
     return int(text)
 
 
@@ -30,10 +32,34 @@ def read_cursor(text: str | None) -> int | None:
     """Return the row that a cursor stands for; None when there is no cursor. Raises `Refused` (400) for any other text."""
     if text is None:
         return None
-    try:
-        key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
+    key = _decoded(text)
     if not re.fullmatch(rb"[0-9]{1,18}", key):
-        raise Refused(400, "bad_request", "cursor: not one that this tracker gave")
+        raise _not_ours()
     return int(key)
+
+
+def write_path_cursor(path: str) -> str:
+    """Return the cursor of a page of files that ended with the one at `path`."""
+    return base64.urlsafe_b64encode(path.encode()).rstrip(b"=").decode()
+
+
+def read_path_cursor(text: str | None) -> str | None:
+    """Return the path that a cursor stands for; None when there is no cursor. Raises `Refused` (400) for any other text."""
+    if text is None:
+        return None
+    try:
+        return check_path(_decoded(text).decode())
+    except (UnicodeDecodeError, InvalidName):
+        raise _not_ours() from None
+
+
+def _decoded(text: str) -> bytes:
+    """Return what a cursor is made of; nothing where it cannot be one."""
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _not_ours() -> Refused:
+    return Refused(400, "bad_request", "cursor: not one that this tracker gave")

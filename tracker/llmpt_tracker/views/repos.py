@@ -16,6 +16,9 @@ from llmpt_tracker.views.arguments import arguments, repo_named, terms
 blueprint = Blueprint("repos", __name__, url_prefix="/api/v1")
 
 
+FILES_OF_PAGE = 5000
+
+
 class RepoIdConverter(BaseConverter):
     """`name` or `owner/name` in a route."""
 
@@ -39,23 +42,30 @@ def list_repos() -> ResponseReturnValue:
 
 @blueprint.get("/repos/<repo_type>/<repo_id:repo_id>/revisions/<path:revision>")
 def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
-    """Return the manifest of a revision (a commit or the name of a ref): every file that is known of it; perhaps signed."""
-    args = arguments("signed")
+    """Return the manifest of a revision (a commit or the name of a ref): a page of the files that are known of it, by path. The
+    first page may be signed: the signature is that of the whole."""
+    args = arguments("signed", "limit", "cursor")
     repo = repo_named(repo_type, repo_id)
+    limit = paging.read_limit(args.get("limit"), default=FILES_OF_PAGE, most=FILES_OF_PAGE)
+    after = paging.read_path_cursor(args.get("cursor"))
     with state().database.reading() as session:
         found = repos.find_revision(session, repo, revision)
-        lines = repos.manifest(session, found)
-    files = [{"path": one.path, "size": one.size, "etag": one.etag, "lfs": one.lfs, "here": one.here} for one in lines]
+        lines = repos.manifest(session, found, limit=limit + 1, after=after)
+        signature = None
+        if args.get("signed") == "1" and after is None:
+            signature = state().identity.sign(repo, found, repos.whole_manifest(session, found), now=state().clock())
+    page = lines[:limit]
     document: dict[str, Any] = {
         "repo_type": repo.type,
         "repo_id": repo.id,
         "commit": found.commit,
         "refs": list(found.refs),
         "complete": found.complete,
-        "files": files,
+        "files": [{"path": one.path, "size": one.size, "etag": one.etag, "lfs": one.lfs, "here": one.here} for one in page],
+        "next": paging.write_path_cursor(page[-1].path) if len(lines) > limit else None,
     }
-    if args.get("signed") == "1":
-        document["signature"] = state().identity.sign(repo, found, lines, now=state().clock())
+    if signature is not None:
+        document["signature"] = signature
     return jsonify(document)
 
 

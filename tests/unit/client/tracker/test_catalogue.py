@@ -25,9 +25,11 @@ class Answering(Wire):
         super().__init__("http://tracker:8000")
         self._answers = answers
         self.asked: list[dict[str, str]] = []
+        self.paths: list[str] = []
 
     def call(self, method: str, path: str, query: Mapping[str, str], *_: Any, **__: Any) -> Reply:
         self.asked.append(dict(query))
+        self.paths.append(path)
         answer = self._answers[path.removeprefix("/api/v1").strip("/").partition("/")[0]]
         answer = answer(query) if callable(answer) else answer
         if isinstance(answer, Exception):
@@ -107,3 +109,22 @@ def test_an_answer_that_makes_no_sense_is_no_answer() -> None:
             catalogue(made).repos()
     with pytest.raises(TrackerUnavailable, match="as an llmpt tracker does"):
         catalogue(Answers(healthz={"status": "fine"})).health()
+
+
+def test_a_manifest_of_many_pages_is_that_of_the_commit_of_the_first() -> None:
+    def page(query: Mapping[str, str]) -> dict[str, Any]:
+        at = int(query.get("cursor", "0"))
+        line = {"path": f"file-{at}", "size": 1, "etag": "e" * 64, "lfs": True, "here": True}
+        return {
+            "commit": COMMIT.value,
+            "refs": ["main"],
+            "complete": True,
+            "files": [line],
+            "next": str(at + 1) if at < 3 else None,
+        }
+
+    answers = Answers(repos=page)
+    found = catalogue(answers).manifest(RepoRef("model", "org/name"), "main")
+    assert [file.path.value for file in found.files] == ["file-0", "file-1", "file-2", "file-3"]
+    assert answers.asked == [{}, {"cursor": "1"}, {"cursor": "2"}, {"cursor": "3"}]
+    assert [path.rpartition("/")[2] for path in answers.answering.paths] == ["main", *[COMMIT.value] * 3]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
@@ -97,19 +98,17 @@ def find_revision(session: Session, repo: RepoRef, revision: str) -> RevisionSum
     return found[0]
 
 
-def manifest(session: Session, revision: RevisionSummary, *, limit: int | None = None) -> list[ManifestLine]:
-    """Return the files of a revision, by path: all of them, or the first so many."""
-    statement = (
-        select(File.path, File.size, File.etag, File.lfs, holders.is_here(), Blob.swarm)
-        .outerjoin(Blob, Blob.id == File.blob_id)
-        .where(File.revision_id == revision.key)
-        .order_by(File.path)
-        .limit(limit)
-    )
-    return [
-        ManifestLine(path, size, etag, lfs, here, swarm.hex() if swarm else None)
-        for path, size, etag, lfs, here, swarm in session.execute(statement)
-    ]
+def manifest(session: Session, revision: RevisionSummary, *, limit: int, after: str | None = None) -> list[ManifestLine]:
+    """Return the next `limit` files of a revision, by path, `after` that one (None: from the first on)."""
+    statement = _lines(revision).limit(limit)
+    if after is not None:
+        statement = statement.where(File.path > after)
+    return list(map(_line, session.execute(statement)))
+
+
+def whole_manifest(session: Session, revision: RevisionSummary) -> Iterator[ManifestLine]:
+    """Yield every file of a revision, by path; few of them are in memory at a time."""
+    yield from map(_line, session.execute(_lines(revision).execution_options(yield_per=1000)))
 
 
 def paths_of(session: Session, etags: Collection[str]) -> dict[str, str]:
@@ -129,6 +128,20 @@ def totals(session: Session) -> tuple[int, int, int]:
 def instance_id(session: Session) -> str:
     """Return the identity of this database."""
     return session.scalars(select(Instance.uuid)).one()
+
+
+def _lines(revision: RevisionSummary) -> Any:
+    return (
+        select(File.path, File.size, File.etag, File.lfs, holders.is_here(), Blob.swarm)
+        .outerjoin(Blob, Blob.id == File.blob_id)
+        .where(File.revision_id == revision.key)
+        .order_by(File.path)
+    )
+
+
+def _line(row: Any) -> ManifestLine:
+    path, size, etag, lfs, here, swarm = row
+    return ManifestLine(path, size, etag, lfs, here, swarm.hex() if swarm else None)
 
 
 def _revisions(session: Session, repos: Sequence[int], *match: ColumnElement[bool]) -> defaultdict[int, list[RevisionSummary]]:

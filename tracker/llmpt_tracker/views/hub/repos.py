@@ -35,7 +35,8 @@ def list_repos(asked: Target) -> Response:
     )
     with state().database.reading() as session:
         page, last = hub_list.list_repos(session, query)
-        shown = [info(one, hub.files(session, one) if full else None) for one in page]
+        files = hub.files_of(session, page) if full else {}
+        shown = [info(one, files.get(one.key)) for one in page]
     response = json_response(shown)
     if last is not None:
         again = [(name, text) for name, text in args.items(multi=True) if name != "cursor"]
