@@ -24,6 +24,7 @@ class Asked:
 class BlobServer:
     """`contents` by etag; with `redirect_to` it is a tracker, and sends the asker there for whatever that one has.
 
+    With `slow` it sends so many bytes every 20 ms.
     Every answer breaks off after `cut_after` bytes and stops for good after `stall_after` (`on_cut` is called then); `status`
     answers that instead; `requests` are those that were made.
     """
@@ -35,6 +36,7 @@ class BlobServer:
         self.redirect_to = redirect_to
         self.cut_after: int | None = None
         self.stall_after: int | None = None
+        self.slow: int | None = None
         self.status: int | None = None
         self.on_cut: Callable[[], None] = lambda: None
         self.requests: list[Asked] = []
@@ -126,8 +128,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         limit = min(limit for limit in (server.cut_after, server.stall_after, stop - start) if limit is not None)
         try:
-            self.wfile.write(content[start : start + limit])
-            self.wfile.flush()
+            step = server.slow or limit
+            for at in range(start, start + limit, max(step, 1)):
+                self.wfile.write(content[at : min(at + step, start + limit)])
+                self.wfile.flush()
+                if server.slow is not None and server.closing.wait(0.02):
+                    break
             server.sent(limit)
             if limit < stop - start:
                 server.on_cut()

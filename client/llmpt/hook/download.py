@@ -49,6 +49,7 @@ class LibraryDownload:
             asked.library, filename=call.filename, total=call.size, tqdm_class=asked.arguments.get("tqdm_class")
         )
         self._lent: tuple[Path, FileId] | None = None
+        self._ordinary_bytes_s = 0
         self._lan_bytes = 0  # what the LAN has given, at most
 
     @property
@@ -61,6 +62,7 @@ class LibraryDownload:
         if not self._temporary.open():
             log.debug("%s: its temporary file cannot be used; ordinary path", self._call.filename)
             return False
+        self._ordinary_bytes_s = ordinary_rate_bytes_s
         result = self._ask_agent(ordinary_rate_bytes_s)
         if self._is_lost(result) and self._open_anew():
             log.info("%s: its temporary file was removed or replaced; once more", self._call.filename)
@@ -123,7 +125,8 @@ class LibraryDownload:
             return False
         try:
             with self._summary.lan_transfer():
-                came = self._lan.blobs.fetch(self._etag, self._call.size, descriptor, on_progress=self._show)
+                show = self._lan.blobs.unless_it_crawls(self._show, self._call.size, self._ordinary_bytes_s)
+                came = self._lan.blobs.fetch(self._etag, self._call.size, descriptor, on_progress=show)
             if not self._temporary.is_new:
                 verify_open(descriptor, self._etag, self._call.size)
             if not self._hand_over(moved=False, seeds=False):

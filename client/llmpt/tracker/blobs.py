@@ -27,6 +27,7 @@ from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import ContentMismatch, LlmptError, TrackerError, TrackerUnavailable
 from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.net.http import Bounds, Connection
+from llmpt.tracker.crawl import Crawl, CrawlRule
 from llmpt.tracker.hops import check_place, hop
 from llmpt.tracker.url import HttpUrl
 from llmpt.tracker.wire import CONNECT_TIMEOUT_S, NETWORK_ERRORS, Wire, reason_of, user_agent
@@ -50,11 +51,13 @@ class BlobTimings:
     answer_s: the tracker, to say where a blob is
     pause_s: before the tracker is asked again when a seeder broke off at once
     quiet: for how long a tracker that does not answer is left alone
+    crawl: when a blob comes too slowly, for programs that have another way to it
     """
 
     answer_s: float = 2.0
     pause_s: float = 0.5
     quiet: Pauses = Pauses(first_s=0.5, longest_s=30.0)
+    crawl: CrawlRule = CrawlRule()
 
 
 class NotOverHttp(LlmptError):
@@ -120,6 +123,20 @@ class BlobHttp:
             if not start:
                 raise
         return self._fill(etag, size, descriptor, 0, on_progress)
+
+    def unless_it_crawls(self, on_progress: Callable[[int], None], size: int, ordinary_bytes_s: int) -> Callable[[int], None]:
+        """Return an `on_progress` that ends a `fetch` too slow for a program with another way, of that rate (0: not known)."""
+        rule = self._timings.crawl
+        crawl = Crawl(size, ordinary_bytes_s, rule=rule, clock=self._clock)
+
+        def progressed(done: int) -> None:
+            on_progress(done)
+            if reason := crawl.look(done):
+                error = NotOverHttp(reason)
+                self._breaker.failed(error, cost_s=rule.window_s)  # the next file would fare no better
+                raise error
+
+        return progressed
 
     def _ask(self, etag: Etag) -> None:
         try:

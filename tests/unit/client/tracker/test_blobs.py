@@ -14,7 +14,8 @@ import pytest
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, TrackerUnavailable
 from llmpt.tracker import blobs as blob_http
-from llmpt.tracker.blobs import BlobHttp, NotOverHttp
+from llmpt.tracker.blobs import BlobHttp, BlobTimings, NotOverHttp
+from llmpt.tracker.crawl import CrawlRule
 from tests.support.blob_server import BlobServer
 
 CONTENT = random.Random(1).randbytes(3_000_000)
@@ -155,6 +156,29 @@ def test_crumbs_are_not_taken_for_ever(tracker: BlobServer, seeder: BlobServer, 
     with pytest.raises(NotOverHttp) as failure:
         fetch(tracker, file)
     assert failure.value.there == 1000 * len(seeder.requests) == 1000 * blob_http.POOR_TRIES
+
+
+@pytest.mark.parametrize(("ordinary_bytes_s", "is_taken"), [(0, False), (10**9, False), (1000, True)])
+def test_a_seeder_that_trickles_is_given_up_where_there_is_another_way(
+    tracker: BlobServer, seeder: BlobServer, file: int, ordinary_bytes_s: int, is_taken: bool
+) -> None:
+    seeder.slow = 200 if not is_taken else 500_000
+    rule = CrawlRule(window_s=0.2, long_s=5, least_bytes_s=1 << 20)
+    blobs = BlobHttp(tracker.url, stall_timeout_s=5, timings=BlobTimings(crawl=rule))
+
+    def fetch() -> int:
+        return blobs.fetch(ETAG, SIZE, file, on_progress=blobs.unless_it_crawls(lambda _done: None, SIZE, ordinary_bytes_s))
+
+    if is_taken:
+        assert fetch() == SIZE
+        return
+    with pytest.raises(NotOverHttp, match="kB/s") as failure:
+        fetch()
+    there = failure.value.there
+    assert content(file)[:there] == CONTENT[:there] != b"", "what has come is kept"
+    with pytest.raises(NotOverHttp, match="did not answer"):
+        fetch()
+    assert len(seeder.requests) == 1, "and the next file does not wait as long"
 
 
 def test_what_nobody_has_costs_one_question(tracker: BlobServer, seeder: BlobServer, file: int) -> None:
