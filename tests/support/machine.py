@@ -119,8 +119,9 @@ class Machine:
 
     def status(self) -> dict[str, Any]:
         """Return what the agent says of itself, without the command's process; nothing when none runs."""
+        environ = {**self.environ, "XDG_RUNTIME_DIR": str(self.root / "run")}
         try:
-            return AgentClient(ClientSettings.read(self.environ), environ=self.environ).status()
+            return AgentClient(ClientSettings.read(environ), environ=environ).status()
         except AgentUnavailable:
             return {}
 
