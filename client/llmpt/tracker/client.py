@@ -34,6 +34,8 @@ from llmpt.tracker.wire import Wire
 
 log = logging.getLogger("llmpt.tracker")
 
+NO_BLOB = Etag("0" * 64)
+
 
 class TrackerClient:
     """A client of one tracker at `url` (http or https). Safe to share among threads; one connection per call.
@@ -183,8 +185,8 @@ class TrackerClient:
             return Answer(answer, "the health of a tracker").word("boot_id")
 
     def contact(self) -> Contact:
-        """Ask the tracker for nothing but what it says of itself."""
-        answer = self._wire.call("GET", "/api/v1/torrents", {"limit": "1"}).document
+        """Ask the tracker for nothing but what it says of itself: a blob that nobody has costs it least to find."""
+        answer = self._wire.call("GET", "/api/v1/torrents", {"etag": NO_BLOB.value}).document
         with sense(self.url):
             return self._contact(Answer(answer, "a page"))
 

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event, update
 
+from llmpt.tracker.client import NO_BLOB
 from llmpt_tracker.control.messages import Swarm, SwarmPeer
 from llmpt_tracker.database.models import MACHINES, File
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.rules.catalogue import lookups
+from llmpt_tracker.rules.catalogue.metainfo_texts import MetainfoTexts
 from tests.unit.tracker.bodies import MIB, big, manifest, packed, torrent
 from tests.unit.tracker.conftest import Api
 from tests.unit.tracker.fakes import FakeAnnouncer
@@ -56,8 +58,41 @@ def test_metainfo_comes_for_those_that_are_named_and_never_too_much_of_it(known:
     answer = ask(known, etags=ETAGS[:3], metainfo_of=ETAGS[1:2])
     assert [base64.b64decode(one.get("metainfo", "")) for one in answer["torrents"]] == [b"", FILES[1].encode(), b""]
     with database.reading() as session:
-        found = lookups.find(session, ETAGS, metainfo_of=ETAGS, most_bytes=2 * len(FILES[0].encode()))
+        most = 2 * len(FILES[0].encode())
+        found = lookups.find(session, ETAGS, texts=MetainfoTexts(), metainfo_of=ETAGS, most_bytes=most)
     assert [one.metainfo is not None for one in found] == [True, True] + [False] * 28
+
+
+def test_the_metainfo_of_all_files_is_read_in_one_look_and_for_the_next_machine_not_again(known: Api, database: Database) -> None:
+    looks: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *said: looks.append(said[2]))
+    for selects in (2, 3):
+        answer = ask(known, etags=ETAGS, metainfo_of=ETAGS)
+        assert [base64.b64decode(one["metainfo"]) for one in answer["torrents"]] == [meta.encode() for meta in FILES]
+        assert len([one for one in looks if "SELECT" in one]) == selects
+
+
+def test_a_machine_that_asks_how_the_tracker_is_has_it_list_nothing(known: Api, database: Database) -> None:
+    looks: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *said: looks.append(said[2]))
+    answer = known.client.get(f"/api/v1/torrents?etag={NO_BLOB}").get_json()
+    assert (answer["torrents"], answer["boot_id"], answer["announce_port"]) == ([], "boot-1", 6969)
+    assert len([one for one in looks if "SELECT" in one]) == 1
+
+
+def test_no_more_metainfo_is_kept_than_may_be_and_what_was_asked_for_last_is(known: Api, database: Database) -> None:
+    size = len(base64.b64encode(FILES[0].encode()))
+    texts = MetainfoTexts(2 * size)
+    looks: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *said: looks.append(said[2]))
+
+    def is_read(number: int) -> bool:
+        looks.clear()
+        with database.reading() as session:
+            assert lookups.find(session, ETAGS[number : number + 1], texts=texts, metainfo_of=ETAGS)[0].metainfo is not None
+        return len([one for one in looks if "SELECT" in one]) == 2
+
+    assert [is_read(number) for number in (0, 1, 0, 2, 0, 1)] == [True, True, False, True, False, True]
 
 
 NONSENSE: list[dict[str, Any]] = [

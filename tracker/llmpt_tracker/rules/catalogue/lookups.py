@@ -14,15 +14,17 @@ from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from llmpt.core.repo import RepoRef
-from llmpt_tracker.database.models import MACHINES, Blob, File, Repo, Revision, StoredMetainfo
+from llmpt_tracker.database.models import MACHINES, Blob, File, Repo, Revision
+from llmpt_tracker.rules.catalogue.metainfo_texts import MetainfoTexts
 
 BATCH = 500  # names in one IN (…)
 REPOS_SHOWN = 20
 MAX_METAINFO_BYTES = 8 << 20  # in one answer; what is above is asked for again
 
-_BLOBS, _STORED = Blob.__table__.c, StoredMetainfo.__table__.c
-_NAMED = select(_BLOBS.etag, _BLOBS.id, _BLOBS.size, _BLOBS.info_hash).where(_BLOBS.etag.in_(bindparam("etags", expanding=True)))
-_METAINFO = select(_STORED.data).where(_STORED.blob_id == bindparam("key"))
+_BLOBS = Blob.__table__.c
+_NAMED = select(_BLOBS.etag, _BLOBS.id, _BLOBS.size, _BLOBS.info_hash, _BLOBS.metainfo_bytes).where(
+    _BLOBS.etag.in_(bindparam("etags", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class FoundBlob:
     """An etag that has a torrent.
 
     `swarm`: the truncated info-hash in hex.
-    `metainfo`: None when it was not asked for, or would make the answer too long.
+    `metainfo`: in base64; None when it was not asked for, or would make the answer too long.
     """
 
     etag: str
@@ -74,20 +76,29 @@ def standing(session: Session, etags: Sequence[str]) -> dict[str, Standing]:
 
 
 def find(
-    session: Session, etags: Sequence[str], *, metainfo_of: Collection[str] = (), most_bytes: int = MAX_METAINFO_BYTES
+    session: Session,
+    etags: Sequence[str],
+    *,
+    texts: MetainfoTexts,
+    metainfo_of: Collection[str] = (),
+    most_bytes: int = MAX_METAINFO_BYTES,
 ) -> list[FoundBlob]:
     """Return those of `etags` that have a torrent, in their order; with metainfo those that `metainfo_of` names, too."""
-    rows: dict[str, tuple[int, int, bytes]] = {}
+    rows: dict[str, tuple[int, int, bytes, int]] = {}
     for start in range(0, len(etags), BATCH):
         named: Any = session.execute(_NAMED, {"etags": list(etags[start : start + BATCH])})
-        rows.update((row[0], (row[1], row[2], row[3])) for row in named)
-    found, left = [], most_bytes
+        rows.update((row[0], (row[1], row[2], row[3], row[4])) for row in named)
+    wanted: dict[int, bytes] = {}
+    left = most_bytes
     for etag in etags:
-        if etag in rows:
-            key, size, info_hash = rows[etag]
-            metainfo = None
-            if etag in metainfo_of and left > 0:
-                metainfo = session.scalar(_METAINFO, {"key": key})
-                left -= len(metainfo or b"")
-            found.append(FoundBlob(etag, size, info_hash, metainfo))
-    return found
+        if etag in rows and etag in metainfo_of and left > 0:
+            key, _, info_hash, metainfo_bytes = rows[etag]
+            wanted[key] = info_hash
+            left -= metainfo_bytes
+    metainfo = texts.of(session, wanted)
+    return [
+        FoundBlob(etag, size, info_hash, metainfo.get(key))
+        for etag in etags
+        if etag in rows
+        for key, size, info_hash, _ in (rows[etag],)
+    ]
