@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import signal
 import threading
 import time
@@ -45,6 +46,7 @@ SWEEPING = Rhythm(interval_s=10.0)
 WATCHING = Rhythm(interval_s=5.0)
 CHECKING = Rhythm(interval_s=3600.0)  # the tracker is asked; the Hub once a day
 LEAVE_S = 5.0
+TOKEN_WITHIN_S = 3.0
 RESTORED_S = 0.3  # in which few blobs are restored before the starter hears that the agent is ready
 
 
@@ -147,7 +149,7 @@ def run(
             parts.for_all.leases.start(stop=stopping, health=health)
         loops.start("tracker-watch", directory.watch, WATCHING, stop=stopping, health=health)
         if sharing is not None:
-            threading.Thread(target=sharing.prepare, name="share-token", daemon=True).start()
+            threading.Thread(target=_prepare, args=(sharing, stopping), name="share-token", daemon=True).start()
 
         def sweep() -> None:
             seeds.sweep()
@@ -169,6 +171,12 @@ def run(
         loops.loop("lifetime", look_for_the_end, LOOKING, stop=stopping, health=health)
         sweeping.join(LEAVE_S)
         restoring.join(LEAVE_S)
+
+
+def _prepare(sharing: Sharing, stopping: threading.Event) -> None:
+    """Get the token to share with in a moment: what is looked up goes before, and machines that start together take turns."""
+    if not stopping.wait(random.uniform(0, TOKEN_WITHIN_S)):  # noqa: S311  (no secret)
+        sharing.prepare()
 
 
 def _for_all(sharing: Sharing, directory: Directory, inventory: Inventory, settings: ClientSettings) -> ForAll:
