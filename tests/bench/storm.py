@@ -1,26 +1,37 @@
 """Machines that start within a second and look up the files of one repo: how many questions are answered in time, and the CPU.
 
-Each machine asks for each file (`one by one`, as clients of old do), or for all in one question (`at once`). The time of an
-answer counts from the moment when its connection was wanted; the kernel says how many connections it dropped (of all processes
-of this machine). The reference is the cost of a question to the health check in the same run: read the ratios and the growth.
+Each machine has an address of its own, and asks for each file (`one by one`, as clients of old do), or for all in one question
+(`at once`). The time of an answer counts from the moment when its connection was wanted; the kernel says how many connections it
+dropped (of all processes of this machine). The reference is the cost of a question to the health check in the same run: read the
+ratios and the growth. Then the same machines run the agent's own modules (`_machines`), where the LAN has all files and where it
+has none: what became of each file, how many questions a machine asks, and what it costs. The bar: none goes to the Hub.
 """
 
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import random
+import subprocess
+import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
+from llmpt.core.metainfo import Metainfo
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.tracker.client import TrackerClient
+from tests.bench._machines import own_address
 from tests.support.tracker import TrackerProcess
 from tests.unit.tracker.bodies import MIB, big, manifest, packed, torrent
 
 STORMS = ((100, 8), (500, 8), (500, 30))
+AGENTS, PROCESSES = (100, 500), 4
+QUIET_S = 7.0  # a tracker that has just started lends nothing that has a torrent
+TOGETHER_S = 10.0  # in which the processes of so many machines are there
 ANSWER_S, WITHIN_S, SOON_S = 20.0, 1.0, 2.0
 FILES = [torrent(f"file {number}", 300 * MIB) for number in range(30)]
 
@@ -49,13 +60,57 @@ def main() -> None:
                 went = f"{len(done)} of {asked} answered ({lost}), {tail}; {cost}; a machine {cpu_s / machines * 1e3:.1f} ms"
                 print(f"{machines} × {files:2} {name:10}: {went}", flush=True)
 
+        time.sleep(QUIET_S)
+        for meta in FILES:
+            _announce(tracker, meta)
+        there = [(meta.etag.value, meta.size) for meta in FILES]
+        lacking = [(f"{number:064x}", 300 * MIB) for number in range(1, len(FILES) + 1)]
+        for machines in AGENTS:
+            for name, wanted in (("there", there), ("lacking", lacking)):
+                _agents(tracker, machines, name, wanted)
+
+
+def _agents(tracker: TrackerProcess, machines: int, name: str, files: list[tuple[str, int]]) -> None:
+    """Let machines look files up as agents do, and print what became of them."""
+    drops, before, each = _dropped(), _cpu_s(tracker.pid), machines // PROCESSES
+    with tempfile.TemporaryDirectory() as folder:
+        asked = {"tracker": tracker.url, "machines": each, "files": files, "at": time.time() + TOGETHER_S, "within_s": WITHIN_S}
+        running = [_begin({**asked, "folder": folder, "first": number * each}) for number in range(PROCESSES)]
+        said = [json.loads(process.communicate()[0]) for process in running]
+    cost_s = _cpu_s(tracker.pid) - before
+    outcomes, questions = Counter[str](), Counter[str]()
+    for one in said:
+        outcomes.update(one["files"])
+        questions.update(one["questions"])
+    first, last = (sorted(when for one in said for when in one[which]) for which in ("first_s", "all_s"))
+    asks = ", ".join(f"{count / machines:.1f} × {what}" for what, count in questions.most_common())
+    went = f"the first file known after {first[-1]:.2f} s at most, all after {last[-1]:.2f} s"
+    cost = f"a machine {cost_s / machines * 1e3:.0f} ms of CPU, {_dropped() - drops} dropped"
+    print(f"{machines} agents × {len(files)} {name:8}: {dict(outcomes)}; {went}; {cost}: {asks}", flush=True)
+
+
+def _begin(asked: dict[str, object]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.bench._machines", json.dumps(asked)]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+
+
+def _announce(tracker: TrackerProcess, meta: Metainfo) -> None:
+    """Be the one seeder of a file."""
+    connection = http.client.HTTPConnection(tracker.host, tracker.announce_port, timeout=10)
+    swarm = "".join(f"%{byte:02x}" for byte in meta.info_hash.truncated)
+    about = "port=6881&uploaded=0&downloaded=0&left=0&event=started"
+    connection.request("GET", f"/announce?info_hash={swarm}&peer_id=-LT2110-000000000000&{about}")
+    assert b"failure" not in connection.getresponse().read()
+    connection.close()
+
 
 def _one_by_one(files: int) -> list[Question]:
     return [_get(f"/api/v1/torrents?etag={meta.etag}&include=metainfo,peers") for meta in FILES[:files]]
 
 
 def _at_once(files: int) -> list[Question]:
-    body = json.dumps({"etags": [meta.etag.value for meta in FILES[:files]], "peers": 50}).encode()
+    etags = [meta.etag.value for meta in FILES[:files]]
+    body = json.dumps({"etags": etags, "metainfo_of": etags}).encode()
     return [b"POST /api/v1/lookup HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body]
 
 
@@ -74,24 +129,24 @@ async def _all(tracker: TrackerProcess, machines: list[list[Question]]) -> list[
     draw = random.Random(1)
     found: list[float | None] = []
 
-    async def machine(questions: list[Question]) -> None:
+    async def machine(address: str, questions: list[Question]) -> None:
         await asyncio.sleep(draw.uniform(0, WITHIN_S))
         turns = asyncio.Semaphore(8)
 
         async def one(question: Question) -> None:
             async with turns:
-                found.append(await _ask(tracker, question))
+                found.append(await _ask(tracker, address, question))
 
         await asyncio.gather(*map(one, questions))
 
-    await asyncio.gather(*map(machine, machines))
+    await asyncio.gather(*(machine(own_address(number), questions) for number, questions in enumerate(machines)))
     return found
 
 
-async def _ask(tracker: TrackerProcess, question: Question) -> float | None:
+async def _ask(tracker: TrackerProcess, address: str, question: Question) -> float | None:
     began = time.monotonic()
     try:
-        opening = asyncio.open_connection(tracker.host, tracker.http_port, limit=1 << 24)
+        opening = asyncio.open_connection(tracker.host, tracker.http_port, limit=1 << 24, local_addr=(address, 0))
         reader, writer = await asyncio.wait_for(opening, ANSWER_S)
     except (OSError, asyncio.TimeoutError):
         return None
