@@ -25,6 +25,7 @@ class BlobServer:
     """`contents` by etag; with `redirect_to` it is a tracker, and sends the asker there for whatever that one has.
 
     With `slow` it sends so many bytes every 20 ms.
+    With `trailers` an answer comes in chunks, and lines follow it without end.
     Every answer breaks off after `cut_after` bytes and stops for good after `stall_after` (`on_cut` is called then); `status`
     answers that instead; `requests` are those that were made.
     """
@@ -37,6 +38,7 @@ class BlobServer:
         self.cut_after: int | None = None
         self.stall_after: int | None = None
         self.slow: int | None = None
+        self.trailers = False
         self.status: int | None = None
         self.on_cut: Callable[[], None] = lambda: None
         self.requests: list[Asked] = []
@@ -118,6 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         start = int(asked[1]) if asked else 0
         stop = min(int(asked[2]) + 1, len(content)) if asked and asked[2] else len(content)
+        if server.trailers and self.command == "GET":
+            return self._follow_without_end(content[:1000])
         self.send_response(206 if asked else 200)
         self.send_header("ETag", f'"{etag}"')
         self.send_header("Content-Length", str(stop - start))
@@ -125,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
         self.end_headers()
         if self.command == "HEAD":
-            return
+            return None
         limit = min(limit for limit in (server.cut_after, server.stall_after, stop - start) if limit is not None)
         try:
             step = server.slow or limit
@@ -142,3 +146,16 @@ class _Handler(BaseHTTPRequestHandler):
                     server.closing.wait(30)
         except ConnectionError:
             self.close_connection = True
+
+    def _follow_without_end(self, content: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+        try:
+            self.wfile.write(b"%x\r\n%b\r\n0\r\n" % (len(content), content))
+            while not self.server_of.closing.wait(0.01):
+                self.wfile.write(b"X-More: yes\r\n")
+                self.wfile.flush()
+        except ConnectionError:
+            pass

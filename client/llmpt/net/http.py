@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import math
 import socket
 import time
 from dataclasses import dataclass
@@ -33,12 +32,10 @@ BUFFER_BYTES = 64 << 10
 class Bounds:
     """How long one exchange may take. It may be changed while that goes on.
 
-    deadline: of all of it (monotonic seconds); infinity for none
-    silence_s: without a byte
+    deadline: of all of it (monotonic seconds)
     """
 
-    deadline: float = math.inf
-    silence_s: float = math.inf
+    deadline: float
 
     @classmethod
     def of(cls, whole_s: float) -> Bounds:
@@ -48,7 +45,7 @@ class Bounds:
     @property
     def left_s(self) -> float:
         """How long the next wait may be. Raises `TimeoutError` when nothing is left."""
-        left_s = min(self.deadline - time.monotonic(), self.silence_s)
+        left_s = self.deadline - time.monotonic()
         if left_s <= 0:
             raise TimeoutError("the answer took too long")
         return left_s
@@ -80,7 +77,7 @@ class BoundedSocket:
     def _wait_no_longer(self) -> None:
         left_s = self._bounds.left_s
         if self._sock.fileno() >= 0:  # a response has the socket still when the connection has let go of it
-            self._sock.settimeout(left_s if left_s < math.inf else None)
+            self._sock.settimeout(left_s)
 
 
 class _BoundedReader(io.RawIOBase):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import http.client
 import logging
-import math
 import os
 import re
 import socket
@@ -192,8 +191,10 @@ class BlobHttp:
                         continue
                     _check(response, size, at, from_tracker=at_tracker)
                     at_tracker = False
-                    bounds.deadline, bounds.silence_s = math.inf, silence_s
                     while at < size:
+                        bounds.deadline = (
+                            time.monotonic() + silence_s
+                        )  # for bytes of the blob: what frames them counts as silence
                         data = response.read1(CHUNK_BYTES)
                         if not data:
                             raise _Broke("the connection ended too early")

@@ -99,9 +99,9 @@ def test_a_body_that_trickles_is_given_up_in_time(way: Callable[[str], object]) 
         assert time.monotonic() - began < 1.5
 
 
-def test_an_answer_without_a_deadline_may_come_slowly_as_long_as_it_comes() -> None:
+def test_an_answer_may_be_read_when_its_connection_is_closed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        connection = Connection("127.0.0.1", listening.getsockname()[1], tls=False, bounds=Bounds(silence_s=5), connect_s=1)
+        connection = Connection("127.0.0.1", listening.getsockname()[1], tls=False, bounds=Bounds.of(5), connect_s=1)
         connection.connect()
         connection.request("GET", "/")
         peer, _ = listening.accept()

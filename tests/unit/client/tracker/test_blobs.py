@@ -151,6 +151,13 @@ def test_no_byte_for_the_stall_time_out_is_the_end(tracker: BlobServer, seeder: 
     assert len(seeder.requests) <= 3
 
 
+def test_lines_without_end_behind_a_body_are_no_bytes_of_it(tracker: BlobServer, seeder: BlobServer, file: int) -> None:
+    seeder.trailers = True
+    with pytest.raises(NotOverHttp, match=r"too long|timed out") as failure:
+        fetch(tracker, file, stall_timeout_s=0.4)
+    assert failure.value.there == 1000
+
+
 def test_crumbs_are_not_taken_for_ever(tracker: BlobServer, seeder: BlobServer, file: int) -> None:
     seeder.cut_after = 1000
     with pytest.raises(NotOverHttp) as failure:
