@@ -42,8 +42,8 @@ def longer_and_longer() -> Iterator[float]:
 @pytest.mark.alone
 def test_a_tracker_that_announces_itself_is_found_until_it_leaves() -> None:
     name = f"box-{os.getpid()}"
-    with announced(port=8123, version="0.1.0", addresses=LOOPBACK, name=name):
-        expected = Announced(name, ("http://127.0.0.1:8123",), "0.1.0")
+    with announced(port=8123, version="0.1.0", addresses=LOOPBACK, name=name, tls=True):
+        expected = Announced(name, ("https://127.0.0.1:8123",), "0.1.0")
         looks = longer_and_longer()
         assert eventually(lambda: found(name, look_s=next(looks)), timeout_s=30, what="the announcement") == expected
         assert found(name, CidrSet.parse("10.0.0.0/8")) is None, "an address outside LLMPT_PEER_CIDRS"

@@ -60,14 +60,15 @@ def serve(cache: Path | None, data: Path | None, repos: str | None) -> None:
 def _announced(environ: Mapping[str, str]) -> Iterator[None]:
     """Let the LAN find the tracker by mDNS, unless LLMPT_DISCOVERY=0. A failure to announce does not stop the server."""
     settings = ClientSettings.read(environ)
-    text = sources(environ).get("LLMPT_HTTP_PORT", "8000")
+    source = sources(environ)
+    text, tls = source.get("LLMPT_HTTP_PORT", "8000"), bool(source.get("LLMPT_TLS_CERT"))
     port = int(text) if text.isdecimal() else 0  # the tracker says what is wrong with it
     with ExitStack() as stack:
         if settings.discovery and port:
             try:
                 addresses = discovery.own_addresses(settings.bind, settings.peer_cidrs)
                 if addresses:
-                    stack.enter_context(discovery.announced(port=port, version=own_version(), addresses=addresses))
+                    stack.enter_context(discovery.announced(port=port, version=own_version(), addresses=addresses, tls=tls))
             except LlmptError as error:
                 click.echo(f"llmpt: {error}", err=True)
         yield

@@ -69,10 +69,11 @@ def find(peer_cidrs: CidrSet, *, look_s: float = LOOK_S, interfaces: Sequence[st
 
 
 @contextmanager
-def announced(*, port: int, version: str, addresses: Sequence[str], name: str | None = None) -> Iterator[None]:
+def announced(*, port: int, version: str, addresses: Sequence[str], tls: bool = False, name: str | None = None) -> Iterator[None]:
     """Announce the tracker on TCP `port` of this host's `addresses`, on their networks, while the block runs.
 
-    `name`: the host's, by default; a second of the same name gets a number. Raises `LlmptError` as `find`.
+    `tls`: it speaks TLS there. `name`: the host's, by default; a second of the same name gets a number. Raises `LlmptError`
+    as `find`.
     """
     zeroconf = _library()
     host = name or socket.gethostname().partition(".")[0] or "llmpt"
@@ -80,7 +81,7 @@ def announced(*, port: int, version: str, addresses: Sequence[str], name: str | 
         SERVICE,
         f"{host}.{SERVICE}",
         port=port,
-        properties={"version": version, "api": "1"},
+        properties={"version": version, "api": "1"} | ({"tls": "1"} if tls else {}),
         server=f"{host}.local.",
         parsed_addresses=list(addresses),
     )
@@ -128,7 +129,8 @@ def _read(info: ServiceInfo, peer_cidrs: CidrSet) -> Announced | None:
     addresses.sort(key=lambda one: (one.version, int(one)))
     hosts = (f"[{one}]" if one.version == 6 else str(one) for one in addresses)
     version = (info.properties.get(b"version") or b"").decode(errors="replace")
-    urls = tuple(f"http://{host}:{info.port}" for host in hosts)
+    scheme = "https" if info.properties.get(b"tls") == b"1" else "http"
+    urls = tuple(f"{scheme}://{host}:{info.port}" for host in hosts)
     return Announced(plain(info.name.removesuffix("." + SERVICE), longest=MAX_WORD), urls, plain(version, longest=MAX_WORD))
 
 
