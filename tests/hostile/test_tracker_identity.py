@@ -188,3 +188,18 @@ def test_an_authority_that_cannot_be_read_is_no_reason_to_believe_anything(
         with pytest.raises(TrackerUnavailable, match="cannot be used as an authority"):
             TrackerClient(place.url, trust=Trust(str(tmp_path / "gone.pem"))).contact()
         assert place.asked == []
+
+
+def test_a_machine_in_between_with_a_certificate_of_its_own_cannot_pass_on_the_servers_hello(
+    authority: Authority, tmp_path: Path
+) -> None:
+    real, other = authority.certificate("real.pem", self_signed=True), authority.certificate("between.pem", self_signed=True)
+    with (
+        TrackerProcess(tmp_path / "ours", settings={"LLMPT_TLS_CERT": str(real)}) as ours,
+        InBetween(ours.url, certificate=other) as between,
+    ):
+        done = llmpt(tmp_path, "join", between.url, "--fingerprint", fingerprint(ours))
+        assert (done.returncode, "no authority vouches" in done.stderr) == (1, True)
+        assert known(tmp_path) == []
+        done = llmpt(tmp_path, "join", f"https://localhost:{ours.http_port}", "--fingerprint", fingerprint(ours))
+        assert done.returncode == 0, done.stderr

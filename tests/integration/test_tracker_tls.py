@@ -9,7 +9,11 @@ import ssl
 import subprocess
 from pathlib import Path
 
+from llmpt.identity.keys import ServerKey
+from tests.support.certificates import Authority, digest
+from tests.support.machine import Machine
 from tests.support.tracker import TrackerProcess
+from tests.support.waiting import eventually
 
 
 def test_the_page_and_the_api_come_over_tls_and_name_themselves_so(tmp_path: Path) -> None:
@@ -30,3 +34,27 @@ def test_the_page_and_the_api_come_over_tls_and_name_themselves_so(tmp_path: Pat
         with contextlib.closing(plain):
             plain.request("GET", "/healthz")
             assert plain.getresponse().status == 200, "the appliance's own health check"
+
+
+def test_join_takes_a_certificate_and_the_one_after_it_on_the_word_of_the_servers_key(tmp_path: Path) -> None:
+    """No authority vouches for it, and no terminal is there to be asked: the fingerprint of the server's key says enough."""
+    authority = Authority(tmp_path, "nobodys")
+    used = authority.certificate("used.pem", self_signed=True)
+    with (
+        TrackerProcess(tmp_path / "data", settings={"LLMPT_TLS_CERT": str(used)}) as tracker,
+        Machine("ann", tracker=None, hub="http://127.0.0.1:9") as ann,
+    ):
+        url = f"https://localhost:{tracker.http_port}"
+        fingerprint = str(ServerKey.read(tracker.data / "server.key").public.fingerprint)
+        refused = ann.run("-m", "llmpt", "join", url, check=False)
+        assert (refused.returncode, digest(used) in refused.stderr, "--fingerprint" in refused.stderr) == (1, True, True)
+        ann.llmpt("join", url, "--fingerprint", fingerprint)
+        ann.llmpt("ls")
+
+        renewed = authority.certificate("renewed.pem", self_signed=True)
+        used.write_bytes(renewed.read_bytes())
+        eventually(lambda: "join again" in ann.run("-m", "llmpt", "ls", check=False).stderr, what="the new one to be shown")
+        ann.llmpt("join", url)
+        ann.llmpt("ls")
+        known = json.loads((ann.root / ".config" / "llmpt" / "known-servers.json").read_bytes())["servers"]
+        assert [one["certificate"] for one in known] == [digest(renewed)]

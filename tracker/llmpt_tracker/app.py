@@ -11,6 +11,7 @@ from flask import Flask
 
 from llmpt.core.errors import SettingError
 from llmpt.core.metainfo import MAX_PUBLISH_BYTES
+from llmpt.host.certificate import Certificate
 from llmpt.host.logs import log_to_stderr
 from llmpt.host.own_names import own_names
 from llmpt.host.routes import HostNetwork
@@ -82,7 +83,9 @@ def create_app(
         bounds = Bounds(waiting, questions)
         upstream = MirroredUpstream(told, database=database, clock=clock, knock=servers.knock, bounds=bounds)
     places = blobs or servers
-    notes, identity, names = Notes(database, clock), Identity(settings.key_file), settings.hosts.also(own_names())
+    certificate = Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert is not None else None
+    identity = Identity(settings.key_file, certificate=certificate)
+    notes, names = Notes(database, clock), settings.hosts.also(own_names())
     told_by = (upstream, limits, waiting, seats, notes, identity, names)
     attach(app, State(settings, clock, database, announcer, network, places, *told_by))
     app.before_request(clients.leave_the_gone)

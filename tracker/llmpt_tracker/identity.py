@@ -13,6 +13,7 @@ from typing import Any
 
 from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import Commit, RefName, RepoRef
+from llmpt.host.certificate import Certificate
 from llmpt.identity import hello
 from llmpt.identity.keys import ServerKey
 from llmpt.identity.statement import Content, files_sha256, sign
@@ -21,9 +22,12 @@ from llmpt_tracker.rules.catalogue.repos import ManifestLine, RevisionSummary
 
 
 class Identity:
-    """The identity whose key lies in `file`; it is read when it is first needed. `name` is what the server calls itself."""
+    """The identity whose key lies in `file`; it is read when it is first needed. `name` is what the server calls itself.
 
-    def __init__(self, file: Path, *, certificate: str = "", name: str | None = None) -> None:
+    `certificate` is the one with which it speaks TLS; None: it does not, or a proxy in front does.
+    """
+
+    def __init__(self, file: Path, *, certificate: Certificate | None = None, name: str | None = None) -> None:
         self._file, self._certificate = file, certificate
         self._name = name or socket.gethostname()
         self._key: ServerKey | None = None
@@ -39,7 +43,8 @@ class Identity:
     def answer(self, nonce: str) -> dict[str, Any]:
         """Show that the key is held. Raises `Refused`."""
         try:
-            return hello.answer(self._read(), nonce, self._certificate)
+            shown = "" if self._certificate is None else self._certificate.sha256
+            return hello.answer(self._read(), nonce, shown)
         except InvalidInput as error:
             raise Refused(400, "bad_request", str(error)) from None
 

@@ -71,10 +71,12 @@ def join(url: str | None, code: str | None, yes: bool, fingerprint: str | None, 
     server = checked.server
     if code is not None:
         _accept(checked, _asked_for() if code == "-" else code)
-    KnownServers.of(os.environ).put(server)
+    known = KnownServers.of(os.environ)
+    before = known.joined(checked.url)
+    known.put(server)
     file = user_config_file(os.environ)
     changed = config_file.write(file, NAME, checked.url)
-    notes = _notes(checked, os.environ)
+    notes = _notes(checked, os.environ, is_renewed=before is not None and before.certificate != server.certificate)
     if as_json:
         show_json(
             {
@@ -200,8 +202,8 @@ def _answering(one: discovery.Announced, expected: Expected) -> tuple[str, Check
     return None
 
 
-def _notes(checked: Checked, environ: Mapping[str, str]) -> list[str]:
-    """What stands in the way of the new setting, or of its effect."""
+def _notes(checked: Checked, environ: Mapping[str, str], *, is_renewed: bool) -> list[str]:
+    """What stands in the way of the new setting, or of its effect; `is_renewed`: another certificate counts from now on."""
     notes = []
     if environ.get(NAME, "").strip() not in ("", checked.url):
         notes.append(f"{NAME}={environ[NAME]} in the environment wins over the file; unset it")
@@ -209,8 +211,8 @@ def _notes(checked: Checked, environ: Mapping[str, str]) -> list[str]:
         running = AgentClient(ClientSettings.read(), environ=environ).status()
     except AgentUnavailable:
         return notes
-    if running.get("tracker") != checked.url:
-        notes.append(
-            f"an agent runs that uses {running.get('tracker')}: `llmpt agent stop`, and the next download starts a new one"
-        )
+    uses = running.get("tracker")
+    if uses != checked.url or is_renewed:
+        what = f"uses {uses}" if uses != checked.url else "holds the server to the certificate of before"
+        notes.append(f"an agent runs that {what}: `llmpt agent stop`, and the next download starts a new one")
     return notes

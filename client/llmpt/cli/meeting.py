@@ -70,7 +70,7 @@ def met(url: str, expected: Expected) -> tuple[TrackerClient, KnownServer]:
         certificate = _certificate(url)
         client = TrackerClient(url, trust=Trust(expected.ca, certificate))
         shown = _shown(client)
-        _accept(url, certificate, shown, expected)
+        _accept(url, certificate, shown, expected, before)
     _compare(url, shown, expected, before)
     host = urlsplit(url).hostname or url
     return client, KnownServer("" if shown is None else str(shown.fingerprint), host, url, certificate)
@@ -103,17 +103,21 @@ def _says(fingerprint: str) -> str:
     return f"has the fingerprint {fingerprint}" if fingerprint else "shows no key"
 
 
-def _accept(url: str, certificate: str, shown: Met | None, expected: Expected) -> None:
-    """Raise unless the certificate, for which no authority vouches, is the server's by its key's word, or its user's."""
+def _accept(url: str, certificate: str, shown: Met | None, expected: Expected, before: KnownServer | None) -> None:
+    """Raise unless the certificate, for which no authority vouches, is the server's by its key's word, or its user's.
+
+    Its key counts where the user has named it, or has joined it `before`: so a renewed certificate asks nothing of the user.
+    """
     if expected.certificate:
         raise TrackerUnavailable(f"the certificate of {url} has the SHA-256 {certificate}, and not the one that was given")
-    is_named = shown is not None and shown.fingerprint == expected.fingerprint and shown.certificate == certificate
-    if is_named:
+    key = str(expected.fingerprint) if expected.fingerprint is not None else (before.fingerprint if before is not None else "")
+    if shown is not None and str(shown.fingerprint) == key and shown.certificate == certificate:
         return
     said = f"no authority vouches for the certificate of {url}; its SHA-256 is {certificate}"
     if not sys.stdin.isatty():
         raise TrackerUnavailable(
-            f"{said}. `--certificate` with that takes it, if the server shows the same; LLMPT_CA names an authority"
+            f"{said}. `--fingerprint` with that of the server's console takes it, or `--certificate` with this, if it is the "
+            "server's; LLMPT_CA names an authority"
         )
     click.echo(f"{said}.", err=True)
     click.confirm("Is it the one that the server shows? Then it is the only one that counts from now on", abort=True, err=True)

@@ -16,6 +16,7 @@ from llmpt.host.certificate import Certificate
 from llmpt_tracker.serve.http.bounds import ServingLimits, TimeLimits
 from llmpt_tracker.serve.http.loop import Ways
 from llmpt_tracker.serve.http.places import Guest
+from tests.support.certificates import digest
 from tests.unit.tracker.serve.http.test_loop import GET, connected, echo, post, read_all, serving
 
 BIG = 4 << 20
@@ -100,3 +101,16 @@ def test_a_client_that_goes_in_the_middle_of_a_handshake_is_forgotten(made: tupl
         with secured(at, made[0]) as sock:
             sock.sendall(post(b"END"))
             assert read_all(sock) == b"<3>END"
+
+
+def test_a_certificate_says_its_own_digest_and_that_of_the_one_after_it(made: tuple[Path, Path], tmp_path: Path) -> None:
+    used, now = tmp_path / "server.pem", [0.0]
+    used.write_bytes(made[0].read_bytes() + made[1].read_bytes())  # the second stands for its chain
+    certificate = Certificate(used, made[0], clock=lambda: now[0])
+    assert certificate.sha256 == digest(made[0])
+    shutil.copy(made[1], used)
+    assert certificate.sha256 == digest(made[0]), "it is looked at once a second"
+    now[0] += 10
+    assert certificate.sha256 == digest(made[0]), "its key is another's, and it stays as it was"
+    certificate = Certificate(used, None)
+    assert certificate.sha256 == digest(made[1])
