@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import time
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from time import monotonic
 from typing import Any
 
@@ -214,6 +215,38 @@ def test_a_thousand_blobs_are_seeded_without_piece_layers(seeder: Engine, tmp_pa
         etag = Etag(root.hexdigest())
         seeder.seed(SeededBlob(etag, 1 << 30, root.digest(), tmp_path / etag.value))
     assert len(seeder.seeding()) == 1000
+
+
+def test_a_status_asks_for_what_is_sent_without_holding_up_others(seeder: Engine, tmp_path: Path) -> None:
+    etags = [Etag(hashlib.sha256(b"%d" % number).hexdigest()) for number in range(3)]
+    for etag in etags:
+        seeder.seed(SeededBlob(etag, 9 << 20, os.urandom(32), tmp_path / etag.value))
+    free: list[bool] = []
+
+    class Handle:
+        """A torrent's handle: says whether another thread could have the lock while it is asked."""
+
+        def __init__(self, real: Any) -> None:
+            self.real = real
+
+        def status(self, flags: int) -> Any:
+            def others() -> None:
+                free.append(lock.acquire(blocking=False))
+                if free[-1]:
+                    lock.release()
+
+            beside = Thread(target=others)
+            beside.start()
+            beside.join()
+            return self.real.status(flags)
+
+    torrents, lock = seeder._torrents.all(), seeder._torrents.lock
+    for torrent in torrents:
+        torrent.handle = Handle(torrent.handle)
+    assert (seeder.uploaded(), seeder.receivers()) == ({}, {})
+    for torrent in torrents:
+        torrent.handle = torrent.handle.real
+    assert free == [True] * 6
 
 
 def test_after_a_withdrawal_in_the_middle_nothing_is_written_any_more(seeder: Engine, leecher: Engine, tmp_path: Path) -> None:
