@@ -12,8 +12,8 @@ from llmpt.core.networks import CidrSet
 from llmpt.host.certificate import Certificate
 from llmpt_seeder.blobs import BlobServer, Doors, FileSource
 from llmpt_seeder.blobs.connection import BlobLimits
+from llmpt_tracker.blob_server import BlobPlace
 from llmpt_tracker.blob_server import BlobServer as AskedByTracker
-from llmpt_tracker.blob_server import Place
 from tests.contract.blob_server.world import CONTENT, PATH, Shelf
 from tests.support.certificates import Authority
 from tests.support.hostile import OTHER, crowd
@@ -37,7 +37,7 @@ def test_slow_connections_of_many_machines_do_not_shut_out_the_tracker(tls: bool
         eventually(lambda: len(server._connections) == LIMITS.connections + LIMITS.guests, what="all places to be taken")
         stack.enter_context(crowd(server.port, 5, HALF_A_HEAD, source=OTHER))
         for _ in range(5):  # one connection that is kept, and ones that are not
-            tracker = AskedByTracker(Place("127.0.0.1", server.port, tls), timeout_s=5, skipped_s=0, clock=lambda: 0)
+            tracker = AskedByTracker(BlobPlace("127.0.0.1", server.port, tls), timeout_s=5, skipped_s=0, clock=lambda: 0)
             assert tracker.ask("HEAD", PATH) == 200
             assert tracker.ask("POST", "/knock") == 204
             tracker.close()

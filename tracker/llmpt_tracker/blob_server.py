@@ -20,7 +20,7 @@ KEPT_CONNECTIONS = 8
 AT_ONCE = 16  # questions of this process: a seeder that goes silent cannot hold all of our threads
 
 
-class Place(NamedTuple):
+class BlobPlace(NamedTuple):
     """Where a blob server is, as the tracker reaches it, and whether it speaks TLS there."""
 
     address: str
@@ -35,7 +35,7 @@ class BlobServer:
     `skipped_s`: it is left alone for so long after it gave none.
     """
 
-    def __init__(self, place: Place, *, timeout_s: float, skipped_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, place: BlobPlace, *, timeout_s: float, skipped_s: float, clock: Callable[[], float]) -> None:
         self._place, self._timeout_s, self._skipped_s, self._clock = place, timeout_s, skipped_s, clock
         self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._probe = threading.Lock()
@@ -112,6 +112,6 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
-def place_of(server: BlobAddress) -> Place:
+def place_of(server: BlobAddress) -> BlobPlace:
     """Return where a blob server is."""
-    return Place(server.address, server.port, server.tls)
+    return BlobPlace(server.address, server.port, server.tls)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from llmpt.core.networks import parse_address
-from llmpt_tracker.blob_server import BlobServer, Place, place_of
+from llmpt_tracker.blob_server import BlobPlace, BlobServer, place_of
 from llmpt_tracker.control.client import Announcer
 from llmpt_tracker.control.messages import BlobAddress
 from llmpt_tracker.errors import AnnouncerUnavailable, SeedersBusy
@@ -69,8 +69,8 @@ class BlobServers:
     ) -> None:
         self._announcer, self._timings, self._clock = announcer, timings, clock
         self._listed: dict[str, tuple[float, list[BlobAddress]]] = {}
-        self._has_it: dict[tuple[Place, str], float] = {}
-        self._servers: dict[Place, BlobServer] = {}
+        self._has_it: dict[tuple[BlobPlace, str], float] = {}
+        self._servers: dict[BlobPlace, BlobServer] = {}
 
     def locate(self, etag: str, *, asker: str, host_as_asked: str, may_serve: MayServe = every_seeder) -> str | None:
         """Return a URL at which this asker gets the blob, at a seeder that has just said so; None: no seeder has it.
@@ -138,7 +138,7 @@ class BlobServers:
         age_s = self._announcer.status().age_s
         return age_s is not None and age_s < self._timings.first_beat_s
 
-    def _is_at(self, place: Place, etag: str) -> bool | None:
+    def _is_at(self, place: BlobPlace, etag: str) -> bool | None:
         """Say whether a seeder has a blob; None: it does not say."""
         now = self._clock()
         if now < self._has_it.get((place, etag), now):
@@ -149,7 +149,7 @@ class BlobServers:
             return True
         return None if status is None or status >= 500 or status == 429 else False
 
-    def _at(self, place: Place) -> BlobServer:
+    def _at(self, place: BlobPlace) -> BlobServer:
         server = self._servers.get(place)
         if server is None:
             t = self._timings
