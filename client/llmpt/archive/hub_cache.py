@@ -78,8 +78,18 @@ class CachedRepo:
             entry.parent.mkdir(parents=True, exist_ok=True)
             entry.symlink_to(target)
         except (FileExistsError, NotADirectoryError):
-            if not _leads_to(entry, etag):
+            if not self._leads_to(entry, etag):
                 raise Occupied(f"{entry} is there already, and something else; it was left as it is") from None
+
+    def _leads_to(self, entry: Path, etag: Etag) -> bool:
+        """Whether an entry of a snapshot is that blob: by a link that leads there, or by its content."""
+        try:
+            if entry.is_symlink() and entry.samefile(self.blob(etag)):
+                return True
+            verify_file(entry, etag, entry.stat().st_size)
+        except (ContentMismatch, OSError):
+            return False
+        return True
 
     def pointed(self, ref: RefName) -> str | None:
         """Return what a ref names now; None: it is not there."""
@@ -131,17 +141,6 @@ class CachedRepo:
             entries[file.path.value] = entry
         document = {"format_version": TREE_FORMAT, "files": entries}
         write_whole(target, json.dumps(document, indent=1, sort_keys=True).encode(), mode=0o644)
-
-
-def _leads_to(entry: Path, etag: Etag) -> bool:
-    """Whether an entry of a snapshot is that blob: by a link, or, in a cache without links, by its content."""
-    try:
-        if entry.is_symlink():
-            return entry.readlink().name == etag.value
-        verify_file(entry, etag, entry.stat().st_size)
-    except (ContentMismatch, OSError):
-        return False
-    return True
 
 
 def _pointer_id(sha256: Etag, size_bytes: int) -> str:

@@ -320,6 +320,22 @@ def test_a_file_that_stands_where_a_folder_should_is_named(exported: Path, tmp_p
     assert "there already" in problems(work)["a/b"]
 
 
+@pytest.mark.parametrize("content", [None, b"of another cache"])
+def test_a_link_that_only_ends_in_the_etag_is_not_the_blob(exported: Path, tmp_path: Path, content: bytes | None) -> None:
+    cache = tmp_path / "elsewhere"
+    bring(exported, cache)
+    link = cache / "models--org--model" / "snapshots" / COMMIT / "model.safetensors"
+    other = tmp_path / "moved" / link.readlink().name
+    link.unlink()
+    link.symlink_to(other)
+    if content is not None:
+        other.parent.mkdir()
+        other.write_bytes(content)
+    work, (imported,) = bring(exported, cache)
+    assert "there already" in problems(work)["model.safetensors"]
+    assert imported.files == 3
+
+
 def test_a_forged_torrent_is_named(exported: Path, tmp_path: Path) -> None:
     torrent = exported / "torrents" / f"{lfs_sha256(BIG)}.torrent"
     torrent.write_bytes(torrent.read_bytes().replace(b"e", b"f", 1))
