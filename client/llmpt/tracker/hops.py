@@ -7,6 +7,7 @@ itself can name. A redirect leads to the blob that was asked for, and nowhere el
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Network
 from urllib.parse import urljoin
 
 from llmpt.core.blob import Etag
@@ -15,17 +16,30 @@ from llmpt.core.networks import Address, parse_address
 from llmpt.net.names import NAMES
 from llmpt.tracker.url import HttpUrl
 
+_NAT64, _COMPATIBLE = IPv6Network("64:ff9b::/96"), IPv6Network("::/96")
 LEAST_PORT = 1024  # what is below belongs to services of the system
 WEB_PORTS = (80, 443)
 
 
 def may_name(address: Address, tracker: Iterable[Address]) -> bool:
-    """Whether a tracker at one of the addresses `tracker` may name a machine at `address`."""
+    """Whether a tracker at one of the addresses `tracker` may name a machine at `address`, or at what a gateway sees in it."""
+    inner = _embedded(address)
+    if inner is not None and not may_name(inner, tracker):
+        return False
     if address.is_multicast or address.is_unspecified or (address.version == 4 and int(address) >> 28 == 15):
         return False
     if address.is_loopback:
         return any(one.is_loopback for one in tracker)
     return not address.is_link_local or any(one.is_link_local for one in tracker)
+
+
+def _embedded(address: Address) -> Address | None:
+    """Return the IPv4 address that an IPv6 one leads to: by NAT64 (RFC 6052), by 6to4, or as its last bytes (RFC 4291)."""
+    if isinstance(address, IPv4Address):
+        return None
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour
 
 
 def hop(url: HttpUrl, location: str, etag: Etag) -> HttpUrl:
