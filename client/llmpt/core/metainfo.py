@@ -11,6 +11,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from llmpt.core import bencode, merkle
 from llmpt.core.blob import Etag
@@ -113,8 +114,8 @@ class Metainfo:
 
     @property
     def magnet(self) -> str:
-        """The magnet link of BEP 9 with the multihash of BEP 52."""
-        return f"magnet:?xt=urn:btmh:1220{self.info_hash}&dn={self.etag}&xl={self.size}"
+        """The magnet link, without a tracker."""
+        return magnet_link(self.info_hash, self.etag.value, self.size)
 
     @classmethod
     def from_leaves(cls, etag: Etag, size: int, leaves: bytes) -> Metainfo:
@@ -152,6 +153,12 @@ def info_dict(etag: Etag, size: int, root: bytes) -> bytes:
             "piece length": piece_length_for(size),
         }
     )
+
+
+def magnet_link(info_hash: InfoHash, etag: str, size: int, *, announce: str | None = None) -> str:
+    """Return the magnet link of BEP 9 with the multihash of BEP 52, and a tracker's announce URL when one is given."""
+    link = f"magnet:?xt=urn:btmh:1220{info_hash}&dn={etag}&xl={size}"
+    return link if announce is None else f"{link}&tr={quote(announce, safe='')}"
 
 
 def truncated_hex(text: str) -> bytes:

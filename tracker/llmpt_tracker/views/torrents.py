@@ -54,9 +54,9 @@ def list_torrents() -> ResponseReturnValue:
         page, last = torrents.find_torrents(session, query)
         metainfo = torrents.metainfo(session, [one.key for one in page]) if "metainfo" in include else {}
     swarms, boot_id = _swarms([one.swarm for one in page], peers=PEERS_IN_LIST if "peers" in include else 0)
-    entries = []
+    entries, announce_port = [], state().announce_port(boot_id)
     for one in page:
-        entry = _entry(one, swarms)
+        entry = _entry(one, swarms, announce_port=announce_port)
         if "metainfo" in include:
             entry["metainfo"] = base64.b64encode(metainfo[one.key]).decode()
         if "peers" in include:
@@ -67,7 +67,7 @@ def list_torrents() -> ResponseReturnValue:
             "torrents": entries,
             "next": paging.write_cursor(last) if last is not None else None,
             "boot_id": boot_id,
-            "announce_port": state().announce_port(boot_id),
+            "announce_port": announce_port,
             "min_blob_bytes": state().settings.min_blob_bytes,
         }
     )
@@ -78,8 +78,8 @@ def one_torrent(info_hash: str) -> ResponseReturnValue:
     """Return one torrent, by the 64 hex digits of its info-hash or the first 40."""
     arguments()
     found = _find(info_hash)
-    swarms, _ = _swarms([found.swarm], peers=0)
-    return jsonify(_entry(found, swarms))
+    swarms, boot_id = _swarms([found.swarm], peers=0)
+    return jsonify(_entry(found, swarms, announce_port=state().announce_port(boot_id)))
 
 
 @blueprint.get("/torrents/<info_hash>.torrent")
@@ -89,8 +89,7 @@ def torrent_file(info_hash: str) -> ResponseReturnValue:
     found = _find(info_hash)
     with state().database.reading() as session:
         stored = torrents.metainfo(session, [found.key])[found.key]
-    host, _ = host_as_asked(request)
-    announce = f"http://{host}:{state().announcer.status().announce_port}/announce"
+    announce = _announce_url(state().announcer.status().announce_port)
     # Without the name, which clients append (BEP 19). With it libtorrent asks for …/<etag>/<etag> when the size is no multiple
     # of the piece length: in v2 such a torrent has a second, padding file in its eyes.
     web_seed = f"{base_url(request)}/blobs/"
@@ -149,7 +148,13 @@ def _swarms(hashes: list[str], *, peers: int) -> tuple[dict[str, Swarm], str]:
     return state().announcer.swarms(hashes, peers=peers, asker=str(asker()))
 
 
-def _entry(one: torrents.Torrent, swarms: Mapping[str, Swarm]) -> dict[str, Any]:
+def _announce_url(port: int) -> str:
+    """Return the announce URL as the asker reaches it."""
+    host, _ = host_as_asked(request)
+    return f"http://{host}:{port}/announce"
+
+
+def _entry(one: torrents.Torrent, swarms: Mapping[str, Swarm], *, announce_port: int) -> dict[str, Any]:
     swarm = swarms.get(one.swarm, Swarm())
     return {
         "info_hash": str(one.info_hash),
@@ -162,7 +167,7 @@ def _entry(one: torrents.Torrent, swarms: Mapping[str, Swarm]) -> dict[str, Any]
         "seeders": swarm.seeders,
         "leechers": swarm.leechers,
         "completed": swarm.completed,
-        "magnet": one.magnet,
+        "magnet": one.magnet(_announce_url(announce_port)),
     }
 
 

@@ -75,7 +75,7 @@ def test_an_entry_says_what_a_client_needs(catalogue: Api, announcer: FakeAnnoun
         "seeders": 2,
         "leechers": 1,
         "completed": 7,
-        "magnet": A.magnet,
+        "magnet": f"{A.magnet}&tr=http%3A%2F%2Flocalhost%3A6969%2Fannounce",
     }
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from llmpt.core.blob import Etag
-from llmpt.core.metainfo import InfoHash, piece_length_for
+from llmpt.core.metainfo import InfoHash, magnet_link, piece_length_for
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import Blob, File, Path, Ref, Repo, Revision, StoredMetainfo
 from llmpt_tracker.errors import Refused
@@ -85,10 +85,9 @@ class Torrent:
         """The truncated info-hash, in hex: what the announcer calls it."""
         return self.info_hash.truncated.hex()
 
-    @property
-    def magnet(self) -> str:
-        """The magnet link of BEP 9 with the multihash of BEP 52."""
-        return f"magnet:?xt=urn:btmh:1220{self.info_hash}&dn={self.etag}&xl={self.size}"
+    def magnet(self, announce: str) -> str:
+        """Return the magnet link, with a tracker's announce URL."""
+        return magnet_link(self.info_hash, self.etag, self.size, announce=announce)
 
 
 def find_torrents(session: Session, query: TorrentQuery) -> tuple[list[Torrent], int | None]:
