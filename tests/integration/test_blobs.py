@@ -7,11 +7,13 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +28,7 @@ from tests.support.waiting import eventually
 REPO = "org/model"
 SIZE = (8 << 20) + 17  # not a multiple of the piece length, as nearly no file is
 FILES = {"model.bin": random.Random(1).randbytes(SIZE), "config.json": b'{"a": 1}', "empty.txt": b""}
+PLACES, PER_ADDRESS = 1024, 256  # of a seeder's clients over HTTP, as `BlobLimits` has them
 AT_ONCE_S = 5.0  # to the next seeder, after one has died
 
 
@@ -196,6 +199,37 @@ def status(url: str) -> int:
     except urllib.error.HTTPError as error:
         with error:
             return error.code
+
+
+@pytest.mark.slow
+def test_a_full_seeder_says_come_back_and_never_that_a_file_is_missing(site: TwoSeeders) -> None:
+    site.other.stop()
+    port = eventually(lambda: site.ports() if len(site.ports()) == 1 else None, timeout_s=40, what="one seeder").pop()
+    etag = site.hub.file(REPO, "model.bin").etag
+    request = f"GET /blobs/{etag} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    file = f"{site.tracker.url}/{REPO}/resolve/main/config.json"
+    with ExitStack() as stack:
+        for number in range(PLACES):
+            source = f"127.0.0.{2 + number // PER_ADDRESS}"
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10, source_address=(source, 0)))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.sendall(request)
+        refused = eventually(lambda: refusal(f"http://127.0.0.1:{port}/blobs/{etag}"), timeout_s=20, what="no place to be left")
+        assert refused == (503, "5")
+        assert {status(file) for _ in range(10)} == {302}
+        assert status(site.url("config.json")) == 302
+        eventually(lambda: "places for clients over HTTP were taken" in get(site.tracker.url)[1].decode(), what="it on the page")
+    eventually(lambda: comes(site.url("config.json")), timeout_s=20, what="a place")
+
+
+def refusal(url: str) -> tuple[int, str] | None:
+    """Return status and Retry-After of a refusal; None where bytes come."""
+    try:
+        with urllib.request.urlopen(url, timeout=20):
+            return None
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers["Retry-After"]
 
 
 def test_a_plain_library_goes_on_when_its_seeder_is_killed(site: TwoSeeders) -> None:

@@ -1,4 +1,5 @@
-"""The seeder, as a process, among real faults: a full disk, a mount that fails, a damaged state, a Hub that breaks off."""
+"""The seeder, as a process, among real faults: a full disk, a mount that fails or is another one, a damaged state, a Hub that
+breaks off, a clock that is set."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import pytest
 
 from tests.support.lan import Lan
 from tests.support.seeder import SeederProcess
-from tests.support.shims import FAILING_MOUNT, shim
+from tests.support.shims import CLOCK_THAT_IS_SET, FAILING_MOUNT, shim
 from tests.support.small_disk import small_disk
 from tests.support.waiting import eventually
 
@@ -86,6 +87,38 @@ def test_a_cache_that_cannot_be_looked_at_is_waited_for(lan: Lan, tmp_path: Path
     with seeder(lan, tmp_path / "data", LD_PRELOAD=preload, LLMPT_TEST_FAILS=str(lan.cache)) as failing:
         eventually(lambda: "no Hub cache can be read" in page(lan), timeout_s=20, what="the problem on the page")
         assert failing.running
+
+
+@pytest.mark.parametrize(
+    ("named", "is_said"), [("..", "set HF_HUB_CACHE to {cache}, "), ("a repo", "the folder above it ({cache})")]
+)
+def test_a_cache_that_is_another_folder_is_said_once_with_what_to_name(
+    lan: Lan, tmp_path: Path, named: str, is_said: str
+) -> None:
+    home = tmp_path / "huggingface"
+    shutil.copytree(add(lan, "mounted/model"), home / "hub" / "models--mounted--model", symlinks=True)
+    wrong = home if named == ".." else home / "hub" / "models--mounted--model"
+    words = is_said.format(cache=home / "hub")
+    with seeder(lan, tmp_path / "data", HF_HUB_CACHE=str(wrong)) as running:
+        eventually(lambda: words in page(lan), timeout_s=20, what="the problem on the page")
+        assert running.log.read_text().count(words) == 1
+        assert running.running
+
+
+DAYS = 2 * 86400
+
+
+def test_a_hub_is_asked_again_when_the_clock_was_set_back_from_the_future(lan: Lan, tmp_path: Path) -> None:
+    add(lan, "clock/model")
+    known = lan.hub.repos.pop(("model", "clock/model"))  # the Hub does not have it yet
+    clock = tmp_path / "clock"
+    clock.write_text(f"{DAYS}")
+    settings = {"LD_PRELOAD": shim(CLOCK_THAT_IS_SET, tmp_path), "LLMPT_TEST_CLOCK": str(clock), "LLMPT_REPOS": ""}
+    with seeder(lan, tmp_path / "data", **settings) as running:
+        eventually(lambda: "clock/model: not shared" in running.log.read_text(), timeout_s=20, what="the Hub's no")
+        lan.hub.repos["model", "clock/model"] = known
+        clock.write_text("0")
+        lan.seeded("clock/model")
 
 
 @pytest.mark.parametrize("state", ["garbage", "a folder"])

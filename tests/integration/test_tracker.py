@@ -54,11 +54,14 @@ def ask(tracker: TrackerProcess, method: str, path: str, body: Any = None, **hea
             return error.code, json.load(error)
 
 
-def announce(tracker: TrackerProcess, meta: Metainfo, port: int = 6881, **arguments: Any) -> dict[bytes, Any]:
-    """Announce a peer of `meta`; return what the announcer says."""
+def announce(
+    tracker: TrackerProcess, meta: Metainfo, port: int = 6881, *, peer: int = 0, seeder_key: str = "", **arguments: Any
+) -> dict[bytes, Any]:
+    """Announce a peer of `meta`, or a seeder under its key; return what the announcer says."""
     quoted = "".join(f"%{byte:02x}" for byte in meta.info_hash.truncated)
     rest = "".join(f"&{name}={value}" for name, value in {"left": 0, "uploaded": 0, "downloaded": 0, **arguments}.items())
-    url = f"{tracker.announce_url}?info_hash={quoted}&peer_id={'-LL0001-' + 'x' * 12}&port={port}{rest}"
+    place = "/".join(filter(None, (tracker.announce_url, seeder_key)))
+    url = f"{place}?info_hash={quoted}&peer_id=-LL0001-{peer:012}&port={port}{rest}"
     with DIRECT.open(url, timeout=10) as answer:
         reply: dict[bytes, Any] = bencode.decode(answer.read())
         return reply
@@ -153,6 +156,31 @@ def test_a_restart_serves_the_same_data_and_sigterm_ends_everything_with_status_
     assert len(family) >= 3  # the announcer, gunicorn, its workers
     assert own.stop() == 0
     assert alive(family) == []
+
+
+def test_a_database_that_is_none_is_said_in_one_line_and_left_as_it_is(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "tracker.db").write_bytes(os.urandom(9000))
+    broken = TrackerProcess(data)
+    with pytest.raises(AssertionError, match="ended with status 1"):
+        broken.start()
+    said = [line for line in broken.log.read_text().splitlines() if "tracker.db" in line]
+    assert len(said) == 1
+    assert f"{data / 'tracker.db'} cannot be used: " in said[0]
+    assert "It holds the catalogue, tokens, and what is to be fetched; put " in said[0]
+    assert "Traceback" not in broken.log.read_text()
+    assert (data / "tracker.db").stat().st_size == 9000
+
+
+def test_peers_of_a_seeders_host_never_push_it_out_of_its_swarm(own: TrackerProcess) -> None:
+    ask(own, "POST", "/api/v1/publish", {"torrents": packed(A)})
+    _, known = ask(own, "PUT", "/api/v1/seeders/cellar", report())
+    announce(own, A, seeder_key=known["announce_key"])
+    for number in range(1, 21):
+        announce(own, A, port=7000 + number, peer=number, left=5)
+    found = TrackerClient(own.url).get_torrents(etag=str(A.etag)) or []
+    assert [(one.seeders, one.leechers) for one in found] == [(1, 8)]
 
 
 def test_the_data_folder_is_its_owners_alone_and_no_log_names_the_token(tracker: TrackerProcess) -> None:

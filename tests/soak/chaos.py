@@ -24,6 +24,7 @@ from tests.support.machine import Machine
 
 SIZES = {200_000: 3, BIG: 4, 2_600_000: 6, 6_000_000: 4, 16_000_000: 2}  # bytes → weight
 AT_ONCE = 4
+SAID_EVERY = 20  # downloads
 TRY_FOR_S = 60.0  # longer than any fault lasts
 PROGRAM = """
 import hashlib, json, sys, time
@@ -135,7 +136,15 @@ class Chaos:
             with self._lock:
                 self.done.append(done)
             if done.returncode == 0:
+                self._say_progress()
                 return
+
+    def _say_progress(self) -> None:
+        with self._lock:
+            good = [done.seconds for done in self.done if done.returncode == 0]
+            faults = len(self.strikes)
+        if len(good) % SAID_EVERY == 0:
+            print(f"{len(good)} downloads, the longest {max(good):.1f} s; {faults} faults so far", flush=True)
 
     def _finish(self, step: Step, *, stop: bool) -> Done:
         began, disturbed = time.monotonic(), False

@@ -26,7 +26,7 @@ from tests.support.machine import Machine
 from tests.support.waiting import eventually
 
 pytestmark = [
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(3600),  # on a machine that has other things to do
     pytest.mark.skipif(not sys.platform.startswith("linux") or os.getuid() != 0, reason="mounts small disks, reads /proc"),
 ]
 

@@ -89,6 +89,30 @@ ssize_t read(int fd, void *into, size_t size) {
 }
 """
 
+# The time of day is as many seconds off as the file LLMPT_TEST_CLOCK says at that moment; clocks that only run on are not.
+CLOCK_THAT_IS_SET = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, now);
+    const char *name = getenv("LLMPT_TEST_CLOCK");
+    int file = clock == CLOCK_REALTIME && name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
+    if (file < 0) return result;
+    char text[32];
+    ssize_t size = read(file, text, sizeof text - 1);
+    close(file);
+    if (size > 0) { text[size] = 0; now->tv_sec += atol(text); }
+    return result;
+}
+"""
+
 
 def shim(source: str, folder: Path) -> str:
     """Compile a shim; return what LD_PRELOAD is to be. Skips the test where there is no C compiler."""
