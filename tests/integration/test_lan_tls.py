@@ -7,12 +7,15 @@ import http.client
 import random
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.certificates import Authority, digest
 from tests.support.lan import Lan
 from tests.support.machine import Machine
+from tests.support.seeder import SeederProcess
+from tests.support.waiting import eventually
 
 REPO = "org/model"
 FILES = {"model.bin": random.Random(1).randbytes((16 << 20) + 17), "config.json": b'{"a": 1}'}  # large enough for HTTP beside
@@ -90,3 +93,11 @@ def test_with_a_certificate_that_join_pinned_a_download_comes_by_bittorrent(secu
         ann.run("-c", DOWNLOAD)
         assert came(ann)
     assert secure.hub.gets("model.bin") == 0
+
+
+def test_a_seeder_elsewhere_asks_the_tracker_by_https_with_the_labs_authority(
+    secure: Lan, authority: Authority, tmp_path: Path
+) -> None:
+    told = {"LLMPT_TOKEN": secure.tracker.token, "LLMPT_CA": str(authority.file)}
+    with SeederProcess(tmp_path / "other", secure.cache, tracker=https(secure), hub=secure.hub.url, **told) as other:
+        eventually(lambda: f"the tracker {https(secure)} answers" in other.log.read_text(), timeout_s=30, what="its heartbeat")
