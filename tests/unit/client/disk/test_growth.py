@@ -73,7 +73,7 @@ def test_a_folder_with_many_files_is_not_read_again_while_the_file_grows(tmp_pat
     file.write_bytes(bytes(MIB))
     while not growth.done_bytes:  # after a slow look the folder is left alone for a while
         growth.look()
-    sys.addaudithook(lambda event, args: read.append(event) if event == "os.scandir" and args[0] == tmp_path else None)
+    sys.addaudithook(lambda event, args: read.append(event) if event == "os.scandir" and str(args[0]) == str(tmp_path) else None)
     for number in range(2, 8):
         with file.open("ab") as more:
             more.write(bytes(MIB))
@@ -90,7 +90,7 @@ def test_a_folder_that_is_long_to_read_is_left_alone_for_a_while(tmp_path: Path)
         return now[0]
 
     growth = Growth(tmp_path / "etag", 10 * MIB, clock=clock)
-    sys.addaudithook(lambda event, args: read.append(event) if event == "os.scandir" and args[0] == tmp_path else None)
+    sys.addaudithook(lambda event, args: read.append(event) if event == "os.scandir" and str(args[0]) == str(tmp_path) else None)
     for _ in range(40):
         growth.look()
     assert len(read) <= 3
