@@ -35,6 +35,11 @@ def test_an_empty_tracker_says_what_to_do(api: Api) -> None:
     assert "Nothing is published yet" in text
 
 
+def test_a_file_that_no_manifest_names_is_shown_by_its_etag(api: Api) -> None:
+    api.publish({"torrents": packed(A)})
+    assert f"<code>{A.etag.value[:16]}…</code>" in page(api)
+
+
 def test_repos_files_and_counts_are_shown(api: Api, announcer: FakeAnnouncer) -> None:
     api.publish(manifest(big("model.safetensors", A), small("config.json"), torrents=packed(A)))
     announcer.live[A.info_hash.truncated.hex()] = Swarm(41, 17, 0)
