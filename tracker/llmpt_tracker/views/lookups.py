@@ -22,7 +22,7 @@ from llmpt_tracker.views.arguments import body
 blueprint = Blueprint("lookups", __name__, url_prefix="/api/v1")
 
 MAX_ETAGS = 1000
-MAX_BODY_BYTES = 1 << 20
+MAX_BODY_BYTES = 192 << 10  # twice so many etags, and some air
 PEERS_OF_EACH = 50
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from llmpt.core.http_head import BadRequest
 from llmpt_tracker.serve.http.bounds import ServingLimits
 from llmpt_tracker.serve.http.connection import Connection, Stage
-from llmpt_tracker.serve.http.crowd import Crowd
+from llmpt_tracker.serve.http.crowd import Crowd, in_turn
 from llmpt_tracker.serve.http.desk import Desk, Handler
 from llmpt_tracker.serve.http.door import Door, turn_away
 from llmpt_tracker.serve.http.places import Guest
@@ -96,13 +96,17 @@ class EventLoop:
         return self._desk.aside(connection)
 
     def run_once(self, timeout_s: float = TICK_S) -> None:
-        """Wait for something to do, at most so long, and do it."""
+        """Wait for something to do, at most so long, and do it; who only takes bytes comes last, and for a moment."""
+        taking: list[Connection] = []
         for key, _ in self._poller.select(timeout_s):
-            if isinstance(key.data, Connection):
-                if key.data.stage is not Stage.CLOSED:
-                    self._go_on(key.data)
-            else:
+            if not isinstance(key.data, Connection):
                 key.data()
+            elif key.data.stage is Stage.SENDING:
+                taking.append(key.data)
+            elif key.data.stage is not Stage.CLOSED:
+                self._go_on(key.data)
+        for one in in_turn(taking):
+            self._go_on(one)
         if self._reading.has_room and self._waiting:
             self._reading.has_room = False
             waiting, self._waiting = self._waiting, []
@@ -264,8 +268,6 @@ class EventLoop:
         connection.mark = connection.outbox.sent_bytes
         connection.deadline = time.monotonic() + self._patience.head_s
         self._go_on(connection)
-
-    # ConnectionBounds
 
     def _tick(self) -> None:
         now = self._ticked = time.monotonic()

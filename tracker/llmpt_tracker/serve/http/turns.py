@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 OWN = "the appliance's own"  # it has its turn whatever the others do
 AT_ONCE = 16
-OF_EACH = 6
+OF_EACH = 2  # each thread that computes makes another one wait for the interpreter at its every step
 
 
 class Turns(Generic[T]):

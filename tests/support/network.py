@@ -1,0 +1,116 @@
+"""Machines that are apart on one host: a network namespace for each, and a bridge between them (Linux).
+
+Loopback is not a LAN: its addresses are all this host's own, and what is sent there meets no queue. A program that uses this
+runs in namespaces of its own, which end with it, so that nobody needs to be root.
+
+    network.run_apart("tests.bench.hostile")     # starts the module again, in namespaces
+
+    with network.Host("ann", 2) as ann, ann.inside():
+        socket.create_connection((network.SERVER, 8000))
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+SERVER, SERVER_V6 = "10.66.0.1", "fd66::1"
+_APART = "LLMPT_TEST_APART"
+_CLONE_NEWNET = 0x40000000
+_UNSHARE = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+def is_apart() -> bool:
+    """Say whether this process was started by `run_apart`."""
+    return _APART in os.environ
+
+
+def run_apart(module: str) -> bool:
+    """Run a module in namespaces of its own, to its end; False: this system has none for us."""
+    if shutil.which("ip", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        return False
+    try:
+        if subprocess.run([*_UNSHARE, "true"], capture_output=True, timeout=10, check=False).returncode:
+            return False
+    except OSError:
+        return False
+    environ = os.environ | {_APART: "1", "PATH": f"{os.environ['PATH']}:/usr/sbin"}
+    subprocess.run([*_UNSHARE, sys.executable, "-m", module], env=environ, check=True)
+    return True
+
+
+def open_bridge() -> None:
+    """Make the network, of which this process is the server. For a process that `is_apart`."""
+    for command in (
+        "link set lo up",
+        "link add lan type bridge",
+        f"addr add {SERVER}/24 dev lan",
+        f"-6 addr add {SERVER_V6}/64 dev lan nodad",
+        "link set lan up",
+    ):
+        _ip(command)
+
+
+class Host:
+    """A machine of the network, 10.66.0.`number` and fd66::`number`. A context manager."""
+
+    def __init__(self, name: str, number: int) -> None:
+        self.name, self.v4, self.v6 = name, f"10.66.0.{number}", f"fd66::{number}"
+
+    def __enter__(self) -> Host:
+        self._holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; exec sleep infinity"], stdout=subprocess.PIPE)
+        assert self._holder.stdout is not None
+        self._holder.stdout.readline()
+        self._space = Path(f"/proc/{self._holder.pid}/ns/net")
+        near, far = f"to-{self.name}", f"of-{self.name}"
+        _ip(f"link add {near} type veth peer name {far} netns {self._holder.pid}")
+        _ip(f"link set {near} master lan up")
+        with self.inside():
+            for command in ("link set lo up", f"addr add {self.v4}/24 dev {far}", f"-6 addr add {self.v6}/64 dev {far} nodad"):
+                _ip(command)
+            _ip(f"link set {far} up")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._holder.kill()
+        self._holder.wait()
+        assert self._holder.stdout is not None
+        self._holder.stdout.close()
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Be on this machine: what this thread opens and starts meanwhile is."""
+        with Path("/proc/thread-self/ns/net").open() as outside:
+            with self._space.open() as space:
+                _set_namespace(space.fileno())
+            try:
+                yield
+            finally:
+                _set_namespace(outside.fileno())
+
+    def has_addresses(self, prefix: str) -> None:
+        """Let it have all addresses of an IPv6 prefix: what answers neighbour solicitations for them has."""
+        _ip(f"-6 route add {prefix} via {self.v6} dev lan")
+        with self.inside():
+            _ip(f"-6 route add local {prefix} dev lo")
+
+    def received_bytes(self) -> int:
+        """Return how many bytes have come to it."""
+        lines = Path(f"/proc/{self._holder.pid}/net/dev").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.strip().startswith(f"of-{self.name}:"))
+
+
+def _ip(command: str) -> None:
+    subprocess.run(["ip", *command.split()], check=True)
+
+
+def _set_namespace(descriptor: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
