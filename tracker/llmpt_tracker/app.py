@@ -24,6 +24,7 @@ from llmpt_tracker.limits import Limits
 from llmpt_tracker.mirrored_upstream import Bounds, MirroredUpstream
 from llmpt_tracker.notes import Notes
 from llmpt_tracker.questions import Questions
+from llmpt_tracker.read_keys import ReadKeys
 from llmpt_tracker.rules.hub.upstream import Upstream
 from llmpt_tracker.seats import Seats
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
@@ -41,6 +42,7 @@ from llmpt_tracker.views import (
     openapi,
     pages,
     publishing,
+    readers,
     reports,
     repos,
     torrents,
@@ -74,6 +76,7 @@ def create_app(
     app.url_map.merge_slashes = False
     database = Database(settings.database_location)
     network = network or HostNetwork()
+    read_keys = ReadKeys.of(settings)
     servers, limits = BlobServers(announcer), Limits(announcer)
     waiting = Waiting(on_full=partial(limits.reached, TOO_MANY_WAIT), is_gone=clients.is_gone, aside=clients.aside)
     seats = Seats(on_full=partial(limits.reached, ALL_SEATS_TAKEN))
@@ -86,12 +89,13 @@ def create_app(
     certificate = Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert is not None else None
     identity = Identity(settings.key_file, certificate=certificate)
     notes, names = Notes(database, clock), settings.hosts.also(own_names())
-    told_by = (upstream, limits, waiting, seats, notes, identity, names)
+    told_by = (upstream, limits, waiting, seats, notes, identity, names, read_keys)
     attach(app, State(settings, clock, database, announcer, network, places, *told_by))
     app.before_request(clients.leave_the_gone)
     app.before_request(access.guard)
     app.before_request(access.guard_pages)
     app.before_request(versions.guard)
+    app.before_request(readers.guard)
     app.before_request(clients.take_seat)
     app.before_request(hub.serve)
     app.teardown_request(clients.give_seat_back)

@@ -81,6 +81,7 @@ class TrackerSettings:
     )
     dist: Path | None = setting("LLMPT_DIST", folder, "", "Folder of wheels that /dist/ hands out; empty: none")
     control_socket: Path | None = None  # of the announcer; given by the parent
+    require_read_token: bool = False
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> TrackerSettings:

@@ -18,6 +18,7 @@ from llmpt_tracker.holdings import HoldingsDigests
 from llmpt_tracker.identity import Identity
 from llmpt_tracker.limits import Limits
 from llmpt_tracker.notes import Notes
+from llmpt_tracker.read_keys import ReadKeys
 from llmpt_tracker.rules.catalogue.metainfo_texts import MetainfoTexts
 from llmpt_tracker.rules.hub.learning import Learning
 from llmpt_tracker.rules.hub.upstream import Upstream
@@ -46,8 +47,8 @@ class BlobLocations(Protocol):
 class State:
     """The settings, the clock (aware, UTC), the two things that hold data, the networks that this host is on, where bytes are,
     the Hub behind this one if a seeder fetches from one, when it was asked for what, how many requests do what at once,
-    this server's key and names, what is here on whose word, what is written down in a while, metainfo that was asked for, where
-    announces go, by boot id."""
+    this server's key and names, the keys of its readers if reading takes a token, what is here on whose word, what is written
+    down in a while, metainfo that was asked for, where announces go, by boot id."""
 
     settings: TrackerSettings
     clock: Clock
@@ -62,6 +63,7 @@ class State:
     notes: Notes
     identity: Identity
     names: HostNames
+    read_keys: ReadKeys | None = None
     learning: Learning = field(default_factory=Learning)
     holdings: HoldingsDigests = field(default_factory=HoldingsDigests)
     metainfo_texts: MetainfoTexts = field(default_factory=MetainfoTexts)

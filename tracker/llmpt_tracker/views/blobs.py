@@ -1,4 +1,8 @@
-"""`/blobs/<etag>`: to a seeder that has the bytes. The web seed of every torrent (BEP 19), and for programs without a hook."""
+"""`/blobs/<etag>`: to a seeder that has the bytes. The web seed of every torrent (BEP 19), and for programs without a hook.
+
+Where reading takes a token, a web seed's address has the key with which its torrent is announced in front of the etag: programs
+that know nothing of tokens follow it.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +12,28 @@ from flask.typing import ResponseReturnValue
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput
 from llmpt_tracker.errors import Refused
+from llmpt_tracker.rules.reading import may_read_blob
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker, host_as_asked
+from llmpt_tracker.views.readers import reading
 from llmpt_tracker.views.serving import may_serve
 
 blueprint = Blueprint("blobs", __name__)
 
 
 @blueprint.get("/blobs/<etag>")
-def blob(etag: str) -> ResponseReturnValue:
+@blueprint.get("/blobs/<key>/<etag>")
+def blob(etag: str, key: str = "") -> ResponseReturnValue:
     """Redirect to a seeder that is alive and has the blob; the next request may be sent to another."""
     try:
         Etag(etag)
     except InvalidInput as error:
         raise Refused(404, "not_found", str(error)) from None
+    with reading() as session:
+        may_read = may_read_blob(session, etag)
     may = may_serve(state().database, etag)
-    url = state().blobs.locate(etag, asker=str(asker()), host_as_asked=host_as_asked(request)[0], may_serve=may)
+    host = host_as_asked(request)[0]
+    url = state().blobs.locate(etag, asker=str(asker()), host_as_asked=host, may_serve=may) if may_read else None
     if url is None:
         raise Refused(404, "not_found", f"no seeder that is alive has a file with the etag {etag}")
     return Response(status=302, headers={"Location": url})

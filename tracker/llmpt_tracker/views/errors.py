@@ -20,6 +20,7 @@ from llmpt_tracker.rules import audit
 from llmpt_tracker.rules.audit import Actor
 from llmpt_tracker.state import state
 from llmpt_tracker.views.hub.request import target
+from llmpt_tracker.views.readers import REALM, asks_browsers
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def _refused(error: Refused) -> Response:
         _note(error)
     response = answer(error.status, error.code, str(error))
     if error.status == 401:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="llmpt"'
+        response.headers["WWW-Authenticate"] = REALM if asks_browsers() else 'Bearer realm="llmpt"'
     if isinstance(error, RefusedAsHub) and error.commit is not None:
         response.headers["X-Repo-Commit"] = error.commit
     if error.retry_after_s is not None:

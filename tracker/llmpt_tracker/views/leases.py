@@ -17,6 +17,7 @@ from llmpt_tracker.rules.rights import PUBLISH, SHARE, is_publisher
 from llmpt_tracker.state import state
 from llmpt_tracker.views.arguments import body
 from llmpt_tracker.views.holders import Pace, holder, refuse_when_off, sees_machines
+from llmpt_tracker.views.readers import reading
 
 blueprint = Blueprint("leases", __name__, url_prefix="/api/v1")
 
@@ -35,7 +36,7 @@ def poll() -> ResponseReturnValue:
         raise Refused(403, "scope", "`unlimited` is a publisher's; a machine that shares has its share")
     known: dict[str, bytes] = {}
     if said.wants:
-        with state().database.reading() as session:
+        with reading() as session:
             known = entries.swarms(session, (want.etag.value for want in said.wants))
     answer = state().announcer.leases(said, owner=Owner(token.id, token.name), swarms=known)
     if not sees_machines():

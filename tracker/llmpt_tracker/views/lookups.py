@@ -15,9 +15,11 @@ from llmpt.core.errors import InvalidInput
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import publication
 from llmpt_tracker.rules.catalogue import lookups
+from llmpt_tracker.rules.reading import readable
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker
 from llmpt_tracker.views.arguments import body
+from llmpt_tracker.views.readers import announce_key, reader, reading
 
 blueprint = Blueprint("lookups", __name__, url_prefix="/api/v1")
 
@@ -72,8 +74,8 @@ def lookup() -> ResponseReturnValue:
     """Tell of each etag that has a torrent: how many have it, where, and its metainfo where that is asked for."""
     asked = publication.parse_json(LookupBody, body(MAX_BODY_BYTES, is_question=True))
     etags = list(dict.fromkeys(map(_etag, asked.etags)))
-    with state().database.reading() as session:
-        found = lookups.find(session, etags, texts=state().metainfo_texts, metainfo_of=frozenset(asked.metainfo_of))
+    with reading() as session:
+        found = lookups.find(session, readable(session, etags), texts=state().metainfo_texts, metainfo_of=frozenset(asked.metainfo_of))
     swarms, boot_id = state().announcer.swarms([one.swarm for one in found], peers=asked.peers, asker=str(asker()))
     entries: list[dict[str, Any]] = []
     for one in found:
@@ -81,11 +83,14 @@ def lookup() -> ResponseReturnValue:
         entry = {"info_hash": one.info_hash.hex(), "etag": one.etag, "size": one.size}
         entry |= {"seeders": swarm.seeders, "leechers": swarm.leechers, "completed": swarm.completed}
         entry["peers"] = [peer.as_json() for peer in swarm.peers]
+        if key := announce_key(one.info_hash[:20]):
+            entry["announce_key"] = key
         entries.append(entry)
     about = {
         "boot_id": boot_id,
         "announce_port": state().announce_port(boot_id),
         "min_blob_bytes": state().settings.min_blob_bytes,
+        **({"announce_keys": True} if reader() else {}),
     }
     return Response(_written(entries, [one.metainfo for one in found], about), mimetype="application/json")
 

@@ -17,6 +17,7 @@ from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker
 from llmpt_tracker.views.arguments import arguments, document
 from llmpt_tracker.views.holders import Pace, holder, keep_pace
+from llmpt_tracker.views.readers import may_read
 
 blueprint = Blueprint("mirrors", __name__, url_prefix="/api/v1")
 
@@ -64,7 +65,10 @@ def listed() -> ResponseReturnValue:
         else:
             found, last = mirrors.page(session, states=states, limit=limit, before=at, listings=sees, now=now)
     return jsonify(
-        {"mirrors": [one.as_json(askers=sees) for one in found], "next": paging.write_cursor(last) if last is not None else None}
+        {
+            "mirrors": [one.as_json(askers=sees) for one in found if may_read(one.ask.repo)],
+            "next": paging.write_cursor(last) if last is not None else None,
+        }
     )
 
 
@@ -74,7 +78,7 @@ def one(mirror_id: int) -> ResponseReturnValue:
     arguments()
     with state().database.reading() as session:
         mirror = mirrors.get(session, mirror_id, now=state().clock())
-        if mirror.ask.is_listing and not _sees_listings(session):
+        if not may_read(mirror.ask.repo) or (mirror.ask.is_listing and not _sees_listings(session)):
             raise mirrors.unknown(mirror_id)
         return jsonify(mirror.as_json())
 

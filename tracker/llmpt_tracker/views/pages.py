@@ -19,6 +19,7 @@ from llmpt_tracker.state import state
 from llmpt_tracker.version import VERSION
 from llmpt_tracker.views.access import base_url, host_as_asked
 from llmpt_tracker.views.holders import sees_machines
+from llmpt_tracker.views.readers import may_read, reading, sees_all
 
 blueprint = Blueprint("pages", __name__)
 
@@ -35,13 +36,14 @@ MANIFEST_SHOWN = 1000
 def overview() -> ResponseReturnValue:
     """Show repos, the newest files, and the seeders."""
     before = paging.read_cursor(request.args.get("cursor"))
-    with state().database.reading() as session:
+    with reading() as session:
         listed, last = repos.list_repos(session, limit=paging.DEFAULT_LIMIT, before=before)
         newest, _ = torrents.find_torrents(session, torrents.TorrentQuery(limit=FILES_SHOWN))
         repo_count, blob_count, blob_bytes = repos.totals(session)
-        problems = reports.open_problems(session, limit=PROBLEMS_SHOWN, now=state().clock())
+        problems = reports.open_problems(session, limit=PROBLEMS_SHOWN, now=state().clock()) if sees_all() else []
         sharers = tokens.count_sharers(session)
         mirrored = mirrors.progress(session, since=state().clock() - MIRRORS_SINCE, limit=MIRRORS_SHOWN)
+        mirrored = [one for one in mirrored if may_read(one.repo)]
     live = _Live.ask([one.swarm for one in newest])
     fetches = _fetches()
     return render_template(
@@ -74,7 +76,7 @@ def repo(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
         ref = RepoRef(repo_type, repo_id)
     except InvalidInput as error:
         raise Refused(404, "not_found", str(error)) from None
-    with state().database.reading() as session:
+    with reading() as session:
         found = repos.find_revision(session, ref, revision)
         shown = repos.manifest(session, found, limit=MANIFEST_SHOWN)
     live = _Live.ask([one.swarm for one in shown if one.swarm])
@@ -87,7 +89,8 @@ def _fetches() -> list[tuple[HeldLease, str | None]]:
         found = state().announcer.fetches(FETCHES_SHOWN)
     except AnnouncerUnavailable:
         return []
-    with state().database.reading() as session:
+    found = [one for one in found if sees_all() or (one.repo is not None and may_read(one.repo))]
+    with reading() as session:
         paths = repos.paths_of(session, [one.etag.value for one in found]) if found else {}
     return [(one, paths.get(one.etag.value)) for one in found]
 
@@ -104,7 +107,8 @@ class _Live:
         try:
             found = announcer.swarms(swarms, peers=0, asker="127.0.0.1")[0] if swarms else {}
             status = announcer.status()
-            return cls(found, announcer.seeders(), status.peers, status.limits)
+            seeders = announcer.seeders() if sees_all() else []  # which name what they could not share
+            return cls(found, seeders, status.peers, status.limits)
         except AnnouncerUnavailable:
             return cls({}, [], None)
 

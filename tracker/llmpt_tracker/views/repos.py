@@ -12,6 +12,7 @@ from llmpt_tracker.rules import paging
 from llmpt_tracker.rules.catalogue import repos
 from llmpt_tracker.state import state
 from llmpt_tracker.views.arguments import arguments, repo_named, terms
+from llmpt_tracker.views.readers import reading
 
 blueprint = Blueprint("repos", __name__, url_prefix="/api/v1")
 
@@ -31,7 +32,7 @@ def list_repos() -> ResponseReturnValue:
     """List the repos, the newest first, each with its newest revisions."""
     args = arguments("q", "limit", "cursor")
     limit, before = paging.read_limit(args.get("limit")), paging.read_cursor(args.get("cursor"))
-    with state().database.reading() as session:
+    with reading() as session:
         page, last = repos.list_repos(session, limit=limit, before=before, terms=terms(args))
     listed = [
         {"repo_type": one.repo.type, "repo_id": one.repo.id, "revisions": [_revision(rev) for rev in one.revisions]}
@@ -48,7 +49,7 @@ def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue
     repo = repo_named(repo_type, repo_id)
     limit = paging.read_limit(args.get("limit"), default=FILES_OF_PAGE, most=FILES_OF_PAGE)
     after = paging.read_path_cursor(args.get("cursor"))
-    with state().database.reading() as session:
+    with reading() as session:
         found = repos.find_revision(session, repo, revision)
         lines = repos.manifest(session, found, limit=limit + 1, after=after)
         signature = None

@@ -21,6 +21,7 @@ from llmpt_tracker.rules.catalogue import torrents
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker, base_url, host_as_asked
 from llmpt_tracker.views.arguments import arguments, repo_named, terms
+from llmpt_tracker.views.readers import announce_key, reader, reading
 
 blueprint = Blueprint("torrents", __name__, url_prefix="/api/v1")
 
@@ -50,7 +51,7 @@ def list_torrents() -> ResponseReturnValue:
     )
     if query.repo_id is not None or query.repo_type is not None:
         repo_named(query.repo_type or "model", query.repo_id or "any")
-    with state().database.reading() as session:
+    with reading() as session:
         page, last = torrents.find_torrents(session, query)
         metainfo = torrents.metainfo(session, [one.key for one in page]) if "metainfo" in include else {}
     swarms, boot_id = _swarms([one.swarm for one in page], peers=PEERS_IN_LIST if "peers" in include else 0)
@@ -61,6 +62,8 @@ def list_torrents() -> ResponseReturnValue:
             entry["metainfo"] = base64.b64encode(metainfo[one.key]).decode()
         if "peers" in include:
             entry["peers"] = _peers(swarms.get(one.swarm))
+        if key := announce_key(one.info_hash.truncated):
+            entry["announce_key"] = key
         entries.append(entry)
     return jsonify(
         {
@@ -69,6 +72,7 @@ def list_torrents() -> ResponseReturnValue:
             "boot_id": boot_id,
             "announce_port": announce_port,
             "min_blob_bytes": state().settings.min_blob_bytes,
+            **({"announce_keys": True} if reader() else {}),
         }
     )
 
@@ -89,10 +93,11 @@ def torrent_file(info_hash: str) -> ResponseReturnValue:
     found = _find(info_hash)
     with state().database.reading() as session:
         stored = torrents.metainfo(session, [found.key])[found.key]
-    announce = _announce_url(state().announcer.status().announce_port)
+    key = announce_key(found.info_hash.truncated)
+    announce = _announce_url(state().announcer.status().announce_port) + (f"/{key}" if key else "")
     # Without the name, which clients append (BEP 19). With it libtorrent asks for …/<etag>/<etag> when the size is no multiple
     # of the piece length: in v2 such a torrent has a second, padding file in its eyes.
-    web_seed = f"{base_url(request)}/blobs/"
+    web_seed = f"{base_url(request)}/blobs/" + (f"{key}/" if key else "")
     response = Response(with_servers(stored, announce=announce, web_seed=web_seed), mimetype="application/x-bittorrent")
     response.headers["Content-Disposition"] = f'attachment; filename="{found.etag}.torrent"'
     return response
@@ -138,7 +143,7 @@ def _info_hash(text: str) -> bytes:
 
 
 def _find(info_hash: str) -> torrents.Torrent:
-    with state().database.reading() as session:
+    with reading() as session:
         return torrents.torrent(session, _info_hash(info_hash))
 
 

@@ -16,6 +16,7 @@ from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import Blob, File, Path, Ref, Repo, Revision, StoredMetainfo
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import holders
+from llmpt_tracker.rules.reading import is_limited
 from llmpt_tracker.rules.search import search
 
 APPEARANCES_SHOWN = 20
@@ -95,7 +96,8 @@ def find_torrents(session: Session, query: TorrentQuery) -> tuple[list[Torrent],
 
     What is not here any more is found by its etag or info-hash only, so that a machine that has it can go on seeding it.
     """
-    if query == TorrentQuery(etag=query.etag, limit=query.limit, most_bytes=query.most_bytes) and query.etag is not None:
+    is_by_etag = query == TorrentQuery(etag=query.etag, limit=query.limit, most_bytes=query.most_bytes)
+    if is_by_etag and query.etag is not None and not is_limited(session):
         return _by_etag(session, query.etag), None
     statement = select(Blob).order_by(Blob.id.desc()).limit(query.limit + 1)
     if query.before is not None:

@@ -7,7 +7,7 @@ has said that it does not hold the file. What is merely not here is the same 404
 from __future__ import annotations
 
 from llmpt.core.repo import RepoRef
-from llmpt_tracker.errors import RefusedAsHub
+from llmpt_tracker.errors import Refused, RefusedAsHub
 
 
 def not_found() -> RefusedAsHub:
@@ -18,6 +18,11 @@ def not_found() -> RefusedAsHub:
 def repo_not_found(repo: object) -> RefusedAsHub:
     """Nothing of that repo is in the catalogue, or it cannot be a repo's name."""
     return RefusedAsHub(404, "RepoNotFound", f"Repository Not Found: nothing of {repo!s:.200} is published on this LAN")
+
+
+def token_needed(why: Refused) -> RefusedAsHub:
+    """Reading takes a token here, whatever is asked for: `why` says what is wrong with the asker's."""
+    return RefusedAsHub(why.status, "GatedRepo", f"{why} (HF_TOKEN, or `token=`)")
 
 
 def revision_not_found(repo: RepoRef, revision: str) -> RefusedAsHub:

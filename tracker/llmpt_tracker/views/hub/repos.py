@@ -11,9 +11,9 @@ from llmpt_tracker.rules.hub import lists as hub_list
 from llmpt_tracker.rules.hub import revisions as hub
 from llmpt_tracker.rules.hub.cards import info
 from llmpt_tracker.rules.hub.target import Target
-from llmpt_tracker.state import state
 from llmpt_tracker.views.access import base_url
 from llmpt_tracker.views.hub.answers import flag, json_response, last_commit, look_up
+from llmpt_tracker.views.readers import reading
 
 MAX_LISTED, MAX_LISTED_FULL = 1000, 50
 
@@ -33,7 +33,7 @@ def list_repos(asked: Target) -> Response:
         limit=min(int(limit[:9]), most) if limit[:9].isascii() and limit[:9].isdigit() and int(limit[:9]) else most,
         before=paging.read_cursor(args.get("cursor")),
     )
-    with state().database.reading() as session:
+    with reading() as session:
         page, last = hub_list.list_repos(session, query)
         files = hub.files_of(session, page) if full else {}
         shown = [info(one, files.get(one.key)) for one in page]

@@ -1,7 +1,8 @@
 """The Hub's own API, for clients with `HF_ENDPOINT` set to this tracker: metadata from the catalogue.
 
 These routes are told from ours by the raw target, before Flask's own rules, which see a path whose `%2F` are gone. Never here:
-Xet's headers, compressed bodies, an error of the 500s for what is merely not known. Authorization is not looked at.
+Xet's headers, compressed bodies, an error of the 500s for what is merely not known. Authorization counts where reading takes
+a token.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from flask import Response, request
 
 from llmpt_tracker.errors import RefusedAsHub
 from llmpt_tracker.rules.hub.errors import not_found
+from llmpt_tracker.rules.hub.revisions import repo_ref
 from llmpt_tracker.rules.hub.target import Target
 from llmpt_tracker.views.hub import listings, repos
 from llmpt_tracker.views.hub.answers import json_response
 from llmpt_tracker.views.hub.content import raw, resolve
 from llmpt_tracker.views.hub.request import target
+from llmpt_tracker.views.readers import check_hub_repo
 
 
 def serve() -> Response | None:
@@ -33,6 +36,8 @@ def serve() -> Response | None:
         response.status_code = 405
         response.headers["Allow"] = ", ".join(methods)
         return response
+    if asked.repo_id:
+        check_hub_repo(repo_ref(asked.repo_type, asked.repo_id))
     return route(asked)
 
 

@@ -1,0 +1,112 @@
+"""Who reads, where that takes a token (LLMPT_REQUIRE_READ_TOKEN): each request is asked for one, but for what is open to all.
+
+Open are the health check, what a machine needs before it can have a token (the wheels, the server's key, a token to share), and
+the description of the API. Browsers ask their user for a name and a password: the password is the token, and it counts for
+reading alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flask import g, request
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from llmpt.core.repo import RepoRef
+from llmpt_tracker.database.models import Blob, PublisherToken
+from llmpt_tracker.errors import Refused
+from llmpt_tracker.rules import reading as rules
+from llmpt_tracker.rules import tokens
+from llmpt_tracker.rules.hub.errors import repo_not_found, token_needed
+from llmpt_tracker.rules.reading import Reader
+from llmpt_tracker.rules.rights import READ
+from llmpt_tracker.state import state
+from llmpt_tracker.views.hub.request import target
+
+OPEN = frozenset({"health", "dist", "identity", "openapi", "tokens", "versions"})
+OPEN_HUB = frozenset({"whoami", "harnesses", "telemetry", "unknown"})
+REALM = 'Basic realm="llmpt: the password is a token"'
+
+
+def guard() -> None:
+    """Refuse a request without a token that may read: 401 without one that counts, 403 with one that may do other things."""
+    if state().read_keys is None:
+        return
+    asked = target()
+    if asked is None and (request.endpoint is None or request.endpoint == "static" or request.blueprint in OPEN):
+        return
+    if asked is not None and asked.route in OPEN_HUB:
+        return
+    with state().database.reading() as session:
+        try:
+            token = _token(session)
+        except Refused as no:
+            raise (no if asked is None else token_needed(no)) from None
+        g.reader = Reader.of(token)
+    state().notes.used(token.id)
+
+
+def reader() -> Reader | None:
+    """Return who asks; None where reading takes no token."""
+    found: Reader | None = g.get("reader")
+    return found
+
+
+@contextmanager
+def reading() -> Iterator[Session]:
+    """Yield a session that sees what the asker may read."""
+    with state().database.reading() as session:
+        rules.limit(session, reader())
+        yield session
+
+
+def may_read(repo: RepoRef) -> bool:
+    """Say whether the asker may read a repo."""
+    who = reader()
+    return who is None or who.may_read(repo)
+
+
+def sees_all() -> bool:
+    """Say whether the asker may read all there is."""
+    who = reader()
+    return who is None or who.repos is None
+
+
+def check_hub_repo(repo: RepoRef) -> None:
+    """Raise `RefusedAsHub`, as if there were no such repo, unless the asker may read it."""
+    if not may_read(repo):
+        raise repo_not_found(repo)
+
+
+def announce_key(swarm: bytes) -> str:
+    """Return the key with which the asker announces a torrent; empty where that takes none."""
+    who, keys = reader(), state().read_keys
+    return "" if who is None or keys is None else keys.announce_key(who.token_id, swarm)
+
+
+def asks_browsers() -> bool:
+    """Say whether a browser is to ask its user for a token."""
+    return state().read_keys is not None and target() is None and request.blueprint in ("pages", "blobs", "torrents")
+
+
+def _token(session: Session) -> PublisherToken:
+    """Return the token that came with the request, or whose holder got the address that is asked. Raises `Refused`."""
+    args, keys, now = request.view_args or {}, state().read_keys, state().clock()
+    if request.endpoint != "blobs.blob" or "key" not in args or keys is None:
+        return tokens.authenticate(session, _authorization(), (READ,), now=now)
+    swarm = session.scalar(select(Blob.swarm).where(Blob.etag == args["etag"]))
+    number = None if swarm is None else keys.announcer(args["key"], swarm)
+    token = None if number is None else session.get(PublisherToken, number)
+    if token is None or tokens.is_over(token, now):
+        raise Refused(401, "key_unknown", "this address of a file is none that holds: ask for its .torrent again")
+    return token
+
+
+def _authorization() -> str | None:
+    """Return the header with the token; that of a browser, which has it as a password, counts for GET."""
+    basic = request.authorization
+    if basic is not None and basic.type == "basic" and request.method in ("GET", "HEAD"):
+        return f"Bearer {basic.password or ''}"
+    return request.headers.get("Authorization")
