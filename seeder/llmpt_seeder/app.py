@@ -41,6 +41,7 @@ from llmpt_seeder.hub.tree import fetch_tree
 from llmpt_seeder.life import HEARTBEAT, LISTINGS, UPSTREAM, WORK, Life
 from llmpt_seeder.publishing.publisher import Publisher
 from llmpt_seeder.publishing.publishing import Publishing
+from llmpt_seeder.publishing.signatures import Signatures
 from llmpt_seeder.publishing.token_file import TokenFile
 from llmpt_seeder.publishing.tracker_link import Identity, TrackerLink
 from llmpt_seeder.seeding import Seeding
@@ -146,6 +147,7 @@ class _Core:
     publishing: Publishing
     service: Service
     reports: list[Callable[[], Mapping[str, object]]]
+    signatures: Signatures
 
     def asked_by(self, etag: Etag, address: str) -> None:
         """Note that a client gets a blob, which is kept for longer when several do."""
@@ -169,8 +171,9 @@ def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) ->
     file = TokenFile(settings.token_file)
     token = (lambda: settings.token) if settings.token else file.read
     reports: list[Callable[[], Mapping[str, object]]] = [lambda: {"version": version(), "upstream": settings.upstream}]
+    signatures = Signatures(state)
     link = TrackerLink(
-        Identity(state.seeder_id, token, f"{settings.token_file} or LLMPT_TOKEN", file.refused),
+        Identity(state.seeder_id, token, f"{settings.token_file} or LLMPT_TOKEN", file.refused, signatures.learn),
         lambda token: tracker.with_token(token, timeout_s=TRACKER_TIMEOUT_S),
         report=lambda: together([report() for report in reports]),
         on_news=wake.set,
@@ -192,7 +195,7 @@ def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) ->
     publishing = Publishing(link, listings, verification, publisher, min_blob_bytes=settings.min_blob_bytes, life=life)
     service = Service(caches, verification, publishing, Seeding(engine, state), wake=wake, life=life)
     reports.append(service.report)
-    return _Core(life, token, state, engine, sharing, listings, link, shelf, publishing, service, reports)
+    return _Core(life, token, state, engine, sharing, listings, link, shelf, publishing, service, reports, signatures)
 
 
 def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, stack: ExitStack) -> Mirroring | None:
@@ -254,7 +257,7 @@ def _blob_server(settings: SeederSettings, doors: Doors, core: _Core, mirroring:
         [FileSource(core.shelf.noting(core.service.blob), has_looked=core.service.has_looked), core.shelf.growing],
         doors,
         upload_limit=settings.upload_limit,
-        notices=Notices(mirroring.knock if mirroring else lambda: None, core.asked_by),
+        notices=Notices(mirroring.knock if mirroring else lambda: None, core.asked_by, core.signatures.may_get),
         health=core.life.health,
     )
 

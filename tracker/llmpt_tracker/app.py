@@ -77,7 +77,7 @@ def create_app(
     database = Database(settings.database_location)
     network = network or HostNetwork()
     read_keys = ReadKeys.of(settings)
-    servers, limits = BlobServers(announcer), Limits(announcer)
+    servers, limits = BlobServers(announcer, keys=read_keys), Limits(announcer)
     waiting = Waiting(on_full=partial(limits.reached, TOO_MANY_WAIT), is_gone=clients.is_gone, aside=clients.aside)
     seats = Seats(on_full=partial(limits.reached, ALL_SEATS_TAKEN))
     if upstream is None:

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from llmpt.core.networks import parse_address
+from llmpt.core.signed_address import LASTS_S, signed_path
 from llmpt_tracker.blob_server import BlobPlace, BlobServer, place_of
 from llmpt_tracker.control.client import Announcer
 from llmpt_tracker.control.messages import BlobAddress
 from llmpt_tracker.errors import AnnouncerUnavailable, SeedersBusy
+from llmpt_tracker.read_keys import ReadKeys
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,10 @@ class BlobServers:
         *,
         timings: AskingTimings = AskingTimings(),
         clock: Callable[[], float] = time.monotonic,
+        keys: ReadKeys | None = None,
     ) -> None:
+        """`keys`: with which addresses are signed where reading takes a token."""
+        self._keys = keys
         self._announcer, self._timings, self._clock = announcer, timings, clock
         self._listed: dict[str, tuple[float, list[BlobAddress]]] = {}
         self._has_it: dict[tuple[BlobPlace, str], float] = {}
@@ -85,7 +90,7 @@ class BlobServers:
         if server.tls and server.shown is not None and parse_address(server.shown).is_loopback:
             shown = host_as_asked  # the same machine, by a name that a certificate has
         host = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
-        return f"{'https' if server.tls else 'http'}://{host}:{server.port}/blobs/{etag}"
+        return f"{'https' if server.tls else 'http'}://{host}:{server.port}{self._target(server, etag)}"
 
     def has(self, etag: str, *, may_serve: MayServe = every_seeder) -> bool:
         """Say whether a seeder that is alive, and may serve it, has the blob, or gets it just now."""
@@ -110,7 +115,7 @@ class BlobServers:
         random.shuffle(servers)  # the load is spread
         unsure = 0
         for server in servers:
-            has_it = self._is_at(place_of(server), etag)
+            has_it = self._is_at(server, etag)
             if has_it:
                 return server
             unsure += has_it is None
@@ -138,12 +143,18 @@ class BlobServers:
         age_s = self._announcer.status().age_s
         return age_s is not None and age_s < self._timings.first_beat_s
 
-    def _is_at(self, place: BlobPlace, etag: str) -> bool | None:
+    def _target(self, server: BlobAddress, etag: str) -> str:
+        """Return where a seeder has a blob: signed for it, for a while, where it takes a signature."""
+        if self._keys is None:
+            return f"/blobs/{etag}"
+        return signed_path(self._keys.blob_key(server.token_id, server.seeder), etag, until=int(time.time()) + LASTS_S)
+
+    def _is_at(self, server: BlobAddress, etag: str) -> bool | None:
         """Say whether a seeder has a blob; None: it does not say."""
-        now = self._clock()
+        now, place = self._clock(), place_of(server)
         if now < self._has_it.get((place, etag), now):
             return True
-        status = self._at(place).ask("HEAD", f"/blobs/{etag}")
+        status = self._at(place).ask("HEAD", self._target(server, etag))
         if status == 200:
             _remember(self._has_it, (place, etag), now + self._timings.has_it_s)
             return True

@@ -1,7 +1,7 @@
 """Keys that stand for the right to read where no token is sent: in announce URLs, and between this tracker and a blob server.
 
-All follow from the server's own key, so that nothing is stored: whoever checks one computes it again. A key tells nothing about
-the token that it was made for but its number, and is good for one torrent.
+All follow from the server's own key, so that nothing is stored: to check one is to compute it again. A key tells of the token
+that it was made for nothing but its number and its age, and is good for one torrent.
 """
 
 from __future__ import annotations
@@ -9,12 +9,25 @@ from __future__ import annotations
 import hmac
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
+from typing import NamedTuple
 
 from llmpt.core.errors import StateUnavailable
 from llmpt_tracker.settings import TrackerSettings
 
-_KEY = re.compile(r"r([0-9]{1,18})x([0-9a-f]{32})")
+_KEY = re.compile(r"r([0-9]{1,12})t([0-9]{1,12})x([0-9a-f]{32})")
+
+
+class KeyOwner(NamedTuple):
+    """The token that a key was made for: its number, and since when that is its (seconds since 1970): it may be used again."""
+
+    number: int
+    since: int
+
+    @classmethod
+    def of(cls, number: int, created_at: datetime) -> KeyOwner:
+        return cls(number, int(created_at.timestamp()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +46,16 @@ class ReadKeys:
         except OSError as error:
             raise StateUnavailable(f"the key of this server cannot be read, {settings.key_file}: {error.strerror}") from None
 
-    def announce_key(self, token_id: int, swarm: bytes) -> str:
+    def announce_key(self, owner: KeyOwner, swarm: bytes) -> str:
         """Return the key with which the holder of a token announces a torrent, given by its truncated info-hash."""
-        return f"r{token_id}x{self._mac(f'announce {token_id} {swarm.hex()}')[:32]}"
+        mac = self._mac(f"announce {owner.number} {owner.since} {swarm.hex()}")
+        return f"r{owner.number}t{owner.since}x{mac[:32]}"
 
-    def announcer(self, key: str, swarm: bytes) -> int | None:
-        """Return the number of the token for which `key` was made; None: it is no key of that torrent."""
+    def owner(self, key: str, swarm: bytes) -> KeyOwner | None:
+        """Return the token for which `key` was made; None: it is no key of that torrent."""
         match = _KEY.fullmatch(key)
-        if match is None or not hmac.compare_digest(key, self.announce_key(int(match[1]), swarm)):
-            return None
-        return int(match[1])
+        owner = KeyOwner(int(match[1]), int(match[2])) if match else None
+        return owner if owner is not None and hmac.compare_digest(key, self.announce_key(owner, swarm)) else None
 
     def blob_key(self, token_id: int | None, seeder: str) -> str:
         """Return the key with which blob addresses are signed for the server of one seeder, which it learns by its heartbeat."""

@@ -13,6 +13,7 @@ from urllib.parse import urljoin
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput
 from llmpt.core.networks import Address, parse_address
+from llmpt.core.signed_address import etag_of
 from llmpt.net.names import NAMES
 from llmpt.tracker.url import HttpUrl
 
@@ -45,7 +46,8 @@ def _embedded(address: Address) -> Address | None:
 def hop(url: HttpUrl, location: str, etag: Etag) -> HttpUrl:
     """Read a redirect from `url`; raise `InvalidInput` when it does not lead to the blob, or to a port that serves none."""
     found = HttpUrl.parse(urljoin(url.text, location))
-    if not found.target.endswith(f"/blobs/{etag}") or "?" in found.target:
+    at = found.target.rfind("/blobs/")
+    if at < 0 or "?" in found.target or etag_of(found.target[at:]) != etag.value:
         raise InvalidInput(f"redirected to something else than the blob: {found.text:.200}")
     if found.port < LEAST_PORT and found.port not in WEB_PORTS:
         raise InvalidInput(f"redirected to port {found.port}")

@@ -19,6 +19,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.browsers import Caller, HostNames
 from llmpt.core.errors import InvalidName
 from llmpt.core.http_head import MAX_HEAD_BYTES, BadRequest, Head, parse_head
+from llmpt.core.signed_address import etag_of
 from llmpt.host.certificate import Certificate
 from llmpt.host.pacing import Paced
 from llmpt_seeder.blobs.answers import Answer, blob_answer, refusal
@@ -79,6 +80,7 @@ class Counter:
     on_sent: called with the number of bytes that were sent
     on_get: called with a blob that a client gets, and the client's address
     certificate: with which TLS is spoken, and nothing else; None: no TLS
+    may_get: says whether the blob at a path may be had
     """
 
     sources: Sequence[BlobSource]
@@ -90,6 +92,7 @@ class Counter:
     on_sent: Callable[[int], None]
     on_get: Callable[[Etag, str], None] = lambda _etag, _address: None
     certificate: Certificate | None = None
+    may_get: Callable[[str], bool] = lambda _path: True
 
 
 class Connection:
@@ -193,9 +196,12 @@ class Connection:
         if head.method == b"POST":
             return refusal(405, "method_not_allowed", "GET and HEAD are answered here", "Allow: GET, HEAD"), None
         try:
-            etag = Etag(head.path[len(_BLOBS) :].decode("latin-1"))
+            path = head.path.decode("latin-1")
+            etag = Etag(etag_of(path) or path[len(_BLOBS) :])
         except InvalidName as error:
             return refusal(404, "not_found", str(error)), None
+        if not self._counter.may_get(path):
+            return refusal(401, "signature", "reading takes a token here: ask the tracker for /blobs/<etag> with one"), None
         unsure = None
         for source in self._counter.sources:
             try:

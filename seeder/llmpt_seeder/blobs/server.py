@@ -62,10 +62,12 @@ class Notices:
 
     on_knock: a client knocks; a few times a second at most
     on_get: a client gets a blob; its address is the second argument
+    may_get: says whether the blob at a path may be had
     """
 
     on_knock: Callable[[], None] = lambda: None
     on_get: Callable[[Etag, str], None] = lambda _etag, _address: None
+    may_get: Callable[[str], bool] = lambda _path: True
 
 
 class BlobServer:
@@ -96,6 +98,7 @@ class BlobServer:
             on_knock=self._knocks.knock,
             on_sent=self._count,
             on_get=notices.on_get,
+            may_get=notices.may_get,
             certificate=doors.certificate,
         )
         self._lock = threading.Lock()

@@ -48,12 +48,14 @@ class Identity:
     find_token: reads the token where it is now; None: there is none yet
     where_token: says in words where it is expected
     token_refused: is called when the tracker does not accept it
+    blob_key: is called with the key that signs addresses of our blobs; an empty one: every machine may have them
     """
 
     seeder_id: str
     find_token: Callable[[], str | None]
     where_token: str
     token_refused: Callable[[], None] = lambda: None
+    blob_key: Callable[[str], None] = lambda _key: None
 
 
 class Tracker(Protocol):
@@ -81,6 +83,7 @@ class Welcome:
     announce_url: where the seeder announces
     min_blob_bytes: from which size on a file has a torrent; None: an older tracker does not say
     holdings: digest of what the catalogue has on our word; None: an older tracker does not say
+    blob_key: with which it signs the addresses of our blobs; empty: every machine may have them
     """
 
     boot_id: str
@@ -88,6 +91,7 @@ class Welcome:
     announce_url: str
     min_blob_bytes: int | None = None
     holdings: str | None = field(default=None, compare=False)  # another one is no news of the tracker itself
+    blob_key: str = ""
 
 
 class TrackerLink:
@@ -129,6 +133,7 @@ class TrackerLink:
             welcome = _read_welcome(client, client.heartbeat(self._identity.seeder_id, self._report()))
         except TrackerError as error:
             return self._failed(error)
+        self._identity.blob_key(welcome.blob_key)
         was_up = self.is_up
         if not was_up:
             log.info("the tracker %s answers", client.url)
@@ -204,6 +209,7 @@ def _read_welcome(client: Tracker, reply: object) -> Welcome:
             announce_url=f"http://{host}:{port}/announce/{quote(key, safe='')}",
             min_blob_bytes=fields.optional("min_blob_bytes", fields.count),
             holdings=fields.optional("holdings", fields.text),
+            blob_key=fields.optional("blob_key", fields.text) or "",
         )
     except InvalidInput as error:
         raise TrackerUnavailable(f"the answer of {client.url} to a heartbeat makes no sense: {error}") from None

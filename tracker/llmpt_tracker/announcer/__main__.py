@@ -26,7 +26,9 @@ from llmpt_tracker.announcer.leases.book import LeaseBook
 from llmpt_tracker.announcer.peers.memory_store import MemoryStore
 from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.visibility import Visibility, is_own_address
+from llmpt_tracker.announcer.readers import Readers
 from llmpt_tracker.announcer.tracker import Tracker
+from llmpt_tracker.read_keys import ReadKeys
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 
 log = logging.getLogger("llmpt_tracker.announcer")
@@ -90,9 +92,15 @@ def _tracker(settings: TrackerSettings) -> Tracker:
         advertise=parse_address(settings.advertise_host) if settings.advertise_host else None,
         owns=is_own_address,
     )
-    return Tracker(
-        MemoryStore(), seeders=seeders, visibility=visibility, trusted_proxies=settings.trusted_proxies, hosts=settings.hosts
+    tracker = Tracker(
+        MemoryStore(),
+        seeders=seeders,
+        visibility=visibility,
+        trusted_proxies=settings.trusted_proxies,
+        hosts=settings.hosts,
     )
+    tracker.readers = Readers(ReadKeys.of(settings))
+    return tracker
 
 
 if __name__ == "__main__":

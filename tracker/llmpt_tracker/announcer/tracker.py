@@ -21,7 +21,9 @@ from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.store import SwarmStore
 from llmpt_tracker.announcer.peers.visibility import Asker, Visibility
 from llmpt_tracker.announcer.reached import ReachedLimits
+from llmpt_tracker.announcer.readers import Readers
 from llmpt_tracker.errors import ClientError
+from llmpt_tracker.read_keys import is_announce_key
 
 SWEPT_PER_SECOND = 1000  # swarms; a slice takes about a millisecond
 
@@ -43,7 +45,7 @@ class Tracker:
         self._probes = swarms.Probes(self.prober.ask, self.prober.doubt, self.prober.prove, self.prober.forget)
         self.store, self.seeders, self.visibility, self.clock = store, seeders, visibility, clock
         self.leases, self.limiter, self.reached, self.health = LeaseBook(), Limiter(), ReachedLimits(), Health()
-        self.started_at = clock()
+        self.started_at, self.readers = clock(), Readers()
         self.boot_id = secrets.token_hex(8)
         self._trusted_proxies, self._callers = trusted_proxies or CidrSet(()), Callers(hosts)
 
@@ -96,13 +98,31 @@ class Tracker:
     def _announce(self, head: Head, asker: Asker, key: bytes) -> bytes:
         if not asker.is_allowed:  # before anything that it says is looked at
             swarms.check_allowed(asker, key.decode("latin-1"), self.visibility)
-        request = wire.parse_announce(head.query, key=key)
+        if key and is_announce_key(text := key.decode("latin-1")):
+            request = wire.parse_announce(head.query)
+            self.readers.check(text, (request.info_hash,))
+        else:
+            request = wire.parse_announce(head.query, key=key)
+            if self.readers.are_asked:
+                self._check_seeder(request.key)
+                request = request._replace(numwant=0)  # it gives, and has no need of peers
         reply = swarms.announce(self.moment(), request, asker, reached_at=head.reached_at, probes=self._probes)
         return wire.encode_announce(reply)
+
+    def _check_seeder(self, key: str) -> None:
+        """Raise `ClientError` unless a key is one of our seeders', where others need one of a reader."""
+        if not self.visibility.is_known_key(key):
+            self.readers.check("", ())
 
     def _scrape(self, head: Head, asker: Asker) -> bytes:
         swarms.check_allowed(asker, "", self.visibility)
         hashes = wire.parse_scrape(head.query)
+        if self.readers.are_asked:
+            key = head.path.removeprefix(b"/scrape").removeprefix(b"/").decode("latin-1")
+            if is_announce_key(key):
+                self.readers.check(key, hashes)
+            else:
+                self._check_seeder(key)
         return wire.encode_scrape(swarms.scrape(self.moment(), hashes))
 
     def _behind_proxies(self, head: Head, asker: Asker) -> Asker:

@@ -135,6 +135,10 @@ class AnnouncerClient:
     def note_limit(self, sentence: str, *, times: int) -> None:
         self._ask("limit", _nothing, sentence=sentence, times=times)
 
+    def tell_readers(self, valid: Iterable[tuple[int, int]], *, as_of: float) -> None:
+        """Tell which tokens may read, each by its number and its age (seconds since 1970), as it was at that moment."""
+        self._ask("readers", _nothing, valid=[list(one) for one in valid], as_of=as_of)
+
     def close(self) -> None:
         """Close the connections that are kept."""
         self._connections.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
 
@@ -20,7 +21,8 @@ from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from llmpt.core.patterns import RepoPatterns
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import Blob, File, Path, PublisherToken, Ref, Repo, Revision
-from llmpt_tracker.rules.rights import PUBLISH, grants
+from llmpt_tracker.read_keys import KeyOwner
+from llmpt_tracker.rules.rights import PUBLISH, READ, grants, may
 
 BATCH = 500  # names in one IN (…)
 _LIMITED = "llmpt_limited"
@@ -31,16 +33,16 @@ _FILES, _REVISIONS = File.__table__.c, Revision.__table__.c
 class Reader:
     """What one token may read.
 
-    `token_id`: its number.
+    `owner`: the token, as keys name it.
     `repos`: the repos that it names; None: all, and all that stands in none.
     """
 
-    token_id: int
+    owner: KeyOwner
     repos: RepoPatterns | None = None
 
     @classmethod
     def of(cls, token: PublisherToken) -> Reader:
-        return cls(token.id, None if token.repos is None else grants(token))
+        return cls(KeyOwner.of(token.id, token.created_at), None if token.repos is None else grants(token))
 
     def may_read(self, repo: RepoRef) -> bool:
         """Say whether it may read a repo."""
@@ -58,6 +60,13 @@ def limit(session: Session, reader: Reader | None) -> None:
     ids = [key for key, kind, name in repos if reader.may_read(RepoRef(kind, name))]
     session.info[_LIMITED] = True
     event.listen(session, "do_orm_execute", partial(_hide, _criteria(ids)))
+
+
+def owners(session: Session, *, now: datetime) -> list[KeyOwner]:
+    """Return the tokens with which something may be read now."""
+    valid = (PublisherToken.revoked_at.is_(None), or_(PublisherToken.expires_at.is_(None), PublisherToken.expires_at > now))
+    found = session.scalars(select(PublisherToken).where(*valid))
+    return [KeyOwner.of(one.id, one.created_at) for one in found if may(one, READ)]
 
 
 def is_limited(session: Session) -> bool:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from llmpt_tracker.clock import Clock, utc_now
 from llmpt_tracker.control.messages import SeederReport
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable
-from llmpt_tracker.rules import audit, completions, holders, quotas
+from llmpt_tracker.rules import audit, completions, holders, quotas, reading
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ class Observer(Protocol):
     def seeders(self) -> list[SeederReport]: ...
 
     def unregister(self, swarms: Sequence[bytes]) -> None: ...
+
+    def tell_readers(self, valid: Iterable[tuple[int, int]], *, as_of: float) -> None: ...
 
 
 class Bookkeeping:
@@ -66,6 +68,13 @@ class Bookkeeping:
                 write()
             except (AnnouncerUnavailable, DatabaseUnavailable) as error:
                 log.warning("%s: not kept: %s", what, error)
+
+    def keep_readers(self) -> None:
+        """Tell the announcer which tokens may read now. Raises what cannot be done."""
+        now = self._clock()
+        with self._database.reading() as session:
+            valid = reading.owners(session, now=now)
+        self._announcer.tell_readers(valid, as_of=now.timestamp())
 
     def _counts(self) -> None:
         if counts := self._announcer.newly_completed():

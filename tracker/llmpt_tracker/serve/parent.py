@@ -14,14 +14,17 @@ import logging
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from llmpt.core.errors import LlmptError, SettingError
+from llmpt.host import loops
 from llmpt.host.certificate import Certificate
 from llmpt.host.data_folder import make_private
 from llmpt.host.listening import listen_on
+from llmpt.host.loops import Health, Rhythm
 from llmpt.host.supervisor import Supervisor
 from llmpt.host.tokens import without_tokens
 from llmpt.identity.keys import Fingerprint
@@ -43,6 +46,7 @@ log = logging.getLogger(__name__)
 START_TIMEOUT_S = 30.0
 REGISTER_BATCH = 5000
 KEPT_EVERY_S = 60.0
+READERS_EVERY_S = 5.0
 
 
 def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
@@ -68,7 +72,7 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
         family.start("the announcer", [sys.executable, "-m", "llmpt_tracker.announcer"], env=environ)
         _start_application(family, sockets, environ, settings)  # it takes a while to load; /healthz waits for the announcer
         try:
-            announce_port = _open_announcer(family, database, control)
+            announce_port = _open_announcer(family, database, control, reads_by_token=settings.require_read_token)
             database.engine.dispose()
             host, http_port = sockets[0].getsockname()[:2]
             _await_application(family, host, http_port)
@@ -81,7 +85,12 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
         print(f"llmpt-tracker: ready, {scheme}://{shown}:{http_port}, announce port {announce_port}", flush=True)  # noqa: T201
         _say_what_to_copy(settings, fingerprint, http_port)
         announcer = stack.enter_context(contextlib.closing(AnnouncerClient(control)))
-        return family.wait(meanwhile=Bookkeeping(announcer, database).keep, every_s=KEPT_EVERY_S)
+        books = Bookkeeping(announcer, database)
+        if settings.require_read_token:
+            ending = threading.Event()
+            stack.callback(ending.set)
+            loops.start("readers", books.keep_readers, Rhythm(READERS_EVERY_S), stop=ending, health=Health())
+        return family.wait(meanwhile=books.keep, every_s=KEPT_EVERY_S)
 
 
 def _say_what_to_copy(settings: TrackerSettings, fingerprint: Fingerprint, http_port: int) -> None:
@@ -110,8 +119,8 @@ def open_database(settings: TrackerSettings) -> Database:
     return database
 
 
-def _open_announcer(family: Supervisor, database: Database, control: Path) -> int:
-    """Load the closed list into the announcer and open its port; return that port."""
+def _open_announcer(family: Supervisor, database: Database, control: Path, *, reads_by_token: bool) -> int:
+    """Load the closed list into the announcer, and who may read, and open its port; return that port."""
     with contextlib.closing(AnnouncerClient(control, timeout_s=10)) as client:
         for _ in _polls(family, "the announcer"):
             try:
@@ -125,6 +134,8 @@ def _open_announcer(family: Supervisor, database: Database, control: Path) -> in
                 client.load({swarm: completed for _, swarm, completed in batch})
                 after, loaded = batch[-1][0], loaded + len(batch)
         log.info("the announcer knows %d torrents", loaded)
+        if reads_by_token:
+            Bookkeeping(client, database).keep_readers()
         try:
             return client.open()
         except AnnouncerUnavailable as error:

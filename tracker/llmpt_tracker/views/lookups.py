@@ -56,7 +56,7 @@ def standing() -> ResponseReturnValue:
     """Tell of each etag that a manifest names whether a publisher shares it now, and of which repos it is a file."""
     asked = publication.parse_json(StandingBody, body(MAX_BODY_BYTES, is_question=True))
     etags = list(dict.fromkeys(map(_etag, asked.etags)))
-    with state().database.reading() as session:
+    with reading() as session:
         found = lookups.standing(session, etags)
     blobs = [
         {

@@ -141,7 +141,7 @@ def heartbeat(seeder_id: str) -> ResponseReturnValue:
     if not may_fetch:
         report["upstream"] = None
     key = tokens.announce_key(token, seeder_id)
-    address = str(asker())
+    address, keys = str(asker()), state().read_keys
     boot_id = state().announcer.heartbeat(seeder_id, key=key, report=report, address=address)
     return jsonify(
         {
@@ -151,6 +151,7 @@ def heartbeat(seeder_id: str) -> ResponseReturnValue:
             "announce_key": key,
             "min_blob_bytes": state().settings.min_blob_bytes,
             "holdings": holdings,
+            **({} if keys is None else {"blob_key": keys.blob_key(token.id, seeder_id)}),
         }
     )
 

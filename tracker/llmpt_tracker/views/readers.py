@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import Blob, PublisherToken
 from llmpt_tracker.errors import Refused
+from llmpt_tracker.read_keys import KeyOwner
 from llmpt_tracker.rules import reading as rules
 from llmpt_tracker.rules import tokens
 from llmpt_tracker.rules.hub.errors import repo_not_found, token_needed
@@ -83,7 +84,7 @@ def check_hub_repo(repo: RepoRef) -> None:
 def announce_key(swarm: bytes) -> str:
     """Return the key with which the asker announces a torrent; empty where that takes none."""
     who, keys = reader(), state().read_keys
-    return "" if who is None or keys is None else keys.announce_key(who.token_id, swarm)
+    return "" if who is None or keys is None else keys.announce_key(who.owner, swarm)
 
 
 def asks_browsers() -> bool:
@@ -97,9 +98,9 @@ def _token(session: Session) -> PublisherToken:
     if request.endpoint != "blobs.blob" or "key" not in args or keys is None:
         return tokens.authenticate(session, _authorization(), (READ,), now=now)
     swarm = session.scalar(select(Blob.swarm).where(Blob.etag == args["etag"]))
-    number = None if swarm is None else keys.announcer(args["key"], swarm)
-    token = None if number is None else session.get(PublisherToken, number)
-    if token is None or tokens.is_over(token, now):
+    owner = None if swarm is None else keys.owner(args["key"], swarm)
+    token = None if owner is None else session.get(PublisherToken, owner.number)
+    if token is None or KeyOwner.of(token.id, token.created_at) != owner or tokens.is_over(token, now):
         raise Refused(401, "key_unknown", "this address of a file is none that holds: ask for its .torrent again")
     return token
 

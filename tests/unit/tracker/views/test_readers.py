@@ -17,7 +17,7 @@ from llmpt.core.leases import LeaseRole
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.app import create_app
 from llmpt_tracker.control.messages import HeldLease
-from llmpt_tracker.read_keys import ReadKeys
+from llmpt_tracker.read_keys import KeyOwner, ReadKeys
 from llmpt_tracker.rules import tokens
 from llmpt_tracker.rules.rights import Rights
 from llmpt_tracker.serve.key_file import ensure_key
@@ -187,12 +187,13 @@ def test_announces_and_web_seeds_have_a_key_of_that_token_and_torrent(world: Wor
     assert isinstance(keys, ReadKeys)
     with state_of(world.app).database.reading() as session:
         number = getattr(tokens.find(session, world.one), "id", 0)
-    key = keys.announce_key(number, OPEN.info_hash.truncated)
+    owner = KeyOwner.of(number, NOW)
+    key = keys.announce_key(owner, OPEN.info_hash.truncated)
     (found,) = world.get(f"/api/v1/torrents?etag={OPEN.etag}", world.one).get_json()["torrents"]
     assert found["announce_key"] == key
-    assert keys.announcer(key, OPEN.info_hash.truncated) == number
-    assert keys.announcer(key, SECRET.info_hash.truncated) is None
-    assert keys.announcer(key.replace(f"r{number}", f"r{number + 1}"), OPEN.info_hash.truncated) is None
+    assert keys.owner(key, OPEN.info_hash.truncated) == owner
+    assert keys.owner(key, SECRET.info_hash.truncated) is None
+    assert keys.owner(key.replace(f"r{number}t", f"r{number + 1}t"), OPEN.info_hash.truncated) is None
     file = bencode.decode(world.get(f"/api/v1/torrents/{OPEN.info_hash}.torrent", world.one).data)
     assert file[b"announce"].endswith(f"/announce/{key}".encode())
     (seed,) = file[b"url-list"]

@@ -22,6 +22,7 @@ from llmpt_tracker.announcer.peers import selection
 from llmpt_tracker.announcer.peers.visibility import HERE
 from llmpt_tracker.announcer.tracker import Tracker
 from llmpt_tracker.control.messages import AnnouncerStatus, BlobAddress, SeederReport, Swarm
+from llmpt_tracker.read_keys import KeyOwner
 
 log = logging.getLogger(__name__)
 
@@ -192,6 +193,11 @@ def _blob_servers(tracker: Tracker, request: Reply) -> Reply:
     return {"servers": servers}
 
 
+def _readers(tracker: Tracker, request: Reply) -> Reply:
+    tracker.readers.learn((KeyOwner(int(one[0]), int(one[1])) for one in request["valid"]), as_of=float(request["as_of"]))
+    return {}
+
+
 def _limit(tracker: Tracker, request: Reply) -> Reply:
     tracker.reached.note(str(request["sentence"])[:MAX_SENTENCE], times=int(request["times"]), now=tracker.clock())
     return {}
@@ -210,5 +216,6 @@ _OPERATIONS: dict[str, Callable[[Tracker, Reply], Reply]] = {
     "fetches": sharing.fetches,
     "take": sharing.take,
     "limit": _limit,
+    "readers": _readers,
 }
 OPERATIONS = ("open", "reach", "status", *_OPERATIONS)  # docs/protocols/control-socket.md
