@@ -101,7 +101,7 @@ def _token(session: Session) -> PublisherToken:
     owner = None if swarm is None else keys.owner(args["key"], swarm)
     token = None if owner is None else session.get(PublisherToken, owner.number)
     if token is None or KeyOwner.of(token.id, token.created_at) != owner or tokens.is_over(token, now):
-        raise Refused(401, "key_unknown", "this address of a file is none that holds: ask for its .torrent again")
+        raise Refused(401, "token_unknown", "this address of a file is none that holds: ask for its .torrent again")
     return token
 
 
