@@ -75,7 +75,8 @@ def lookup() -> ResponseReturnValue:
     asked = publication.parse_json(LookupBody, body(MAX_BODY_BYTES, is_question=True))
     etags = list(dict.fromkeys(map(_etag, asked.etags)))
     with reading() as session:
-        found = lookups.find(session, readable(session, etags), texts=state().metainfo_texts, metainfo_of=frozenset(asked.metainfo_of))
+        seen, wanted = readable(session, etags), frozenset(asked.metainfo_of)
+        found = lookups.find(session, seen, texts=state().metainfo_texts, metainfo_of=wanted)
     swarms, boot_id = state().announcer.swarms([one.swarm for one in found], peers=asked.peers, asker=str(asker()))
     entries: list[dict[str, Any]] = []
     for one in found:
