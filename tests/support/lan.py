@@ -17,6 +17,7 @@ from types import TracebackType
 
 from llmpt.core.repo import RepoRef
 from llmpt.tracker.client import TrackerClient
+from llmpt.tracker.reading import ReadToken
 from llmpt.tracker.torrents import Torrent
 from tests.support.hub import FakeHub
 from tests.support.machine import Machine
@@ -64,7 +65,7 @@ class Lan:
 
     @property
     def catalogue(self) -> TrackerClient:
-        return TrackerClient(self.tracker.url)
+        return TrackerClient(self.tracker.url).read_with(ReadToken(lambda: self.tracker.token))
 
     def machine(self, name: str, *, python: Path | None = None, **environ: str) -> Machine:
         """A workstation of this LAN; a context manager of its own. `python` is an environment's, None this one."""

@@ -76,12 +76,14 @@ class TrackerSettings:
     sharing: str = setting(
         "LLMPT_SHARING", sharing, "open", "Whose fetches the LAN shares: open (every machine's), invited (by a code), off"
     )
+    require_read_token: bool = setting(
+        "LLMPT_REQUIRE_READ_TOKEN", core.flag, "0", "Let only holders of a token that may read have anything, on every port"
+    )
     show_machines: bool = setting(
         "LLMPT_SHOW_MACHINES", core.flag, "0", "Show to every machine which machine fetches what; else to admins alone"
     )
     dist: Path | None = setting("LLMPT_DIST", folder, "", "Folder of wheels that /dist/ hands out; empty: none")
     control_socket: Path | None = None  # of the announcer; given by the parent
-    require_read_token: bool = False
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> TrackerSettings:

@@ -47,6 +47,7 @@ WATCHING = Rhythm(interval_s=5.0)
 CHECKING = Rhythm(interval_s=3600.0)  # the tracker is asked; the Hub once a day
 LEAVE_S = 5.0
 TOKEN_WITHIN_S = 3.0
+KEYS_AT_ONCE = 200
 RESTORED_S = 0.3  # in which few blobs are restored before the starter hears that the agent is ready
 
 
@@ -81,7 +82,7 @@ def run(
     log_to_stderr(form="%(asctime)s %(levelname)s %(message)s")
     memory.share_one_arena()
     stopping, health = threading.Event(), Health()
-    client = joined(settings.tracker, settings.ca, environ)
+    client = joined(settings.tracker, settings.ca, environ, token=settings.token)
     listening = Listening(settings, tracker=(client.host, client.port))
     users = UserProcesses(os.getppid() if starter is None else starter) if settings.agent == JOB else None
     package = Package()
@@ -147,7 +148,12 @@ def run(
         ready()
         if parts.for_all is not None:
             parts.for_all.leases.start(stop=stopping, health=health)
-        loops.start("tracker-watch", directory.watch, WATCHING, stop=stopping, health=health)
+
+        def watch() -> None:
+            directory.watch()
+            engine.know_announce_keys(directory.announce_keys(engine.without_announce_key()[:KEYS_AT_ONCE]))
+
+        loops.start("tracker-watch", watch, WATCHING, stop=stopping, health=health)
         if sharing is not None:
             threading.Thread(target=_prepare, args=(sharing, stopping), name="share-token", daemon=True).start()
 

@@ -13,7 +13,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llmpt.core.blob import Etag
@@ -74,8 +74,9 @@ class Directory:
         self.reachable: bool | None = None
         self.tracker_version: str | None = None
         self.min_blob_bytes: int | None = None
+        self.wants_keys = False
         self._lookups = Lookups(client)
-        self._blobs = BlobHttp(client.url, stall_timeout_s=timings.quiet.longest_s, trust=client.trust)
+        self._blobs = BlobHttp(client.url, stall_timeout_s=timings.quiet.longest_s, trust=client.trust, reader=client.reader)
         self._breaker = Breaker(timings.quiet, clock=clock, chance=chance)
         self._timings, self._peer_port = timings, peer_port
         self._reach_asked_at = self._contacted_at = -math.inf
@@ -163,6 +164,17 @@ class Directory:
             log.warning("others cannot connect to port %d at %s: is it a firewall? Only machines that this one has connected to "
                         "can take from it", self._peer_port, self.address)  # fmt: skip
 
+    def announce_keys(self, etags: Sequence[Etag]) -> dict[Etag, str]:
+        """Return behind which keys blobs are announced, where the tracker wants keys; never raises for what a network does."""
+        if not self.wants_keys or not etags or not self._breaker.allows():
+            return {}
+        try:
+            found = self.client.announce_keys(etags)
+        except TrackerError as error:
+            log.debug("no keys to announce with: %s", error)
+            return {}
+        return found
+
     def bury(self, peers: tuple[Peer, ...]) -> None:
         """Remember peers that gave nothing: they are not tried again for `dead_peer_s`."""
         until = self._clock() + self._timings.dead_peer_s
@@ -195,6 +207,7 @@ class Directory:
         with self._lock:
             fresh, self._boot_id = said.boot_id != self._boot_id, said.boot_id
         self.min_blob_bytes = said.min_blob_bytes
+        self.wants_keys = self.wants_keys or said.wants_keys
         if fresh:
             log.info("tracker %s, announcing to %s", self.client.url, said.announce_url)
             self.on_boot(said.announce_url)

@@ -57,4 +57,4 @@ def tracker(settings: ClientSettings) -> TrackerClient:
     """Return a client of the tracker that is set; raise `SettingError` when none is."""
     if settings.tracker is None:
         raise SettingError("no tracker is set: `llmpt join http://server:8000`")
-    return joined(settings.tracker, settings.ca, os.environ)
+    return joined(settings.tracker, settings.ca, os.environ, token=settings.token)

@@ -54,7 +54,7 @@ def export(
     found = [_signed(catalogue, cache, repo(name, repo_type), revision) for name in names]
     wanted = [chosen(one, pick.include, pick.exclude) for one in found]
     with bytes_bar("exporting", sum(bytes_here(one.manifest) for one in wanted)) as on_bytes:
-        blobs = BlobHttp(client.url, stall_timeout_s=settings.stall_timeout_s, trust=client.trust)
+        blobs = BlobHttp(client.url, stall_timeout_s=settings.stall_timeout_s, trust=client.trust, reader=client.reader)
         work = Export(ExportFolder.create(folder), client, blobs, cache, on_bytes)
         done = [work.revision(one) for one in wanted]
     if as_json:

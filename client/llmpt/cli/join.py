@@ -7,7 +7,7 @@ import re
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import click
@@ -15,7 +15,7 @@ import click
 from llmpt.agent.sharing import share_token
 from llmpt.cli.meeting import Expected, met
 from llmpt.cli.output import json_option, show_json, show_path
-from llmpt.core.errors import AgentUnavailable, LlmptError, SettingError, TrackerError, TrackerUnavailable
+from llmpt.core.errors import AgentUnavailable, LlmptError, SettingError, TrackerError, TrackerRefused, TrackerUnavailable
 from llmpt.core.settings import url as read_url
 from llmpt.link.client import AgentClient
 from llmpt.net.connecting import connect
@@ -40,14 +40,14 @@ class Checked:
 
     `url`: its address.
     `version`: its version of llmpt.
-    `announce`: the host and port at which it takes announces.
+    `announce`: the host and port at which it takes announces; None: it tells that only to holders of a token.
     `server`: what is to be known of it.
     `client`: a client of it, held to that.
     """
 
     url: str
     version: str
-    announce: tuple[str, int]
+    announce: tuple[str, int] | None
     server: KnownServer
     client: TrackerClient
 
@@ -70,7 +70,7 @@ def join(url: str | None, code: str | None, yes: bool, fingerprint: str | None, 
     checked = check(address(url), expected) if url else _found(settings, expected, yes=yes)
     server = checked.server
     if code is not None:
-        _accept(checked, _asked_for() if code == "-" else code)
+        server = replace(server, token=_accept(checked, _asked_for() if code == "-" else code))
     known = KnownServers.of(os.environ)
     before = known.joined(checked.url)
     known.put(server)
@@ -140,7 +140,12 @@ def check(url: str, expected: Expected) -> Checked:
         raise TrackerUnavailable(f"the name {client.host!r} cannot be resolved: {reason_of(error)}") from None
     client, server = met(url, expected)
     version = Catalogue(client).health()
-    parts = urlsplit(client.contact().announce_url)
+    try:
+        parts = urlsplit(client.contact().announce_url)
+    except TrackerRefused as error:
+        if error.status not in (401, 403):
+            raise
+        return Checked(url, version, None, server, client)  # it tells those that may read, and a token may be what is asked for
     host, port = str(parts.hostname), int(parts.port or 80)
     try:
         connect(host, port, wait_s=CONNECT_TIMEOUT_S).close()
@@ -152,13 +157,14 @@ def check(url: str, expected: Expected) -> Checked:
     return Checked(url, version, (host, port), server, client)
 
 
-def _accept(checked: Checked, code: str) -> None:
-    """Hand an invitation in, and keep the token for which it is good where the agent looks. Raises `LlmptError`."""
+def _accept(checked: Checked, code: str) -> str:
+    """Hand an invitation in, and keep the token for which it is good where the agent looks; return it. Raises `LlmptError`."""
     token = checked.client.share_token(socket.gethostname()[:64], code)
     try:
         share_token.write(share_token.token_path(checked.url), token)
     except OSError as error:
         raise LlmptError(f"the tracker's token cannot be kept: {error}") from None
+    return token
 
 
 def _asked_for() -> str:

@@ -73,7 +73,9 @@ def met(url: str, expected: Expected) -> tuple[TrackerClient, KnownServer]:
         _accept(url, certificate, shown, expected, before)
     _compare(url, shown, expected, before)
     host = urlsplit(url).hostname or url
-    return client, KnownServer("" if shown is None else str(shown.fingerprint), host, url, certificate)
+    fingerprint = "" if shown is None else str(shown.fingerprint)
+    token = before.token if before is not None and before.fingerprint == fingerprint else ""
+    return client, KnownServer(fingerprint, host, url, certificate, token)
 
 
 def _shown(client: TrackerClient) -> Met | None:

@@ -69,7 +69,7 @@ class Context:
     @cached_property
     def client(self) -> TrackerClient | None:
         url = self.settings.tracker
-        return None if url is None else joined(url, self.settings.ca, self.environ)
+        return None if url is None else joined(url, self.settings.ca, self.environ, token=self.settings.token)
 
     @cached_property
     def probe(self) -> Probe | None:

@@ -86,7 +86,12 @@ def blob_port(context: Context) -> Finding:
     """Can the port be reached at which a seeder serves files over HTTP?"""
     if context.client is None or context.probe is None or not context.probe.well:
         return skip("the tracker does not answer")
-    blobs = BlobHttp(context.client.url, stall_timeout_s=context.settings.stall_timeout_s, trust=context.client.trust)
+    blobs = BlobHttp(
+        context.client.url,
+        stall_timeout_s=context.settings.stall_timeout_s,
+        trust=context.client.trust,
+        reader=context.client.reader,
+    )
     try:
         listed = [one for one in itertools.islice(context.client.torrents({"limit": "50"}), 50) if one.seeders]
         url = next(filter(None, (blobs.locate(Etag(one.etag)) for one in listed[:SEEDED_TRIED])), None)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from llmpt.link.client import AgentClient
 from llmpt.link.timings import TIMINGS, LinkTimings
 from llmpt.settings import ClientSettings
-from llmpt.settings.known_servers import trust_of
+from llmpt.settings.known_servers import token_of, trust_of
 from llmpt.tracker.blobs import BlobHttp
+from llmpt.tracker.reading import ReadToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +38,6 @@ class Lan:
                 settings.tracker,
                 stall_timeout_s=settings.stall_timeout_s,
                 trust=trust_of(settings.tracker, settings.ca, os.environ),
+                reader=ReadToken(token_of(settings.tracker, settings.token, os.environ)),
             ),
         )

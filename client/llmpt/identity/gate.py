@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from llmpt.core.errors import TrackerUnavailable
 from llmpt.identity.hello import meet
 from llmpt.net.authorities import SYSTEM, Trust
-from llmpt.settings.known_servers import KnownServers, trust_of
+from llmpt.settings.known_servers import KnownServers, token_of, trust_of
 from llmpt.tracker.client import TrackerClient
+from llmpt.tracker.reading import ReadToken
 
 FRESH_S = 60.0
 REFUSED_S = 15.0
@@ -51,11 +52,11 @@ class Gate:
         self._until = now + self._fresh_s
 
 
-def joined(url: str, ca: str, environ: Mapping[str, str]) -> TrackerClient:
+def joined(url: str, ca: str, environ: Mapping[str, str], *, token: str | None = None) -> TrackerClient:
     """Return a client of the server at `url`, held to what this user knows of it: its key, its certificate, authorities (`ca`).
 
-    Raises `SettingError`.
+    `token` is the one to read with; None: that of an invitation, if there was one. Raises `SettingError`.
     """
     trust, known = trust_of(url, ca, environ), KnownServers.of(environ).joined(url)
     admit = None if known is None or not known.fingerprint else Gate(url, known.fingerprint, trust=trust)
-    return TrackerClient(url, trust=trust, admit=admit)
+    return TrackerClient(url, trust=trust, admit=admit).read_with(ReadToken(token_of(url, token, environ)))

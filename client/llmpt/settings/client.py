@@ -26,7 +26,12 @@ class ClientSettings:
         "",
         "a file or folder with certificate authorities that count for the LAN's servers, beside the system's",
     )
-    token: str | None = setting("LLMPT_TOKEN", optional_text, "", "the token for `llmpt mirror`; without it this machine's own")
+    token: str | None = setting(
+        "LLMPT_TOKEN",
+        optional_text,
+        "",
+        "the token for `llmpt mirror`, and to read with where that takes one; without it this machine's own",
+    )
     use_p2p: bool = setting("HF_USE_P2P", flag, "1", "0 switches llmpt off for a process")
     min_blob_bytes: int = setting("LLMPT_MIN_BLOB_BYTES", size, "1M", "smaller files are left to the ordinary path")
     stall_timeout_s: float = setting(

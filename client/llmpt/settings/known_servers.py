@@ -11,7 +11,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ NAME = "known-servers.json"
 MAX_BYTES = 1 << 20
 _FINGERPRINT = re.compile(r"(?:[a-z2-7]{4}-){7}[a-z2-7]{4}")
 _CERTIFICATE = re.compile(r"[0-9a-f]{64}")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,24 @@ class KnownServer:
     name: what it is called here
     url: where it is joined; empty: it is known by what it signs only
     certificate: SHA-256 of the certificate with which it speaks TLS, when no authority has to vouch for that; else empty
+    token: with which this machine reads there, if it was invited
     """
 
     fingerprint: str
     name: str
     url: str = ""
     certificate: str = ""
+    token: str = ""
+
+
+def token_of(url: str, token: str | None, environ: Mapping[str, str]) -> Callable[[], str]:
+    """Return what finds the token to read with at the server at `url`: `token` (LLMPT_TOKEN), else the one of an invitation."""
+
+    def found() -> str:
+        known = None if token else KnownServers.of(environ).joined(url)
+        return token or (known.token if known is not None else "")
+
+    return found
 
 
 def trust_of(url: str, ca: str, environ: Mapping[str, str]) -> Trust:
@@ -120,9 +133,11 @@ def _same(one: KnownServer, other: KnownServer) -> bool:
 
 
 def _read(row: Mapping[str, Any]) -> KnownServer:
-    found = KnownServer(**{name: str(row.get(name, "")) for name in ("fingerprint", "name", "url", "certificate")})
+    found = KnownServer(**{name: str(row.get(name, "")) for name in ("fingerprint", "name", "url", "certificate", "token")})
     if found.fingerprint and not _FINGERPRINT.fullmatch(found.fingerprint):
         raise ValueError(f"{found.fingerprint!r:.80} is no fingerprint")
+    if found.token and not _TOKEN.fullmatch(found.token):
+        raise ValueError("a token has letters, digits, dashes and underscores")
     if found.certificate and not _CERTIFICATE.fullmatch(found.certificate):
         raise ValueError(f"{found.certificate!r:.80} is no certificate's")
     return found

@@ -39,6 +39,7 @@ class Downloads:
             if self._torrents.find(etag) is not None:
                 raise SwarmError(f"{etag} is in the session already")
             params = into_file(source, path, resume=resume)
+            self._torrents.know_key(etag, source.announce_key)
             self._torrents.add(etag, params, announce_url=source.announce_url, download=download)
         return download
 

@@ -9,7 +9,7 @@ seeding.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +132,15 @@ class Engine:
         """Announce every torrent, present and future, to this URL."""
         if self._torrents.announce_to(url):
             self.reannounce()
+
+    def know_announce_keys(self, keys: Mapping[Etag, str]) -> None:
+        """Announce these torrents behind these keys from now on."""
+        for etag, key in keys.items():
+            self._torrents.know_key(etag, key)
+
+    def without_announce_key(self) -> list[Etag]:
+        """Return what is seeded and has no key."""
+        return self._torrents.without_key(self.seeding())
 
     def reannounce(self) -> None:
         """Announce every torrent now: the tracker lost its peers (a new boot id)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Torrents:
         self._by_etag: dict[Etag, SessionTorrent] = {}
         self._by_hash: dict[bytes, SessionTorrent] = {}
         self._announce_url: str | None = None
+        self._announce_keys: dict[Etag, str] = {}
         self._stopped_at: dict[Etag, float] = {}
         self._crossed: dict[Etag, float] = {}  # when to announce it once more
 
@@ -102,7 +104,7 @@ class Torrents:
         """Put a blob into the session, announced to `announce_url`, else to the URL of all."""
         url = announce_url or self._announce_url
         if url is not None:
-            params.trackers = [url]
+            params.trackers = [self._keyed(url, etag)]
         torrent = SessionTorrent(etag, params.ti.info_hashes().v2.to_bytes(), download)
         with self.lock:
             self._by_hash[torrent.key] = torrent
@@ -183,8 +185,28 @@ class Torrents:
                 return False
             self._announce_url = url
             for torrent in self._by_etag.values():
-                torrent.handle.replace_trackers([{"url": url, "tier": 0}])
+                torrent.handle.replace_trackers([{"url": self._keyed(url, torrent.etag), "tier": 0}])
             return True
+
+    def know_key(self, etag: Etag, key: str) -> None:
+        """Announce a torrent, present or future, behind this key; an empty one changes nothing."""
+        with self.lock:
+            if not key or self._announce_keys.get(etag) == key:
+                return
+            self._announce_keys[etag] = key
+            torrent = self._by_etag.get(etag)
+            if torrent is not None and self._announce_url is not None:
+                torrent.handle.replace_trackers([{"url": self._keyed(self._announce_url, etag), "tier": 0}])
+                torrent.handle.force_reannounce(0, -1, lt.torrent_handle.ignore_min_interval)
+
+    def without_key(self, etags: Iterable[Etag]) -> list[Etag]:
+        """Return those of `etags` of which no key is known."""
+        with self.lock:
+            return [etag for etag in etags if etag not in self._announce_keys]
+
+    def _keyed(self, url: str, etag: Etag) -> str:
+        key = self._announce_keys.get(etag)
+        return f"{url}/{key}" if key else url
 
     def announce_crossed(self, now: float) -> None:
         """Announce once more what went and came within a moment: the tracker may have heard that in the other order."""

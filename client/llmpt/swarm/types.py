@@ -96,6 +96,7 @@ class Source:
     metainfo: its torrent
     peers: those that have it, or a part of it
     announce_url: the tracker's; None for the one that the engine was told
+    announce_key: behind which the torrent is announced there; empty: none
     web_seed: a URL that gives it over HTTP (…/<etag>, BEP 19), for when peers are few or none
     """
 
@@ -103,6 +104,7 @@ class Source:
     peers: tuple[tuple[str, int], ...] = ()
     announce_url: str | None = None
     web_seed: str | None = None
+    announce_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

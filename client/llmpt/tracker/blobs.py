@@ -16,7 +16,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -27,7 +27,9 @@ from llmpt.core.errors import ContentMismatch, LlmptError, TrackerError, Tracker
 from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.net.http import Bounds, Connection
 from llmpt.tracker.crawl import Crawl, CrawlRule
+from llmpt.tracker.descriptors import beginning, write_at
 from llmpt.tracker.hops import check_place, hop
+from llmpt.tracker.reading import ReadToken
 from llmpt.tracker.url import HttpUrl
 from llmpt.tracker.wire import CONNECT_TIMEOUT_S, NETWORK_ERRORS, Wire, reason_of, user_agent
 
@@ -84,11 +86,13 @@ class BlobHttp:
         *,
         stall_timeout_s: float,
         trust: Trust = SYSTEM,
+        reader: ReadToken | None = None,
         timings: BlobTimings = BlobTimings(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`trust` says what the certificates of https servers are held to: the tracker's, and those of its seeders."""
-        self._base, self._trust = Wire(tracker).url, trust
+        """`trust` says what the certificates of https servers are held to: the tracker's, and those of its seeders;
+        `reader` has the token for a tracker that wants one of readers: it is sent to no seeder."""
+        self._base, self._trust, self._reader = Wire(tracker).url, trust, reader or ReadToken()
         self._stall_timeout_s, self._timings, self._clock = stall_timeout_s, timings, clock
         self._breaker = Breaker(timings.quiet, clock=clock)
 
@@ -97,7 +101,8 @@ class BlobHttp:
         self._check_quiet()
         url, asked_at = HttpUrl.parse(f"{self._base}/blobs/{etag}"), self._clock()
         try:
-            with _asked("HEAD", url, None, Bounds.of(self._timings.answer_s), self._trust) as response:
+            bounds = Bounds.of(self._timings.answer_s)
+            with self._asked("HEAD", url, None, bounds) as response:
                 if response.status == BUSY:
                     raise TrackerUnavailable(f"the seeder that may have {etag} is busy")
                 target = self._next_hop(url, response, etag) or (url if response.status == 200 else None)
@@ -113,7 +118,7 @@ class BlobHttp:
         etag. `on_progress` is told how many bytes are there. Raises `NotOverHttp`, `ContentMismatch`, `OSError` for the
         disk's own.
         """
-        start = min(_beginning(descriptor), size)
+        start = min(beginning(descriptor), size)
         if 0 < start < size:
             self._ask(etag)  # before all that is read
         try:
@@ -156,7 +161,7 @@ class BlobHttp:
             before = hasher.seen
             try:
                 for data in self._stream(etag, size, before):
-                    _write(descriptor, data, hasher.seen)
+                    write_at(descriptor, data, hasher.seen)
                     hasher.update(data)
                     last_byte = self._clock()
                     on_progress(hasher.seen)
@@ -184,7 +189,7 @@ class BlobHttp:
             at_tracker, asked_at = number == 0, self._clock()
             bounds = Bounds.of(self._timings.answer_s if at_tracker else silence_s)
             try:
-                with _asked("GET", url, at, bounds, self._trust) as response:
+                with self._asked("GET", url, at, bounds) as response:
                     target = self._next_hop(url, response, etag)
                     if target is not None:
                         url = target
@@ -221,6 +226,18 @@ class BlobHttp:
         check_place(found, tracker, wait_s=self._timings.answer_s)
         return found
 
+    @contextmanager
+    def _asked(self, method: str, url: HttpUrl, at: int | None, bounds: Bounds) -> Iterator[http.client.HTTPResponse]:
+        """Make one request; that to the tracker once more with the token to read, if that is wanted."""
+        is_trackers = url.text.startswith(f"{self._base}/")
+        headers = self._reader.header() if is_trackers else {}
+        with _asked(method, url, at, bounds, self._trust, headers) as response:
+            if not is_trackers or not self._reader.was_asked(response.status, bool(headers)):
+                yield response
+                return
+        with _asked(method, url, at, bounds, self._trust, self._reader.header()) as response:
+            yield response
+
     def _check_quiet(self) -> None:
         if (left_s := self._breaker.left_s) > 0:
             raise TrackerUnavailable(f"the tracker at {self._base} did not answer; asked again in {left_s:.0f} s")
@@ -232,10 +249,12 @@ class BlobHttp:
 
 
 @contextmanager
-def _asked(method: str, url: HttpUrl, at: int | None, bounds: Bounds, trust: Trust) -> Iterator[http.client.HTTPResponse]:
+def _asked(
+    method: str, url: HttpUrl, at: int | None, bounds: Bounds, trust: Trust, more: Mapping[str, str]
+) -> Iterator[http.client.HTTPResponse]:
     """Make one request, for the bytes from `at` on; the answer's head comes within `bounds`, and so does what is read of it."""
     connection = Connection(url.host, url.port, tls=url.tls and trust, bounds=bounds, connect_s=CONNECT_TIMEOUT_S)
-    headers = {"User-Agent": user_agent(), "Connection": "close"}
+    headers = {**more, "User-Agent": user_agent(), "Connection": "close"}
     if at:
         headers["Range"] = f"bytes={at}-"
     try:
@@ -254,6 +273,8 @@ def _check(response: http.client.HTTPResponse, size: int, at: int, *, from_track
     status = response.status
     if status == 404 and from_tracker:
         raise NotOverHttp("no seeder has it")
+    if status == 401 and from_tracker:
+        raise NotOverHttp("this server gives files to holders of a token that reads them")
     if status == 403:
         raise NotOverHttp("this machine may not have it (LLMPT_PEER_CIDRS of the server)")
     if status == BUSY and from_tracker:
@@ -272,22 +293,3 @@ def _check(response: http.client.HTTPResponse, size: int, at: int, *, from_track
         begins, has = 0, int(told) if told is not None and _LENGTH.fullmatch(told) else size
     if (begins, has) != (at, size):
         raise NotOverHttp(f"asked for a blob of {size} bytes from byte {at} on, got one of {has} from {begins} on")
-
-
-def _beginning(descriptor: int) -> int:
-    """Return how many bytes the file holds before its first hole: an agent's download leaves gaps."""
-    found = os.fstat(descriptor)
-    if hasattr(os, "SEEK_HOLE") and found.st_size:
-        try:
-            return os.lseek(descriptor, 0, os.SEEK_HOLE)
-        except OSError:
-            pass  # this file system does not tell
-    return found.st_size if found.st_blocks * 512 >= found.st_size else 0
-
-
-def _write(descriptor: int, data: bytes, at: int) -> None:
-    rest = memoryview(data)
-    while rest:
-        written = os.pwrite(descriptor, rest, at)
-        at += written
-        rest = rest[written:]

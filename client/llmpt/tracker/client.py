@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +28,7 @@ from llmpt.tracker.answers import Answer, sense
 from llmpt.tracker.looked_up import Contact, Lookup, read_lookup
 from llmpt.tracker.mirrors import read_in_order, read_mirrors
 from llmpt.tracker.pages import read_pages
+from llmpt.tracker.reading import ReadToken
 from llmpt.tracker.torrents import Torrent, read_torrent
 from llmpt.tracker.url import in_url
 from llmpt.tracker.wire import Wire
@@ -61,7 +62,19 @@ class TrackerClient:
 
     def with_token(self, token: str | None, *, timeout_s: float = 2.0) -> TrackerClient:
         """Return a client of the same tracker, held to the same, that sends `token`."""
-        return TrackerClient(self.url, token=token, timeout_s=timeout_s, trust=self.trust, admit=self._admit)
+        return TrackerClient(self.url, token=token, timeout_s=timeout_s, trust=self.trust, admit=self._admit).read_with(
+            self.reader
+        )
+
+    @property
+    def reader(self) -> ReadToken:
+        """What finds the token for a tracker that wants one of those that read."""
+        return self._wire.reader
+
+    def read_with(self, reader: ReadToken) -> TrackerClient:
+        """Have `reader` find that token; return this very client."""
+        self._wire.reader = reader
+        return self
 
     # The public questions: None and False instead of exceptions.
 
@@ -178,6 +191,14 @@ class TrackerClient:
                     raise InvalidInput("it has no metainfo of what was asked for")
         return found
 
+    def announce_keys(self, etags: Sequence[Etag]) -> dict[Etag, str]:
+        """Ask behind which keys blobs are announced; of what may not be read there is none."""
+        asked = {"etags": [etag.value for etag in etags], "metainfo_of": [], "peers": 0}
+        answer = self._wire.call("POST", "/api/v1/lookup", {}, asked).document
+        with sense(self.url):
+            rows = list(Answer(answer, "look-ups").rows("torrents", "a torrent"))
+            return {row.etag(): row.token("announce_key") for row in rows if "announce_key" in row}
+
     def boot_id(self) -> str:
         """Return the id of the announcer's present life; another one means: announce again."""
         answer = self._wire.call("GET", "/healthz", {}).document
@@ -192,7 +213,12 @@ class TrackerClient:
 
     def _contact(self, answer: Answer) -> Contact:
         announce_url = f"http://{in_url(self.host)}:{answer.port('announce_port')}/announce"
-        return Contact(answer.word("boot_id"), announce_url, answer.optional("min_blob_bytes", answer.size))
+        return Contact(
+            answer.word("boot_id"),
+            announce_url,
+            answer.optional("min_blob_bytes", answer.size),
+            bool(answer.optional("announce_keys", answer.flag)),
+        )
 
     def publish(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /api/v1/publish; the answer's fields are in the OpenAPI document."""

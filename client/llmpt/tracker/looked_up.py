@@ -21,11 +21,13 @@ class Contact:
     boot_id: which life of the announcer this is
     announce_url: where to announce
     min_blob_bytes: smaller files have no swarm; None: it does not say
+    wants_keys: each torrent is announced under a key of its own
     """
 
     boot_id: str
     announce_url: str
     min_blob_bytes: int | None = None
+    wants_keys: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Lookup:
     peers: (address, port) to connect to
     announce_url, boot_id, min_blob_bytes: as in `Contact`
     leechers: how many of the peers are not whole
+    announce_key: behind which this torrent is announced; empty: none is needed
     """
 
     metainfo: Metainfo | None
@@ -44,11 +47,12 @@ class Lookup:
     boot_id: str
     leechers: int = 0
     min_blob_bytes: int | None = None
+    announce_key: str = ""
 
     @property
     def contact(self) -> Contact:
         """What the tracker says of itself."""
-        return Contact(self.boot_id, self.announce_url, self.min_blob_bytes)
+        return Contact(self.boot_id, self.announce_url, self.min_blob_bytes, bool(self.announce_key))
 
 
 def read_lookup(
@@ -63,4 +67,5 @@ def read_lookup(
     known = (parse_address(at),)
     fit = (peer for peer in peers if peer[1] >= LEAST_PORT and may_name(parse_address(peer[0]), known))
     unique, leechers = tuple(dict.fromkeys(fit))[:MAX_PEERS], entry.count("leechers")
-    return Lookup(metainfo, unique, said.announce_url, said.boot_id, leechers, said.min_blob_bytes)
+    key = entry.optional("announce_key", entry.token) or ""
+    return Lookup(metainfo, unique, said.announce_url, said.boot_id, leechers, said.min_blob_bytes, key)

@@ -20,6 +20,7 @@ from llmpt.core.errors import InvalidInput, SettingError, TrackerError, TrackerR
 from llmpt.core.words import plain
 from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.net.http import Bounds, Connection
+from llmpt.tracker.reading import ReadToken
 from llmpt.tracker.url import HttpUrl
 
 CONNECT_TIMEOUT_S = 1.0
@@ -70,7 +71,7 @@ class Wire:
         self.url, self.host, self.port = parts.text, parts.host, parts.port
         self._tls, self._base = parts.tls and trust, parts.target
         self.trust, self._admit = trust, admit
-        self._token = token
+        self._token, self.reader = token, ReadToken()
         self._timeout_s = timeout_s
 
     def call(
@@ -83,21 +84,39 @@ class Wire:
         timeout_s: float | None = None,
         authorized: bool = False,
     ) -> Reply:
-        """Make one request; return what was answered.
+        """Make one request, once more with the token to read if that is wanted; return what was answered.
 
         Raises `TrackerUnavailable` without a sensible answer in time (`TrackerSlow` when it took the question), `TrackerRefused`
         when the answer is no.
         """
         if self._admit is not None:
             self._admit()
-        bounds = Bounds.of(timeout_s or self._timeout_s)
-        headers = {"Accept": "application/json", "Connection": "close", "User-Agent": user_agent()}
+        headers = self.reader.header()
+        if self._token and (body is not None or authorized):
+            headers = {"Authorization": f"Bearer {self._token}"}
+        try:
+            return self._ask(method, path, query, body, headers=headers, timeout_s=timeout_s or self._timeout_s)
+        except TrackerRefused as error:
+            if not self.reader.was_asked(error.status, bool(headers)):
+                raise
+        return self._ask(method, path, query, body, headers=self.reader.header(), timeout_s=timeout_s or self._timeout_s)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | None,
+        *,
+        headers: Mapping[str, str],
+        timeout_s: float,
+    ) -> Reply:
+        bounds = Bounds.of(timeout_s)
+        headers = {**headers, "Accept": "application/json", "Connection": "close", "User-Agent": user_agent()}
         data = None
         if body is not None:
             data = written(body)
             headers["Content-Type"] = "application/json"
-        if self._token and (body is not None or authorized):
-            headers["Authorization"] = f"Bearer {self._token}"
         connection = Connection(self.host, self.port, tls=self._tls, bounds=bounds, connect_s=CONNECT_TIMEOUT_S)
         target = self._base + path + ("?" + urlencode(query) if query else "")
         unanswered: type[TrackerUnavailable] = TrackerUnavailable

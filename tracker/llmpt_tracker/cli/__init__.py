@@ -67,14 +67,17 @@ def health() -> None:
 @cli.command()
 @click.option("--uses", default=1, show_default=True, type=click.IntRange(1, 100_000), help="How many machines it lets in.")
 @click.option("--days", default=7, show_default=True, type=click.IntRange(1, 3650), help="How long it holds.")
-def invite(uses: int, days: int) -> None:
-    """Make a code with which machines join, where LLMPT_SHARING=invited, and show it, once."""
+@click.option("--read", metavar="PATTERN", help="They may read these repos, too, where that takes a token; * for all.")
+def invite(uses: int, days: int, read: str | None) -> None:
+    """Make a code with which machines join, and show it, once: where LLMPT_SHARING=invited, or where reading takes a token."""
     from llmpt_tracker.clock import utc_now
     from llmpt_tracker.rules import audit, invitations
+    from llmpt_tracker.rules.rights import Rights
 
+    rights = invitations.SHARERS if read is None else Rights.read("share,read", None if read == "*" else read)
     with opened() as database, database.writing() as session:
-        code = invitations.invite(session, uses=uses, days=days, now=utc_now())
-        audit.note(session, audit.INVITED, audit.OPERATOR, now=utc_now(), uses=uses, days=days)
+        code = invitations.invite(session, rights, uses=uses, days=days, now=utc_now())
+        audit.note(session, audit.INVITED, audit.OPERATOR, now=utc_now(), uses=uses, days=days, read=read)
     click.echo(code)
 
 

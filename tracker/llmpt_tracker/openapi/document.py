@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from llmpt_tracker.openapi import identity, lookups, mirrors, sharing
 from llmpt_tracker.openapi.terms import (
+    ANNOUNCE_KEY,
     BOOT_ID,
     COMMIT,
+    CONTACT,
     ETAG,
     HASH,
     MIN_BLOB_BYTES,
@@ -60,7 +62,7 @@ def _schemas() -> Schema:
             port=PORT,
         ),
         "Torrent": partly(
-            ("metainfo", "peers"),
+            ("metainfo", "peers", "announce_key"),
             info_hash=text("SHA-256 of the info dictionary (BEP 52)", pattern="^[0-9a-f]{64}$"),
             etag=ETAG,
             size=count("bytes"),
@@ -72,10 +74,9 @@ def _schemas() -> Schema:
             magnet=text(),
             metainfo=text("the .torrent in base64; with include=metainfo", contentEncoding="base64"),
             peers=array(ref("Peer")),
+            announce_key=ANNOUNCE_KEY,
         ),
-        "TorrentPage": record(
-            torrents=array(ref("Torrent")), next=NEXT, boot_id=BOOT_ID, announce_port=count(), min_blob_bytes=MIN_BLOB_BYTES
-        ),
+        "TorrentPage": partly(("announce_keys",), torrents=array(ref("Torrent")), next=NEXT, **CONTACT),
         "Whoami": record(
             address=text("as this tracker sees you"),
             reachable={

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from llmpt_tracker.openapi.terms import (
-    BOOT_ID,
+    ANNOUNCE_KEY,
+    CONTACT,
     ETAG,
-    MIN_BLOB_BYTES,
     REPO_ID,
     REPO_TYPE,
     Schema,
@@ -23,7 +23,7 @@ from llmpt_tracker.openapi.terms import (
 def schemas() -> Schema:
     """Return the schemas."""
     found = partly(
-        ("metainfo",),
+        ("metainfo", "announce_key"),
         info_hash=text("SHA-256 of the info dictionary (BEP 52)", pattern="^[0-9a-f]{64}$"),
         etag=ETAG,
         size=count("bytes"),
@@ -32,6 +32,7 @@ def schemas() -> Schema:
         completed=count(),
         peers=array(ref("Peer")),
         metainfo=text("in base64; absent where it was not asked for, or beyond 8 MiB of it: ask again", contentEncoding="base64"),
+        announce_key=ANNOUNCE_KEY,
     )
     return {
         "Lookup": partly(
@@ -51,11 +52,10 @@ def schemas() -> Schema:
             )
             | {"description": "those of the etags that a manifest names"},
         ),
-        "LookedUp": record(
+        "LookedUp": partly(
+            ("announce_keys",),
             torrents=array(found) | {"description": "those of the etags that have a torrent, in the order of the question"},
-            boot_id=BOOT_ID,
-            announce_port=count(),
-            min_blob_bytes=MIN_BLOB_BYTES,
+            **CONTACT,
         ),
     }
 

@@ -48,6 +48,14 @@ REPO_ID = text("`name` or `owner/name`")
 NEXT: Schema = {"type": ["string", "null"], "description": "cursor of the next page; null: this is the last one"}
 BOOT_ID = text("another one after each start of the announcer: announce again")
 MIN_BLOB_BYTES = count("smaller files have no swarm: LLMPT_MIN_BLOB_BYTES of this tracker, which clients and seeders go by")
+ANNOUNCE_KEY = text("where reading takes a token: announce this torrent at /announce/<key>, scrape it at /scrape/<key>")
+# What a tracker says of itself in an answer about torrents; the last one may be absent.
+CONTACT: Schema = {
+    "boot_id": BOOT_ID,
+    "announce_port": count(),
+    "min_blob_bytes": MIN_BLOB_BYTES,
+    "announce_keys": {"type": "boolean", "description": "reading takes a token here, and each torrent is announced with a key"},
+}
 
 
 def answer(schema: str, description: str, *errors: int) -> Schema:

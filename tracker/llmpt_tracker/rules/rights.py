@@ -2,7 +2,7 @@
 
     publish   say what repos hold and where their refs point, serve their files, ask for mirrors; read them
     mirror    ask for mirrors
-    read      see what is fetched from upstream
+    read      read what the repos that it names hold, where reading takes a token; see what is fetched from upstream
     admin     what an operator does over the API; read all that it names
     share     publish single blobs, and take part in fetching each file once: every machine of the LAN gets one for itself
 

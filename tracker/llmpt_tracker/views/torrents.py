@@ -62,8 +62,6 @@ def list_torrents() -> ResponseReturnValue:
             entry["metainfo"] = base64.b64encode(metainfo[one.key]).decode()
         if "peers" in include:
             entry["peers"] = _peers(swarms.get(one.swarm))
-        if key := announce_key(one.info_hash.truncated):
-            entry["announce_key"] = key
         entries.append(entry)
     return jsonify(
         {
@@ -94,7 +92,7 @@ def torrent_file(info_hash: str) -> ResponseReturnValue:
     with state().database.reading() as session:
         stored = torrents.metainfo(session, [found.key])[found.key]
     key = announce_key(found.info_hash.truncated)
-    announce = _announce_url(state().announcer.status().announce_port) + (f"/{key}" if key else "")
+    announce = _announce_url(state().announcer.status().announce_port, key)
     # Without the name, which clients append (BEP 19). With it libtorrent asks for …/<etag>/<etag> when the size is no multiple
     # of the piece length: in v2 such a torrent has a second, padding file in its eyes.
     web_seed = f"{base_url(request)}/blobs/" + (f"{key}/" if key else "")
@@ -153,14 +151,14 @@ def _swarms(hashes: list[str], *, peers: int) -> tuple[dict[str, Swarm], str]:
     return state().announcer.swarms(hashes, peers=peers, asker=str(asker()))
 
 
-def _announce_url(port: int) -> str:
-    """Return the announce URL as the asker reaches it."""
+def _announce_url(port: int, key: str) -> str:
+    """Return the announce URL as the asker reaches it, with the asker's key for the torrent if there is one."""
     host, _ = host_as_asked(request)
-    return f"http://{host}:{port}/announce"
+    return f"http://{host}:{port}/announce" + (f"/{key}" if key else "")
 
 
 def _entry(one: torrents.Torrent, swarms: Mapping[str, Swarm], *, announce_port: int) -> dict[str, Any]:
-    swarm = swarms.get(one.swarm, Swarm())
+    swarm, key = swarms.get(one.swarm, Swarm()), announce_key(one.info_hash.truncated)
     return {
         "info_hash": str(one.info_hash),
         "etag": one.etag,
@@ -172,7 +170,8 @@ def _entry(one: torrents.Torrent, swarms: Mapping[str, Swarm], *, announce_port:
         "seeders": swarm.seeders,
         "leechers": swarm.leechers,
         "completed": swarm.completed,
-        "magnet": one.magnet(_announce_url(announce_port)),
+        "magnet": one.magnet(_announce_url(announce_port, key)),
+        **({"announce_key": key} if key else {}),
     }
 
 

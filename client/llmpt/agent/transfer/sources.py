@@ -37,4 +37,4 @@ def look_up(directory: Directory, etag: Etag, size: int, *, resumes: bool, worth
             return Lacking("nobody seeds it")
         silent = "its peers did not answer a moment ago"
         return Unusable(silent) if len(answer.peers) == 1 else Lacking(silent)
-    return Source(answer.metainfo, peers, answer.announce_url, web_seed)
+    return Source(answer.metainfo, peers, answer.announce_url, web_seed, answer.announce_key)

@@ -13,6 +13,7 @@ from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, Tracker
 from llmpt.net.authorities import SYSTEM
 from llmpt.tracker.client import TrackerClient
 from llmpt.tracker.looked_up import Contact
+from llmpt.tracker.reading import ReadToken
 
 TIMINGS = TrackerTimings()
 SEEN = {"address": "10.0.0.7", "reachable": True, "version": "0.9", "protocol": 1, "oldest_client": "0.1.0"}
@@ -23,6 +24,7 @@ class FakeTracker:
 
     url = "http://tracker:8000"
     trust = SYSTEM
+    reader = ReadToken()
 
     def __init__(self) -> None:
         self.boot_id = "one"

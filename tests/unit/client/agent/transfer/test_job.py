@@ -44,7 +44,7 @@ class World:
     def __init__(self, path: Path, metainfo: Metainfo, plot: Callable[[Download], None]) -> None:
         self.path, self.metainfo, self.plot = path, metainfo, plot
         self.peers: tuple[tuple[str, int], ...] = PEERS
-        self.announce_url, self.leechers = "", 0
+        self.announce_url, self.announce_key, self.leechers = "", "", 0
         self.buried: list[Any] = []
         self.expected: list[FileStamp] = []
         self.origins: list[BlobOrigin] = []

@@ -125,7 +125,9 @@ class World:
     def lookup(self, _etag: Etag) -> Any:
         self.lookups += 1
         peers = (("127.0.0.1", 1), ("127.0.0.1", 2)) if self.is_here() else ()
-        return SimpleNamespace(metainfo=self.metainfo if peers else None, peers=peers, leechers=0, announce_url="")
+        return SimpleNamespace(
+            metainfo=self.metainfo if peers else None, peers=peers, leechers=0, announce_url="", announce_key=""
+        )
 
     def alive(self, peers: Any) -> Any:
         return peers
