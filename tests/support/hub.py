@@ -89,6 +89,12 @@ class Repo:
     tags: dict[str, str] = field(default_factory=dict)
     private: bool = False
     gated: bool = False
+    readers: frozenset[str] | None = None  # tokens that may read it, where it is private or gated; None: any
+
+    def is_open_to(self, authorization: str | None) -> bool:
+        """Whether the holder of a token may read it though it is private or gated."""
+        token = (authorization or "").removeprefix("Bearer ")
+        return token in self.readers if self.readers is not None else authorization is not None
 
     def commit_of(self, revision: str) -> str | None:
         if revision in self.commits:
@@ -332,7 +338,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _repo(self, kind: str, repo_id: str) -> Repo:
         repo = self.hub.repos.get((kind, repo_id))
-        if repo is None or (repo.private and "Authorization" not in self.headers):
+        if repo is None or (repo.private and not repo.is_open_to(self.headers.get("Authorization"))):
             raise _Refusal(401, "RepoNotFound", "Repository Not Found")
         return repo
 
@@ -344,8 +350,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _resolve(self, repo: Repo, revision: str, rest: list[str]) -> None:
         path = "/".join(map(unquote, rest))
         self._where = (repo.type, repo.id, revision, path)
-        if repo.gated and "Authorization" not in self.headers:
-            raise _Refusal(401, "GatedRepo", "Access to this repo is restricted.")
+        if repo.gated and not repo.is_open_to(self.headers.get("Authorization")):
+            status = 403 if "Authorization" in self.headers else 401
+            raise _Refusal(status, "GatedRepo", "Access to this repo is restricted.")
         commit = repo.commit_of(revision)
         if commit is None:
             raise _Refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}")

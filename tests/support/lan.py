@@ -60,7 +60,8 @@ class Lan:
         self._stack.close()
 
     def _has_upstream(self) -> bool:
-        with urllib.request.urlopen(self.tracker.url, timeout=5) as page:
+        request = urllib.request.Request(self.tracker.url, headers={"Authorization": f"Bearer {self.tracker.token}"})
+        with urllib.request.urlopen(request, timeout=5) as page:
             return self.hub.url.encode() in page.read()
 
     @property

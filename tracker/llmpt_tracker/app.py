@@ -19,6 +19,7 @@ from llmpt_tracker.blob_servers import BlobServers
 from llmpt_tracker.clock import Clock, utc_now
 from llmpt_tracker.control.client import Announcer, AnnouncerClient
 from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.hub_rights import HubRights
 from llmpt_tracker.identity import Identity
 from llmpt_tracker.limits import Limits
 from llmpt_tracker.mirrored_upstream import Bounds, MirroredUpstream
@@ -80,16 +81,18 @@ def create_app(
     servers, limits = BlobServers(announcer, keys=read_keys), Limits(announcer)
     waiting = Waiting(on_full=partial(limits.reached, TOO_MANY_WAIT), is_gone=clients.is_gone, aside=clients.aside)
     seats = Seats(on_full=partial(limits.reached, ALL_SEATS_TAKEN))
+    questions = Questions(announcer, on_spent=partial(limits.reached, ASKED_FOR_MUCH))
     if upstream is None:
         told = UpstreamAddress(announcer)
-        questions = Questions(announcer, on_spent=partial(limits.reached, ASKED_FOR_MUCH))
         bounds = Bounds(waiting, questions)
         upstream = MirroredUpstream(told, database=database, clock=clock, knock=servers.knock, bounds=bounds)
     places = blobs or servers
     certificate = Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert is not None else None
     identity = Identity(settings.key_file, certificate=certificate)
     notes, names = Notes(database, clock), settings.hosts.also(own_names())
-    told_by = (upstream, limits, waiting, seats, notes, identity, names, read_keys)
+    behind = upstream
+    hub_rights = HubRights(lambda: behind.address, wait_s=questions.wait_s)
+    told_by = (behind, limits, waiting, seats, notes, identity, names, read_keys, hub_rights)
     attach(app, State(settings, clock, database, announcer, network, places, *told_by))
     app.before_request(clients.leave_the_gone)
     app.before_request(access.guard)

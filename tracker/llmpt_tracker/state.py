@@ -15,6 +15,7 @@ from llmpt_tracker.control.client import Announcer
 from llmpt_tracker.control.messages import BlobAddress
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.holdings import HoldingsDigests
+from llmpt_tracker.hub_rights import HubRights
 from llmpt_tracker.identity import Identity
 from llmpt_tracker.limits import Limits
 from llmpt_tracker.notes import Notes
@@ -47,8 +48,8 @@ class BlobLocations(Protocol):
 class State:
     """The settings, the clock (aware, UTC), the two things that hold data, the networks that this host is on, where bytes are,
     the Hub behind this one if a seeder fetches from one, when it was asked for what, how many requests do what at once,
-    this server's key and names, the keys of its readers if reading takes a token, what is here on whose word, what is written
-    down in a while, metainfo that was asked for, where announces go, by boot id."""
+    this server's key and names, the keys of its readers if reading takes a token, what tokens of the Hub are good for, what is
+    here on whose word, what is written down in a while, metainfo that was asked for, where announces go, by boot id."""
 
     settings: TrackerSettings
     clock: Clock
@@ -64,6 +65,7 @@ class State:
     identity: Identity
     names: HostNames
     read_keys: ReadKeys | None = None
+    hub_rights: HubRights | None = None
     learning: Learning = field(default_factory=Learning)
     holdings: HoldingsDigests = field(default_factory=HoldingsDigests)
     metainfo_texts: MetainfoTexts = field(default_factory=MetainfoTexts)

@@ -44,6 +44,11 @@ class Reader:
     def of(cls, token: PublisherToken) -> Reader:
         return cls(KeyOwner.of(token.id, token.created_at), None if token.repos is None else grants(token))
 
+    @classmethod
+    def of_repo(cls, repo: RepoRef) -> Reader:
+        """Return the holder of a token of the Hub's, which is good for one repo there; it has no keys."""
+        return cls(KeyOwner(0, 0), RepoPatterns((f"{repo.type}s/{repo.id}",)))
+
     def may_read(self, repo: RepoRef) -> bool:
         """Say whether it may read a repo."""
         return self.repos is None or _allows(self.repos, repo)

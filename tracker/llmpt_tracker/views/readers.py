@@ -3,10 +3,14 @@
 Open are the health check, what a machine needs before it can have a token (the wheels, the server's key, a token to share), and
 the description of the API. Browsers ask their user for a name and a password: the password is the token, and it counts for
 reading alone.
+
+Programs that speak to us as to the Hub may show a token of the Hub instead, where there is one behind us: it is good for the
+repos for which the Hub says that it is.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,13 +25,16 @@ from llmpt_tracker.read_keys import KeyOwner
 from llmpt_tracker.rules import reading as rules
 from llmpt_tracker.rules import tokens
 from llmpt_tracker.rules.hub.errors import repo_not_found, token_needed
+from llmpt_tracker.rules.hub.revisions import repo_ref
 from llmpt_tracker.rules.reading import Reader
 from llmpt_tracker.rules.rights import READ
 from llmpt_tracker.state import state
+from llmpt_tracker.views.access import asker
 from llmpt_tracker.views.hub.request import target
 
 OPEN = frozenset({"health", "dist", "identity", "openapi", "tokens", "versions"})
 OPEN_HUB = frozenset({"whoami", "harnesses", "telemetry", "unknown"})
+_OF_THE_HUB = re.compile(r"[Bb]earer +(hf_[!-~]{1,2000})")
 REALM = 'Basic realm="llmpt: the password is a token"'
 
 
@@ -40,6 +47,12 @@ def guard() -> None:
         return
     if asked is not None and asked.route in OPEN_HUB:
         return
+    if asked is not None and asked.repo_id and (of_the_hub := _token_of_the_hub()) is not None:
+        repo, rights = repo_ref(asked.repo_type, asked.repo_id), state().hub_rights
+        if state().upstream is not None and rights is not None:
+            rights.check(repo, of_the_hub, asker=str(asker()))
+            g.reader = Reader.of_repo(repo)
+            return
     with state().database.reading() as session:
         try:
             token = _token(session)
@@ -103,6 +116,12 @@ def _token(session: Session) -> PublisherToken:
     if token is None or KeyOwner.of(token.id, token.created_at) != owner or tokens.is_over(token, now):
         raise Refused(401, "token_unknown", "this address of a file is none that holds: ask for its .torrent again")
     return token
+
+
+def _token_of_the_hub() -> str | None:
+    """Return the asker's own token of the Hub, which counts for what the Hub says; a token of ours is never sent there."""
+    match = _OF_THE_HUB.fullmatch(request.headers.get("Authorization", ""))
+    return match[1] if match else None
 
 
 def _authorization() -> str | None:
