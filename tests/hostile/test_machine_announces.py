@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from urllib.parse import quote_from_bytes
 
@@ -102,14 +103,16 @@ def test_ports_without_end_are_not_remembered() -> None:
 
 
 def test_a_neighbour_behind_the_same_address_neither_stops_nor_replaces_a_peer(swarm: Swarm) -> None:
-    swarm.announce(OTHER, key="11111111")
-    for left, event, key in (("0", "stopped", ""), ("0", "stopped", "11111111"), ("9", "", ""), ("9", "paused", "")):
-        swarm.announce(OTHER, peer_id=NEW, left=left, event=event, key=key)
+    with socket.create_server((OTHER, 0)) as peer:  # it lives, as anybody finds who tries its port
+        port = peer.getsockname()[1]
+        swarm.announce(OTHER, port=port, key="11111111")
+        for left, event, key in (("0", "stopped", ""), ("0", "stopped", "11111111"), ("9", "", ""), ("9", "paused", "")):
+            swarm.announce(OTHER, port=port, peer_id=NEW, left=left, event=event, key=key)
+            assert swarm.seeders() == 1
+        swarm.announce(OTHER, port=port, key="22222222", event="stopped")  # who has met the peer knows its id, and not the key
         assert swarm.seeders() == 1
-    swarm.announce(OTHER, key="22222222", event="stopped")  # the id is known to who has met the peer, the key is not
-    assert swarm.seeders() == 1
-    swarm.announce(OTHER, key="11111111", event="stopped")
-    assert swarm.seeders() == 0
+        swarm.announce(OTHER, port=port, key="11111111", event="stopped")
+        assert swarm.seeders() == 0
 
 
 def test_nobody_learns_the_id_that_an_endpoint_is_owned_by(swarm: Swarm) -> None:

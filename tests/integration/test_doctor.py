@@ -258,7 +258,7 @@ def test_an_agent_that_died_is_named_and_another_is_started(loner: Machine) -> N
     loner.llmpt("agent", "start")
     loner.kill_agent()
     assert_named(look(loner, "agent"), WARN, "had died", "agent.log")
-    assert loner.status()["running"]
+    assert loner.status()["pid"]
 
 
 def test_an_agent_that_does_not_answer_is_named(loner: Machine) -> None:

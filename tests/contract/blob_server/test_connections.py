@@ -120,11 +120,13 @@ def test_a_file_that_cannot_be_opened_now_is_not_said_to_be_missing(serve: Serve
 
 
 def test_a_client_that_asks_for_nothing_gives_way(serve: Serve) -> None:
-    server = serve(limits=BlobLimits(connections=2))
-    with connect(server) as idle, connect(server):
-        eventually(lambda: len(server._connections) == 2)
-        assert ask(server)[0].status == 200
-        assert read_to_end(idle) == b""
+    server = serve(limits=BlobLimits(connections=2, own=0))  # and this very host is nothing better
+    with connect(server) as idle:
+        eventually(lambda: [one for one in server._connections if one.idle_since])
+        with connect(server):
+            eventually(lambda: len([one for one in server._connections if one.idle_since]) == 2)
+            assert ask(server)[0].status == 200
+            assert read_to_end(idle) == b""
 
 
 def _take_places(server: BlobServer, etag: Etag, count: int, stack: ExitStack) -> None:
