@@ -56,6 +56,7 @@ class Catalogue:
     metainfo: Metainfo
     peers: tuple[Peer, ...] = ()
     announce_url: str = ""
+    announce_key: str = ""
     leechers: int = 0
     by_http: str | None = None
     buried: list[Peer] = field(default_factory=list)

@@ -112,10 +112,15 @@ def curl(url: str, target: Path, *options: str) -> subprocess.Popen[bytes]:
 
 def begin(site: TwoSeeders, target: Path) -> tuple[subprocess.Popen[bytes], SeederProcess]:
     """Start curl; return it in the middle of the file, and the seeder that serves it."""
-    downloading = curl(site.url("model.bin"), target, "--write-out", "")
-    eventually(lambda: target.exists() and target.stat().st_size > 1 << 20, what="the first bytes")
-    busy = next(one for one in (site.seeder, site.other) if connections(one.pid, downloading.pid))
-    return downloading, busy
+    for _ in range(5):  # on a busy machine the whole may have come before it is looked for
+        downloading = curl(site.url("model.bin"), target)
+        eventually(lambda: target.exists() and target.stat().st_size > 1 << 20, what="the first bytes")
+        for one in (site.seeder, site.other):
+            if connections(one.pid, downloading.pid):
+                return downloading, one
+        downloading.wait(30)
+        target.unlink()
+    raise AssertionError("no download was seen on its way")
 
 
 def connections(server: int, client: int) -> set[int]:
