@@ -13,12 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from llmpt.agent.directory import Directory
 from llmpt.agent.host import anchors, memory, places
 from llmpt.agent.host.lifetime import JOB, Package, UserProcesses
 from llmpt.agent.host.listening import Listening
+from llmpt.agent.seeding.announce_keys import AnnounceKeys
 from llmpt.agent.seeding.offers import Offers
 from llmpt.agent.server import Server, Services
 from llmpt.agent.sharing import share_token
@@ -46,8 +48,7 @@ SWEEPING = Rhythm(interval_s=10.0)
 WATCHING = Rhythm(interval_s=5.0)
 CHECKING = Rhythm(interval_s=3600.0)  # the tracker is asked; the Hub once a day
 LEAVE_S = 5.0
-TOKEN_WITHIN_S = 3.0
-KEYS_AT_ONCE = 200
+TOKEN_WITHIN_S, CHECKED_WITHIN_S = 3.0, 120.0
 RESTORED_S = 0.3  # in which few blobs are restored before the starter hears that the agent is ready
 
 
@@ -149,13 +150,15 @@ def run(
         if parts.for_all is not None:
             parts.for_all.leases.start(stop=stopping, health=health)
 
+        keys = AnnounceKeys(engine, directory)
+
         def watch() -> None:
             directory.watch()
-            engine.know_announce_keys(directory.announce_keys(engine.without_announce_key()[:KEYS_AT_ONCE]))
+            keys.look()
 
         loops.start("tracker-watch", watch, WATCHING, stop=stopping, health=health)
         if sharing is not None:
-            threading.Thread(target=_prepare, args=(sharing, stopping), name="share-token", daemon=True).start()
+            _in_a_moment("share-token", sharing.prepare, within_s=TOKEN_WITHIN_S, stopping=stopping)
 
         def sweep() -> None:
             seeds.sweep()
@@ -166,7 +169,8 @@ def run(
         still_public = StillPublic(
             seeds, inventory, where=Catalogue(client).where, tracker=settings.tracker, hub=environ.get("HF_ENDPOINT", "")
         )
-        loops.start("still-public", still_public.check, CHECKING, stop=stopping, health=health)
+        check = partial(loops.loop, "still-public", still_public.check, CHECKING, stop=stopping, health=health)
+        _in_a_moment("still-public", check, within_s=CHECKED_WITHIN_S, stopping=stopping)
 
         def look_for_the_end() -> None:
             if reason := _over(server, package, users):
@@ -179,10 +183,15 @@ def run(
         restoring.join(LEAVE_S)
 
 
-def _prepare(sharing: Sharing, stopping: threading.Event) -> None:
-    """Get the token to share with in a moment: what is looked up goes before, and machines that start together take turns."""
-    if not stopping.wait(random.uniform(0, TOKEN_WITHIN_S)):  # noqa: S311  (no secret)
-        sharing.prepare()
+def _in_a_moment(name: str, step: Callable[[], object], *, within_s: float, stopping: threading.Event) -> None:
+    """Do a step on a thread of this name, at some moment within `within_s`: machines that start together take turns, and what is
+    looked up for a program goes before."""
+
+    def wait_and_do() -> None:
+        if not stopping.wait(random.uniform(0, within_s)):  # noqa: S311  (no secret)
+            step()
+
+    threading.Thread(target=wait_and_do, name=name, daemon=True).start()
 
 
 def _for_all(sharing: Sharing, directory: Directory, inventory: Inventory, settings: ClientSettings) -> ForAll:

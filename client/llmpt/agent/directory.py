@@ -164,16 +164,15 @@ class Directory:
             log.warning("others cannot connect to port %d at %s: is it a firewall? Only machines that this one has connected to "
                         "can take from it", self._peer_port, self.address)  # fmt: skip
 
-    def announce_keys(self, etags: Sequence[Etag]) -> dict[Etag, str]:
-        """Return behind which keys blobs are announced, where the tracker wants keys; never raises for what a network does."""
-        if not self.wants_keys or not etags or not self._breaker.allows():
-            return {}
+    def announce_keys(self, etags: Sequence[Etag]) -> dict[Etag, str] | None:
+        """Return behind which keys blobs are announced; None: the tracker does not say. Never raises for what a network does."""
+        if not self._breaker.allows():
+            return None
         try:
-            found = self.client.announce_keys(etags)
+            return self.client.announce_keys(etags)
         except TrackerError as error:
             log.debug("no keys to announce with: %s", error)
-            return {}
-        return found
+            return None
 
     def bury(self, peers: tuple[Peer, ...]) -> None:
         """Remember peers that gave nothing: they are not tried again for `dead_peer_s`."""
