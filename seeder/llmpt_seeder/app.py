@@ -85,9 +85,8 @@ def run(settings: SeederSettings) -> int:
     raise_descriptor_limit(DESCRIPTORS)
     with suppress(OSError):  # the state says what it cannot do
         make_private(settings.data)
-    tracker = TrackerClient(
-        settings.tracker, trust=Trust(settings.ca)
-    )  # a bad address or certificate ends it before anything runs
+    # A bad address or certificate ends it before anything runs.
+    tracker = TrackerClient(settings.tracker, trust=Trust(settings.ca))
     doors = _doors(settings)
     ends: SimpleQueue[str] = SimpleQueue()  # its `put` may be called in a signal handler, an Event's `set` may not
 

@@ -29,7 +29,7 @@ def held(environ: Mapping[str, str], *, ending_s: float = ENDING_TIMEOUT_S) -> I
     descriptor = paths.open_lock(paths.lock_path(environ))
     try:
         deadline = time.monotonic() + ending_s
-        while not _take(descriptor):
+        while not take(descriptor):
             if _answers(environ):
                 raise AlreadyRunning("an agent runs already; `llmpt agent status` shows it, `llmpt agent stop` ends it")
             if time.monotonic() > deadline:
@@ -45,7 +45,7 @@ def is_held(environ: Mapping[str, str]) -> bool:
     """Whether some agent still lives."""
     descriptor = paths.open_lock(paths.lock_path(environ))
     try:
-        return not _take(descriptor)
+        return not take(descriptor)
     finally:
         os.close(descriptor)
 
@@ -77,7 +77,8 @@ def _note_holder(descriptor: int, environ: Mapping[str, str]) -> None:
         pass  # a full disk: only `llmpt agent stop` would read it, and only of an agent that is silent
 
 
-def _take(descriptor: int) -> bool:
+def take(descriptor: int) -> bool:
+    """Lock an open file, or folder; return whether that was granted."""
     import fcntl  # not at the top: Windows has none
 
     try:

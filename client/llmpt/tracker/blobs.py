@@ -197,9 +197,8 @@ class BlobHttp:
                     _check(response, size, at, from_tracker=at_tracker)
                     at_tracker = False
                     while at < size:
-                        bounds.deadline = (
-                            time.monotonic() + silence_s
-                        )  # for bytes of the blob: what frames them counts as silence
+                        # For bytes of the blob: what frames them counts as silence.
+                        bounds.deadline = time.monotonic() + silence_s
                         data = response.read1(CHUNK_BYTES)
                         if not data:
                             raise _Broke("the connection ended too early")
@@ -231,11 +230,11 @@ class BlobHttp:
         """Make one request; that to the tracker once more with the token to read, if that is wanted."""
         is_trackers = url.text.startswith(f"{self._base}/")
         headers = self._reader.header() if is_trackers else {}
-        with _asked(method, url, at, bounds, self._trust, headers) as response:
+        with _request(method, url, at, bounds, self._trust, headers) as response:
             if not is_trackers or not self._reader.was_asked(response.status, bool(headers)):
                 yield response
                 return
-        with _asked(method, url, at, bounds, self._trust, self._reader.header()) as response:
+        with _request(method, url, at, bounds, self._trust, self._reader.header()) as response:
             yield response
 
     def _check_quiet(self) -> None:
@@ -249,7 +248,7 @@ class BlobHttp:
 
 
 @contextmanager
-def _asked(
+def _request(
     method: str, url: HttpUrl, at: int | None, bounds: Bounds, trust: Trust, more: Mapping[str, str]
 ) -> Iterator[http.client.HTTPResponse]:
     """Make one request, for the bytes from `at` on; the answer's head comes within `bounds`, and so does what is read of it."""

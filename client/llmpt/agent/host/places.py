@@ -6,12 +6,12 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from llmpt.host.mounts import Mounts
-from llmpt.link import paths, state
+from llmpt.link import lock, paths, state
 
 log = logging.getLogger("llmpt.agent")
 
@@ -42,44 +42,34 @@ def database_path(mounts: Mounts | None = None) -> Path:
     return state_dir(mounts) / DATABASE
 
 
-@contextmanager
-def starting(folder: Path) -> Iterator[None]:
+def starting(folder: Path) -> AbstractContextManager[None]:
     """Hold the lock that lets agents of all sessions begin one after the other, so that each sees the one before.
 
     It is waited for `STARTING_S` at most: two agents are better than none.
     """
-    descriptor: int | None = None
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+
+    def wait(descriptor: int) -> None:
         deadline = time.monotonic() + STARTING_S
-        while not _is_locked(descriptor) and time.monotonic() < deadline:
+        while not lock.take(descriptor) and time.monotonic() < deadline:
             time.sleep(_PAUSE_S)
-    except OSError as error:
-        log.debug("%s cannot be locked: %s", folder, error)
-    try:
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+
+    return _locked(folder, os.O_RDONLY | os.O_DIRECTORY, wait)
 
 
-def _is_locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def in_use(folder: Path) -> AbstractContextManager[None]:
+    """Hold the lock that says that an agent lives with the state in `folder`."""
+    return _locked(folder / IN_USE, os.O_RDWR | os.O_CREAT, lambda fd: fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB))
 
 
 @contextmanager
-def in_use(folder: Path) -> Iterator[None]:
-    """Hold the lock that says that an agent lives with the state in `folder`."""
+def _locked(path: Path, flags: int, lock_it: Callable[[int], object]) -> Iterator[None]:
+    """Hold a lock, where there is one to be had."""
     descriptor: int | None = None
     try:
-        descriptor = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        lock_it(descriptor)
     except OSError as error:
-        log.debug("%s cannot be locked: %s", folder, error)
+        log.debug("%s cannot be locked: %s", path, error)
     try:
         yield
     finally:
@@ -96,16 +86,16 @@ def _take_over(wanted: Path, mounts: Mounts) -> None:
     if os.path.lexists(wanted) or (mount is not None and mount.kind not in _LOCAL_KINDS):
         return
     try:
-        found = sorted(wanted.parent.glob(f"*/{IN_USE}"), key=lambda lock: lock.stat().st_mtime, reverse=True)
+        found = sorted(wanted.parent.glob(f"*/{IN_USE}"), key=lambda left: left.stat().st_mtime, reverse=True)
     except OSError:
         return
-    for lock in found:
+    for left in found:
         with suppress(OSError):
-            descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(left, os.O_RDWR | os.O_CLOEXEC)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                lock.parent.rename(wanted)
-                return
+                if lock.take(descriptor):
+                    left.parent.rename(wanted)
+                    return
             finally:
                 os.close(descriptor)
 
