@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llmpt.core.slowness import LONG_S, TIMES_SLOWER, WINDOW_S
+
 
 @dataclass(frozen=True, slots=True)
 class CrawlRule:
@@ -15,9 +17,9 @@ class CrawlRule:
     long_s, least_bytes_s: where that rate is not known: below so much, when the rest needs more seconds than that
     """
 
-    window_s: float = 10.0
-    times_slower: float = 8.0
-    long_s: float = 180.0
+    window_s: float = WINDOW_S
+    times_slower: float = TIMES_SLOWER
+    long_s: float = LONG_S
     least_bytes_s: int = 1 << 20
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from llmpt.core.slowness import LONG_S, TIMES_SLOWER, WINDOW_S
+
 
 @dataclass(frozen=True, slots=True)
 class JobTimings:
@@ -33,16 +35,16 @@ class JobTimings:
     look_again_s: float = 1.5
     http_again_s: float = 2.5
     first_answer_s: float = 8.0
-    long_s: float = 180.0
+    long_s: float = LONG_S
     begin_s: float = 10.0
     still_s: float = 30.0
-    window_s: float = 10.0
+    window_s: float = WINDOW_S
     longest_step_s: float = 1.0
     progress_s: float = 0.1
     keep_alive_s: float = 1.0
     growth_s: float = 0.2
     wrong_s: float = 600.0
     repo_lacked_s: float = 10.0
-    times_slower: float = 8.0
+    times_slower: float = TIMES_SLOWER
     times_longer: float = 6.0
     worth_http_bytes: int = 16 << 20
