@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy.orm import Session
 
 from llmpt.core.metainfo import MAX_PUBLISH_BYTES
+from llmpt.core.words import plain
 from llmpt_tracker.database.models import PublisherToken
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import audit, holders, publication, publish, servers, tokens
@@ -34,6 +36,10 @@ BEATS = Pace("heartbeats", 5, 50)
 HOLDINGS = Pace("holdings", 1, 10)
 ALIVE_S = 30.0  # seconds since the last heartbeat
 
+Shown = Annotated[
+    str, AfterValidator(partial(plain, longest=4000))
+]  # on the page, and by commands: names of files may hold anything
+
 
 class Hashing(BaseModel):
     """How far a seeder is with reading new blobs.
@@ -49,7 +55,7 @@ class Hashing(BaseModel):
     blobs_total: int = Field(ge=0)
     bytes_done: int = Field(ge=0)
     bytes_total: int = Field(ge=0)
-    current: str | None = Field(default=None, max_length=1000)
+    current: Shown | None = Field(default=None, max_length=1000)
 
 
 class Problem(BaseModel):
@@ -57,8 +63,8 @@ class Problem(BaseModel):
 
     model_config = publication.STRICT
 
-    what: str = Field(max_length=4000)
-    reason: str = Field(max_length=4000)
+    what: Shown = Field(max_length=4000)
+    reason: Shown = Field(max_length=4000)
 
 
 class SeederReportBody(BaseModel):

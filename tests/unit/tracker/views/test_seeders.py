@@ -30,6 +30,15 @@ def test_what_it_says_of_itself_reaches_the_announcer_whole(api: Api, announcer:
     assert announcer.beats["server"][1] == {**body, "token_id": 1, "for_all": False}
 
 
+def test_names_of_files_reach_nobodys_eyes_with_what_is_not_printable(api: Api, announcer: FakeAnnouncer) -> None:
+    hashing = {"blobs_done": 1, "blobs_total": 4, "bytes_done": 10, "bytes_total": 90, "current": "a\x9b2J"}
+    body = report(hashing=hashing, problems=[{"what": "blobs/\u202exe.gpj", "reason": "\x1b[2J no\n"}])
+    assert api.beat(body).status_code == 200
+    said = announcer.beats["server"][1]
+    assert said["problems"] == [{"what": "blobs/?xe.gpj", "reason": "?[2J no?"}]
+    assert said["hashing"]["current"] == "a?2J"
+
+
 def test_two_seeders_have_two_keys(api: Api) -> None:
     first, second = (api.beat(report(), seeder=name).get_json()["announce_key"] for name in ("a", "b"))
     assert first != second
