@@ -304,7 +304,7 @@ def test_the_page_of_the_catalogues_api_lists_every_code_of_a_refusal() -> None:
 
 
 def test_the_page_of_the_hubs_api_lists_every_route_and_every_word_for_no() -> None:
-    grammar = (ROOT / "tracker/llmpt_tracker/rules/hub/target.py").read_text(encoding="utf-8")
+    grammar = (ROOT / "client/llmpt/core/hub_target.py").read_text(encoding="utf-8")
     words = {word for table in re.findall(r"^_(?:FILES|OF_A_REPO|LONE) = \{(.*)\}", grammar, re.MULTILINE)
              for word in re.findall(r'"([\w-]+)":', table)}  # fmt: skip
     assert len(words) == 11

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from flask import Response, request
 from sqlalchemy.orm import Session
 
+from llmpt.core.hub_target import HubTarget
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.rules.hub import files as hub_files
 from llmpt_tracker.rules.hub import revisions as hub
-from llmpt_tracker.rules.hub.target import Target
 from llmpt_tracker.rules.hub.upstream import AskedUpstream, Client
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker, may_have_effect
@@ -20,7 +20,7 @@ from llmpt_tracker.views.access import asker, may_have_effect
 T = TypeVar("T")
 
 
-def look_up(asked: Target, look: Callable[[Session, RepoRef], T], revision_of: Callable[[T], hub.HubRevision | None]) -> T:
+def look_up(asked: HubTarget, look: Callable[[Session, RepoRef], T], revision_of: Callable[[T], hub.HubRevision | None]) -> T:
     """Return what `look` finds of the asked repo, or learns from upstream; raise `RefusedAsHub` for what is not here."""
     repo = hub.repo_ref(asked.repo_type, asked.repo_id)
 

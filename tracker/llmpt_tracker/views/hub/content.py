@@ -14,12 +14,12 @@ from urllib.parse import quote
 from flask import Response, request
 from werkzeug.http import parse_range_header
 
+from llmpt.core.hub_target import HubTarget
 from llmpt_tracker.control.messages import BlobAddress
 from llmpt_tracker.errors import SeedersBusy, TooManyWait
 from llmpt_tracker.rules.hub import revisions as hub
 from llmpt_tracker.rules.hub.errors import bytes_not_here, entry_not_found
 from llmpt_tracker.rules.hub.files import HubFile
-from llmpt_tracker.rules.hub.target import Target
 from llmpt_tracker.rules.hub.upstream import WantedFile
 from llmpt_tracker.rules.servers import Place
 from llmpt_tracker.state import state
@@ -35,12 +35,12 @@ T = TypeVar("T")
 MayServe = Callable[[BlobAddress], bool]
 
 
-def resolve(asked: Target) -> Response:
+def resolve(asked: HubTarget) -> Response:
     """Say what a file is, or lead to its bytes."""
     return _resolve(*_find(asked))
 
 
-def raw(asked: Target) -> Response:
+def raw(asked: HubTarget) -> Response:
     """Lead to a file's bytes as git has them: those of an LFS file are its pointer."""
     revision, file = _find(asked)
     if not file.lfs:
@@ -62,7 +62,7 @@ def _resolve(revision: hub.HubRevision, file: HubFile) -> Response:
     return response
 
 
-def _find(asked: Target) -> tuple[hub.HubRevision, HubFile]:
+def _find(asked: HubTarget) -> tuple[hub.HubRevision, HubFile]:
     repo = hub.repo_ref(asked.repo_type, asked.repo_id)
     revision = asked.revision or hub.DEFAULT_REVISION
 

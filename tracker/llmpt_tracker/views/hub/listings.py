@@ -14,13 +14,13 @@ from sqlalchemy.orm import Session
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from llmpt.core.errors import InvalidInput
+from llmpt.core.hub_target import HubTarget
 from llmpt.core.repo import RepoRef, check_path
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules.hub import files as hub_files
 from llmpt_tracker.rules.hub import revisions as hub
 from llmpt_tracker.rules.hub.cards import info
 from llmpt_tracker.rules.hub.errors import entry_not_found, listing_unknown
-from llmpt_tracker.rules.hub.target import Target
 from llmpt_tracker.rules.publication import parse_json
 from llmpt_tracker.views.hub.answers import flag, json_response, last_commit, look_up
 from llmpt_tracker.views.hub.request import client_version
@@ -39,7 +39,7 @@ class Paths(BaseModel):
     expand: bool = False
 
 
-def repo_info(asked: Target) -> Response:
+def repo_info(asked: HubTarget) -> Response:
     """`GET /api/models/<repo>[/revision/<rev>]`: the card, and every file that is listed."""
 
     def look(session: Session, repo: RepoRef) -> tuple[hub.HubRevision, list[hub_files.HubFile]]:
@@ -50,7 +50,7 @@ def repo_info(asked: Target) -> Response:
     return json_response(info(revision, files, blobs=flag("blobs")))
 
 
-def tree(asked: Target) -> Response:
+def tree(asked: HubTarget) -> Response:
     """`GET …/tree/<rev>/<folder>`: files and folders below a folder."""
 
     def look(session: Session, repo: RepoRef) -> tuple[hub.HubRevision, list[hub_files.HubFile], bool]:
@@ -72,7 +72,7 @@ def tree(asked: Target) -> Response:
     return json_response(entries)
 
 
-def paths_info(asked: Target) -> Response:
+def paths_info(asked: HubTarget) -> Response:
     """`POST …/paths-info/<rev>`: those of the paths that there are."""
     body = _paths()
 

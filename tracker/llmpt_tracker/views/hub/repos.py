@@ -6,11 +6,11 @@ from urllib.parse import urlencode
 
 from flask import Response, request
 
+from llmpt.core.hub_target import HubTarget
 from llmpt_tracker.rules import paging
 from llmpt_tracker.rules.hub import lists as hub_list
 from llmpt_tracker.rules.hub import revisions as hub
 from llmpt_tracker.rules.hub.cards import info
-from llmpt_tracker.rules.hub.target import Target
 from llmpt_tracker.views.access import base_url
 from llmpt_tracker.views.hub.answers import flag, json_response, last_commit, look_up
 from llmpt_tracker.views.readers import reading
@@ -18,7 +18,7 @@ from llmpt_tracker.views.readers import reading
 MAX_LISTED, MAX_LISTED_FULL = 1000, 50
 
 
-def list_repos(asked: Target) -> Response:
+def list_repos(asked: HubTarget) -> Response:
     """`GET /api/models`: a page of repos; `Link` leads to the next."""
     args = request.args
     full = flag("full") or "siblings" in args.getlist("expand")
@@ -45,7 +45,7 @@ def list_repos(asked: Target) -> Response:
     return response
 
 
-def refs(asked: Target) -> Response:
+def refs(asked: HubTarget) -> Response:
     """`GET …/refs`: branches, converts and, if asked for, pull requests; a tag is told as a branch."""
     found = look_up(asked, hub.refs, lambda _: None)
     shown: dict[str, list[dict[str, str]]] = {"branches": [], "converts": [], "tags": []}
@@ -60,13 +60,13 @@ def refs(asked: Target) -> Response:
     return json_response(shown)
 
 
-def commits(asked: Target) -> Response:
+def commits(asked: HubTarget) -> Response:
     """`GET …/commits/<rev>`: the one commit that is known."""
     revision = look_up(asked, lambda session, repo: hub.find_revision(session, repo, asked.revision), lambda found: found)
     return json_response([last_commit(revision) | {"message": "", "authors": []}])
 
 
-def auth_check(asked: Target) -> Response:
+def auth_check(asked: HubTarget) -> Response:
     """`GET …/auth-check`: what is published here may be read."""
     look_up(asked, hub.check_repo, lambda _: None)
     return json_response({})

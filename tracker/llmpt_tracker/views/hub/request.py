@@ -6,18 +6,18 @@ from urllib.parse import quote
 
 from flask import request
 
+from llmpt.core.hub_target import HubTarget, parse
 from llmpt_tracker.rules.hub.files import hub_version
-from llmpt_tracker.rules.hub.target import Target, parse
 
 _KEY = "llmpt.hub_target"
 
 
-def target() -> Target | None:
+def target() -> HubTarget | None:
     """Return what the current request asks of the Hub; None: it is one of our own routes."""
     environ = request.environ
     if _KEY not in environ:
         environ[_KEY] = parse(_raw())
-    found: Target | None = environ[_KEY]
+    found: HubTarget | None = environ[_KEY]
     return found
 
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from flask import Response, request
 
+from llmpt.core.hub_target import HubTarget
 from llmpt_tracker.errors import RefusedAsHub
 from llmpt_tracker.rules.hub.errors import not_found
 from llmpt_tracker.rules.hub.revisions import repo_ref
-from llmpt_tracker.rules.hub.target import Target
 from llmpt_tracker.views.hub import listings, repos
 from llmpt_tracker.views.hub.answers import json_response
 from llmpt_tracker.views.hub.content import raw, resolve
@@ -41,19 +41,19 @@ def serve() -> Response | None:
     return route(asked)
 
 
-def _whoami(_: Target) -> Response:
+def _whoami(_: HubTarget) -> Response:
     raise RefusedAsHub(401, "", "Invalid username or password.")
 
 
-def _harnesses(_: Target) -> Response:
+def _harnesses(_: HubTarget) -> Response:
     return json_response({"standardEnvVars": [], "harnesses": {}})
 
 
-def _nothing(_: Target) -> Response:
+def _nothing(_: HubTarget) -> Response:
     return Response(status=200, mimetype="text/plain")
 
 
-ROUTES: dict[str, Callable[[Target], Response]] = {
+ROUTES: dict[str, Callable[[HubTarget], Response]] = {
     "resolve": resolve,
     "raw": raw,
     "info": listings.repo_info,

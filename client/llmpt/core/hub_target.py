@@ -33,7 +33,7 @@ _NAMESPACES = ("pr", "convert")  # of refs/, which clients also send unquoted
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class HubTarget:
     """A request to the Hub.
 
     `route`: a word of the grammar, or `info`, `list`, `whoami`, `harnesses`, `telemetry`, `unknown`.
@@ -48,7 +48,7 @@ class Target:
     path: str = ""
 
 
-def parse(raw: str) -> Target | None:
+def parse(raw: str) -> HubTarget | None:
     """Read a request's target as the server got it (bytes as Latin-1, as WSGI has it). None: it is not the Hub's."""
     path = raw.partition("?")[0].partition("#")[0]
     if not path.startswith("/"):  # the absolute form, which proxies send
@@ -61,7 +61,7 @@ def parse(raw: str) -> Target | None:
     return _api(segments[1:])
 
 
-def _file(segments: Sequence[str]) -> Target | None:
+def _file(segments: Sequence[str]) -> HubTarget | None:
     kind = "model"
     if segments and segments[0] != "models" and segments[0] in _TYPES:
         kind, segments = _TYPES[segments[0]], segments[1:]
@@ -69,18 +69,18 @@ def _file(segments: Sequence[str]) -> Target | None:
     return _target(segments[at], kind, segments, at) if at else None
 
 
-def _api(segments: Sequence[str]) -> Target:
+def _api(segments: Sequence[str]) -> HubTarget:
     first = _text(segments[0])
     if first in _LONE:
-        return Target(_LONE[first])
+        return HubTarget(_LONE[first])
     if first not in _TYPES:
-        return Target(UNKNOWN)
+        return HubTarget(UNKNOWN)
     kind, rest = _TYPES[first], segments[1:]
     if not rest:
-        return Target("list", kind)
+        return HubTarget("list", kind)
     if at := _word(rest, _OF_A_REPO | _NOT_HERE):
-        return Target(UNKNOWN) if rest[at] in _NOT_HERE else _target(rest[at], kind, rest, at)
-    return Target("info", kind, "/".join(map(_text, rest))) if len(rest) <= 2 else Target(UNKNOWN)
+        return HubTarget(UNKNOWN) if rest[at] in _NOT_HERE else _target(rest[at], kind, rest, at)
+    return HubTarget("info", kind, "/".join(map(_text, rest))) if len(rest) <= 2 else HubTarget(UNKNOWN)
 
 
 def _word(segments: Sequence[str], words: dict[str, int]) -> int:
@@ -91,12 +91,12 @@ def _word(segments: Sequence[str], words: dict[str, int]) -> int:
     return 0
 
 
-def _target(word: str, kind: str, segments: Sequence[str], at: int) -> Target:
+def _target(word: str, kind: str, segments: Sequence[str], at: int) -> HubTarget:
     rest = list(map(_text, segments[at + 1 :]))
     words = 3 if rest[:1] == ["refs"] and len(rest) >= 3 and rest[1] in _NAMESPACES else 1
     revision = "/".join(rest[:words]) or None
     route = "info" if word == "revision" else word
-    return Target(route, kind, "/".join(map(_text, segments[:at])), revision, "/".join(rest[words:]))
+    return HubTarget(route, kind, "/".join(map(_text, segments[:at])), revision, "/".join(rest[words:]))
 
 
 def _text(segment: str) -> str:
