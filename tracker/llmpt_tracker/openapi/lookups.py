@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llmpt_tracker.openapi.terms import (
     ANNOUNCE_KEY,
+    COMMIT,
     CONTACT,
     ETAG,
     REPO_ID,
@@ -36,10 +37,18 @@ def schemas() -> Schema:
     )
     return {
         "Lookup": partly(
-            ("metainfo_of", "peers"),
+            ("metainfo_of", "peers", "beside"),
             etags=array(ETAG) | {"maxItems": 1000},
             metainfo_of=array(ETAG) | {"description": "those of the etags whose metainfo the asker does not have"},
-            peers=count("how many of each; 50 unless given, and at most"),
+            peers=count("how many of each; 50 unless given, and at most; with `beside` 20 at most"),
+            beside=partly(
+                ("but",),
+                repo_type=REPO_TYPE,
+                repo_id=REPO_ID,
+                commit=COMMIT,
+                but=array(ETAG) | {"maxItems": 1000, "description": "those of its etags that the asker knows of"},
+            )
+            | {"description": "a commit whose other files that have a torrent the asker may want next"},
         ),
         "StandingQuestion": record(etags=array(ETAG) | {"maxItems": 1000}),
         "Standing": record(
@@ -54,7 +63,11 @@ def schemas() -> Schema:
         ),
         "LookedUp": partly(
             ("announce_keys",),
-            torrents=array(found) | {"description": "those of the etags that have a torrent, in the order of the question"},
+            torrents=array(found)
+            | {
+                "description": "those of the etags that have a torrent, in the order of the question; then those of "
+                "`beside`, with their metainfo, by path, as many as an answer has room for"
+            },
             **CONTACT,
         ),
     }

@@ -14,7 +14,7 @@ from llmpt_tracker.database.models import MACHINES, File
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.rules.catalogue import lookups
 from llmpt_tracker.rules.catalogue.metainfo_texts import MetainfoTexts
-from tests.unit.tracker.bodies import MIB, big, manifest, packed, torrent
+from tests.unit.tracker.bodies import COMMIT, MIB, big, manifest, packed, small, torrent
 from tests.unit.tracker.conftest import Api
 from tests.unit.tracker.fakes import FakeAnnouncer
 
@@ -95,8 +95,50 @@ def test_no_more_metainfo_is_kept_than_may_be_and_what_was_asked_for_last_is(kno
     assert [is_read(number) for number in (0, 1, 0, 2, 0, 1)] == [True, True, False, True, False, True]
 
 
+COMMIT_OF_ALL = {"repo_type": "model", "repo_id": "org/name", "commit": COMMIT}
+
+
+@pytest.fixture
+def listed(known: Api) -> Api:
+    """A commit with thirty files that have a torrent, in the order of their paths, and one that has none."""
+    known.publish(manifest(*(big(f"{number:02}.bin", meta) for number, meta in enumerate(FILES)), small("config.json")))
+    return known
+
+
+def test_the_other_files_of_a_commit_come_with_the_first_that_is_wanted(listed: Api, announcer: FakeAnnouncer) -> None:
+    announcer.live[FILES[7].info_hash.truncated.hex()] = Swarm(1, 2, 3, (SwarmPeer("10.0.0.7", 6881),))
+    announcer.askers.clear()
+    answer = ask(listed, etags=[ETAGS[4], "0" * 64], metainfo_of=[ETAGS[4]], beside=COMMIT_OF_ALL)["torrents"]
+    assert [one["etag"] for one in answer] == [ETAGS[4], *ETAGS[:4], *ETAGS[5:]], "what is asked for, then the others by path"
+    assert [base64.b64decode(one["metainfo"]) for one in answer[1:5]] == [meta.encode() for meta in FILES[:4]]
+    assert answer[7]["peers"] == [{"address": "10.0.0.7", "port": 6881}]
+    assert len(announcer.askers) == 1, "the announcer is asked once"
+
+
+def test_what_is_known_of_a_commit_is_not_told_again(listed: Api) -> None:
+    answer = ask(listed, etags=[ETAGS[0]], beside={**COMMIT_OF_ALL, "but": ETAGS[2:]})["torrents"]
+    assert [one["etag"] for one in answer] == ETAGS[:2]
+    assert "metainfo" not in answer[0], "it was not asked for"
+
+
+def test_of_a_commit_as_many_files_are_told_of_as_an_answer_has_room_for(listed: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "BESIDE_BYTES", 4 * len(FILES[0].encode()))
+    first = ask(listed, etags=[ETAGS[0]], beside=COMMIT_OF_ALL)["torrents"]
+    assert [one["etag"] for one in first] == ETAGS[:5]
+    assert [one["etag"] for one in ask(listed, etags=[], beside={**COMMIT_OF_ALL, "but": ETAGS[:5]})["torrents"]] == ETAGS[5:9]
+
+
+@pytest.mark.parametrize("changed", [{"commit": "f" * 40}, {"repo_id": "org/other"}, {"repo_type": "dataset"}])
+def test_a_commit_that_nobody_published_has_no_files(listed: Api, changed: dict[str, str]) -> None:
+    answer = ask(listed, etags=[ETAGS[0]], beside={**COMMIT_OF_ALL, **changed})
+    assert [one["etag"] for one in answer["torrents"]] == [ETAGS[0]]
+
+
 NONSENSE: list[dict[str, Any]] = [
     {}, {"etags": "x"}, {"etags": ["../x"]}, {"etags": [], "more": 1}, {"etags": ["0" * 64] * 1001}, {"etags": [], "peers": 51},
+    *({"etags": [], "beside": one} for one in (
+        {}, {**COMMIT_OF_ALL, "commit": "main"}, {**COMMIT_OF_ALL, "repo_id": "../x"}, {**COMMIT_OF_ALL, "but": ["0" * 64] * 1001}
+    )),
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from llmpt.core import bencode
 from llmpt.core.leases import LeaseRole
+from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.app import create_app
 from llmpt_tracker.control.messages import HeldLease
@@ -122,6 +123,15 @@ def test_a_client_of_the_hub_is_told_so_in_its_words(world: World) -> None:
     assert (answer.status_code, answer.headers["X-Error-Code"]) == (401, "GatedRepo")
     granted = world.get("/api/models/acme/open", world.one)
     assert [one["rfilename"] for one in granted.get_json()["siblings"]] == ["both.bin", "model.bin", "open.json"]
+
+
+@pytest.mark.parametrize(("repo", "beside"), [("acme/open", [BOTH, OPEN]), ("acme/secret", []), ("acme/none", [])])
+def test_the_other_files_of_a_commit_are_told_of_to_those_that_may_read_it(
+    world: World, repo: str, beside: list[Metainfo]
+) -> None:
+    asked = {"etags": [], "beside": {"repo_type": "model", "repo_id": repo, "commit": COMMIT}}
+    found = world.api.post("lookup", asked, token=world.one).get_json()["torrents"]
+    assert [one["etag"] for one in found] == [one.etag.value for one in beside]
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,15 @@ from typing import Any
 from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.orm import Session
 
-from llmpt.core.repo import RepoRef
+from llmpt.core.repo import Commit, RepoRef
 from llmpt_tracker.database.models import MACHINES, Blob, File, Repo, Revision
 from llmpt_tracker.rules.catalogue.metainfo_texts import MetainfoTexts
 
 BATCH = 500  # names in one IN (…)
 REPOS_SHOWN = 20
 MAX_METAINFO_BYTES = 8 << 20  # in one answer; what is above is asked for again
+MAX_FILES_BESIDE = 1000  # of a commit, in the order of their paths
+BESIDE_BYTES = 1 << 20  # of their metainfo in one answer: a machine may want none of them
 
 _BLOBS = Blob.__table__.c
 _NAMED = select(_BLOBS.etag, _BLOBS.id, _BLOBS.size, _BLOBS.info_hash, _BLOBS.metainfo_bytes).where(
@@ -73,6 +75,19 @@ def standing(session: Session, etags: Sequence[str]) -> dict[str, Standing]:
             known = found.get(etag, Standing(False, ()))
             found[etag] = Standing(known.published or bool(published), (*known.repos, RepoRef(kind, name))[:REPOS_SHOWN])
     return found
+
+
+def beside(session: Session, repo: RepoRef, commit: Commit, *, but: Collection[str]) -> list[str]:
+    """Return the etags of a commit's files that have a torrent, in the order of their paths, without those of `but`."""
+    rows = session.scalars(
+        select(File.etag)
+        .join(Revision, Revision.id == File.revision_id)
+        .join(Repo, Repo.id == Revision.repo_id)
+        .where(Repo.type == repo.type, Repo.name == repo.id, Revision.commit == commit.value, File.blob_id.is_not(None))
+        .order_by(File.path)
+        .limit(MAX_FILES_BESIDE)
+    )
+    return [etag for etag in dict.fromkeys(rows) if etag not in but]
 
 
 def find(
