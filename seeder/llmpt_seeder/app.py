@@ -38,12 +38,13 @@ from llmpt_seeder.hashing.readers import HashingPool
 from llmpt_seeder.hashing.verification import Verification
 from llmpt_seeder.hub.listings import HubListings
 from llmpt_seeder.hub.tree import fetch_tree
-from llmpt_seeder.life import HEARTBEAT, LISTINGS, UPSTREAM, WORK, Life
+from llmpt_seeder.life import HEARTBEAT, LISTINGS, UPSTREAM, VISIBILITY, WORK, Life
 from llmpt_seeder.publishing.publisher import Publisher
 from llmpt_seeder.publishing.publishing import Publishing
 from llmpt_seeder.publishing.signatures import Signatures
 from llmpt_seeder.publishing.token_file import TokenFile
 from llmpt_seeder.publishing.tracker_link import Identity, TrackerLink
+from llmpt_seeder.publishing.visibility import Visibilities
 from llmpt_seeder.seeding import Seeding
 from llmpt_seeder.service import Service
 from llmpt_seeder.settings import SeederSettings
@@ -101,6 +102,7 @@ def run(settings: SeederSettings) -> int:
             core.life.start(HEARTBEAT, core.link.heartbeat, wait=core.link.wait),
             core.life.start(WORK, core.service.step, wait=core.service.wait),
             core.life.start(LISTINGS, core.listings.step, wait=core.listings.wait),
+            core.life.start(VISIBILITY, core.visibilities.step, wait=core.visibilities.wait),
         ]
         if mirroring is not None:
             loops.append(core.life.start(UPSTREAM, mirroring.step, wait=mirroring.wait))
@@ -114,6 +116,7 @@ def run(settings: SeederSettings) -> int:
         core.service.hurry()
         core.link.hurry()
         core.listings.hurry()
+        core.visibilities.hurry()
         if mirroring is not None:
             mirroring.hurry()
         for loop in loops:
@@ -147,6 +150,7 @@ class _Core:
     service: Service
     reports: list[Callable[[], Mapping[str, object]]]
     signatures: Signatures
+    visibilities: Visibilities
 
     def asked_by(self, etag: Etag, address: str) -> None:
         """Note that a client gets a blob, which is kept for longer when several do."""
@@ -179,22 +183,20 @@ def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) ->
         stop=life.stop,
     )
 
-    quota_bytes = settings.mirror_quota_bytes
+    quota, uploaded = settings.mirror_quota_bytes, engine.uploaded
     shelf = Shelf(
-        settings.mirror_cache,
-        quota_bytes=quota_bytes,
-        memory=state,
-        clock=life.clock,
-        uploaded=engine.uploaded,
-        let_go=engine.let_go,
+        settings.mirror_cache, quota_bytes=quota, memory=state, clock=life.clock, uploaded=uploaded, let_go=engine.let_go
     )
     caches = Caches([settings.cache, shelf.root], sharing=sharing, life=life, interval_s=settings.scan_interval_s)
     verification = Verification(hasher, state, clock=time.monotonic)
     publisher = Publisher(state, post=life.while_doing(WORK, link.publish), clock=time.monotonic)  # a long listing has many parts
     publishing = Publishing(link, listings, verification, publisher, min_blob_bytes=settings.min_blob_bytes, life=life)
+    visibilities = Visibilities(sharing, shared=caches.shared, tell=link.say_repos, met=link.met, clock=life.clock)
     service = Service(caches, verification, publishing, Seeding(engine, state), wake=wake, life=life)
     reports.append(service.report)
-    return _Core(life, token, state, engine, sharing, listings, link, shelf, publishing, service, reports, signatures)
+    return _Core(
+        life, token, state, engine, sharing, listings, link, shelf, publishing, service, reports, signatures, visibilities
+    )
 
 
 def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, stack: ExitStack) -> Mirroring | None:
@@ -219,7 +221,7 @@ def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, st
         hub,
         sharing=core.sharing,
         listings=core.listings,
-        memory=core.state,
+        visibilities=core.visibilities,
         publish=core.link.publish,
         instance=lambda: core.link.welcome.instance_id if core.link.welcome else "",
     )

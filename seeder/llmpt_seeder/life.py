@@ -24,7 +24,13 @@ log = logging.getLogger("llmpt.seeder")
 T = TypeVar("T")
 U = TypeVar("U")
 
-WORK, UPSTREAM, HEARTBEAT, LISTINGS = "work", "upstream", "heartbeat", "listings"  # the loops that must live
+WORK, UPSTREAM, HEARTBEAT, LISTINGS, VISIBILITY = (
+    "work",
+    "upstream",
+    "heartbeat",
+    "listings",
+    "visibility",
+)  # the loops that must live
 STALE_S = 60.0
 WRITE_EVERY_S = 5.0
 MAX_FILE_BYTES = 1 << 20

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from llmpt.core.breaker import Breaker
 from llmpt.core.patterns import RepoPatterns
-from llmpt.core.repo import HubAnswer, RepoRef
+from llmpt.core.repo import HubAnswer, RepoRef, Shown
 from llmpt.hub.asking import HubUnreachable
 from llmpt.hub.visibility import ASK_AGAIN_S, HUB_PAUSES
 
@@ -68,14 +68,43 @@ class Sharing:
         if (pattern := self._patterns.naming(repo)) is not None:
             return Verdict(True, f"named by LLMPT_REPOS ({pattern})")
         now = self._clock()
-        known = self._told.get(repo) or self._memory.hub_answer(repo)
-        if known is None or not 0 <= now - known.asked_at <= ASK_AGAIN_S:
+        known = self._known(repo)
+        if known is None or not self._is_recent(known):
             known = self._asked_anew(repo, now, known) or known
         if known is None:
             return Verdict(
                 False, f"the Hub could not be asked whether it is public; to share it anyway name {repo} in LLMPT_REPOS"
             )
         return Verdict(known.public, known.reason, known.public)
+
+    def shown(self, repo: RepoRef) -> tuple[Shown, float] | None:
+        """Say to whom a repo is shown, and when that was known, without asking the Hub; None: nothing is to be said of it."""
+        if self.exclusion(repo) is not None:
+            return None
+        known = self._known(repo)
+        if known is not None and not known.public:
+            return Shown.RESTRICTED, known.asked_at
+        if self._patterns.naming(repo) is not None:
+            return Shown.NAMED, self._clock()
+        return None if known is None else (Shown.PUBLIC, known.asked_at)
+
+    def ask_of_named(self, repo: RepoRef) -> bool:
+        """Ask the Hub about a repo that is shared because it was named, once a day; return False when the Hub is left alone."""
+        known = self._known(repo)
+        if self._patterns.naming(repo) is None or (known is not None and self._is_recent(known)):
+            return True
+        return self._asked(repo, self._clock()) is not None
+
+    def note(self, repo: RepoRef, answer: HubAnswer) -> None:
+        """Remember what the Hub said of a repo when it was asked for something else. May be called from any thread."""
+        self._told[repo] = answer
+        self._memory.keep_hub_answer(repo, answer)
+
+    def _known(self, repo: RepoRef) -> HubAnswer | None:
+        return self._told.get(repo) or self._memory.hub_answer(repo)
+
+    def _is_recent(self, known: HubAnswer) -> bool:
+        return 0 <= self._clock() - known.asked_at <= ASK_AGAIN_S
 
     def _asked_anew(self, repo: RepoRef, now: float, known: HubAnswer | None) -> HubAnswer | None:
         """Ask the Hub; of repos that were public a day ago one after the other, and while it is silent that counts."""
@@ -95,6 +124,5 @@ class Sharing:
             return None
         self._hub.succeeded()
         answer = HubAnswer(public, reason, now)
-        self._told[repo] = answer
-        self._memory.keep_hub_answer(repo, answer)
+        self.note(repo, answer)
         return answer

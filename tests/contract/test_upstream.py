@@ -18,6 +18,7 @@ from llmpt.core.repo import RepoRef
 from llmpt.hub.asking import HubNo, HubUnreachable
 from llmpt_seeder.cache.listing import Listing
 from llmpt_seeder.errors import FetchFailed
+from llmpt_seeder.publishing.visibility import Visibilities
 from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.upstream import FetchProcess, Lookup, UpstreamHub, token_rule
 from llmpt_seeder.upstream.process import Place
@@ -148,8 +149,14 @@ class Kept:
 def looking(hub: FakeHub, memory: Memory, told: list[Mapping[str, Any]], *patterns: str, instance: str = "one") -> Lookup:
     kept: Any = Kept()
     sharing = Sharing(patterns, memory=memory, ask=lambda repo: (False, ""), clock=time.time)
+    visibilities = Visibilities(sharing, shared=lambda: (), tell=lambda rows: None, met=lambda: None, clock=time.time)
     return Lookup(
-        asking(hub, *patterns), sharing=sharing, listings=kept, memory=memory, publish=told.append, instance=lambda: instance
+        asking(hub, *patterns),
+        sharing=sharing,
+        listings=kept,
+        visibilities=visibilities,
+        publish=told.append,
+        instance=lambda: instance,
     )
 
 

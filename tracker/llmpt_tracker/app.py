@@ -22,10 +22,11 @@ from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.hub_rights import HubRights
 from llmpt_tracker.identity import Identity
 from llmpt_tracker.limits import Limits
-from llmpt_tracker.mirrored_upstream import Bounds, MirroredUpstream
+from llmpt_tracker.mirrored_upstream import Bounds, MirroredUpstream, Patience
 from llmpt_tracker.notes import Notes
 from llmpt_tracker.questions import Questions
 from llmpt_tracker.read_keys import ReadKeys
+from llmpt_tracker.rules.hub.learning import Learning, LearningTimings
 from llmpt_tracker.rules.hub.upstream import Upstream
 from llmpt_tracker.seats import Seats
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
@@ -48,6 +49,7 @@ from llmpt_tracker.views import (
     repos,
     torrents,
     versions,
+    visibility,
 )
 from llmpt_tracker.views import blobs as blob_views
 from llmpt_tracker.views import identity as identity_views
@@ -84,8 +86,8 @@ def create_app(
     questions = Questions(announcer, on_spent=partial(limits.reached, ASKED_FOR_MUCH))
     if upstream is None:
         told = UpstreamAddress(announcer)
-        bounds = Bounds(waiting, questions)
-        upstream = MirroredUpstream(told, database=database, clock=clock, knock=servers.knock, bounds=bounds)
+        bounds, patience = Bounds(waiting, questions), Patience(ref_ttl_s=settings.ref_ttl_s)
+        upstream = MirroredUpstream(told, database=database, clock=clock, knock=servers.knock, patience=patience, bounds=bounds)
     places = blobs or servers
     certificate = Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert is not None else None
     identity = Identity(settings.key_file, certificate=certificate)
@@ -93,7 +95,8 @@ def create_app(
     behind = upstream
     hub_rights = HubRights(lambda: behind.address, wait_s=questions.wait_s)
     told_by = (behind, limits, waiting, seats, notes, identity, names, read_keys, hub_rights)
-    attach(app, State(settings, clock, database, announcer, network, places, *told_by))
+    learning = Learning(timings=LearningTimings(again_s=settings.ref_ttl_s))
+    attach(app, State(settings, clock, database, announcer, network, places, *told_by, learning=learning))
     app.before_request(clients.leave_the_gone)
     app.before_request(access.guard)
     app.before_request(access.guard_pages)
@@ -105,7 +108,20 @@ def create_app(
     app.after_request(versions.label)
     app.wsgi_app = Forwarded(app.wsgi_app, trusted=settings.trusted_proxies)  # type: ignore[method-assign]
     errors.register(app)
-    api = (torrents, lookups, repos, openapi, publishing, token_views, leases, reports, mirrors, versions, identity_views)
+    api = (
+        torrents,
+        lookups,
+        repos,
+        openapi,
+        publishing,
+        token_views,
+        leases,
+        reports,
+        mirrors,
+        versions,
+        identity_views,
+        visibility,
+    )
     for views in (*api, blob_views, health, dist, pages):
         app.register_blueprint(views.blueprint)
     return app

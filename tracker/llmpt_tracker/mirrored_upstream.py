@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 
 from llmpt.core.errors import InvalidInput
@@ -46,14 +47,18 @@ class Patience:
     `wait_s`: one request for an answer of upstream.
     `poll_s`: between two looks at a mirror.
     `quiet_s`: nothing waits for so long after upstream could not be reached, or no seeder took a mirror.
+    `confirm_s`: one request for the word of upstream on a ref that is known: without it there is an answer as well.
     `file_asked_s`: for so long a file that was asked for is not asked for again.
+    `ref_ttl_s`: for so long upstream's word counts on where a ref points.
     `most`: so many requests may wait at once, where nothing else says how many.
     """
 
     wait_s: float = 8.0
+    confirm_s: float = 2.0
     poll_s: float = 0.05
     quiet_s: float = 30.0
     file_asked_s: float = 5.0
+    ref_ttl_s: float = 60.0
     most: int = MAX_WAITING
 
 
@@ -85,7 +90,9 @@ class MirroredUpstream:
         self._waiting = bounds.waiting or Waiting(most=self._patience.most)
         self._lock = threading.Lock()
         self._quiet_until = 0.0
+        self._ref_ttl = timedelta(seconds=self._patience.ref_ttl_s)
         self._asked: dict[tuple[str, str], float] = {}
+        self._late: dict[str, datetime] = {}  # what was waited for in vain, and when that had been asked for
         self._salt = ""
 
     @property
@@ -102,7 +109,7 @@ class MirroredUpstream:
         known = self._known(ask)
         if known is not None and known.complete:
             if known.commit != ask.revision:
-                self._look_up(ask, asker)
+                self._look_up(ask, asker, fresh=self._ref_ttl)
             return
         mirror, wait_s = self._look_up(ask, asker)
         if wait_s > 0 and known is None:
@@ -117,6 +124,25 @@ class MirroredUpstream:
         elif no.status is not None and known is None:
             retry_after_s = max(1, no.retry_after_s or 0) if no.status == 429 else None
             raise UpstreamRefused(no.status, no.code or "", no.message, retry_after_s)
+
+    def confirm(self, repo: RepoRef, ref: str, asker: Client) -> None:
+        """See `Upstream`. What has not come in time is not waited for again before it has, or upstream is asked anew."""
+        try:
+            ask = MirrorAsk(repo, check_ref(ref))
+        except InvalidInput:
+            return
+        mirror, _ = self._look_up(ask, asker, fresh=min(mirrors.FRESH, self._ref_ttl))
+        if mirror is None or not mirror.state.is_open or self._late.get(ask.key) == mirror.requested_at:
+            return
+        try:
+            ended = self._until_ended(ask, within_s=self._patience.confirm_s)
+        except UpstreamRefused:
+            return
+        with self._lock:
+            if len(self._late) >= MAX_REMEMBERED:
+                self._late.clear()
+            if ended is None:
+                self._late[ask.key] = mirror.requested_at
 
     def fetch(self, wanted: WantedFile, asker: Client) -> None:
         """See `Upstream`."""
@@ -146,11 +172,12 @@ class MirroredUpstream:
                 self._salt = repos.instance_id(session)
         return asker_name(self._salt, parse_address(asker.address))
 
-    def _look_up(self, ask: MirrorAsk, asker: Client) -> tuple[Mirror | None, float]:
-        """Queue a listing, if the asker may have one; return how it is, and in how many seconds it may be asked for."""
+    def _look_up(self, ask: MirrorAsk, asker: Client, *, fresh: timedelta = mirrors.FRESH) -> tuple[Mirror | None, float]:
+        """Queue a listing, if the asker may have one and it was not done less than `fresh` ago; return how it is, and in how many
+        seconds it may be asked for."""
         now = self._clock()
         with self._database.reading() as session:
-            mirror = mirrors.standing(session, ask, now=now) or mirrors.no_such_repo(session, ask.repo, now=now)
+            mirror = mirrors.standing(session, ask, now=now, fresh=fresh) or mirrors.no_such_repo(session, ask.repo, now=now)
         if mirror is not None:
             return mirror, 0.0
         try:
@@ -183,15 +210,16 @@ class MirroredUpstream:
         """
         if time.monotonic() < self._quiet_until:
             return None
-        try:
-            ended = self._waiting.until(
-                ask.key, partial(self._ended, ask), within_s=self._patience.wait_s, poll_s=self._patience.poll_s
-            )
-        except TooManyWait as error:
-            raise UpstreamRefused(503, "", f"{error}: try again in a moment", RETRY_AFTER_S) from None
+        ended = self._until_ended(ask, within_s=self._patience.wait_s)
         if ended is None:
             self._look_whether_taken(ask)
         return ended
+
+    def _until_ended(self, ask: MirrorAsk, *, within_s: float) -> Mirror | None:
+        try:
+            return self._waiting.until(ask.key, partial(self._ended, ask), within_s=within_s, poll_s=self._patience.poll_s)
+        except TooManyWait as error:
+            raise UpstreamRefused(503, "", f"{error}: try again in a moment", RETRY_AFTER_S) from None
 
     def _ended(self, ask: MirrorAsk) -> Mirror | None:
         mirror = self._find(ask)

@@ -82,6 +82,12 @@ class TrackerSettings:
     show_machines: bool = setting(
         "LLMPT_SHOW_MACHINES", core.flag, "0", "Show to every machine which machine fetches what; else to admins alone"
     )
+    ref_ttl_s: int = setting(
+        "LLMPT_REF_TTL",
+        core.integer(1, 86_400),
+        "60",
+        "Seconds for which upstream's word counts on where a branch or tag points; then it is asked again",
+    )
     dist: Path | None = setting("LLMPT_DIST", folder, "", "Folder of wheels that /dist/ hands out; empty: none")
     control_socket: Path | None = None  # of the announcer; given by the parent
 

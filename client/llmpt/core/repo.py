@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from enum import Enum
 from urllib.parse import quote
 
 from llmpt.core.errors import InvalidName
@@ -158,3 +159,12 @@ class HubAnswer:
     public: bool
     reason: str
     asked_at: float
+
+
+class Shown(str, Enum):
+    """To whom a repo is shown, on a seeder's word: to all, by the Hub; its operator named it, and the Hub is not known to keep it
+    from anyone; not to all."""
+
+    PUBLIC = "public"
+    NAMED = "named"
+    RESTRICTED = "restricted"

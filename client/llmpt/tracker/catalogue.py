@@ -67,13 +67,21 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The files of one commit: all of them when it is `complete`, else those that are known."""
+    """The files of one commit: all of them when it is `complete`, else those that are known.
+
+    open: the LAN may answer questions about the commit without the Hub; older servers never say so
+    fresh: the server's upstream has just said that the ref that was asked for points here; False for a commit
+    ref_age_s: seconds since that was last said, by upstream or by a publisher; None: not known, or it was asked for a commit
+    """
 
     ref: RepoRef
     commit: Commit
     refs: tuple[RefName, ...]
     complete: bool
     files: tuple[File, ...]
+    open: bool = False
+    fresh: bool = False
+    ref_age_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +122,19 @@ class Catalogue:
         """Return the repos in whose name or paths every word of `terms` occurs; all of them without one."""
         return list(self._repos(terms))
 
-    def manifest(self, ref: RepoRef, revision: str) -> Manifest:
-        """Return the files of a commit, given by its id or the name of a ref. `TrackerRefused` (404): not in the LAN."""
-        return self._manifest(ref, self._client.get(_route(ref, revision)))
+    def manifest(self, ref: RepoRef, revision: str, *, refresh: bool = False) -> Manifest:
+        """Return the files of a commit, given by its id or the name of a ref. `TrackerRefused` (404): not in the LAN.
+
+        `refresh`: have a server with an upstream ask it first where the ref points, unless that is fresh; it waits for 2 s at
+        most, and an older one does not ask.
+        """
+        try:
+            document = self._client.get(_route(ref, revision), {"refresh": "1"} if refresh else {})
+        except TrackerRefused as error:
+            if not refresh or error.status != 400:
+                raise
+            return self.manifest(ref, revision)
+        return self._manifest(ref, document)
 
     def signed_manifest(self, ref: RepoRef, revision: str) -> tuple[Manifest, object]:
         """Return the same, and the server's signature as it came; None: it does not sign, as older ones do not."""
@@ -135,6 +153,11 @@ class Catalogue:
             commit, refs, complete = answer.commit(), answer.refs(), answer.flag("complete")
             files = list(map(_file, answer.rows("files", "a file")))
             cursor = answer.optional("next", answer.cursor)
+            said = (
+                bool(answer.optional("open", answer.flag)),
+                bool(answer.optional("fresh", answer.flag)),
+                answer.optional("ref_age_s", answer.count),
+            )
         if cursor:
             for page in self._client.pages(_route(ref, commit.value), {"cursor": cursor}):
                 with sense(self._client.url):
@@ -142,7 +165,7 @@ class Catalogue:
         with sense(self._client.url):
             if len({file.path for file in files}) < len(files):
                 raise InvalidInput("a path stands in the manifest twice")
-        return Manifest(ref, commit, refs, complete, tuple(files))
+        return Manifest(ref, commit, refs, complete, tuple(files), *said)
 
     def where(self, etags: Sequence[Etag]) -> dict[Etag, Standing]:
         """Return where blobs stand, of those that a manifest names. `TrackerRefused` (404): it is too old to say."""

@@ -85,6 +85,10 @@ class Caches:
         misplaced = Problem(str(self._folders[0]), self._misplaced) if self._misplaced else None
         return [*(problem for problem in (self._problem, misplaced) if problem), *self.view.problems]
 
+    def shared(self) -> frozenset[RepoRef]:
+        """Return the repos that are shared, by the last look. May be called from any thread."""
+        return frozenset(self.view.verdicts)  # which is replaced as a whole
+
     def name(self, path: Path) -> str:
         """Return how a file is called in a report: its path from its cache on."""
         for root in self._roots.values():

@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import quote
@@ -73,6 +73,8 @@ class Tracker(Protocol):
 
     def holdings(self, seeder_id: str) -> Holdings: ...
 
+    def say_repos(self, seeder_id: str, repos: Sequence[Mapping[str, object]]) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
@@ -122,6 +124,10 @@ class TrackerLink:
         """Whether the last heartbeat was answered."""
         return self.welcome is not None and self._breaker.failures == 0
 
+    def met(self) -> tuple[str, str] | None:
+        """Name the tracker that is spoken to: its database and its life; None while there is none."""
+        return None if self.welcome is None else (self.welcome.instance_id, self.welcome.boot_id)
+
     def heartbeat(self) -> float:
         """Send one heartbeat; return the seconds until the next (sooner after a failure, so that we are back at once)."""
         self._due.clear()
@@ -167,6 +173,10 @@ class TrackerLink:
     def holdings(self) -> Holdings:
         """Return all that the catalogue has on our word; raises `TrackerError`."""
         return self._usable_client().holdings(self._identity.seeder_id)
+
+    def say_repos(self, repos: Sequence[Mapping[str, object]]) -> None:
+        """Say who may read which repos; raises `TrackerError`."""
+        self._usable_client().say_repos(self._identity.seeder_id, repos)
 
     def hurry(self) -> None:
         """Send the next heartbeat now: there is something to tell, or to stop for."""

@@ -12,7 +12,8 @@ from llmpt.hub.asking import HubNo
 from llmpt_seeder.cache.listing import Listing
 from llmpt_seeder.hub.listings import HubListings
 from llmpt_seeder.publishing.manifest import Line, Manifest
-from llmpt_seeder.sharing import AnswerMemory, Sharing
+from llmpt_seeder.publishing.visibility import Visibilities
+from llmpt_seeder.sharing import Sharing
 from llmpt_seeder.upstream.hub import UpstreamHub
 
 log = logging.getLogger("llmpt.seeder")
@@ -30,13 +31,13 @@ class Lookup:
         *,
         sharing: Sharing,
         listings: HubListings,
-        memory: AnswerMemory,
+        visibilities: Visibilities,
         publish: Callable[[Mapping[str, object]], object],
         instance: Callable[[], str],
     ) -> None:
-        self._hub, self._sharing, self._listings, self._memory = hub, sharing, listings, memory
+        self._hub, self._sharing, self._listings, self._visibilities = hub, sharing, listings, visibilities
         self._publish, self._instance = publish, instance
-        self._published: set[tuple[str, RepoRef, str, tuple[str, ...]]] = set()
+        self._published: dict[tuple[str, RepoRef, str], tuple[str, ...]] = {}  # the refs with which a commit was told last
 
     def learn(self, repo: RepoRef, revision: str) -> tuple[str, Listing]:
         """Return the commit that a revision is now, and its listing; the catalogue has both when this returns.
@@ -44,9 +45,13 @@ class Lookup:
         Raises `HubNo`, `HubUnreachable`, and `TrackerError` when the tracker does not take it.
         """
         self._allowed(repo)
-        found = self._hub.revision(repo, revision)
-        if found.public:
-            self._memory.keep_hub_answer(repo, HubAnswer(True, "public on the Hub", time.time()))
+        try:
+            found = self._hub.revision(repo, revision)
+        except HubNo as no:
+            self._visibilities.note_no(repo, no)
+            raise
+        words = "public on the Hub" if found.public else "gated or private on the Hub"
+        self._visibilities.note(repo, HubAnswer(found.public, words, time.time()))
         files = self._listings.of(repo, found.commit)
         if files is None:
             files = self._hub.listing(repo, found.commit)
@@ -69,8 +74,8 @@ class Lookup:
             raise HubNo(403, "", f"{repo} is not fetched here: {excluded}", None)
 
     def _tell(self, repo: RepoRef, commit: str, refs: tuple[str, ...], files: Listing) -> None:
-        key = (self._instance(), repo, commit, refs)
-        if key in self._published:
+        key = (self._instance(), repo, commit)
+        if self._published.get(key) == refs:
             return
         lines = tuple(Line(path, file.etag, file.size, False) for path, file in sorted(files.items()))
         for body in Manifest(repo, commit, refs, lines, complete=True).bodies():
@@ -78,4 +83,6 @@ class Lookup:
         log.info("%s@%s: %d files listed by upstream, refs %s", repo, commit[:12], len(files), ",".join(refs) or "none")
         if len(self._published) >= MAX_REMEMBERED:
             self._published.clear()
-        self._published.add(key)
+        for other in [one for one in self._published if one[:2] == key[:2] and not set(refs).isdisjoint(self._published[one])]:
+            del self._published[other]  # a ref has moved away from there, and may come back
+        self._published[key] = refs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class FakeTracker:
         self.manifests: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.bodies: list[Mapping[str, Any]] = []
         self.reports: list[Mapping[str, Any]] = []
+        self.repos: list[Mapping[str, object]] = []  # what was said last of who may read them
         self.knows_names = True  # keeps apart what it has on whose word
         self.refuse: Callable[[Mapping[str, Any]], str | None] = lambda body: None
 
@@ -131,6 +132,10 @@ class FakeConnection:
             **({} if self._tracker.min_blob_bytes is None else {"min_blob_bytes": self._tracker.min_blob_bytes}),
             **({"holdings": self._tracker.holdings().digest} if self._tracker.knows_names else {}),
         }
+
+    def say_repos(self, seeder_id: str, repos: Sequence[Mapping[str, object]]) -> None:
+        self._tracker.check(self._token)
+        self._tracker.repos = list(repos)
 
     def holdings(self, seeder_id: str) -> Holdings:
         self._tracker.check(self._token)

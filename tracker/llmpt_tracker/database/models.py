@@ -142,7 +142,7 @@ class Revision(Base):
 class Ref(Base):
     """A branch, tag or `refs/pr/N` of a repo, and the revision it was last seen at. `holders`: the bits of the publishers that
     have such a ref, wherever it points with them; `setter`: the bit of the one that said last where it points; `token_id`: whose
-    ref it is, so that no other moves it (rules/refs.py)."""
+    ref it is, so that no other moves it (rules/refs.py). `said_at`: when that was last said; `confirmed_at`: by upstream."""
 
     __tablename__ = "refs"
     __table_args__ = (Index(None, "revision_id"),)
@@ -153,6 +153,21 @@ class Ref(Base):
     holders: Mapped[int] = mapped_column(BigInteger, default=UNNAMED, server_default="0")
     setter: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     token_id: Mapped[int | None] = mapped_column(BigInteger)
+    said_at: Mapped[datetime | None] = mapped_column(Utc)
+    confirmed_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+class VisibilityRow(Base):
+    """What a seeder says of a repo (rules/visibility.py): `shown` is public, named or restricted, `at` since when it knows."""
+
+    __tablename__ = "visibilities"
+
+    repo_type: Mapped[str] = mapped_column(String(16), primary_key=True)
+    repo_name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    token_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    seeder: Mapped[str] = mapped_column(String(64), primary_key=True)
+    shown: Mapped[str] = mapped_column(String(16))
+    at: Mapped[datetime] = mapped_column(Utc)
 
 
 class Blob(Base):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmpt_tracker.openapi import identity, lookups, mirrors, sharing
+from llmpt_tracker.openapi import identity, lookups, manifests, mirrors, sharing
 from llmpt_tracker.openapi.terms import (
     ANNOUNCE_KEY,
     BOOT_ID,
@@ -30,8 +30,6 @@ from llmpt_tracker.version import VERSION
 
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
 
-FILES = {"files": array(ref("File")), "next": NEXT}
-FILES_PAGING = [query("limit", {"type": "integer", "minimum": 1, "maximum": 5000, "default": 5000}), query("cursor", text())]
 PAGING = [query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}), query("cursor", text())]
 
 
@@ -40,9 +38,14 @@ def document() -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {"title": "llmpt tracker", "version": VERSION, "license": {"name": "Apache-2.0"}},
-        "paths": _paths() | identity.paths() | lookups.paths() | mirrors.paths(PAGING) | sharing.paths(),
+        "paths": _paths() | identity.paths() | lookups.paths() | mirrors.paths(PAGING) | sharing.paths() | manifests.paths(),
         "components": {
-            "schemas": _schemas() | identity.schemas() | lookups.schemas() | mirrors.schemas() | sharing.schemas(),
+            "schemas": _schemas()
+            | identity.schemas()
+            | lookups.schemas()
+            | mirrors.schemas()
+            | sharing.schemas()
+            | manifests.schemas(),
             "securitySchemes": {"publisher": {"type": "http", "scheme": "bearer", "description": "llmpt_pub_… or llmpt_share_…"}},
         },
     }
@@ -101,7 +104,6 @@ def _schemas() -> Schema:
         "RepoPage": record(
             repos=array(record(repo_type=REPO_TYPE, repo_id=REPO_ID, revisions=array(ref("Revision")))), next=NEXT
         ),
-        "Manifest": partly(("signature",), **place, refs=array(text()), complete=whole, **FILES, signature=ref("Signature")),
         "Publish": partly(
             (*place, "refs", "complete", "files", "absent", "card", "torrents", "seeder", "anew", "more"),
             **place,
@@ -245,19 +247,6 @@ def _paths() -> Schema:
                 "summary": "Repos, each with its newest revisions",
                 "parameters": [words, *PAGING],
                 "responses": answer("RepoPage", "A page; the newest first", 400),
-            }
-        },
-        "/api/v1/repos/{repo_type}/{repo_id}/revisions/{revision}": {
-            "get": {
-                "summary": "The manifest of a revision",
-                "parameters": [
-                    path("repo_type", REPO_TYPE),
-                    path("repo_id", REPO_ID),
-                    path("revision", text("a commit, or the name of a ref")),
-                    query("signed", text("the first page with the server's signature of the whole", enum=["1"])),
-                    *FILES_PAGING,
-                ],
-                "responses": answer("Manifest", "A page of the files that are known of it, by path", 400, 404),
             }
         },
         "/api/v1/seeders/{seeder_id}": {

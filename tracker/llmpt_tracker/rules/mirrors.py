@@ -56,10 +56,11 @@ def find(session: Session, ask: MirrorAsk, *, now: datetime) -> Mirror | None:
     return None if row is None else _mirror(row, now)
 
 
-def standing(session: Session, ask: MirrorAsk, *, now: datetime) -> Mirror | None:
-    """Return the mirror where asking again changes nothing: it is under way, was just done, or has failed for now."""
+def standing(session: Session, ask: MirrorAsk, *, now: datetime, fresh: timedelta = FRESH) -> Mirror | None:
+    """Return the mirror where asking again changes nothing: it is under way, was done less than `fresh` ago, or has failed for
+    now."""
     row = _find(session, ask)
-    return _mirror(row, now) if row is not None and _stands(row, now) else None
+    return _mirror(row, now) if row is not None and _stands(row, now, fresh) else None
 
 
 def no_such_repo(session: Session, repo: RepoRef, *, now: datetime) -> Mirror | None:
@@ -227,14 +228,14 @@ def _is_open(row: MirrorRow) -> bool:
     return MirrorState(row.state).is_open
 
 
-def _stands(row: MirrorRow, now: datetime) -> bool:
+def _stands(row: MirrorRow, now: datetime, fresh: timedelta = FRESH) -> bool:
     if _is_open(row):
         return True
     if row.ended_at is None or _is_from_before(row.ended_at, now):
         return False
     if row.state == MirrorState.FAILED:
         return row.retry_at is not None and now < row.retry_at
-    return now - row.ended_at < FRESH
+    return now - row.ended_at < fresh
 
 
 def _is_from_before(ended_at: datetime, now: datetime) -> bool:

@@ -107,6 +107,7 @@ def _enter_manifest(
     is_the_hubs = by.appliance and publication.seeder is None  # a seeder that tells what the Hub lists does not sign it
     claims = refs.claim(session, revision, manifest.refs, by=by, bit=bit, confirmed=is_the_hubs)
     session.flush()
+    refs.date(session, revision.id, manifest.refs, now=word.now, confirmed=is_the_hubs)
     if publication.seeder is not None and not publication.more:
         refs.release(session, revision.id, by=by)
         holders.forget_loose_refs(session, revision.id)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -19,6 +20,8 @@ from sqlalchemy.orm import Session
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import UNNAMED, PublisherToken, Ref, Repo, Revision
 from llmpt_tracker.errors import Refused
+
+LEAD = timedelta(seconds=2)  # what was noted while the one who asks had looked at the clock already
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,18 @@ class Claims:
     kept: tuple[KeptRef, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class RefNews:
+    """How new it is that a ref points where it does.
+
+    age_s: seconds since that was last said, by upstream or by the publisher whose ref it is; None: not known
+    fresh: upstream said so within the lifetime of a ref
+    """
+
+    age_s: int | None
+    fresh: bool
+
+
 def claim(session: Session, revision: Revision, names: Sequence[str], *, by: PublisherToken, bit: int, confirmed: bool) -> Claims:
     """Let refs of a repo point at `revision` on the word of `by`, as far as it counts; `confirmed`: the Hub said so just now."""
     moved: list[str] = []
@@ -79,6 +94,7 @@ def claim(session: Session, revision: Revision, names: Sequence[str], *, by: Pub
             continue
         if ref.revision_id != revision.id:
             moved.append(name)
+            ref.confirmed_at = None
         ref.revision_id, ref.setter, ref.token_id = revision.id, bit, by.id
     return Claims(tuple(moved), tuple(kept))
 
@@ -87,6 +103,39 @@ def release(session: Session, revision_id: int, *, by: PublisherToken) -> None:
     """Let the refs to a revision be nobody's that a publisher has set and says to have no longer."""
     mine = update(Ref).where(Ref.revision_id == revision_id, Ref.token_id == by.id, Ref.holders == 0).values(token_id=None)
     session.execute(mine.execution_options(synchronize_session=False))
+
+
+def date(session: Session, revision_id: int, names: Sequence[str], *, now: datetime, confirmed: bool) -> None:
+    """Note that refs were just said to point at a revision, those of `names` that do; `confirmed`: by the Hub."""
+    moments = {"said_at": now, "confirmed_at": now} if confirmed else {"said_at": now}
+    dated = update(Ref).where(Ref.revision_id == revision_id, Ref.name.in_(names)).values(**moments)
+    session.execute(dated.execution_options(synchronize_session=False))
+
+
+def date_commit(session: Session, repo: RepoRef, name: str, commit: str, *, now: datetime) -> None:
+    """Note that the Hub has just said that a ref points at a commit, if it does here."""
+    its = (Repo.type == repo.type, Repo.name == repo.id, Revision.commit == commit)
+    at = session.scalar(select(Revision.id).join(Repo, Repo.id == Revision.repo_id).where(*its))
+    if at is not None:
+        date(session, at, (name,), now=now, confirmed=True)
+
+
+def news(session: Session, repo: RepoRef, name: str, *, now: datetime, ttl_s: float) -> RefNews:
+    """Return how new it is where a ref points. A moment in the future is from before the clock was set back: long ago."""
+    its = (Repo.type == repo.type, Repo.name == repo.id, Ref.name == name)
+    row = session.execute(select(Ref.said_at, Ref.confirmed_at).join(Repo, Repo.id == Ref.repo_id).where(*its)).one_or_none()
+    said, confirmed = (None, None) if row is None else (_age(row.said_at, now), _age(row.confirmed_at, now))
+    ages = [age for age in (said, confirmed) if age is not None]
+    return RefNews(
+        round(min(ages).total_seconds()) if ages else None, confirmed is not None and confirmed <= timedelta(seconds=ttl_s)
+    )
+
+
+def _age(at: datetime | None, now: datetime) -> timedelta | None:
+    """Return how long ago that was; None for never, and for a moment in the future."""
+    if at is None or at - now > LEAD:
+        return None
+    return max(now - at, timedelta(0))
 
 
 def confirm(session: Session, repo: RepoRef, name: str, commit: str) -> ShownRef:
@@ -105,6 +154,7 @@ def confirm(session: Session, repo: RepoRef, name: str, commit: str) -> ShownRef
         ref = Ref(repo_id=revision.repo_id, name=name, holders=UNNAMED)
         session.add(ref)
     ref.revision_id, ref.setter, ref.token_id = revision.id, UNNAMED, owner.id if owner else None
+    ref.said_at = ref.confirmed_at = None
     return ShownRef(repo, name, commit, owner.name if owner else None)
 
 

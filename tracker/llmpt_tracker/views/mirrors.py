@@ -10,9 +10,9 @@ from llmpt.core.errors import InvalidInput, InvalidName
 from llmpt.core.mirrors import MirrorAsk, MirrorReport, MirrorState, asker_name, state_named
 from llmpt.core.networks import neighbourhood
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import mirrors, paging, tokens
+from llmpt_tracker.rules import mirrors, paging, refs, servers, tokens
 from llmpt_tracker.rules.catalogue import repos
-from llmpt_tracker.rules.rights import MIRROR, PUBLISH, READ, SHARE, check_names, is_publisher
+from llmpt_tracker.rules.rights import MIRROR, PUBLISH, READ, SHARE, check_names, grants, is_publisher
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker
 from llmpt_tracker.views.arguments import arguments, document
@@ -85,14 +85,20 @@ def one(mirror_id: int) -> ResponseReturnValue:
 
 @blueprint.put("/mirrors/<int:mirror_id>")
 def report(mirror_id: int) -> ResponseReturnValue:
-    """Note how far the seeder is with a mirror."""
-    holder(REPORTS, PUBLISH)
+    """Note how far the seeder is with a mirror. A listing that is done says where its ref points, by upstream's word of now."""
+    token = holder(REPORTS, PUBLISH)
     try:
         said = MirrorReport.parse(document(MAX_BODY_BYTES), strict=True)
     except InvalidInput as error:
         raise Refused(400, "bad_request", str(error)) from None
     with state().database.writing() as session:
-        return jsonify(mirrors.report(session, mirror_id, said, now=state().clock()).as_json())
+        now = state().clock()
+        mirror = mirrors.report(session, mirror_id, said, now=now)
+        ask, commit = mirror.ask, mirror.report.commit
+        is_told = mirror.report.state is MirrorState.DONE and ask.is_listing and commit is not None
+        if is_told and commit is not None and servers.serves_for_all(token) and grants(token).allows(ask.repo):
+            refs.date_commit(session, ask.repo, ask.revision, commit, now=now)
+        return jsonify(mirror.as_json())
 
 
 def _wanted(said: object) -> MirrorAsk:

@@ -137,7 +137,7 @@ def publish_manifest() -> ResponseReturnValue:
 def heartbeat(seeder_id: str) -> ResponseReturnValue:
     """Note that a seeder lives; tell it where and behind which key it announces."""
     token = holder(BEATS, PUBLISH)
-    _check_id(seeder_id)
+    check_id(seeder_id)
     with state().database.reading() as session:
         instance_id = repos.instance_id(session)
         holdings = state().holdings.digest(session, token.id, seeder_id)
@@ -166,7 +166,7 @@ def heartbeat(seeder_id: str) -> ResponseReturnValue:
 def holdings(seeder_id: str) -> ResponseReturnValue:
     """Tell a seeder what is here on its word."""
     token = holder(HOLDINGS, PUBLISH)
-    _check_id(seeder_id)
+    check_id(seeder_id)
     arguments()
     with state().database.reading() as session:
         told = holders.told(session, holders.find(session, token.id, seeder_id))
@@ -199,7 +199,8 @@ def _note(session: Session, token: PublisherToken, said: publication.Publication
         audit.note(session, audit.PUBLISHED, by, now=now, torrents=done.new_torrents, files=done.new_files, **where)
 
 
-def _check_id(seeder_id: str) -> None:
+def check_id(seeder_id: str) -> None:
+    """Raise `Refused` (422) for what no seeder calls itself."""
     if not re.fullmatch(publication.SEEDER_ID, seeder_id):
         raise Refused(422, "bad_name", "a seeder's id has 1 to 64 letters, digits, dots, dashes or underscores")
 

@@ -6,12 +6,15 @@ from typing import Any
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import Session
 from werkzeug.routing import BaseConverter
 
-from llmpt_tracker.rules import paging
+from llmpt.core.repo import RepoRef
+from llmpt_tracker.rules import paging, refs, visibility
 from llmpt_tracker.rules.catalogue import repos
 from llmpt_tracker.state import state
 from llmpt_tracker.views.arguments import arguments, repo_named, terms
+from llmpt_tracker.views.hub.answers import upstream
 from llmpt_tracker.views.readers import reading
 
 blueprint = Blueprint("repos", __name__, url_prefix="/api/v1")
@@ -44,17 +47,21 @@ def list_repos() -> ResponseReturnValue:
 @blueprint.get("/repos/<repo_type>/<repo_id:repo_id>/revisions/<path:revision>")
 def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue:
     """Return the manifest of a revision (a commit or the name of a ref): a page of the files that are known of it, by path. The
-    first page may be signed: the signature is that of the whole."""
-    args = arguments("signed", "limit", "cursor")
+    first page may be signed: the signature is that of the whole. Where a ref points may be asked of upstream first."""
+    args = arguments("signed", "refresh", "limit", "cursor")
     repo = repo_named(repo_type, repo_id)
     limit = paging.read_limit(args.get("limit"), default=FILES_OF_PAGE, most=FILES_OF_PAGE)
     after = paging.read_path_cursor(args.get("cursor"))
+    if args.get("refresh") == "1":
+        _refresh(repo, revision)
     with reading() as session:
         found = repos.find_revision(session, repo, revision)
         lines = repos.manifest(session, found, limit=limit + 1, after=after)
         signature = None
         if args.get("signed") == "1" and after is None:
             signature = state().identity.sign(repo, found, repos.whole_manifest(session, found), now=state().clock())
+        is_open = found.complete and visibility.is_open(session, repo, now=state().clock())
+        news = None if found.commit == revision else _news(session, repo, revision)
     page = lines[:limit]
     document: dict[str, Any] = {
         "repo_type": repo.type,
@@ -62,12 +69,31 @@ def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue
         "commit": found.commit,
         "refs": list(found.refs),
         "complete": found.complete,
+        "open": is_open,
         "files": [{"path": one.path, "size": one.size, "etag": one.etag, "lfs": one.lfs, "here": one.here} for one in page],
         "next": paging.write_path_cursor(page[-1].path) if len(lines) > limit else None,
     }
+    if news is not None:
+        document |= {"fresh": news.fresh, "ref_age_s": news.age_s}
     if signature is not None:
         document["signature"] = signature
     return jsonify(document)
+
+
+def _refresh(repo: RepoRef, revision: str) -> None:
+    """Have upstream asked where a ref points, if that is known here and was not asked a moment ago; wait for it a little."""
+    behind = upstream()
+    if behind is None:
+        return
+    with reading() as session:
+        found = repos.find_revision(session, repo, revision)
+        is_due = found.commit != revision and not _news(session, repo, revision).fresh
+    if is_due:
+        behind.confirm(repo, revision)
+
+
+def _news(session: Session, repo: RepoRef, name: str) -> refs.RefNews:
+    return refs.news(session, repo, name, now=state().clock(), ttl_s=state().settings.ref_ttl_s)
 
 
 def _revision(one: repos.RevisionSummary) -> dict[str, Any]:

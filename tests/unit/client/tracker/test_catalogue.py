@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import TrackerUnavailable
+from llmpt.core.errors import TrackerRefused, TrackerUnavailable
 from llmpt.core.repo import Commit, RefName, RepoPath, RepoRef
 from llmpt.tracker.catalogue import Catalogue, File, Manifest, Repo, Revision, WhoAmI
 from llmpt.tracker.client import TrackerClient
@@ -94,6 +94,27 @@ def test_a_manifest_names_its_files() -> None:
     ref = RepoRef("dataset", "org/name")
     told = (File(RepoPath("a/b.bin"), 5, Etag("e" * 64)), File(RepoPath("c"), 1, Etag("f" * 40), False))
     assert catalogue(answers).manifest(ref, "main") == Manifest(ref, COMMIT, (MAIN,), False, told)
+
+
+def test_a_manifest_says_whether_the_lan_may_answer_and_how_new_its_ref_is() -> None:
+    told = {"commit": COMMIT.value, "refs": ["main"], "complete": True, "files": []}
+    answers = Answers(repos={**told, "open": True, "fresh": True, "ref_age_s": 12})
+    manifest = catalogue(answers).manifest(RepoRef("model", "org/name"), "main", refresh=True)
+    assert (manifest.open, manifest.fresh, manifest.ref_age_s) == (True, True, 12)
+    assert answers.asked == [{"refresh": "1"}]
+    unknown = catalogue(Answers(repos={**told, "open": False, "fresh": False, "ref_age_s": None}))
+    for made in (unknown, catalogue(Answers(repos=told))):
+        manifest = made.manifest(RepoRef("model", "org/name"), "main")
+        assert (manifest.open, manifest.fresh, manifest.ref_age_s) == (False, False, None)
+
+
+def test_a_server_that_is_too_old_to_refresh_says_what_it_has() -> None:
+    def page(query: Mapping[str, str]) -> dict[str, Any]:
+        if "refresh" in query:
+            raise TrackerRefused("no parameter of this route", status=400, code="bad_request")
+        return {"commit": COMMIT.value, "refs": ["main"], "complete": True, "files": []}
+
+    assert catalogue(Answers(repos=page)).manifest(RepoRef("model", "org/name"), "main", refresh=True).commit == COMMIT
 
 
 def test_what_the_tracker_sees_of_us_is_read() -> None:

@@ -42,6 +42,9 @@ class FakeUpstream:
         self.learned.append((repo.id, revision))
         self.on_learn()
 
+    def confirm(self, repo: RepoRef, ref: str, asker: Client) -> None:
+        self.learn(repo, ref, asker)
+
     def fetch(self, wanted: WantedFile, asker: Client) -> None:
         self.fetched.append((wanted.commit, wanted.path, wanted.etag))
         self.on_fetch()

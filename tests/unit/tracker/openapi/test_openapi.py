@@ -44,6 +44,8 @@ POLL = {
 }
 WRONG = {"etag": A.etag.value, "info_hash": str(A.info_hash), "reason": "another content"}
 
+SAID = "/api/v1/seeders/server/repos"
+
 REQUESTS: list[tuple[str, str, Callable[[Api], TestResponse]]] = [
     ("/api/v1/publish", "post", lambda api: api.publish(manifest(big("m", A), small("s"), torrents=packed(A)))),
     ("/api/v1/publish", "post", lambda api: api.publish({"torrents": packed(A)}, token="x")),
@@ -62,8 +64,15 @@ REQUESTS: list[tuple[str, str, Callable[[Api], TestResponse]]] = [
         "get",
         lambda api: api.get("/api/v1/repos/model/org/name/revisions/main"),
     ),
+    (
+        "/api/v1/repos/{repo_type}/{repo_id}/revisions/{revision}",
+        "get",
+        lambda api: api.get("/api/v1/repos/model/org/name/revisions/main?refresh=1"),
+    ),
     ("/api/v1/seeders/{seeder_id}", "put", lambda api: api.beat(report())),
     ("/api/v1/seeders/{seeder_id}", "put", lambda api: api.beat({})),
+    ("/api/v1/seeders/{seeder_id}/repos", "put", lambda api: api.send("PUT", SAID, {"repos": []})),
+    ("/api/v1/seeders/{seeder_id}/repos", "put", lambda api: api.send("PUT", SAID, {})),
     ("/api/v1/mirrors", "get", lambda api: api.get("/api/v1/mirrors?state=queued,failed")),
     ("/api/v1/mirrors", "get", lambda api: api.get("/api/v1/mirrors?state=lost")),
     ("/api/v1/mirrors", "get", lambda api: api.get("/api/v1/mirrors?state=queued&order=next")),

@@ -1,7 +1,7 @@
 """What the catalogue knows, or learns from upstream when it is asked for it.
 
-Upstream is asked at once for what the catalogue lacks; for what it has, at most once a minute: a ref may have moved, and a
-commit that is known in part may become known as a whole. A whole commit never changes.
+Upstream is asked at once for what the catalogue lacks; for what it has, at most once in LLMPT_REF_TTL: a ref may have moved, and
+a commit that is known in part may become known as a whole. A whole commit never changes.
 """
 
 from __future__ import annotations

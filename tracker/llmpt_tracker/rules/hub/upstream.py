@@ -45,6 +45,9 @@ class Upstream(Protocol):
         catalogue knows such a one is told what it knows. Returns without either when upstream cannot be reached.
         """
 
+    def confirm(self, repo: RepoRef, ref: str, asker: Client) -> None:
+        """Have looked up where a ref points that the catalogue knows; wait for that a little. Says nothing of what came of it."""
+
     def fetch(self, wanted: WantedFile, asker: Client) -> None:
         """Have a file fetched; returns at once."""
 
@@ -62,6 +65,10 @@ class AskedUpstream:
     def learn(self, repo: RepoRef, revision: str | None) -> None:
         """See `Upstream`."""
         self.upstream.learn(repo, revision, self.asker)
+
+    def confirm(self, repo: RepoRef, ref: str) -> None:
+        """See `Upstream`."""
+        self.upstream.confirm(repo, ref, self.asker)
 
     def fetch(self, wanted: WantedFile) -> None:
         """See `Upstream`."""

@@ -1,0 +1,83 @@
+"""May the LAN answer questions about a repo without the Hub? On the word of publishers that may speak of it.
+
+    public       the Hub showed it to an anonymous caller: that counts for a day
+    named        the operator of a seeder named it in LLMPT_REPOS, and the Hub is not known to keep it from anyone
+    restricted   the Hub keeps it from an anonymous caller: it counts until a word as good says, later, that it is public
+
+A machine that shares has no word here, nor has a publisher on a repo that its token does not name. What no publisher speaks of
+is not open: of that the Hub is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, insert, or_, select
+from sqlalchemy.orm import Session
+
+from llmpt.core.repo import RepoRef, Shown
+from llmpt_tracker.database.models import PublisherToken, VisibilityRow
+from llmpt_tracker.rules.rights import grants, is_publisher, rank
+
+PUBLIC_STANDS = timedelta(hours=25)  # seeders ask the Hub once a day, and look once in a while whether it is time to
+SAME = timedelta(minutes=1)  # two moments that are one: they are told as seconds from now
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a publisher says of a repo: public, named or restricted, and since when that is known."""
+
+    repo: RepoRef
+    shown: Shown
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Which seeder speaks: the name that it gives itself, and its token."""
+
+    token: PublisherToken
+    seeder: str
+
+
+def say(session: Session, speaker: Speaker, words: Iterable[Word], *, alive: Collection[str] = ()) -> int:
+    """Note all that a seeder has to say of repos, in place of what it said before; return how much of it counts: what its token
+    does not name does not. What others with its token said is forgotten unless they are `alive`."""
+    token, names = speaker.token, {*alive, speaker.seeder}
+    others = delete(VisibilityRow).where(VisibilityRow.token_id == token.id, VisibilityRow.seeder.not_in(names))
+    session.execute(others.execution_options(synchronize_session=False))
+    named = grants(token)
+    said = {word.repo: word for word in words if named.allows(word.repo)}
+    mine = select(VisibilityRow).where(VisibilityRow.token_id == token.id, VisibilityRow.seeder == speaker.seeder)
+    for row in session.scalars(mine):
+        word = said.pop(RepoRef(row.repo_type, row.repo_name), None)
+        if word is None:
+            session.delete(row)
+        elif row.shown != word.shown.value or abs(row.at - word.at) > SAME:
+            row.shown, row.at = word.shown.value, word.at
+    place = {"token_id": token.id, "seeder": speaker.seeder}
+    new = [{"repo_type": w.repo.type, "repo_name": w.repo.id, "shown": w.shown.value, "at": w.at, **place} for w in said.values()]
+    if new:
+        session.execute(insert(VisibilityRow), new)
+    session.flush()
+    return len(new)
+
+
+def is_open(session: Session, repo: RepoRef, *, now: datetime) -> bool:
+    """Say whether the LAN may answer for a repo: a publisher says that it is public or named, and none, with as good a word, that
+    it is restricted."""
+    valid = (PublisherToken.revoked_at.is_(None), or_(PublisherToken.expires_at.is_(None), PublisherToken.expires_at > now))
+    rows: Any = session.execute(
+        select(VisibilityRow.shown, VisibilityRow.at, PublisherToken)
+        .join(PublisherToken, PublisherToken.id == VisibilityRow.token_id)
+        .where(VisibilityRow.repo_type == repo.type, VisibilityRow.repo_name == repo.id, *valid)
+    )
+    words = [(shown, at, rank(token)) for shown, at, token in rows if is_publisher(token) and grants(token).allows(repo)]
+    public = [(at, weight) for shown, at, weight in words if shown == Shown.PUBLIC and -SAME <= now - at <= PUBLIC_STANDS]
+    for shown, at, weight in words:
+        if shown == Shown.RESTRICTED and not any(later > at and better >= weight for later, better in public):
+            return False
+    return bool(public) or any(shown == Shown.NAMED for shown, _, _ in words)
