@@ -14,7 +14,10 @@ from types import TracebackType
 
 
 class Relay:
-    """A context manager; `port` on loopback leads to `to`. `broken`: None, `refused`, or a status such as `500`."""
+    """A context manager; `port` on loopback leads to `to`. `broken`: None, `refused`, or a status such as `500`.
+
+    `asked`: how the first request of each connection begins, as in `POST /api/v1/lookup`.
+    """
 
     def __init__(self, to: tuple[str, int], *, certificate: Path | None = None) -> None:
         self._to = to
@@ -25,6 +28,7 @@ class Relay:
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = int(self._listening.getsockname()[1])
         self._broken: str | None = None
+        self.asked: list[str] = []
 
     def __enter__(self) -> Relay:
         self._serve()
@@ -68,6 +72,9 @@ class Relay:
             with socket.create_connection(self._to, 10) as server:
                 back = threading.Thread(target=_copy, args=(server, client), daemon=True)
                 back.start()
+                first = client.recv(65536)
+                self.asked.append(" ".join(first.decode("latin-1").partition("?")[0].split()[:2]))
+                server.sendall(first)
                 _copy(client, server)
                 back.join(30)
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
+from llmpt.core.repo import RepoCommit
 from llmpt.tracker.blobs import BlobHttp
 from llmpt.tracker.catalogue import Catalogue
 from llmpt.tracker.client import TrackerClient
@@ -101,11 +102,20 @@ class Directory:
 
     def lookup(self, etag: Etag) -> Lookup:
         """Ask for one blob. Raises `TrackerUnavailable` at once while the tracker is known to be out of action."""
+        return self._lookup(etag, None)
+
+    def lookup_in(self, of: RepoCommit, etag: Etag) -> Lookup:
+        """Look up a file of a commit; what the tracker has told of it beside another one, a moment ago, is its answer. Raises as
+        `lookup` does."""
+        told = self._lookups.told(etag)
+        return self._lookup(etag, of) if told is None else told
+
+    def _lookup(self, etag: Etag, of: RepoCommit | None) -> Lookup:
         if (left_s := self._breaker.left_s) > 0:
             raise TrackerUnavailable(f"the tracker at {self.client.url} did not answer; asked again in {left_s:.0f} s")
         asked_at = self._clock()
         try:
-            found = self._lookups.ask(etag)
+            found = self._lookups.ask(etag, of)
         except TrackerError as error:
             self._failed(error, asked_at)
             raise

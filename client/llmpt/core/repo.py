@@ -89,6 +89,17 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class RepoCommit:
+    """A commit of a repo."""
+
+    repo: RepoRef
+    commit: Commit
+
+    def __str__(self) -> str:
+        return f"{self.repo} at {self.commit.short}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class RefName:
     """The name of a branch, a tag or `refs/pr/N`. Raises `InvalidName` for what git or a disk would not take."""
 

@@ -21,6 +21,7 @@ class Call:
     `revision`: as asked: a branch, a tag, a commit.
     `endpoint`: the Hub's URL; `is_server`: it is the tracker, which stands in for the Hub.
     `etag`, `size`: what the Hub says; None and 0 before, and for what has no etag of the Hub's kinds.
+    `commit`: the commit that the Hub says it is of; empty before.
     `anonymous`: the Hub showed the file to a question without a token.
     `served`: filled when the agent is to know where the file lies.
     `fetching`: while it is open, the agent watches the library's download.
@@ -34,6 +35,7 @@ class Call:
     is_server: bool = False
     etag: Etag | None = None
     size: int = 0
+    commit: str = ""
     anonymous: bool = False
     served: Served | None = None
     fetching: ExitStack = field(default_factory=ExitStack)

@@ -28,7 +28,7 @@ from llmpt.hook.summary import Summary
 from llmpt.hook.temporary import Hold, Temporary
 from llmpt.link.answers import Done, Failed, Progress, Ranges, Refused
 from llmpt.link.client import FetchResult, NoAgent, Silent
-from llmpt.link.requests import FetchRequest, path_named, repo_named
+from llmpt.link.requests import FetchRequest, commit_named, path_named, repo_named
 from llmpt.tracker.blobs import NotOverHttp
 
 log = logging.getLogger("llmpt")
@@ -233,6 +233,7 @@ class LibraryDownload:
             endpoint=self._call.endpoint,
             anonymous=self._call.anonymous,
             stem=self._asked.stem,
+            commit=commit_named(self._call.commit),
         )
 
     def _on_progress(self, progress: Progress) -> None:

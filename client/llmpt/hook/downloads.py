@@ -62,7 +62,7 @@ class LibraryDownloads:
         """Note what the Hub says about this very file: (url, etag, commit, size[, xet], error)."""
         if not isinstance(answer, tuple) or len(answer) < 5 or answer[-1] is not None:
             return
-        call.size, call.etag = answer[3] or 0, None
+        call.commit, call.size, call.etag = str(answer[2] or ""), answer[3] or 0, None
         try:
             call.etag = Etag(str(answer[1]))
         except InvalidName as error:

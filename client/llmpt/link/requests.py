@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput, InvalidName
 from llmpt.core.files import FileId
-from llmpt.core.repo import RepoPath, RepoRef
+from llmpt.core.repo import Commit, RepoCommit, RepoPath, RepoRef
 from llmpt.link import fields
 from llmpt.link.fields import Message
 
@@ -34,6 +34,7 @@ class FetchRequest:
     `endpoint`: the Hub's URL, empty when unknown.
     `anonymous`: the Hub showed the file to a question without a token.
     `stem`: how the path of the library's own temporary file begins; None when that cannot be watched.
+    `commit`: the commit of the Hub's answer; None when it is not known.
     """
 
     op: ClassVar[str] = "fetch"
@@ -52,6 +53,12 @@ class FetchRequest:
     endpoint: str = ""
     anonymous: bool = False
     stem: Path | None = None
+    commit: Commit | None = None
+
+    @property
+    def of(self) -> RepoCommit | None:
+        """The commit whose file it is; None when that is not known."""
+        return RepoCommit(self.repo, self.commit) if self.repo and self.commit else None
 
     @property
     def title(self) -> str:
@@ -77,6 +84,7 @@ class FetchRequest:
             "endpoint": self.endpoint,
             "anonymous": self.anonymous,
             "stem": fields.written(self.stem) if self.stem else "",
+            **({"commit": self.commit.value} if self.commit else {}),
         }
 
     @classmethod
@@ -99,6 +107,7 @@ class FetchRequest:
             endpoint=fields.text(message, "endpoint", ""),
             anonymous=fields.flag(message, "anonymous", False),
             stem=fields.path(message, "stem") if fields.text(message, "stem", "") else None,
+            commit=commit_named(fields.text(message, "commit", "")),
         )
 
 
@@ -255,6 +264,14 @@ def repo_named(repo_type: str, repo_id: str) -> RepoRef | None:
     """Return the repo of that name; None when the Hub could have none."""
     try:
         return RepoRef(repo_type, repo_id)
+    except InvalidName:
+        return None
+
+
+def commit_named(name: str) -> Commit | None:
+    """Return the commit of that id; None when git could have none."""
+    try:
+        return Commit(name)
     except InvalidName:
         return None
 

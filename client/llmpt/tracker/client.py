@@ -25,7 +25,7 @@ from llmpt.core.metainfo import Metainfo
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState
 from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.tracker.answers import Answer, sense
-from llmpt.tracker.looked_up import Contact, Lookup, read_lookup
+from llmpt.tracker.looked_up import Beside, Contact, Lookup, read_lookup
 from llmpt.tracker.mirrors import read_in_order, read_mirrors
 from llmpt.tracker.pages import read_pages
 from llmpt.tracker.reading import ReadToken
@@ -171,24 +171,28 @@ class TrackerClient:
                 read_lookup(said) if entry is None else read_lookup(said, entry, entry.metainfo("metainfo"), etag, reply.address)
             )
 
-    def lookup_all(self, etags: tuple[Etag, ...], known: Mapping[Etag, Metainfo]) -> dict[Etag, Lookup]:
-        """Ask for many blobs at once; the metainfo of those that are `known` is not sent again. `TrackerRefused` (404): it is
-        too old for that."""
+    def lookup_all(
+        self, etags: tuple[Etag, ...], known: Mapping[Etag, Metainfo], beside: Beside | None = None
+    ) -> dict[Etag, Lookup]:
+        """Ask for many blobs at once; the metainfo of those that are `known` is not sent again. The answer has files of `beside`,
+        too. `TrackerRefused`: it is too old for that (404), or for `beside` (400)."""
         found: dict[Etag, Lookup] = {}
+        more = {} if beside is None else {"beside": beside.as_json()}
         while missing := [etag for etag in etags if etag not in found]:
             asked = {"etags": [etag.value for etag in missing], "metainfo_of": [one.value for one in missing if one not in known]}
-            reply = self._wire.call("POST", "/api/v1/lookup", {}, asked)
+            reply = self._wire.call("POST", "/api/v1/lookup", {}, asked | more)
             with sense(self.url):
                 page = Answer(reply.document, "look-ups")
                 said, entries = self._contact(page), {row.etag(): row for row in page.rows("torrents", "a torrent")}
                 found |= {etag: read_lookup(said) for etag in missing if etag not in entries}
-                for etag in entries.keys() & set(missing):
+                for etag in entries.keys() if more else entries.keys() & set(missing):
                     entry = entries[etag]
                     metainfo = known.get(etag) or entry.optional("metainfo", entry.metainfo)
                     if metainfo is not None:
                         found[etag] = read_lookup(said, entry, metainfo, etag, reply.address)
                 if not found.keys() & set(missing):
                     raise InvalidInput("it has no metainfo of what was asked for")
+            more = {}
         return found
 
     def announce_keys(self, etags: Sequence[Etag]) -> dict[Etag, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.networks import parse_address
+from llmpt.core.repo import RepoCommit
 from llmpt.tracker.answers import Answer
 from llmpt.tracker.hops import LEAST_PORT, may_name
 
@@ -53,6 +55,22 @@ class Lookup:
     def contact(self) -> Contact:
         """What the tracker says of itself."""
         return Contact(self.boot_id, self.announce_url, self.min_blob_bytes, bool(self.announce_key))
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Asks beside a look-up for a commit's other files.
+
+    of: the commit
+    but: those of its files that are known
+    """
+
+    of: RepoCommit
+    but: tuple[Etag, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        repo, commit = self.of.repo, self.of.commit
+        return {"repo_type": repo.type, "repo_id": repo.id, "commit": commit.value, "but": [etag.value for etag in self.but]}
 
 
 def read_lookup(

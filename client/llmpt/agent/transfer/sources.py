@@ -8,15 +8,21 @@ from llmpt.agent.directory import Directory
 from llmpt.agent.transfer.sight import Away, Lacking, LookUpAnswer, Unusable
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerSlow
+from llmpt.core.repo import RepoCommit
 from llmpt.swarm import Source
 
 AWAY_S = 0.1  # between two looks whether the tracker is back
 
 
-def look_up(directory: Directory, etag: Etag, size: int, *, resumes: bool, worth_http_bytes: int) -> LookUpAnswer:
-    """Ask the tracker for a blob of `size` bytes; what an earlier try left (`resumes`) is worth a look without peers, too."""
+def look_up(
+    directory: Directory, etag: Etag, size: int, *, resumes: bool, worth_http_bytes: int, of: RepoCommit | None = None
+) -> LookUpAnswer:
+    """Ask the tracker for a blob of `size` bytes; what an earlier try left (`resumes`) is worth a look without peers, too.
+
+    `of`: a commit that has it.
+    """
     try:
-        answer = directory.lookup(etag)
+        answer = directory.lookup(etag) if of is None else directory.lookup_in(of, etag)
     except TrackerError as error:
         if isinstance(error, TrackerSlow) and directory.answers:
             return Lacking(str(error))  # it has much to do: it will say when it is asked whose turn it is

@@ -138,8 +138,9 @@ class Work:
                 fetch.publish()
 
     def _look_up(self) -> None:
-        resumes, worth_http_bytes = has_blocks(self._first().path), self._parts.timings.worth_http_bytes
-        answer = look_up(self._parts.directory, self._etag, self._size, resumes=resumes, worth_http_bytes=worth_http_bytes)
+        request, worth = self._first(), self._parts.timings.worth_http_bytes
+        resumes, of, directory = has_blocks(request.path), request.of, self._parts.directory
+        answer = look_up(directory, self._etag, self._size, resumes=resumes, worth_http_bytes=worth, of=of)
         if isinstance(answer, Source):
             self._turn.note_found()
         self._found = answer

@@ -17,7 +17,7 @@ from llmpt.agent.server import MAX_WORKING, SocketTimings
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput
 from llmpt.core.files import FileId
-from llmpt.core.repo import RepoPath, RepoRef
+from llmpt.core.repo import Commit, RepoCommit, RepoPath, RepoRef
 from llmpt.link import answers, fields, protocol, requests
 from llmpt.link.answers import Answer, Done, Ending, Failed, Greeting, Ok, Progress, Refused, Retiring, StatusReport, Stopping
 from llmpt.link.requests import FetchBegun, FetchRequest, Hello, Landed, Request, Retire, Seed, Status, Stop, Unseed
@@ -40,11 +40,13 @@ FETCH = FetchRequest(
     endpoint="https://huggingface.co",
     anonymous=True,
     stem=Path("/cache/stem"),
+    commit=Commit("c" * 40),
 )
 FETCH_LINE = {
     "op": "fetch", "tracker": "http://server:8000", "etag": ETAG, "size": 5, "repo_type": "model", "repo_id": "org/model",
     "revision": "main", "filename": "onnx/w.bin", "path": "/cache/tmp", "dev": 1, "ino": 2, "destination": "/cache/blob",
     "replace": False, "ordinary_rate_bytes_s": 7, "endpoint": "https://huggingface.co", "anonymous": True, "stem": "/cache/stem",
+    "commit": "c" * 40,
 }  # fmt: skip
 TRACKER = "http://server:8000"
 
@@ -145,12 +147,21 @@ def test_a_status_says_which_version_the_agent_is() -> None:
 
 
 def test_an_older_hooks_request_lacks_what_came_later() -> None:
-    line = {
-        name: FETCH_LINE[name] for name in FETCH_LINE if name not in ("ordinary_rate_bytes_s", "endpoint", "anonymous", "stem")
-    }
+    later = ("ordinary_rate_bytes_s", "endpoint", "anonymous", "stem", "commit")
+    line = {name: FETCH_LINE[name] for name in FETCH_LINE if name not in later}
     parsed = requests.parse(line)
     assert isinstance(parsed, FetchRequest)
     assert (parsed.ordinary_rate_bytes_s, parsed.endpoint, parsed.anonymous, parsed.stem) == (0, "", False, None)
+    assert parsed.of is None
+    assert "commit" not in parsed.as_json()
+
+
+@pytest.mark.parametrize("commit", ["", "main", "C" * 40, "c" * 41, "c" * 39 + "\n"])
+def test_a_file_of_a_commit_that_git_could_not_have_is_fetched_by_itself(commit: str) -> None:
+    parsed = FetchRequest.parse({**FETCH_LINE, "commit": commit})
+    assert (parsed.commit, parsed.of) == (None, None)
+    assert FetchRequest.parse({**FETCH_LINE, "repo_id": "../x"}).of is None
+    assert FETCH.of == RepoCommit(RepoRef("model", "org/model"), Commit("c" * 40))
 
 
 @pytest.mark.parametrize(
