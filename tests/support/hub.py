@@ -133,6 +133,9 @@ class Mode:
     retry_after_s: int | None = None  # such an answer's Retry-After
     only_for: str | None = None  # cuts, stalls and failures strike this address and no other
     ignore_ranges: bool = False  # whoever asks for a part gets the whole
+    delay_s: float = 0.0  # every request waits so long, as the Internet's round trip makes it
+    requests_in_window: int | None = None  # so many requests of one address get an answer within `window_s`, then 429
+    window_s: float = 300.0  # as the Hub has it, with 3,000 of them for an address without a token
 
 
 class _Refusal(Exception):
@@ -150,6 +153,7 @@ class FakeHub:
         self.repos: dict[tuple[str, str], Repo] = {}
         self._lock = threading.Lock()
         self._link_free_at = 0.0
+        self._windows: dict[str, tuple[float, int]] = {}  # of each address: when its window began, and how much it asked in it
         self.closed = False
         if cache is not None:
             self.add_cache(cache)
@@ -247,6 +251,18 @@ class FakeHub:
             "bytes_sent": self.bytes_sent,
         }
 
+    def left_s(self, client: str) -> int:
+        """Count a request of an address; return 0, or in how many seconds one more is answered."""
+        most, now = self.mode.requests_in_window, time.monotonic()
+        if most is None:
+            return 0
+        with self._lock:
+            began, count = self._windows.get(client, (now, 0))
+            if now - began >= self.mode.window_s:
+                began, count = now, 0
+            self._windows[client] = (began, count + 1)
+        return max(1, round(began + self.mode.window_s - now)) if count >= most else 0
+
     def wait_for_the_link(self, size: int, rate_bytes_s: int) -> None:
         """Return when the one link that all connections share has carried `size` bytes more."""
         with self._lock:
@@ -281,6 +297,11 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/_mode":
             self.hub.mode = replace(self.hub.mode, **json.loads(self._body or b"{}"))
             return self._json(asdict(self.hub.mode), note=False)
+        time.sleep(self.hub.mode.delay_s)
+        left_s = self.hub.left_s(self.client_address[0])
+        if left_s:
+            words = {"error": "We had to rate limit your IP. To continue using our service, create a HF account."}
+            return self._json(words, status=429, headers={"Retry-After": str(left_s), "RateLimit": f'"api";r=0;t={left_s}'})
         try:
             if self.hub.mode.fail_status is not None and self._troubled:
                 raise _Refusal(self.hub.mode.fail_status, "", "told to fail")

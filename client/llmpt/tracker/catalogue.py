@@ -122,19 +122,19 @@ class Catalogue:
         """Return the repos in whose name or paths every word of `terms` occurs; all of them without one."""
         return list(self._repos(terms))
 
-    def manifest(self, ref: RepoRef, revision: str, *, refresh: bool = False) -> Manifest:
-        """Return the files of a commit, given by its id or the name of a ref. `TrackerRefused` (404): not in the LAN.
+    def manifest(self, ref: RepoRef, revision: str) -> Manifest:
+        """Return the files of a commit, given by its id or the name of a ref. `TrackerRefused` (404): not in the LAN."""
+        return self._manifest(ref, self._client.get(_route(ref, revision)))
 
-        `refresh`: have a server with an upstream ask it first where the ref points, unless that is fresh; it waits for 2 s at
-        most, and an older one does not ask.
-        """
+    def refreshed_manifest(self, ref: RepoRef, revision: str) -> Manifest:
+        """Return the same, after a server with an upstream has asked it where the ref points, unless that is fresh; it waits for
+        that for 2 s at most, and an older one does not ask."""
         try:
-            document = self._client.get(_route(ref, revision), {"refresh": "1"} if refresh else {})
+            return self._manifest(ref, self._client.get(_route(ref, revision), {"refresh": "1"}))
         except TrackerRefused as error:
-            if not refresh or error.status != 400:
+            if error.status != 400:
                 raise
-            return self.manifest(ref, revision)
-        return self._manifest(ref, document)
+        return self.manifest(ref, revision)
 
     def signed_manifest(self, ref: RepoRef, revision: str) -> tuple[Manifest, object]:
         """Return the same, and the server's signature as it came; None: it does not sign, as older ones do not."""

@@ -99,7 +99,7 @@ def test_a_manifest_names_its_files() -> None:
 def test_a_manifest_says_whether_the_lan_may_answer_and_how_new_its_ref_is() -> None:
     told = {"commit": COMMIT.value, "refs": ["main"], "complete": True, "files": []}
     answers = Answers(repos={**told, "open": True, "fresh": True, "ref_age_s": 12})
-    manifest = catalogue(answers).manifest(RepoRef("model", "org/name"), "main", refresh=True)
+    manifest = catalogue(answers).refreshed_manifest(RepoRef("model", "org/name"), "main")
     assert (manifest.open, manifest.fresh, manifest.ref_age_s) == (True, True, 12)
     assert answers.asked == [{"refresh": "1"}]
     unknown = catalogue(Answers(repos={**told, "open": False, "fresh": False, "ref_age_s": None}))
@@ -114,7 +114,7 @@ def test_a_server_that_is_too_old_to_refresh_says_what_it_has() -> None:
             raise TrackerRefused("no parameter of this route", status=400, code="bad_request")
         return {"commit": COMMIT.value, "refs": ["main"], "complete": True, "files": []}
 
-    assert catalogue(Answers(repos=page)).manifest(RepoRef("model", "org/name"), "main", refresh=True).commit == COMMIT
+    assert catalogue(Answers(repos=page)).refreshed_manifest(RepoRef("model", "org/name"), "main").commit == COMMIT
 
 
 def test_what_the_tracker_sees_of_us_is_read() -> None:
