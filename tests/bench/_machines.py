@@ -1,14 +1,15 @@
 """Many machines in one process, each with the agent's own modules and an address of its own; what becomes of all that they ask.
 
-Its argument is a JSON object: `{"tracker", "first", "machines", "files": [[etag, size], …], "at", "within_s", "folder"}`. Each
-machine starts within `within_s` of the time `at` as an agent does: it asks how the tracker is and how that sees it, gets a token,
-and eight workers look the files up; what is found is announced, what is not is asked for with a lease. Prints
+Its argument is a JSON object: `{"tracker", "first", "machines", "commit", "files": [[etag, size], …], "at", "within_s",
+"folder"}`. Each machine starts within `within_s` of the time `at` as an agent does: it asks how the tracker is and how that sees
+it, gets a token, and eight workers look the files up; what is found is announced, what is not is asked for with a lease. Prints
 `{"questions": {path: count}, "files": {outcome: count}, "first_s": […], "all_s": […]}`: when each machine had its first and its
-last answer.
+last answer. Metainfo is checked once for all machines of the process, which each would do on a processor of its own.
 """
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import logging
@@ -33,7 +34,8 @@ from llmpt.agent.transfer.timings import JobTimings
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
 from llmpt.core.leases import LeaseRole
-from llmpt.core.repo import RepoRef
+from llmpt.core.metainfo import Metainfo
+from llmpt.core.repo import Commit, RepoCommit, RepoRef
 from llmpt.swarm import Source
 from llmpt.tracker.client import TrackerClient
 
@@ -48,7 +50,7 @@ _questions: Counter[str] = Counter()
 
 def _counting(request: Callable[..., None]) -> Callable[..., None]:
     def counted(connection: http.client.HTTPConnection, method: str, url: str, *rest: Any, **options: Any) -> None:
-        _questions[f"{method} {'/'.join(url.partition('?')[0].split('/')[:4])}"] += 1
+        _questions[f"{method} {'/'.join(url.partition('?')[0].split('/')[: 2 if url.startswith('/blobs/') else 4])}"] += 1
         request(connection, method, url, *rest, **options)
 
     return counted
@@ -78,7 +80,7 @@ class _Machine:
         self._files: queue.SimpleQueue[tuple[Etag, int]] = queue.SimpleQueue()
         for etag, size in asked["files"]:
             self._files.put((Etag(etag), size))
-        client = TrackerClient(asked["tracker"])
+        client = TrackerClient(asked["tracker"]).patient()
         self._directory = Directory(client, peer_port=PORT)
         self._directory.on_boot = lambda _url: None
         file = Path(asked["folder"]) / f"{number}.token"
@@ -114,7 +116,8 @@ class _Machine:
     def _outcome(self, etag: Etag, size: int) -> str:
         """Look a blob up as a job does, until there is a source, or a reason to go to the Hub."""
         while True:
-            found = look_up(self._directory, etag, size, resumes=False, worth_http_bytes=TIMINGS.worth_http_bytes)
+            worth, of = TIMINGS.worth_http_bytes, RepoCommit(REPO, Commit(self._asked["commit"]))
+            found = look_up(self._directory, etag, size, resumes=False, worth_http_bytes=worth, of=of)
             if isinstance(found, Source):
                 return "found" if self._announce(found) else "found, and not announced"
             if isinstance(found, Unusable):
@@ -158,6 +161,7 @@ def main() -> None:
     logging.disable()
     socket.socket = _OwnSocket  # type: ignore[misc]
     http.client.HTTPConnection.request = _counting(http.client.HTTPConnection.request)  # type: ignore[method-assign]
+    Metainfo.parse = functools.cache(Metainfo.parse)  # type: ignore[method-assign]
     asked = json.loads(sys.argv[1])
     machines = [_Machine(asked["first"] + number, asked) for number in range(asked["machines"])]
     threads = [threading.Thread(target=machine.run) for machine in machines]

@@ -20,13 +20,14 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from llmpt.core.metainfo import Metainfo
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.tracker.client import TrackerClient
 from tests.bench._machines import own_address
 from tests.support.tracker import TrackerProcess
-from tests.unit.tracker.bodies import MIB, big, manifest, packed, torrent
+from tests.unit.tracker.bodies import COMMIT, MIB, OTHER_COMMIT, big, manifest, packed, torrent
 
 STORMS = ((100, 8), (500, 8), (500, 30))
 AGENTS, PROCESSES = (100, 500), 4
@@ -65,15 +66,15 @@ def main() -> None:
         there = [(meta.etag.value, meta.size) for meta in FILES]
         lacking = [(f"{number:064x}", 300 * MIB) for number in range(1, len(FILES) + 1)]
         for machines in AGENTS:
-            for name, wanted in (("there", there), ("lacking", lacking)):
-                _agents(tracker, machines, name, wanted)
+            for name, commit, wanted in (("there", COMMIT, there), ("lacking", OTHER_COMMIT, lacking)):
+                _agents(tracker, machines, name, {"commit": commit, "files": wanted})
 
 
-def _agents(tracker: TrackerProcess, machines: int, name: str, files: list[tuple[str, int]]) -> None:
-    """Let machines look files up as agents do, and print what became of them."""
+def _agents(tracker: TrackerProcess, machines: int, name: str, wanted: dict[str, Any]) -> None:
+    """Let machines look the files of a commit up as agents do, and print what became of them."""
     drops, before, each = _dropped(), _cpu_s(tracker.pid), machines // PROCESSES
     with tempfile.TemporaryDirectory() as folder:
-        asked = {"tracker": tracker.url, "machines": each, "files": files, "at": time.time() + TOGETHER_S, "within_s": WITHIN_S}
+        asked = {"tracker": tracker.url, "machines": each, **wanted, "at": time.time() + TOGETHER_S, "within_s": WITHIN_S}
         running = [_begin({**asked, "folder": folder, "first": number * each}) for number in range(PROCESSES)]
         said = [json.loads(process.communicate()[0]) for process in running]
     cost_s = _cpu_s(tracker.pid) - before
@@ -85,7 +86,7 @@ def _agents(tracker: TrackerProcess, machines: int, name: str, files: list[tuple
     asks = ", ".join(f"{count / machines:.1f} × {what}" for what, count in questions.most_common())
     went = f"the first file known after {first[-1]:.2f} s at most, all after {last[-1]:.2f} s"
     cost = f"a machine {cost_s / machines * 1e3:.0f} ms of CPU, {_dropped() - drops} dropped"
-    print(f"{machines} agents × {len(files)} {name:8}: {dict(outcomes)}; {went}; {cost}: {asks}", flush=True)
+    print(f"{machines} agents × {len(wanted['files'])} {name:8}: {dict(outcomes)}; {went}; {cost}: {asks}", flush=True)
 
 
 def _begin(asked: dict[str, object]) -> subprocess.Popen[str]:

@@ -83,7 +83,7 @@ def run(
     log_to_stderr(form="%(asctime)s %(levelname)s %(message)s")
     memory.share_one_arena()
     stopping, health = threading.Event(), Health()
-    client = joined(settings.tracker, settings.ca, environ, token=settings.token)
+    client = joined(settings.tracker, settings.ca, environ, token=settings.token).patient()
     listening = Listening(settings, tracker=(client.host, client.port))
     users = UserProcesses(os.getppid() if starter is None else starter) if settings.agent == JOB else None
     package = Package()

@@ -29,7 +29,8 @@ class Gate:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """A server that has shown its key is asked again after `fresh_s`."""
-        self._client, self._pinned, self._fresh_s, self._clock = TrackerClient(url, trust=trust), pinned, fresh_s, clock
+        self._client = TrackerClient(url, trust=trust).patient()
+        self._pinned, self._fresh_s, self._clock = pinned, fresh_s, clock
         self._until = -1.0
         self._refusal: tuple[float, str] = (-1.0, "")
 

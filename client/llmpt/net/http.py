@@ -18,6 +18,7 @@ import http.client
 import io
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -28,14 +29,30 @@ from llmpt.net.names import NAMES, Names
 BUFFER_BYTES = 64 << 10
 
 
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """What an answer is given that has not begun, if the other end lives.
+
+    doubt_at: when that is found out (monotonic seconds)
+    deadline: the one that counts then
+    lives: finds it out, within the seconds that it is given
+    """
+
+    doubt_at: float
+    deadline: float
+    lives: Callable[[float], bool]
+
+
 @dataclass(slots=True)
 class Bounds:
     """How long one exchange may take. It may be changed while that goes on.
 
     deadline: of all of it (monotonic seconds)
+    extension: what an answer may be given, until its first byte is there; None: nothing
     """
 
     deadline: float
+    extension: Extension | None = None
 
     @classmethod
     def of(cls, whole_s: float) -> Bounds:
@@ -45,10 +62,21 @@ class Bounds:
     @property
     def left_s(self) -> float:
         """How long the next wait may be. Raises `TimeoutError` when nothing is left."""
-        left_s = self.deadline - time.monotonic()
+        until = self.deadline if self.extension is None else min(self.deadline, self.extension.doubt_at)
+        left_s = until - time.monotonic()
         if left_s <= 0:
             raise TimeoutError("the answer took too long")
         return left_s
+
+    def extend(self) -> bool:
+        """Time is up: find out whether the other end lives. False when there is nothing to wait for any more."""
+        extension, self.extension = self.extension, None
+        left_s = self.deadline - time.monotonic()
+        if extension is None or left_s <= 0:
+            return False
+        if extension.lives(left_s):
+            self.deadline = extension.deadline
+        return True
 
 
 class BoundedSocket:
@@ -88,8 +116,18 @@ class _BoundedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._of._wait_no_longer()
-        return self._raw.readinto(buffer)  # type: ignore[no-any-return]
+        while True:
+            try:
+                self._of._wait_no_longer()
+                count: int | None = self._raw.readinto(buffer)
+            except TimeoutError:
+                if not self._of._bounds.extend():
+                    raise
+                tired, self._raw = self._raw, self._of._sock.makefile("rb", buffering=0)  # it reads no more, once timed out
+                tired.close()
+            else:
+                self._of._bounds.extension = None
+                return count
 
     def close(self) -> None:
         try:

@@ -36,6 +36,7 @@ from llmpt.tracker.wire import Wire
 log = logging.getLogger("llmpt.tracker")
 
 NO_BLOB = Etag("0" * 64)
+BUSY_S = 10.0  # longer than machines that start together are in each other's way
 
 
 class TrackerClient:
@@ -62,9 +63,8 @@ class TrackerClient:
 
     def with_token(self, token: str | None, *, timeout_s: float = 2.0) -> TrackerClient:
         """Return a client of the same tracker, held to the same, that sends `token`."""
-        return TrackerClient(self.url, token=token, timeout_s=timeout_s, trust=self.trust, admit=self._admit).read_with(
-            self.reader
-        )
+        other = TrackerClient(self.url, token=token, timeout_s=timeout_s, trust=self.trust, admit=self._admit)
+        return other.read_with(self.reader).patient(self._wire.busy_s)
 
     @property
     def reader(self) -> ReadToken:
@@ -74,6 +74,11 @@ class TrackerClient:
     def read_with(self, reader: ReadToken) -> TrackerClient:
         """Have `reader` find that token; return this very client."""
         self._wire.reader = reader
+        return self
+
+    def patient(self, busy_s: float = BUSY_S) -> TrackerClient:
+        """Wait so long for a tracker that lives, and has too much to do; return this very client."""
+        self._wire.busy_s = busy_s
         return self
 
     # The public questions: None and False instead of exceptions.

@@ -1,6 +1,7 @@
 """One request to a tracker, and its answer: JSON over HTTP, within a bounded time, past every proxy, to where it was sent.
 
-LAN traffic: proxies in the environment are ignored, and redirects are not followed.
+LAN traffic: proxies in the environment are ignored, and redirects are not followed. A tracker that takes a question and says
+nothing is either out of action or has too much to do: its event loop, which is never busy, says which (`GET /livez`).
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from llmpt.core.documents import read_json
 from llmpt.core.errors import InvalidInput, SettingError, TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.core.words import plain
 from llmpt.net.authorities import SYSTEM, Trust
-from llmpt.net.http import Bounds, Connection
+from llmpt.net.http import Bounds, Connection, Extension
 from llmpt.tracker.reading import ReadToken
 from llmpt.tracker.url import HttpUrl
 
 CONNECT_TIMEOUT_S = 1.0
 MAX_ANSWER_BYTES = 32 << 20
+LIVENESS = "/livez"
 _FINE = (200, 201, 202, 204)
 
 # What asking over a network raises, whatever is at the other end: a head that http.client cannot read may be any of these.
@@ -50,7 +52,11 @@ class Wire:
 
     `token` is sent with whatever has a body or is `authorized`. `timeout_s` bounds all of it: the look-up of the name, and the
     whole answer, trickled or not; connecting has a bound of its own (1 s). Raises `SettingError` for a URL that cannot be one.
+
+    `busy_s`: for how long an answer is waited for that has not begun by half of that time, if the tracker lives; 0: no longer.
     """
+
+    busy_s = 0.0
 
     def __init__(
         self,
@@ -95,11 +101,11 @@ class Wire:
         if self._token and (body is not None or authorized):
             headers = {"Authorization": f"Bearer {self._token}"}
         try:
-            return self._ask(method, path, query, body, headers=headers, timeout_s=timeout_s or self._timeout_s)
+            return self._ask(method, path, query, body, headers=headers, timeout_s=timeout_s)
         except TrackerRefused as error:
             if not self.reader.was_asked(error.status, bool(headers)):
                 raise
-        return self._ask(method, path, query, body, headers=self.reader.header(), timeout_s=timeout_s or self._timeout_s)
+        return self._ask(method, path, query, body, headers=self.reader.header(), timeout_s=timeout_s)
 
     def _ask(
         self,
@@ -109,9 +115,9 @@ class Wire:
         body: Mapping[str, Any] | None,
         *,
         headers: Mapping[str, str],
-        timeout_s: float,
+        timeout_s: float | None,
     ) -> Reply:
-        bounds = Bounds.of(timeout_s)
+        bounds = Bounds.of(timeout_s or self._timeout_s)
         headers = {**headers, "Accept": "application/json", "Connection": "close", "User-Agent": user_agent()}
         data = None
         if body is not None:
@@ -125,6 +131,9 @@ class Wire:
             unanswered = TrackerSlow
             address = connection.address
             connection.request(method, target, data, headers)
+            if timeout_s is None and self.busy_s > self._timeout_s:
+                waits_until = bounds.deadline - self._timeout_s + self.busy_s
+                bounds.extension = Extension(bounds.deadline - self._timeout_s / 2, waits_until, self._lives)
             with connection.getresponse() as response:  # it has the socket, and lets go of it only when it is closed
                 text = _read_all(response)
         except NETWORK_ERRORS as error:
@@ -143,6 +152,20 @@ class Wire:
         if response.status not in _FINE:
             raise _refusal(self.url, response, answer)
         return Reply(answer, address, len(text))
+
+    def _lives(self, within_s: float) -> bool:
+        """Whether the tracker's event loop says, within so long, that it answers what it is asked."""
+        connection = Connection(
+            self.host, self.port, tls=self._tls, bounds=Bounds.of(within_s), connect_s=min(CONNECT_TIMEOUT_S, within_s)
+        )
+        try:
+            connection.request("GET", self._base + LIVENESS, headers={"Connection": "close", "User-Agent": user_agent()})
+            with connection.getresponse() as response:
+                return response.status == http.HTTPStatus.NO_CONTENT
+        except NETWORK_ERRORS:
+            return False
+        finally:
+            connection.close()
 
 
 def written(body: Mapping[str, Any]) -> bytes:

@@ -1,12 +1,89 @@
-"""What is told to a tracker."""
+"""What is told to a tracker, and how long it may take to answer."""
 
 from __future__ import annotations
 
-import pydantic_core
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import pydantic_core
+import pytest
+
+from llmpt.core.errors import TrackerSlow
 from llmpt.tracker import wire
+from llmpt.tracker.wire import Wire
+
+LIVES, STUCK = b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+TIMEOUT_S, BUSY_S = 0.3, 5.0
 
 
 def test_a_path_of_bytes_leaves_the_rest_of_what_is_told_readable() -> None:
     said = wire.written({"problems": [{"what": "/h\udcff/é", "reason": "it is not there"}]})
     assert pydantic_core.from_json(said) == {"problems": [{"what": "/h?/é", "reason": "it is not there"}]}
+
+
+class Busy:
+    """Takes questions, begins an answer with `first`, and ends it when it is told to; whether it lives, it says at once."""
+
+    def __init__(self, listening: socket.socket, lives: bytes, first: bytes) -> None:
+        self.asked: list[str] = []
+        self.goes_on = threading.Event()
+        self._listening, self._lives, self._first = listening, lives, first
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection:
+            self.asked.append(connection.recv(4096).split()[1].decode())
+            if self.asked[-1] == "/livez":
+                connection.sendall(self._lives)
+                if self._lives == LIVES:
+                    self.goes_on.set()
+                return
+            connection.sendall(self._first)
+            if self.goes_on.wait(2 * BUSY_S):
+                connection.sendall(FINE)
+
+
+@contextmanager
+def busy(lives: bytes, first: bytes = b"") -> Iterator[tuple[Busy, Wire]]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        asked = Wire(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout_s=TIMEOUT_S)
+        asked.busy_s = BUSY_S
+        yield Busy(listening, lives, first), asked
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_tracker_that_lives_and_has_much_to_do_is_waited_for() -> None:
+    with busy(LIVES) as (tracker, asked):
+        assert asked.call("GET", "/x", {}).document == {}
+    assert tracker.asked == ["/x", "/livez"], "it stays in its line, and is not asked again"
+
+
+@pytest.mark.parametrize(
+    ("lives", "first"),
+    [(b"", b""), (STUCK, b""), (FINE, b""), (b"HTTP/1.1 2", b""), (LIVES, b"HTTP")],
+    ids=["says-nothing", "answers-nothing", "something-else", "half-a-word", "trickles"],
+)
+def test_one_of_which_that_is_not_known_is_waited_for_no_longer_than_ever(lives: bytes, first: bytes) -> None:
+    with busy(lives, first) as (_, asked):
+        began = time.monotonic()
+        with pytest.raises(TrackerSlow):
+            asked.call("GET", "/x", {})
+        assert TIMEOUT_S - 0.05 < time.monotonic() - began < BUSY_S / 2
+
+
+def test_what_has_a_time_of_its_own_is_not_waited_for_longer() -> None:
+    with busy(LIVES) as (tracker, asked), pytest.raises(TrackerSlow):
+        asked.call("POST", "/publish", {}, {}, timeout_s=TIMEOUT_S)
+    assert tracker.asked == ["/publish"]

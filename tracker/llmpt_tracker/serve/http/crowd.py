@@ -11,6 +11,9 @@ from llmpt_tracker.serve.http.bounds import ConnectionBounds
 from llmpt_tracker.serve.http.connection import Connection, Stage
 from llmpt_tracker.serve.http.places import Guest, Places
 
+FULL = "as many connections of one machine, or of all, are open as may be: others were closed, or told to come back (503)"
+HEAVY = "requests and answers take as much memory as they may: the largest were given up"
+NO_DESCRIPTOR = "no more connections can be taken: the limit of open files is reached"
 ENDED_AT_ONCE = 32
 TOLD_EVERY_S = 10.0
 SENDING_S = 0.02  # to all that take bytes, before others are looked at again

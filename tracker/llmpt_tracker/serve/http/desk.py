@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from llmpt_tracker.serve.http.turns import Turns
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Connection], bool]
+STUCK_S = 3.0  # without an end of any of the requests that are being answered
 
 
 class Desk:
@@ -32,6 +34,12 @@ class Desk:
     ) -> None:
         self._pool, self._handler, self._call, self._on_answered = pool, handler, call, on_answered
         self._turns: Turns[Connection] = Turns()
+        self._got_on_at = 0.0
+
+    @property
+    def gets_on(self) -> bool:
+        """Whether what is being answered comes to its end; requests that step aside do not count."""
+        return self._turns.is_idle or time.monotonic() - self._got_on_at < STUCK_S
 
     def queue(self, connection: Connection) -> None:
         """Have a request answered in its turn."""
@@ -49,12 +57,15 @@ class Desk:
             self._call(partial(self._turns.begin, connection.machine))
 
     def _give_turns(self) -> None:
+        if self._turns.is_idle:
+            self._got_on_at = time.monotonic()
         while (connection := self._turns.take()) is not None:
             connection.stage = Stage.BUSY
             self._pool.submit(self._answer, connection)
 
     def _end_turn(self, connection: Connection) -> None:
         self._turns.end(connection.machine)
+        self._got_on_at = time.monotonic()
         self._give_turns()
 
     def _answer(self, connection: Connection) -> None:

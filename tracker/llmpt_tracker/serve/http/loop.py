@@ -19,21 +19,18 @@ from typing import Any
 from llmpt.core.http_head import BadRequest
 from llmpt_tracker.serve.http.bounds import ServingLimits
 from llmpt_tracker.serve.http.connection import Connection, Stage
-from llmpt_tracker.serve.http.crowd import Crowd, in_turn
+from llmpt_tracker.serve.http.crowd import FULL, HEAVY, NO_DESCRIPTOR, Crowd, in_turn
 from llmpt_tracker.serve.http.desk import Desk, Handler
 from llmpt_tracker.serve.http.door import Door, turn_away
-from llmpt_tracker.serve.http.places import Guest
+from llmpt_tracker.serve.http.places import OUTSIDE, Guest
 from llmpt_tracker.serve.http.reading import Progress, Reading
-from llmpt_tracker.serve.http.refusals import refusal
+from llmpt_tracker.serve.http.refusals import LIVENESS, liveness, refusal
 from llmpt_tracker.serve.http.waker import Waker
 
 log = logging.getLogger(__name__)
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 TICK_S = 1.0
-FULL = "as many connections of one machine, or of all, are open as may be: others were closed, or told to come back (503)"
-HEAVY = "requests and answers take as much memory as they may: the largest were given up"
-NO_DESCRIPTOR = "no more connections can be taken: the limit of open files is reached"
 
 
 @dataclass(frozen=True)
@@ -193,7 +190,7 @@ class EventLoop:
             else:
                 self._read(connection)
         except BadRequest as error:
-            self._refuse(connection, error.status, str(error))
+            self._end_with(connection, refusal(error.status, str(error)))
         except (OSError, ValueError):
             self._close(connection)
         except Exception:
@@ -213,7 +210,10 @@ class EventLoop:
             progress = self._reading.advance(connection)
             if progress is Progress.NOTHING:
                 connection.machine = self._ways.machine(connection.guest, connection.head)
-                self._desk.queue(connection)
+                if connection.head.startswith(LIVENESS) and connection.guest is not OUTSIDE:
+                    self._end_with(connection, liveness(gets_on=self._desk.gets_on))
+                else:
+                    self._desk.queue(connection)
                 return
             if progress is Progress.PLACE:
                 self._watch(connection, 0)
@@ -260,10 +260,11 @@ class EventLoop:
         else:
             self._watch(connection, READ)
 
-    def _refuse(self, connection: Connection, status: int, message: str) -> None:
+    def _end_with(self, connection: Connection, answer: bytes) -> None:
+        """Give an answer of the loop's own, and end the connection."""
         self._reading.let_go(connection)
         connection.forget_request()
-        connection.outbox.sendall(refusal(status, message))
+        connection.outbox.sendall(answer)
         connection.keeps, connection.stage = False, Stage.SENDING
         connection.mark = connection.outbox.sent_bytes
         connection.deadline = time.monotonic() + self._patience.head_s
@@ -288,9 +289,9 @@ class EventLoop:
         elif stage is Stage.SENDING and connection.outbox.sent_bytes - connection.mark >= patience.send_step_bytes:
             connection.mark, connection.deadline = connection.outbox.sent_bytes, now + patience.send_step_s
         elif stage is Stage.PLACE:
-            self._refuse(connection, 503, "too many large bodies are sent here now; try again in a moment")
+            self._end_with(connection, refusal(503, "too many large bodies are sent here now; try again in a moment"))
         elif stage in (Stage.HEAD, Stage.BODY):
-            self._refuse(connection, 408, "the request came too slowly")
+            self._end_with(connection, refusal(408, "the request came too slowly"))
         else:
             self._close(connection)
 

@@ -8,7 +8,14 @@ from http import HTTPStatus
 from llmpt.core.browsers import SAFE_HEADERS
 
 RETRY_AFTER_S = 2
+LIVENESS = b"GET /livez HTTP/"  # is asked by clients whose question is not answered yet
+LIVES = b"HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
 CODES = {408: "too_slow", 413: "too_large", 431: "too_large", 503: "busy"}
+
+
+def liveness(*, gets_on: bool) -> bytes:
+    """Write the answer to whether requests are answered here, however many wait for their turn."""
+    return LIVES if gets_on else refusal(503, "requests were taken, and for a while none was answered")
 
 
 def refusal(status: int, message: str) -> bytes:

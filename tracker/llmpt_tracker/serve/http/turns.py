@@ -25,6 +25,11 @@ class Turns(Generic[T]):
         self._running: dict[str, int] = {}
         self._count = 0
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is running."""
+        return not self._count
+
     def add(self, machine: str, request: T) -> None:
         """Have a request wait for its turn."""
         self._ready.setdefault(machine, deque()).append(request)

@@ -7,13 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+
+import pytest
 
 from llmpt.core.networks import parse_address
+from llmpt_tracker.serve.http import desk
 from llmpt_tracker.serve.http.bounds import ConnectionBounds, Memory, ServingLimits, TimeLimits
 from llmpt_tracker.serve.http.connection import Connection
 from llmpt_tracker.serve.http.loop import EventLoop, Ways
-from llmpt_tracker.serve.http.places import Guest
+from llmpt_tracker.serve.http.places import OUTSIDE, Guest
 
 GET = b"GET / HTTP/1.1\r\n\r\n"
 
@@ -160,3 +163,47 @@ def test_a_bug_in_an_answer_ends_its_connection_alone() -> None:
         for _ in range(8):
             with connected(at, GET) as sock:
                 assert read_all(sock) == b""
+
+
+ALIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_whether_it_lives_is_said_however_many_requests_wait_for_their_turn() -> None:
+    entered, go_on = threading.Semaphore(0), threading.Event()
+
+    def busy(connection: Connection) -> bool:
+        entered.release()
+        assert go_on.wait(10)
+        return echo(connection)
+
+    with serving(busy) as at, ExitStack() as until:
+        asking = [until.enter_context(connected(at, post(b"END"))) for _ in range(40)]
+        assert entered.acquire(timeout=5)
+        with connected(at, ALIVE) as sock:
+            assert read_all(sock).startswith(b"HTTP/1.1 204 ")
+        go_on.set()
+        assert [read_all(sock) for sock in asking] == [b"<3>END"] * 40
+
+
+def test_a_server_that_answers_nothing_any_more_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def stuck(connection: Connection) -> bool:
+        entered.set()
+        assert go_on.wait(10)
+        return echo(connection)
+
+    with serving(stuck) as at, connected(at, post(b"END")) as asking:
+        assert entered.wait(5)
+        monkeypatch.setattr(desk, "STUCK_S", 0.0)
+        with connected(at, ALIVE) as sock:
+            assert read_all(sock).startswith(b"HTTP/1.1 503 ")
+        go_on.set()
+        assert read_all(asking) == b"<3>END"
+        with connected(at, ALIVE) as sock:
+            assert read_all(sock).startswith(b"HTTP/1.1 204 "), "one that has nothing to do gets on"
+
+
+def test_a_stranger_is_told_by_the_application_alone() -> None:
+    with serving(ways=Ways(guest=lambda _: OUTSIDE)) as at, connected(at, ALIVE + post(b"END")) as sock:
+        assert read_all(sock) == b"<0><3>END"
