@@ -16,8 +16,9 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from llmpt.core.errors import InvalidInput
@@ -92,7 +93,6 @@ class MirroredUpstream:
         self._quiet_until = 0.0
         self._ref_ttl = timedelta(seconds=self._patience.ref_ttl_s)
         self._asked: dict[tuple[str, str], float] = {}
-        self._late: dict[str, datetime] = {}  # what was waited for in vain, and when that had been asked for
         self._salt = ""
 
     @property
@@ -126,23 +126,18 @@ class MirroredUpstream:
             raise UpstreamRefused(no.status, no.code or "", no.message, retry_after_s)
 
     def confirm(self, repo: RepoRef, ref: str, asker: Client) -> None:
-        """See `Upstream`. What has not come in time is not waited for again before it has, or upstream is asked anew."""
+        """See `Upstream`. That little counts from the first question on: what has not come by then is not waited for again."""
         try:
             ask = MirrorAsk(repo, check_ref(ref))
         except InvalidInput:
             return
-        mirror, _ = self._look_up(ask, asker, fresh=min(mirrors.FRESH, self._ref_ttl))
-        if mirror is None or not mirror.state.is_open or self._late.get(ask.key) == mirror.requested_at:
+        mirror, _ = self._look_up(ask, asker)
+        if mirror is None or not mirror.state.is_open or time.monotonic() < self._quiet_until:
             return
-        try:
-            ended = self._until_ended(ask, within_s=self._patience.confirm_s)
-        except UpstreamRefused:
-            return
-        with self._lock:
-            if len(self._late) >= MAX_REMEMBERED:
-                self._late.clear()
-            if ended is None:
-                self._late[ask.key] = mirror.requested_at
+        waited_s = max(0.0, (self._clock() - mirror.requested_at).total_seconds())
+        if waited_s < self._patience.confirm_s:
+            with suppress(UpstreamRefused):
+                self._until_ended(ask, within_s=self._patience.confirm_s - waited_s)
 
     def fetch(self, wanted: WantedFile, asker: Client) -> None:
         """See `Upstream`."""

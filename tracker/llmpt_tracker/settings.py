@@ -84,7 +84,7 @@ class TrackerSettings:
     )
     ref_ttl_s: int = setting(
         "LLMPT_REF_TTL",
-        core.integer(1, 86_400),
+        core.integer(5, 86_400),
         "60",
         "Seconds for which upstream's word counts on where a branch or tag points; then it is asked again",
     )

@@ -32,12 +32,13 @@ from llmpt.host import loops
 from llmpt.host.logs import log_to_stderr
 from llmpt.host.loops import Health, Rhythm, Trouble
 from llmpt.identity.gate import joined
-from llmpt.link import lock, paths, state
+from llmpt.link import answered, lock, paths, state
 from llmpt.settings import ClientSettings
 
 if TYPE_CHECKING:  # they load libtorrent, or the like
     from llmpt.agent.seeding.seeds import Seeds
     from llmpt.agent.sharing.right import Sharing
+    from llmpt.agent.sharing.sample import Doubt
     from llmpt.agent.transfer.shared_fetch import ForAll
     from llmpt.swarm import Engine
 
@@ -71,6 +72,7 @@ def run(
     from llmpt.agent.seeding.seeds import Seeds
     from llmpt.agent.sharing.complaints import Complaints
     from llmpt.agent.sharing.right import Sharing
+    from llmpt.agent.sharing.sample import Sample
     from llmpt.agent.sharing.still_public import StillPublic
     from llmpt.agent.transfer import door
     from llmpt.agent.transfer.jobs import Jobs
@@ -172,6 +174,11 @@ def run(
         check = partial(loops.loop, "still-public", still_public.check, CHECKING, stop=stopping, health=health)
         _in_a_moment("still-public", check, within_s=CHECKED_WITHIN_S, stopping=stopping)
 
+        if (noted := answered.folder(environ)) is not None:
+            sample = Sample(noted, manifest=Catalogue(client).manifest, tell=partial(_doubt, sharing), health=health)
+            hold = partial(loops.loop, "sample", sample.check, CHECKING, stop=stopping, health=health)
+            _in_a_moment("sample", hold, within_s=CHECKED_WITHIN_S, stopping=stopping)
+
         def look_for_the_end() -> None:
             if reason := _over(server, package, users):
                 log.info("%s; ending", reason)
@@ -215,6 +222,12 @@ def _for_all(sharing: Sharing, directory: Directory, inventory: Inventory, setti
 
     permission = Permission(sharing, Publicity(inventory), tracker=settings.tracker or "", min_blob_bytes=min_blob_bytes)
     return ForAll(leases, permission, Publishing(sharing), hub_rate=hub_rate)
+
+
+def _doubt(sharing: Sharing | None, doubt: Doubt) -> None:
+    """Tell the tracker with this machine's token to share, if it has one."""
+    if sharing is not None:
+        sharing.call(lambda client: client.doubt(doubt.of.repo, doubt.of.commit, doubt.path, doubt.words))
 
 
 def _over(server: Server, package: Package, users: UserProcesses | None) -> str:

@@ -91,6 +91,32 @@ def ask(
         raise HubUnreachable(f"{url}: {error}") from None
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """What is said of a file stands in the first answer, not where its bytes lie."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def describe(url: str, *, head_s: float = HEAD_S) -> Mapping[str, str]:
+    """HEAD a file's own address without a token, and follow no redirect; return the headers. Raises as `ask`."""
+    try:
+        request = urllib.request.Request(url, headers={"User-Agent": "llmpt", "Accept-Encoding": "identity"}, method="HEAD")  # noqa: S310
+        handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
+        if url.startswith("https:"):
+            handlers.append(urllib.request.HTTPSHandler(context=tls_context()))
+        opener = urllib.request.build_opener(*handlers)
+        with within(head_s, lambda: opener.open(request, timeout=ASK_TIMEOUT_S), name="ask-hub") as response:
+            return dict(response.headers)
+    except urllib.error.HTTPError as error:
+        with error:
+            if 300 <= error.code < 400:
+                return dict(error.headers)
+            raise _no(error) from None
+    except BROKEN as error:
+        raise HubUnreachable(f"{url}: {error}") from None
+
+
 def _opened(request: urllib.request.Request, context: ssl.SSLContext | None) -> Any:
     return urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S, context=context)  # noqa: S310
 

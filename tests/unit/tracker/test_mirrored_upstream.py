@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -62,6 +64,9 @@ class Seeder:
     def knock(self) -> None:
         self.knocks.release()
 
+    def was_asked(self, times: int) -> bool:
+        return len(self.asked) == times
+
     def end(self) -> None:
         self.over = True
         self.knock()
@@ -114,6 +119,55 @@ def test_a_ref_of_a_whole_commit_is_looked_up_behind_the_clients_back(upstream: 
     started = time.monotonic()
     upstream.learn(ORG, "main", ME)
     assert time.monotonic() - started < 2
+
+
+def test_a_ref_is_looked_up_once_in_its_lifetime(database: Database, seeder: Seeder) -> None:
+    now = [NOW]
+    patience = Patience(wait_s=5, ref_ttl_s=60)
+    upstream = MirroredUpstream(
+        lambda: "http://hub", database=database, clock=lambda: now[0], knock=seeder.knock, patience=patience
+    )
+    for seconds, asked in ((0, 1), (6, 1), (59, 1), (60, 2)):
+        now[0] = NOW + timedelta(seconds=seconds)
+        upstream.learn(ORG, "main", ME)
+        eventually(partial(seeder.was_asked, asked), what=f"{asked} questions after {seconds} s")
+
+
+def test_a_ref_that_is_to_be_confirmed_is_waited_for_a_little_and_once(database: Database, seeder: Seeder) -> None:
+    began = time.monotonic()
+    upstream = MirroredUpstream(
+        lambda: "http://hub",
+        database=database,
+        clock=lambda: NOW + timedelta(seconds=time.monotonic() - began),
+        knock=seeder.knock,
+        patience=Patience(confirm_s=0.2),
+    )
+    upstream.confirm(ORG, "main", ME)
+    assert seeder.asked == ["main []"]
+    seeder.is_away = True
+    started = time.monotonic()
+    upstream.confirm(ORG, "dev", ME)
+    first_s = time.monotonic() - started
+    for _ in range(5):
+        upstream.confirm(ORG, "dev", OTHER)
+    assert first_s >= 0.2
+    assert time.monotonic() - started - first_s < 0.2, "what has not come in time is not waited for again"
+    upstream.confirm(ORG, "a..b", ME)
+
+
+def test_many_who_have_a_ref_confirmed_ask_once(database: Database, seeder: Seeder) -> None:
+    upstream = asking(database, seeder, Patience(confirm_s=5))
+    with ThreadPoolExecutor(50) as pool:
+        list(pool.map(lambda _: upstream.confirm(ORG, "main", ME), range(50)))
+    assert seeder.asked == ["main []"]
+
+
+def test_a_ref_that_upstream_refuses_or_that_finds_no_place_to_wait_is_no_error(database: Database, seeder: Seeder) -> None:
+    for answer in (failed("Gateway Timeout", 504), failed("gone", 404, "RevisionNotFound"), failed("no route", code=UNREACHABLE)):
+        seeder.answer = answer
+        asking(database, seeder, Patience(confirm_s=5)).confirm(ORG, f"at-{len(seeder.asked)}", ME)
+    seeder.is_away = True
+    asking(database, seeder, Patience(confirm_s=5, most=0)).confirm(ORG, "another", ME)
 
 
 def test_the_no_of_upstream_is_raised_in_its_words_and_asked_for_once(upstream: MirroredUpstream, seeder: Seeder) -> None:

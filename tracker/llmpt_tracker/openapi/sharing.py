@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llmpt_tracker.openapi.terms import (
     BOOT_ID,
+    COMMIT,
     ETAG,
     REPO_ID,
     REPO_TYPE,
@@ -58,6 +59,14 @@ def schemas() -> Schema:
             boot_id=BOOT_ID,
         ),
         "WrongContent": record(etag=ETAG, info_hash=_INFO_HASH, reason=text("what was found, in at most 500 characters")),
+        "Doubt": record(
+            repo_type=REPO_TYPE,
+            repo_id=REPO_ID,
+            commit=COMMIT,
+            path=text("of a file of that commit"),
+            reason=text("what the Hub says of it, in at most 500 characters"),
+        ),
+        "Noted": record(noted={"type": "boolean"}),
         "Dropped": record(dropped={"type": "boolean", "description": "whether the torrent was taken out of the catalogue"}),
     }
 
@@ -80,6 +89,14 @@ def paths() -> Schema:
                 "summary": "Which machine fetches what: say what you wait for, fetch and have fetched, again and again",
                 "requestBody": {"required": True, **body(ref("Poll"), "All that this machine wants and does now")},
                 "responses": answer("Leases", "A line for each want", 400, 401, 413, 415, 422, 429),
+                **secured,
+            }
+        },
+        "/api/v1/doubts": {
+            "post": {
+                "summary": "The Hub says something else of a file of a commit than this catalogue",
+                "requestBody": {"required": True, **body(ref("Doubt"), "Which, and what")},
+                "responses": answer("Noted", "Noted for the operator", 400, 401, 404, 413, 415, 429),
                 **secured,
             }
         },

@@ -27,6 +27,7 @@ TOKEN_ROTATED = "token_rotated"  # noqa: S105
 TOKEN_REVOKED = "token_revoked"  # noqa: S105
 INVITED = "invited"
 REPORTED = "reported"
+DOUBTED = "doubted"
 REFUSED = "refused"
 KINDS = (
     PUBLISHED,
@@ -39,6 +40,7 @@ KINDS = (
     TOKEN_REVOKED,
     INVITED,
     REPORTED,
+    DOUBTED,
     REFUSED,
 )
 KEPT_ROWS = 20_000  # of each kind
@@ -104,6 +106,15 @@ def entries(session: Session, *, since: datetime | None = None) -> Iterator[Audi
             yield AuditEntry(row.id, row.at, row.event, actor, json.loads(row.detail), row.times)
         after = rows[-1].id
         session.expunge_all()
+
+
+def recent(session: Session, event: str, *, since: datetime, until: datetime, limit: int) -> list[dict[str, Any]]:
+    """Return the details of a kind of deed, the newest first."""
+    its = (AuditRow.event == event, AuditRow.at.between(since, until))
+    return [
+        json.loads(text)
+        for text in session.scalars(select(AuditRow.detail).where(*its).order_by(AuditRow.id.desc()).limit(limit))
+    ]
 
 
 def prune(session: Session, *, now: datetime, kept_rows: int = KEPT_ROWS) -> None:

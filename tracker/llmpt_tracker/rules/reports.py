@@ -18,7 +18,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from llmpt_tracker.database.models import Blob, PublisherToken, Report
-from llmpt_tracker.rules import entries, tokens
+from llmpt_tracker.rules import audit, entries, tokens
 from llmpt_tracker.rules.rights import is_publisher
 
 DROPPED_AT_MOST = 3
@@ -75,10 +75,13 @@ def report(session: Session, found: Finding, *, by: PublisherToken, now: datetim
 
 
 def open_problems(session: Session, *, limit: int, now: datetime) -> list[tuple[str, str]]:
-    """Return (etag, reason) of publishers' torrents that were found wrong within a day, the newest first."""
+    """Return (what, reason) of commits of which the Hub was said to say something else, and of publishers' torrents, by etag,
+    that were found wrong: within a day, the newest first."""
     recent = (Report.dropped.is_(False), Report.reported_at.between(now - SHOWN, now))
     found = select(Report.etag, Report.reason).where(*recent).order_by(Report.reported_at.desc(), Report.id.desc()).limit(limit)
-    return [(row.etag, row.reason) for row in session.execute(found)]
+    doubts = audit.recent(session, audit.DOUBTED, since=now - SHOWN, until=now, limit=limit)
+    said = [(f"{one.get('repo')}@{one.get('commit')}", f"{one.get('path')}: {one.get('reason')}") for one in doubts]
+    return [*said, *((row.etag, row.reason) for row in session.execute(found))][:limit]
 
 
 def _is_believed(session: Session, blob: Blob, by: PublisherToken) -> bool:

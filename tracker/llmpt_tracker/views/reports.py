@@ -9,12 +9,15 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field
 
 from llmpt.core.networks import neighbourhood
+from llmpt.core.words import plain
+from llmpt_tracker.database.models import PublisherToken
 from llmpt_tracker.rules import audit, publication, reports
 from llmpt_tracker.rules.audit import Actor
+from llmpt_tracker.rules.catalogue.repos import find_revision
 from llmpt_tracker.rules.rights import PUBLISH, SHARE
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker
-from llmpt_tracker.views.arguments import body
+from llmpt_tracker.views.arguments import body, repo_named
 from llmpt_tracker.views.holders import Pace, holder, keep_pace
 
 log = logging.getLogger(__name__)
@@ -36,13 +39,45 @@ class ReportBody(BaseModel):
     reason: str = Field(max_length=500)
 
 
+class DoubtBody(BaseModel):
+    """Of which file of which commit the Hub says something else than the catalogue, and what."""
+
+    model_config = publication.STRICT
+
+    repo_type: str
+    repo_id: str
+    commit: str = Field(pattern="^[0-9a-f]{40}$")
+    path: str = Field(max_length=publication.MAX_PATH_BYTES)
+    reason: str = Field(max_length=500)
+
+
+@blueprint.post("/doubts")
+def doubt() -> ResponseReturnValue:
+    """Note for the operator that a machine doubts what is published of a commit; nothing else follows from its word."""
+    token = holder(PACE, SHARE, PUBLISH)
+    _keep_paces(token)
+    said = publication.parse_json(DoubtBody, body(MAX_BODY_BYTES))
+    repo = repo_named(said.repo_type, said.repo_id)
+    where, why = plain(said.path), plain(said.reason)
+    with state().database.writing() as session:
+        find_revision(session, repo, said.commit)
+        by = Actor.of(token, str(asker()))
+        audit.note(session, audit.DOUBTED, by, now=state().clock(), repo=str(repo), commit=said.commit, path=where, reason=why)
+    log.warning("%r says that the Hub has another %s of %s@%s: %s", token.name, where, repo, said.commit, why)
+    return jsonify({"noted": True})
+
+
+def _keep_paces(token: PublisherToken) -> None:
+    if not token.appliance:
+        keep_pace(PACE_OF_ADDRESS, str(asker()))
+        keep_pace(PACE_OF_NETWORK, neighbourhood(asker()))
+
+
 @blueprint.post("/reports")
 def report() -> ResponseReturnValue:
     """Drop the torrent if a sharer had published it; else note it for the operator."""
     token = holder(PACE, SHARE, PUBLISH)
-    if not token.appliance:
-        keep_pace(PACE_OF_ADDRESS, str(asker()))
-        keep_pace(PACE_OF_NETWORK, neighbourhood(asker()))
+    _keep_paces(token)
     said = publication.parse_json(ReportBody, body(MAX_BODY_BYTES))
     info_hash = bytes.fromhex(said.info_hash)
     with state().database.writing() as session:

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from llmpt_tracker.control.messages import Swarm, SwarmPeer
 from llmpt_tracker.openapi.document import document
-from tests.unit.tracker.bodies import big, elsewhere, manifest, packed, report, small, torrent
+from tests.unit.tracker.bodies import COMMIT, big, elsewhere, manifest, packed, report, small, torrent
 from tests.unit.tracker.conftest import Api
 from tests.unit.tracker.fakes import FakeAnnouncer
 from tests.unit.tracker.json_schema import problems
@@ -44,6 +44,7 @@ POLL = {
 }
 WRONG = {"etag": A.etag.value, "info_hash": str(A.info_hash), "reason": "another content"}
 
+DOUBT = {"repo_type": "model", "repo_id": "org/name", "commit": COMMIT, "path": "m", "reason": "another etag"}
 SAID = "/api/v1/seeders/server/repos"
 
 REQUESTS: list[tuple[str, str, Callable[[Api], TestResponse]]] = [
@@ -85,6 +86,8 @@ REQUESTS: list[tuple[str, str, Callable[[Api], TestResponse]]] = [
     ("/api/v1/leases", "post", lambda api: api.post("leases", POLL)),
     ("/api/v1/leases", "post", lambda api: api.post("leases", POLL, token="x")),
     ("/api/v1/reports", "post", lambda api: api.post("reports", WRONG)),
+    ("/api/v1/doubts", "post", lambda api: api.post("doubts", DOUBT)),
+    ("/api/v1/doubts", "post", lambda api: api.post("doubts", {**DOUBT, "repo_id": "org/lost"})),
     ("/api/v1/whoami", "get", lambda api: api.get("/api/v1/whoami?port=6881")),
     ("/api/v1/whoami", "get", lambda api: api.get("/api/v1/whoami", headers={"User-Agent": "llmpt/0.0.1"})),
     ("/api/v1/openapi.json", "get", lambda api: api.get("/api/v1/openapi.json")),

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from llmpt_tracker.database.models import PublisherToken
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import entries, publication, publish, reports, tokens
-from tests.unit.tracker.bodies import big, manifest, packed, torrent
+from llmpt_tracker.rules import audit, entries, publication, publish, reports, tokens
+from tests.unit.tracker.bodies import COMMIT, big, manifest, packed, small, torrent
 from tests.unit.tracker.conftest import NOW, Api
 from tests.unit.tracker.fakes import FakeAnnouncer
 
@@ -169,3 +169,18 @@ def test_problems_are_shown_for_a_day(database: Database) -> None:
         shown = reports.open_problems(session, limit=9, now=NOW + timedelta(hours=24, minutes=1))
         assert [reason for _, reason in shown] == ["after 1 h"]
         assert isinstance(session.get(PublisherToken, publisher.id), PublisherToken)
+
+
+def test_a_doubt_is_a_notice_for_the_operator_and_nothing_else(api: Api, database: Database) -> None:
+    api.publish(manifest(small("config.json")))
+    said = {"repo_type": "model", "repo_id": "org/name", "commit": COMMIT, "path": "config.json", "reason": "another\x1b[2J etag"}
+    assert api.post("doubts", said).get_json() == {"noted": True}
+    assert api.post("doubts", {**said, "commit": "0" * 40}).status_code == 404
+    assert api.post("doubts", said, token="x").status_code == 401
+    with database.reading() as session:
+        shown = reports.open_problems(session, limit=9, now=NOW)
+        (entry,) = [one for one in audit.entries(session) if one.event == audit.DOUBTED]
+    assert shown == [(f"org/name@{COMMIT}", "config.json: another?[2J etag")]
+    assert entry.detail["path"] == "config.json"
+    assert shown[0][1] in api.get("/").get_data(as_text=True)
+    assert api.get(f"/api/v1/repos/model/org/name/revisions/{COMMIT}").status_code == 200
