@@ -21,6 +21,7 @@ from types import FrameType
 
 _READ_BYTES = 1 << 20
 _OPENED_AT_ONCE = 64
+_IPV6_FREEBIND = 78  # which Python does not name
 _WOULD_BLOCK = (errno.EAGAIN, errno.EINPROGRESS, errno.EINTR)
 _IN, _OUT, _EDGES = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR
 
@@ -97,6 +98,7 @@ class _Attacker:
             if self._attack.window_bytes:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._attack.window_bytes)
             if self._attack.prefix:
+                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)  # else only addresses of a device can be had
                 sock.bind((f"{self._attack.prefix}{random.getrandbits(16):x}:{random.getrandbits(16):x}", 0))
             failed = sock.connect_ex((host, port))
         except OSError:

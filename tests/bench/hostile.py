@@ -1,11 +1,12 @@
 """One machine of the LAN does all the harm that it can, in one way after the other: what does another machine notice?
 
-Three machines, apart by network namespaces (`tests/support/network.py`): the server with tracker and seeder, a victim, and an
-attacker that is bounded by nothing but what one process can send. It has `nice 19`: another machine takes the server's network,
-not its processors. The victim looks 30 files up, five times a second, each time on a new connection, and downloads file after
-file with the hook, at 8 MiB/s. Told are its look-ups, its downloads, the longest time in which 256 KiB did not come, what came
-from the Hub instead of the LAN, and how much more memory each process takes. The reference is the same without an attacker, in
-the same run.
+Three machines, apart by network namespaces (`tests/support/network.py`), each at a cable of 1 Gbit/s: the server with tracker
+and seeder, a victim, and an attacker that is bounded by nothing else than what one process can send. It has `nice 19`: another
+machine takes the server's network, not its processors. The victim looks 30 files up, five times a second, each time on a new
+connection, and downloads file after file with the hook, at 8 MiB/s. Told are its look-ups, its downloads, the longest time in
+which 256 KiB did not come, what came from the Hub instead of the LAN, how much more memory each process takes, how often the
+victim's kernel sent something again because no word of it came back, and how many connections the server's kernel had no room
+for. The reference is the same without an attacker, in the same run.
 
 LLMPT_BENCH_SECONDS: how long each attack lasts (10); LLMPT_BENCH_ATTACKS: only those whose names have one of these words.
 """
@@ -18,7 +19,6 @@ import os
 import shutil
 import ssl
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
@@ -29,18 +29,18 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import quote_from_bytes
 
 from llmpt.core.metainfo import Metainfo
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.tracker.client import TrackerClient
 from tests.bench._attacker import Attack
+from tests.bench._attacks import AGENT_PORT, BLOB_PORT, PEER_PORT, PREFIX, attacks
 from tests.support import network
 from tests.support.cache_builder import CacheBuilder
 from tests.support.certificates import Authority
 from tests.support.hub import FakeHub
 from tests.support.machine import Machine
-from tests.support.network import SERVER, SERVER_V6, Host
+from tests.support.network import SERVER, Host
 from tests.support.seeder import SeederProcess
 from tests.support.tracker import TrackerProcess
 from tests.support.waiting import eventually
@@ -55,11 +55,6 @@ STEP_BYTES = 256 << 10
 LARGE, SMALL = 60, 940  # torrents of the catalogue: a page of metainfo, and as many as one question may be about
 LOOKED_UP = 30
 BAR_S, STOPPED_S = 1.0, 5.0
-PEER_PORT, BLOB_PORT, AGENT_PORT = 6881, 8001, 7001
-PREFIX = "fd66::bad:0:"  # in which the attacker has all addresses
-MOST = 15_000  # connections
-BLOCK = 16 << 10
-METAINFO = "/api/v1/torrents?include=metainfo,peers&limit=100"
 
 
 def main() -> None:
@@ -78,7 +73,7 @@ def main() -> None:
         print(_row(reference, reference), flush=True)
         worst = [
             _told(_measured(world, name, attack), reference)
-            for name, attack in _attacks(world).items()
+            for name, attack in attacks(world).items()
             if not ONLY or any(word in name for word in ONLY)
         ]
         print(_row(_measured(world, "nothing, again", None), reference))
@@ -222,92 +217,6 @@ def _publish(tracker: TrackerProcess, known: Sequence[Metainfo]) -> None:
     client.publish(manifest(*(big(f"{number}.bin", meta) for number, meta in enumerate(known))))
 
 
-def _attacks(world: World) -> dict[str, Attack]:
-    api, blobs = [(SERVER, world.tracker.http_port)], [(SERVER, BLOB_PORT)]
-    announces, peers = [(SERVER, world.tracker.announce_port)], [(SERVER, PEER_PORT)]
-    agent, tls = [(world.victim.v4, AGENT_PORT)], [(SERVER, world.tls.http_port)]
-    many_ports = [api[0], announces[0], blobs[0], peers[0], agent[0], tls[0]]
-    info_hash = quote_from_bytes(world.info_hash)
-    announce = f"/announce?info_hash={info_hash}&peer_id=-XX0000-{{r}}"[:-8] + "&port=6881&left=0&numwant=200"
-    hello = ("\x13BitTorrent protocol" + "\0" * 8 + world.info_hash.decode("latin-1")) + "-XX0000-attacker-00-"
-    wants = "".join(struct.pack(">IBIII", 13, 6, 0, n * BLOCK, BLOCK).decode("latin-1") for n in range(4))
-    interested = struct.pack(">IB", 1, 2).decode("latin-1")
-    everything = json.dumps({"etags": world.etags, "peers": 50})
-    with_metainfo = json.dumps({"etags": world.etags, "metainfo_of": world.etags})
-    share = json.dumps({"name": "mallory"})
-    blob = f"/blobs/{world.etag}"
-    return {
-        "8000 connections that end": Attack(api, hangs_up=True),
-        "8000 connections, silent": Attack(api, MOST),
-        "8000 half heads": Attack(api, MOST, ["GET / HTTP/1.1\r\nX-Slow: "], drip_s=2),
-        "8000 small bodies, slow": Attack(api, MOST, [_head("POST", "/api/v1/lookup", 200_000)], drip_s=2),
-        "8000 large bodies, slow": Attack(api, MOST, [_head("POST", "/api/v1/lookup", 9 << 20) + " " * 4096], drip_s=2),
-        "8000 large bodies": Attack(api, 64, [_head("POST", "/api/v1/lookup", 9 << 20)], body_bytes=9 << 20, again=True),
-        "8000 bodies of JSON": Attack(api, 64, [_post("/api/v1/lookup", "[" + "0," * 400_000 + "0]")], again=True),
-        "8000 files, unread": Attack(api, MOST, [_get("/dist/llmpt-9.0-py3-none-any.whl")], reads=False, window_bytes=4096),
-        "8000 files, read": Attack(api, 200, [_get("/dist/llmpt-9.0-py3-none-any.whl")], again=True),
-        "8000 metainfo, unread": Attack(api, MOST, [_get(METAINFO)], again=True, reads=False, window_bytes=4096),
-        "8000 metainfo": Attack(api, 200, [_get(METAINFO)], again=True),
-        "8000 look-ups": Attack(api, 500, [_post("/api/v1/lookup", everything)], again=True),
-        "8000 look-ups, metainfo": Attack(api, 500, [_post("/api/v1/lookup", with_metainfo)], again=True),
-        "8000 look-ups, IPv6": Attack(
-            [(SERVER_V6, api[0][1])], 3000, [_post("/api/v1/lookup", everything)], prefix=PREFIX, again=True
-        ),
-        "8000 look-ups, new each": Attack(api, 500, [_post("/api/v1/lookup", everything, keeps=False)]),
-        "8000 pages": Attack(api, 500, [_get("/"), _get("/api/v1/torrents?q=file"), _get("/api/models?search=n")], again=True),
-        "8000 tokens": Attack(api, 200, [_post("/api/v1/tokens", share)], again=True),
-        "8000 made-up names": Attack(api, 500, [_get("/api/models/made/up-{n}"), _get("/up/{n}/resolve/main/a.bin")], again=True),
-        "8000 blobs elsewhere": Attack(api, 500, [_get(blob), _get("/bench/files/resolve/main/0.bin")], again=True),
-        "8000 ports to try": Attack(api, 500, [_get("/api/v1/whoami?port=9{n}"[:-3] + "{n}")], again=True),
-        "8000 refusals": Attack(api, 500, [_get("/none/of/these/{n}"), _get("/api/v1/nothing"), "rubbish\r\n\r\n"], again=True),
-        "8000 TLS, silent": Attack(tls, MOST),
-        "8000 TLS, half a hello": Attack(tls, MOST, ["\x16\x03\x01\x02\x00\x01"], drip_s=2),
-        "8000 TLS, connections": Attack(tls, 500, ["GET / HTTP/1.1\r\n\r\n"], hangs_up=True),
-        "6969 connections that end": Attack(announces, hangs_up=True),
-        "6969 connections, silent": Attack(announces, MOST),
-        "6969 half heads": Attack(announces, MOST, ["GET /announce?info_hash="], drip_s=2),
-        "6969 announces": Attack(announces, 200, [_get(announce)], again=True),
-        "6969 announces, new each": Attack(announces, 500, [_get(announce, keeps=False)]),
-        "6969 announces, unread": Attack(announces, 500, [_get(announce)], again=True, reads=False, window_bytes=4096),
-        "6969 announces, IPv6": Attack([(SERVER_V6, announces[0][1])], 2000, [_get(announce, keeps=False)], prefix=PREFIX),
-        "6969 scrapes": Attack(announces, 200, [_get("/scrape"), _get(f"/scrape?info_hash={info_hash}")], again=True),
-        "8001 connections that end": Attack(blobs, hangs_up=True),
-        "8001 connections, silent": Attack(blobs, MOST),
-        "8001 half heads": Attack(blobs, MOST, ["GET /blobs/"], drip_s=2),
-        "8001 files, unread": Attack(blobs, MOST, [_get(blob)], reads=False, window_bytes=4096),
-        "8001 files, read": Attack(blobs, 200, [_get(blob)], again=True),
-        "8001 questions": Attack(
-            blobs, 200, [_get("/blobs/" + "0" * 64), _get("/nothing"), _head("POST", "/knock", 0)], again=True
-        ),
-        "6881 connections that end": Attack(peers, hangs_up=True),
-        "6881 connections, silent": Attack(peers, MOST),
-        "6881 half handshakes": Attack(peers, MOST, [hello[:30]], drip_s=2),
-        "6881 peers that ask, unread": Attack(peers, MOST, [hello + interested + wants], reads=False, window_bytes=4096),
-        "6881 peers that ask": Attack(peers, 350, [hello + interested + wants * 16]),
-        "6881 rubbish": Attack(peers, 500, ["{r}" * 4]),
-        "agent connections that end": Attack(agent, hangs_up=True),
-        "agent connections, silent": Attack(agent, MOST),
-        "agent handshakes": Attack(agent, MOST, [hello + interested]),
-        "rubbish everywhere": Attack(many_ports, 1000, ["\0\xff{r}\r\n\r\n" * 8], again=True),
-        "connections everywhere": Attack(many_ports, MOST, ["", "G", "{r}"]),
-    }
-
-
-def _get(path: str, *, keeps: bool = True) -> str:
-    return f"GET {path} HTTP/1.1\r\nHost: {SERVER}\r\n{'' if keeps else 'Connection: close'}\r\n\r\n".replace(
-        "\r\n\r\n\r\n", "\r\n\r\n"
-    )
-
-
-def _head(method: str, path: str, size: int, *, keeps: bool = True) -> str:
-    more = "" if keeps else "Connection: close\r\n"
-    return f"{method} {path} HTTP/1.1\r\nHost: {SERVER}\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n{more}\r\n"
-
-
-def _post(path: str, body: str, *, keeps: bool = True) -> str:
-    return _head("POST", path, len(body), keeps=keeps) + body
-
-
 @dataclass
 class Noticed:
     """What was noticed of an attack: `looks_s` of those look-ups that were answered, `lost` that were not, downloads that came to
@@ -322,6 +231,8 @@ class Noticed:
     grown_bytes: dict[str, int] = field(default_factory=dict)
     did: dict[str, int] = field(default_factory=dict)
     load: float = 0.0
+    timeouts: int = 0
+    dropped: int = 0
 
     @property
     def is_bad(self) -> bool:
@@ -334,6 +245,7 @@ def _measured(world: World, name: str, attack: Attack | None) -> Noticed:
     over_tls = "TLS" in name
     hub_bytes = world.hub.bytes_sent
     before = {who: _memory(pid) for who, pid in world.pids.items()}
+    timeouts, dropped = world.victim.timeouts(), _dropped()
 
     def look() -> None:
         with world.victim.inside():
@@ -374,13 +286,19 @@ def _measured(world: World, name: str, attack: Attack | None) -> Noticed:
         for thread in threads:
             thread.join()
     noticed.hub_bytes = world.hub.bytes_sent - hub_bytes
+    noticed.timeouts, noticed.dropped = world.victim.timeouts() - timeouts, _dropped() - dropped
     return noticed
 
 
-_COLUMNS = "{:28} {:>5} {:>5} {:>6} {:>5} {:>4}  {:>5} {:>5} {:>5}  {:>6} {:>6} {:>6}  {:>9} {:>9} {:>8} {:>4}"
+def _dropped() -> int:
+    """Return how many connections the server's kernel had no room for."""
+    return network.counters(os.getpid())["ListenDrops"]
+
+
+_COLUMNS = "{:28} {:>5} {:>5} {:>6} {:>5} {:>4}  {:>5} {:>5} {:>5}  {:>6} {:>6} {:>6}  {:>9} {:>9} {:>8} {:>4} {:>5} {:>6}"
 _HEAD = _COLUMNS.format(
     *("attacker", "p50", "p99", "max", "p99÷", "lost", "files", "gap s", "÷", "tracker", "seeder", "agent"),
-    *("conns/s", "said/s", "MiB/s", "load"),
+    *("conns/s", "said/s", "MiB/s", "load", "again", "drops"),
 )
 
 
@@ -395,7 +313,8 @@ def _row(one: Noticed, reference: Noticed) -> str:
     downloads = [one.downloads, f"{one.gap_s:.1f}", ratios[1]]
     bad = "  <--" if one.is_bad else ""
     bad += f" {one.hub_bytes >> 20} MiB from the Hub" if one.hub_bytes else ""
-    return _COLUMNS.format(one.name, *figures, *downloads, *grown, *did, f"{moved:.0f}", f"{one.load:.1f}") + bad
+    ends = f"{moved:.0f}", f"{one.load:.1f}", one.timeouts, one.dropped
+    return _COLUMNS.format(one.name, *figures, *downloads, *grown, *did, *ends) + bad
 
 
 def _told(one: Noticed, reference: Noticed) -> Noticed:

@@ -59,10 +59,13 @@ def open_bridge() -> None:
 
 
 class Host:
-    """A machine of the network, 10.66.0.`number` and fd66::`number`. A context manager."""
+    """A machine of the network, 10.66.0.`number` and fd66::`number`, whose cable takes `rate` each way. A context manager.
 
-    def __init__(self, name: str, number: int) -> None:
-        self.name, self.v4, self.v6 = name, f"10.66.0.{number}", f"fd66::{number}"
+    Without a rate, what one machine sends fills the kernel's queue of all, and others lose packets that no switch would drop.
+    """
+
+    def __init__(self, name: str, number: int, *, rate: str = "1gbit") -> None:
+        self.name, self.v4, self.v6, self._rate = name, f"10.66.0.{number}", f"fd66::{number}", rate
 
     def __enter__(self) -> Host:
         self._holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; exec sleep infinity"], stdout=subprocess.PIPE)
@@ -72,7 +75,9 @@ class Host:
         near, far = f"to-{self.name}", f"of-{self.name}"
         _ip(f"link add {near} type veth peer name {far} netns {self._holder.pid}")
         _ip(f"link set {near} master lan up")
+        self._limit(near)
         with self.inside():
+            self._limit(far)
             for command in ("link set lo up", f"addr add {self.v4}/24 dev {far}", f"-6 addr add {self.v6}/64 dev {far} nodad"):
                 _ip(command)
             _ip(f"link set {far} up")
@@ -101,10 +106,24 @@ class Host:
         with self.inside():
             _ip(f"-6 route add local {prefix} dev lo")
 
+    def timeouts(self) -> int:
+        """Return how often its kernel has waited in vain for a word of TCP, and sent again."""
+        return counters(self._holder.pid)["TCPTimeouts"]
+
+    def _limit(self, device: str) -> None:
+        command = f"tc qdisc add dev {device} root tbf rate {self._rate} burst 256k latency 20ms"
+        subprocess.run(command.split(), check=True)
+
     def received_bytes(self) -> int:
         """Return how many bytes have come to it."""
         lines = Path(f"/proc/{self._holder.pid}/net/dev").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.strip().startswith(f"of-{self.name}:"))
+
+
+def counters(pid: int) -> dict[str, int]:
+    """Return what the kernel counts of TCP in the network of a process (TcpExt of netstat(8))."""
+    names, numbers = [line.split()[1:] for line in Path(f"/proc/{pid}/net/netstat").read_text().splitlines()[:2]]
+    return dict(zip(names, map(int, numbers), strict=True))
 
 
 def _ip(command: str) -> None:

@@ -7,11 +7,13 @@ not read, does not.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+T = TypeVar("T")
 V = TypeVar("V")
 _OWN, _OTHERS = b"own", b"others"
 _EVERYBODY = (_OWN, _OTHERS)
@@ -91,3 +93,21 @@ class Visitors(Generic[V]):
         visitor = next(iter(self._crowds[name]))
         self.leave(visitor)
         return visitor
+
+
+def fairly(waiting: Sequence[T], origin: Callable[[T], tuple[str, str]]) -> list[T]:
+    """Return those that wait in the order of their turns: those of a machine that has few come first, and of
+    equals the earlier one. `origin` says the address and the neighbourhood that one comes from."""
+    origins = {one: origin(one) for one in waiting}
+    addresses = Counter(address for address, _ in origins.values())
+    neighbourhoods = Counter(neighbourhood for _, neighbourhood in origins.values())
+    return sorted(origins, key=lambda one: (addresses[origins[one][0]], neighbourhoods[origins[one][1]]))
+
+
+def in_turn(waiting: Sequence[T], origin: Callable[[T], tuple[str, str]], *, for_s: float) -> Iterator[T]:
+    """Yield those that wait in their turn, as long as `for_s` lasts: one at least."""
+    until = time.monotonic() + for_s
+    for one in fairly(waiting, origin):
+        yield one
+        if time.monotonic() >= until:
+            return

@@ -14,9 +14,10 @@ from types import TracebackType
 from llmpt.core.blob import Etag
 from llmpt.core.breaker import Pauses
 from llmpt.core.browsers import HostNames
-from llmpt.core.networks import CidrSet, parse_address
+from llmpt.core.networks import Address, CidrSet, neighbourhood, parse_address
 from llmpt.core.rates import NO_LIMIT, RateLimit
 from llmpt.host import loops
+from llmpt.host.anteroom import Anteroom, accepted
 from llmpt.host.certificate import Certificate
 from llmpt.host.listening import listen_on
 from llmpt.host.loops import Health, Rhythm
@@ -115,6 +116,7 @@ class BlobServer:
         for sock in (*self._listening, self._woken):
             self._selector.register(sock, selectors.EVENT_READ)
         self._acceptor: threading.Thread | None = None
+        self._newcomers: Anteroom[tuple[socket.socket, Address]] = Anteroom(lambda one: (str(one[1]), neighbourhood(one[1])))
 
     def __enter__(self) -> BlobServer:
         self._acceptor = loops.start("blobs", self._accept, ACCEPTING, stop=self._stopping, health=self._health)
@@ -137,7 +139,7 @@ class BlobServer:
         if self._acceptor is not None:
             self._acceptor.join(END_TIMEOUT_S)
         self._selector.close()
-        for sock in (*self._listening, self._woken):
+        for sock in (*self._listening, self._woken, *(sock for sock, _ in self._newcomers.clear())):
             sock.close()
         self._knocks.close()
         with self._lock:
@@ -150,16 +152,18 @@ class BlobServer:
 
     def _accept(self) -> None:
         """Take the clients that have come, or wait for one. Raises `OSError` without descriptors for another one."""
-        for key, _ in self._selector.select():
-            if key.fileobj is not self._woken and isinstance(key.fileobj, socket.socket):
-                self._take(key.fileobj)
-
-    def _take(self, listening: socket.socket) -> None:
         try:
-            sock, peer = listening.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
-        address, network = parse_address(peer[0]), self._doors.network
+            for key, _ in self._selector.select(0 if self._newcomers else None):
+                if key.fileobj is not self._woken and isinstance(key.fileobj, socket.socket):
+                    for sock, peer in accepted(key.fileobj):
+                        if not self._newcomers.add((sock, parse_address(peer[0]))):
+                            sock.close()
+        finally:
+            self._newcomers.let_in(self._take)
+
+    def _take(self, newcomer: tuple[socket.socket, Address]) -> None:
+        sock, address = newcomer
+        network = self._doors.network
         is_many = network.in_container and address in network.gateways
         is_own = network.is_neighbour(address) or address == parse_address(sock.getsockname()[0])
         with self._lock:
@@ -169,8 +173,8 @@ class BlobServer:
                 self._places.turned_away()
                 sock.close()
                 return
-            said = self._refusal(peer[0])
-            connection = Connection(sock, self._counter, turned_away=said, address=peer[0], has_own_place=has_own_place)
+            said = self._refusal(address)
+            connection = Connection(sock, self._counter, turned_away=said, address=str(address), has_own_place=has_own_place)
             for other in self._visitors.enter(connection, address.packed, is_many=is_many):
                 other.hang_up()
             thread = threading.Thread(target=self._serve, args=(connection,), name="blob client", daemon=True)
@@ -195,9 +199,8 @@ class BlobServer:
             del self._connections[connection]
             self._visitors.leave(connection)
 
-    def _refusal(self, text: str) -> Answer | None:
+    def _refusal(self, address: Address) -> Answer | None:
         """Say why a client may not ask here. The tracker in the container beside ours is let in, as it lets us in."""
-        address = parse_address(text)
         if address not in self._doors.peer_cidrs and not self._doors.network.is_neighbour(address):
             _refused("refused %s: outside LLMPT_PEER_CIDRS", address)
             return refusal(403, "address_refused", f"{address} is not in LLMPT_PEER_CIDRS, the networks that this seeder serves")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from llmpt_tracker.serve.http.bounds import ConnectionBounds
 from llmpt_tracker.serve.http.connection import Connection, Stage
@@ -16,7 +15,6 @@ HEAVY = "requests and answers take as much memory as they may: the largest were 
 NO_DESCRIPTOR = "no more connections can be taken: the limit of open files is reached"
 ENDED_AT_ONCE = 32
 TOLD_EVERY_S = 10.0
-SENDING_S = 0.02  # to all that take bytes, before others are looked at again
 # Those that can be ended; what costs its client least comes first.
 _ORDER = (Stage.ENDING, Stage.HANDSHAKE, Stage.IDLE, Stage.HEAD, Stage.PLACE, Stage.BODY, Stage.SENDING)
 _DOES_NOTHING = (Stage.ENDING, Stage.HANDSHAKE, Stage.IDLE, Stage.HEAD)
@@ -91,15 +89,3 @@ class Crowd:
     def _of(self, neighbourhood: str | None) -> list[Connection]:
         found = [one for one in self._connections if one.stage in _RANK and one.guest.neighbourhood == neighbourhood]
         return sorted(found, key=lambda one: (_RANK[one.stage], one.deadline))[:ENDED_AT_ONCE]
-
-
-def in_turn(taking: Sequence[Connection], *, for_s: float = SENDING_S) -> Iterator[Connection]:
-    """Yield connections that take bytes, as long as `for_s` lasts: those of a machine that has few come first, and of those that
-    are equal another one each time."""
-    until = time.monotonic() + for_s
-    of_each = Counter(one.guest.address for one in taking)
-    for one in sorted(random.sample(taking, len(taking)), key=lambda one: of_each[one.guest.address]):
-        if one.stage is not Stage.CLOSED:
-            yield one
-        if time.monotonic() >= until:
-            return

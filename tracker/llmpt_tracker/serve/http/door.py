@@ -5,17 +5,29 @@ from __future__ import annotations
 import selectors
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from llmpt.host.anteroom import Anteroom, accepted
+from llmpt_tracker.serve.http.places import Guest
 from llmpt_tracker.serve.http.refusals import refusal
 
-ACCEPTED_AT_ONCE = 32
 _UNREAD_BYTES = 64 << 10
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Newcomer:
+    """A connection that has come in: the client's address, ours, and what is known of the client."""
+
+    sock: socket.socket
+    client: Any
+    server: Any
+    guest: Guest
+
+
 class Door:
-    """The listening sockets, while they are watched. `on_connection` gets (socket, client's address, ours).
+    """The listening sockets, while they are watched, and the `newcomers`. `guest` says what is known of an address.
 
     Without a descriptor left it shuts itself, lest the loop spin on a connection that it cannot take, and calls `on_exhausted`.
     """
@@ -24,13 +36,14 @@ class Door:
         self,
         listening: Sequence[socket.socket],
         poller: selectors.BaseSelector,
-        on_connection: Callable[[socket.socket, Any, Any], None],
+        guest: Callable[[str], Guest],
         *,
         on_exhausted: Callable[[], None],
     ) -> None:
         self._listening, self._poller = list(listening), poller
-        self._on_connection, self._on_exhausted = on_connection, on_exhausted
+        self._guest, self._on_exhausted = guest, on_exhausted
         self._is_open = False
+        self.newcomers: Anteroom[Newcomer] = Anteroom(lambda one: one.guest.origin)
 
     def open(self) -> None:
         """Take connections from now on."""
@@ -38,26 +51,32 @@ class Door:
             self._is_open = True
             for sock in self._listening:
                 sock.setblocking(False)
-                self._poller.register(sock, selectors.EVENT_READ, partial(self._accept, sock))
+                self._poller.register(sock, selectors.EVENT_READ, partial(self._accept, sock, sock.getsockname()))
 
-    def shut(self) -> None:
-        """Take no more."""
+    def pause(self) -> None:
+        """Take no more for now."""
         if self._is_open:
             self._is_open = False
             for sock in self._listening:
                 self._poller.unregister(sock)
 
-    def _accept(self, listening: socket.socket) -> None:
-        for _ in range(ACCEPTED_AT_ONCE if self._is_open else 0):
-            try:
-                sock, client = listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError:
-                self.shut()
-                self._on_exhausted()
-                return
-            self._on_connection(sock, client, listening.getsockname())
+    def shut(self) -> None:
+        """Take no more, and send those away who were not looked at."""
+        self.pause()
+        for one in self.newcomers.clear():
+            one.sock.close()
+
+    def _accept(self, listening: socket.socket, server: Any) -> None:
+        if not self._is_open:
+            return
+        try:
+            for sock, client in accepted(listening):
+                guest = self._guest(client[0])
+                if not self.newcomers.add(Newcomer(sock, client, server, guest), is_many=guest.is_own or guest.is_many):
+                    sock.close()
+        except OSError:
+            self.pause()
+            self._on_exhausted()
 
 
 def turn_away(sock: socket.socket, *, in_words: bool) -> None:

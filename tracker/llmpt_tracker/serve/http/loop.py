@@ -7,46 +7,33 @@ is the loop's business alone.
 from __future__ import annotations
 
 import logging
+import random
 import selectors
 import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any
 
 from llmpt.core.http_head import BadRequest
+from llmpt.host.visitors import in_turn
 from llmpt_tracker.serve.http.bounds import ServingLimits
 from llmpt_tracker.serve.http.connection import Connection, Stage
-from llmpt_tracker.serve.http.crowd import FULL, HEAVY, NO_DESCRIPTOR, Crowd, in_turn
+from llmpt_tracker.serve.http.crowd import FULL, HEAVY, NO_DESCRIPTOR, Crowd
 from llmpt_tracker.serve.http.desk import Desk, Handler
-from llmpt_tracker.serve.http.door import Door, turn_away
-from llmpt_tracker.serve.http.places import OUTSIDE, Guest
+from llmpt_tracker.serve.http.door import Door, Newcomer, turn_away
+from llmpt_tracker.serve.http.places import OUTSIDE
 from llmpt_tracker.serve.http.reading import Progress, Reading
 from llmpt_tracker.serve.http.refusals import LIVENESS, liveness, refusal
 from llmpt_tracker.serve.http.waker import Waker
+from llmpt_tracker.serve.http.ways import Ways
 
 log = logging.getLogger(__name__)
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 TICK_S = 1.0
-
-
-@dataclass(frozen=True)
-class Ways:
-    """How the loop knows its clients.
-
-    guest: what is known of an address
-    machine: whose request a head is, where many machines come through one address
-    wrap: makes TLS of a socket
-    on_limit: told of a limit that was reached, in a thread
-    """
-
-    guest: Callable[[str], Guest]
-    machine: Callable[[Guest, bytes], str] = lambda guest, _head: guest.address
-    wrap: Callable[[socket.socket], socket.socket] | None = None
-    on_limit: Callable[[str], None] = lambda _sentence: None
+ASKING_S = 0.05  # to those that send something, before others are looked at again
+SENDING_S = 0.02  # to those that take bytes
 
 
 class EventLoop:
@@ -76,7 +63,7 @@ class EventLoop:
         self._waiting: list[Connection] = []  # for a place for a large body
         self._ticked = time.monotonic()
         self._is_ending = False
-        self._door = Door(listening, self._poller, self._begin, on_exhausted=self._no_descriptor)
+        self._door = Door(listening, self._poller, ways.guest, on_exhausted=self._no_descriptor)
         self._door.open()
 
     @property
@@ -93,17 +80,21 @@ class EventLoop:
         return self._desk.aside(connection)
 
     def run_once(self, timeout_s: float = TICK_S) -> None:
-        """Wait for something to do, at most so long, and do it; who only takes bytes comes last, and for a moment."""
+        """Wait for something to do, at most so long, and do it for a moment: for who asks before who only takes bytes, and first
+        for those of a machine that has few."""
+        asking: list[Connection] = []
         taking: list[Connection] = []
-        for key, _ in self._poller.select(timeout_s):
+        for key, _ in self._poller.select(0 if self._door.newcomers else timeout_s):
             if not isinstance(key.data, Connection):
                 key.data()
-            elif key.data.stage is Stage.SENDING:
-                taking.append(key.data)
-            elif key.data.stage is not Stage.CLOSED:
-                self._go_on(key.data)
-        for one in in_turn(taking):
-            self._go_on(one)
+            else:
+                (taking if key.data.stage is Stage.SENDING else asking).append(key.data)
+        self._door.newcomers.let_in(self._begin)
+        for ready, for_s in ((asking, ASKING_S), (taking, SENDING_S)):
+            random.shuffle(ready)  # of one machine's, another one comes first each time
+            for one in in_turn(ready, lambda one: one.guest.origin, for_s=for_s):
+                if one.stage is not Stage.CLOSED:
+                    self._go_on(one)
         if self._reading.has_room and self._waiting:
             self._reading.has_room = False
             waiting, self._waiting = self._waiting, []
@@ -128,8 +119,8 @@ class EventLoop:
 
     # Connections
 
-    def _begin(self, sock: socket.socket, client: Any, server: Any) -> None:
-        guest = self._ways.guest(client[0])
+    def _begin(self, newcomer: Newcomer) -> None:
+        sock, guest = newcomer.sock, newcomer.guest
         if not self.crowd.has_place(guest):
             self._tell(FULL)
             self._end_some(self.crowd.in_favour_of(guest))
@@ -143,7 +134,9 @@ class EventLoop:
             sock.close()
             return
         shakes_hands = self._ways.wrap is not None
-        connection = Connection(sock, client, server, guest, stage=Stage.HANDSHAKE if shakes_hands else Stage.IDLE)
+        connection = Connection(
+            sock, newcomer.client, newcomer.server, guest, stage=Stage.HANDSHAKE if shakes_hands else Stage.IDLE
+        )
         self.crowd.enter(connection)
         connection.deadline = time.monotonic() + (self._patience.handshake_s if shakes_hands else self._patience.head_s)
         self._go_on(connection)

@@ -29,6 +29,11 @@ class Guest:
     is_own: bool = False
     is_many: bool = False
 
+    @property
+    def origin(self) -> tuple[str, str]:
+        """Where it comes from, the machine and its neighbourhood."""
+        return self.address, self.neighbourhood
+
     @classmethod
     def of(cls, address: Address, *, is_own: bool = False, is_many: bool = False) -> Guest:
         return cls(str(address), neighbourhood(address), is_own, is_many)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
@@ -26,15 +26,17 @@ from llmpt.host.certificate import Certificate
 from llmpt.host.routes import HostNetwork
 from llmpt_tracker.serve.http.bounds import ConnectionBounds, Memory, ServingLimits, TimeLimits
 from llmpt_tracker.serve.http.connection import Connection
-from llmpt_tracker.serve.http.loop import EventLoop, Ways
+from llmpt_tracker.serve.http.loop import EventLoop
 from llmpt_tracker.serve.http.places import OUTSIDE, Guest
 from llmpt_tracker.serve.http.refusals import refusal
 from llmpt_tracker.serve.http.turns import OWN
+from llmpt_tracker.serve.http.ways import Ways
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.views.clients import ASIDE
 
 log = logging.getLogger(__name__)
 
+KNOWN_ADDRESSES = 8192
 HELD_BYTES = 1 << 20  # of an answer that comes piece by piece
 _OWN = re.compile(rb"[A-Z]{3,7} (/healthz|/api/v1/(seeders/|publish|mirrors))")
 SWITCH_INTERVAL_S = 0.001  # the loop's thread waits so long, not five times that, for the interpreter each time
@@ -91,6 +93,7 @@ def _limits(cfg: Any) -> ServingLimits:
 def _ways(worker: LoopWorker) -> Ways:
     settings, network = TrackerSettings.read(), HostNetwork.read()
 
+    @lru_cache(maxsize=KNOWN_ADDRESSES)
     def guest(text: str) -> Guest:
         address = parse_address(text)
         if address in settings.trusted_proxies:
