@@ -208,27 +208,3 @@ def test_a_server_that_answers_nothing_any_more_says_so(monkeypatch: pytest.Monk
 def test_a_stranger_is_told_by_the_application_alone() -> None:
     with serving(ways=Ways(guest=lambda _: OUTSIDE)) as at, connected(at, ALIVE + post(b"END")) as sock:
         assert read_all(sock) == b"<0><3>END"
-
-
-def test_a_machine_that_comes_once_is_answered_before_one_that_came_three_hundred_times_before_it() -> None:
-    answered: list[str] = []
-
-    def note(connection: Connection) -> bool:
-        answered.append(connection.guest.address)
-        return False
-
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, ThreadPoolExecutor(4) as pool:
-        at = listening.getsockname()
-        origins = ["127.0.0.66"] * 300 + ["127.0.0.3"]
-        socks = [socket.create_connection(at, timeout=5, source_address=(origin, 0)) for origin in origins]
-        for sock in socks:
-            sock.sendall(GET)
-        loop = EventLoop([listening], note, pool, ways=PLAIN)
-        deadline = time.monotonic() + 20
-        while (len(answered) < len(origins) or loop.is_busy) and time.monotonic() < deadline:
-            loop.run_once(0.05)
-        loop.close()
-        for sock in socks:
-            sock.close()
-    assert len(answered) == len(origins)
-    assert answered.index("127.0.0.3") < 10

@@ -14,8 +14,8 @@ from llmpt.core.errors import SettingError
 from llmpt.core.networks import parse_address
 from llmpt.host.certificate import Certificate
 from llmpt_tracker.serve.http.bounds import ServingLimits, TimeLimits
-from llmpt_tracker.serve.http.loop import Ways
 from llmpt_tracker.serve.http.places import Guest
+from llmpt_tracker.serve.http.ways import Ways
 from tests.support.certificates import digest
 from tests.unit.tracker.serve.http.test_loop import GET, connected, echo, post, read_all, serving
 

@@ -1,0 +1,39 @@
+"""A machine without a token that opens connections faster than they can be looked at."""
+
+from __future__ import annotations
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from llmpt.core.networks import parse_address
+from llmpt_tracker.serve.http.connection import Connection
+from llmpt_tracker.serve.http.loop import EventLoop
+from llmpt_tracker.serve.http.places import Guest
+from llmpt_tracker.serve.http.ways import Ways
+
+ATTACKER, ANOTHER = "127.0.0.66", "127.0.0.3"
+
+
+def test_a_machine_that_comes_once_is_answered_before_one_that_came_three_hundred_times_before_it() -> None:
+    answered: list[str] = []
+
+    def note(connection: Connection) -> bool:
+        answered.append(connection.guest.address)
+        return False
+
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, ThreadPoolExecutor(4) as pool:
+        at = listening.getsockname()
+        origins = [ATTACKER] * 300 + [ANOTHER]
+        socks = [socket.create_connection(at, timeout=5, source_address=(origin, 0)) for origin in origins]
+        for sock in socks:
+            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        loop = EventLoop([listening], note, pool, ways=Ways(guest=lambda text: Guest.of(parse_address(text))))
+        deadline = time.monotonic() + 20
+        while (len(answered) < len(origins) or loop.is_busy) and time.monotonic() < deadline:
+            loop.run_once(0.05)
+        loop.close()
+        for sock in socks:
+            sock.close()
+    assert len(answered) == len(origins)
+    assert answered.index(ANOTHER) < 150, "it came last"
