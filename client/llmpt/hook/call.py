@@ -23,6 +23,7 @@ class Call:
     `etag`, `size`: what the Hub says; None and 0 before, and for what has no etag of the Hub's kinds.
     `commit`: the commit that the Hub says it is of; empty before.
     `anonymous`: the Hub showed the file to a question without a token.
+    `told_by_lan`, `lan_bytes`: the LAN said what the file is, and gave so many bytes of it as a Hub would.
     `served`: filled when the agent is to know where the file lies.
     `fetching`: while it is open, the agent watches the library's download.
     """
@@ -37,6 +38,8 @@ class Call:
     size: int = 0
     commit: str = ""
     anonymous: bool = False
+    told_by_lan: bool = False
+    lan_bytes: int = 0
     served: Served | None = None
     fetching: ExitStack = field(default_factory=ExitStack)
 

@@ -6,18 +6,26 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidName, SettingError
-from llmpt.hook.call import Call
+from llmpt.hook.call import Call, current
 from llmpt.hook.download import LibraryDownload
 from llmpt.hook.lan import Lan
 from llmpt.hook.library import Asked, asked_without_token, constant
 from llmpt.hook.rate import Rate
+from llmpt.hook.steps import Apart
 from llmpt.hook.summary import Summary, write_to_stderr
 from llmpt.settings import ClientSettings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # at the first question, not at an import of huggingface_hub
+    from llmpt.hook.questions.question import Question
+    from llmpt.hook.questions.router import Blobs, Router
+    from llmpt.tracker.endpoint import EndpointReply
 
 log = logging.getLogger("llmpt")
 
@@ -31,12 +39,14 @@ class LibraryDownloads:
         self._library, self._connect = library, connect
         self.settings_read = self._quiet = False
         self._lan: Lan | None = None
+        self._router: Router | None = None
         self._rate = Rate()
         self.summary = Summary(self._say)
 
     def use(self, settings: ClientSettings | None) -> None:
         """Go by these settings from now on; None: none can be had, everything takes the ordinary path."""
         self._lan = None if settings is None else self._connect(settings)
+        self._router = self._new_router(self._lan)
         self._quiet = settings is not None and settings.quiet
         self.settings_read = True
 
@@ -58,6 +68,32 @@ class LibraryDownloads:
             log.warning("%s; downloads take the ordinary path", error)
             self.use(None)
 
+    def router(self, hub: str) -> Router | None:
+        """Return who answers questions to the Hub at the URL `hub`; None: that Hub alone, as without us."""
+        if not self.settings_read:
+            Apart().do(self.read_settings)
+        return None if self._lan is None or hub == self._lan.tracker else self._router
+
+    def answered(self, question: Question, reply: EndpointReply | None, hub_asked: bool) -> None:
+        """Note that the LAN has answered a question, or that the Hub is asked (None)."""
+        if reply is None or not hub_asked:
+            self.summary.asked(hub=hub_asked)
+        call = current.get()
+        if call is None or reply is None or not question.is_of_file:
+            return
+        if question.method == "HEAD":
+            call.told_by_lan = True
+        else:
+            call.lan_bytes += len(reply.body) if reply.status in (200, 206) else 0
+
+    def _new_router(self, lan: Lan | None) -> Router | None:
+        if lan is None or lan.sources is None:
+            return None
+        from llmpt.hook.questions.router import Router
+
+        sources = replace(lan.sources, blobs=_Timed(lan.sources.blobs, self.summary))
+        return Router(sources, say=self._say, wait=lambda step: Apart().do(step))
+
     def note(self, call: Call, asked: Mapping[str, Any], answer: tuple[Any, ...]) -> None:
         """Note what the Hub says about this very file: (url, etag, commit, size[, xet], error)."""
         if not isinstance(answer, tuple) or len(answer) < 5 or answer[-1] is not None:
@@ -67,7 +103,7 @@ class LibraryDownloads:
             call.etag = Etag(str(answer[1]))
         except InvalidName as error:
             log.debug("%s: %s", call.filename, error)
-        call.anonymous = asked_without_token(asked, answer, os.environ)
+        call.anonymous = not call.told_by_lan and asked_without_token(asked, answer, os.environ)
 
     def download(self, call: Call, arguments: Mapping[str, Any]) -> LibraryDownload | None:
         """Return what fetches a file from the LAN; None for a file that the agent is not asked for."""
@@ -89,9 +125,23 @@ class LibraryDownloads:
 
     def count(self, call: Call, started: float, *, after_lan: bool = False) -> None:
         """Note what came the ordinary way since `started` (monotonic seconds), and how fast."""
+        if call.lan_bytes:  # in an answer of the LAN's
+            self.summary.from_lan(call.lan_bytes, machines=0, by_http=call.lan_bytes)
+            return
         self.summary.from_hub(call.size, after_lan=after_lan, is_server=call.is_server)
         self._rate.note(call.size, time.monotonic() - started)
 
     def _say(self, line: str) -> None:
         if not self._quiet:
             write_to_stderr(line)
+
+
+class _Timed:
+    """Small files of the LAN, whose time counts for the rate that is said at the end."""
+
+    def __init__(self, blobs: Blobs, summary: Summary) -> None:
+        self._blobs, self._summary = blobs, summary
+
+    def read(self, etag: Etag, size: int) -> bytes:
+        with self._summary.lan_transfer():
+            return self._blobs.read(etag, size)

@@ -7,10 +7,17 @@ from dataclasses import dataclass
 
 from llmpt.link.client import AgentClient
 from llmpt.link.timings import TIMINGS, LinkTimings
+from llmpt.net.authorities import Trust
 from llmpt.settings import ClientSettings
 from llmpt.settings.known_servers import token_of, trust_of
 from llmpt.tracker.blobs import BlobHttp
 from llmpt.tracker.reading import ReadToken
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from llmpt.hook.questions.router import Sources
+
+MANIFEST_S = 3.0  # a server that asks its Hub where a ref points takes two of these
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +27,41 @@ class Lan:
     `tracker`: the tracker's URL.
     `agent`: the machine's agent, which is started if there is none.
     `blobs`: the seeders' HTTP.
+    `sources`: what answers the library's questions; None: the Hub alone does.
     """
 
     tracker: str
     agent: AgentClient
     blobs: BlobHttp
+    sources: Sources | None = None
 
     @classmethod
     def of(cls, settings: ClientSettings, *, timings: LinkTimings = TIMINGS) -> Lan | None:
         """Return the LAN that `settings` name; None when nothing of this process goes there."""
         if not settings.use_p2p or settings.tracker is None:
             return None
+        trust = trust_of(settings.tracker, settings.ca, os.environ)
+        reader = ReadToken(token_of(settings.tracker, settings.token, os.environ))
         return cls(
             settings.tracker,
             AgentClient(settings, environ=os.environ, timings=timings),
-            BlobHttp(
-                settings.tracker,
-                stall_timeout_s=settings.stall_timeout_s,
-                trust=trust_of(settings.tracker, settings.ca, os.environ),
-                reader=ReadToken(token_of(settings.tracker, settings.token, os.environ)),
-            ),
+            BlobHttp(settings.tracker, stall_timeout_s=settings.stall_timeout_s, trust=trust, reader=reader),
+            None if settings.hub == "always" else _sources(settings, settings.tracker, trust, reader),
         )
+
+
+def _sources(settings: ClientSettings, tracker: str, trust: Trust, reader: ReadToken) -> Sources:
+    from llmpt.hook.questions.router import Sources  # at the first question, not at an import of huggingface_hub
+    from llmpt.tracker.catalogue import Catalogue
+    from llmpt.tracker.client import TrackerClient
+    from llmpt.tracker.endpoint import HubEndpoint
+    from llmpt.tracker.small_blobs import LARGEST_BYTES, SmallBlobs
+
+    return Sources(
+        Catalogue(TrackerClient(tracker, timeout_s=MANIFEST_S, trust=trust).read_with(reader)),
+        HubEndpoint(tracker, trust=trust, reader=reader),
+        SmallBlobs(tracker, trust=trust, reader=reader),
+        small_bytes=min(settings.min_blob_bytes, LARGEST_BYTES),
+        is_only=settings.hub == "never",
+        bridges=settings.hub_down == "use-lan",
+    )

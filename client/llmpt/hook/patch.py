@@ -28,6 +28,9 @@ from llmpt.hook.download import LibraryDownload
 from llmpt.hook.downloads import Connect, LibraryDownloads
 from llmpt.hook.lan import Lan
 from llmpt.hook.library import BYTES, METADATA, OUTER, Chunks, unfit
+from llmpt.hook.questions.door import HubDoor
+from llmpt.hook.questions.sessions import Sessions
+from llmpt.hook.questions.sessions import unfit as unfit_sessions
 from llmpt.hook.steps import Apart, guarded
 from llmpt.settings import ClientSettings
 
@@ -102,6 +105,7 @@ class Hook:
         }
         self._chunks = Chunks(file_download)
         self.downloads = LibraryDownloads(file_download, connect)
+        self._sessions = self._met_sessions()
 
     def in_place(self) -> bool:
         return self._active and all(getattr(self._library, name) is wrapper for name, wrapper in self._wrappers.items())
@@ -111,6 +115,8 @@ class Hook:
         for name, wrapper in self._wrappers.items():
             setattr(self._library, name, wrapper)
         self._chunks.put()
+        if self._sessions is not None:
+            guarded(self._sessions.put)
 
     def take_back(self) -> None:
         self._active = False
@@ -118,7 +124,19 @@ class Hook:
             if getattr(self._library, name) is wrapper:  # else ours was wrapped in turn, and is passed through
                 setattr(self._library, name, self._originals[name])
         self._chunks.take_back()
+        if self._sessions is not None:
+            guarded(self._sessions.take_back)
         guarded(self.downloads.summary.close)
+
+    def _met_sessions(self) -> Sessions | None:
+        """Return the door in the library's sessions; None where this version makes them in a way that is not known."""
+        http = sys.modules.get(f"{self._library.__package__}.utils._http")
+        reason = "it has no utils._http" if http is None else unfit_sessions(http)
+        if http is None or reason:
+            log.info("questions go to the Hub as ever with huggingface_hub %s: %s", _version(), reason)
+            return None
+        constants = getattr(http, "constants", http)
+        return Sessions(http, HubDoor(constants, self.downloads.router, self.downloads.answered).wrap)
 
     def _wrap(self, name: str, replacement: Callable[..., Any]) -> Callable[..., Any]:
         original = self._originals[name]

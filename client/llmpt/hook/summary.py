@@ -34,6 +34,9 @@ class _Tally:
     server_bytes: int = 0  # what HF_ENDPOINT gave, where it names the server
     machines: int = 0
     broken_off: int = 0
+    files: int = 0
+    questions: int = 0  # of the library's
+    hub_questions: int = 0  # of these, those that went to the Hub
 
 
 class Summary:
@@ -66,6 +69,7 @@ class Summary:
         """A download is under way: nothing is said until as many have ended as began."""
         with self._mine():
             self._tally.active += 1
+            self._tally.files += 1
 
     def end(self) -> None:
         with self._mine():
@@ -109,6 +113,12 @@ class Summary:
             else:
                 self._tally.hub_bytes += size_bytes
             self._tally.broken_off += after_lan
+
+    def asked(self, *, hub: bool) -> None:
+        """A question of the library's went to the Hub, or was answered without it."""
+        with self._mine():
+            self._tally.questions += 1
+            self._tally.hub_questions += hub
 
     def flush(self) -> None:
         """Say it now, if there is something to say."""
@@ -157,6 +167,10 @@ class Summary:
         if self._tally.broken_off:
             files = "a file" if self._tally.broken_off == 1 else f"{self._tally.broken_off} files"
             parts.append(f"the LAN broke off in the middle of {files}")
+        if self._tally.questions > self._tally.hub_questions:
+            asked, all_of_them = self._tally.hub_questions, self._tally.questions
+            parts += [f"{self._tally.files} file{'s' * (self._tally.files != 1)}"] if self._tally.files else []
+            parts.append(f"{asked or 'no'} request{'s' * (asked != 1)} to the Hub instead of {all_of_them}")
         return f"llmpt: {', '.join(parts)}"
 
 

@@ -37,6 +37,18 @@ class ClientSettings:
     stall_timeout_s: float = setting(
         "LLMPT_STALL_TIMEOUT", number(0.1, 3600), "5", "seconds without a byte after which a download falls back to the Hub"
     )
+    hub: str = setting(
+        "LLMPT_HUB",
+        choice("auto", "always", "never"),
+        "auto",
+        "which questions go to the Hub: those that the LAN cannot answer exactly, all of them, or none",
+    )
+    hub_down: str = setting(
+        "LLMPT_HUB_DOWN",
+        choice("use-lan", "fail"),
+        "use-lan",
+        "where the Hub fails: go by what the LAN knows of it, or fail, too",
+    )
     discovery: bool = setting(
         "LLMPT_DISCOVERY", flag, "1", "0: no tracker of the LAN is looked for by mDNS, and `llmpt serve` is not announced"
     )

@@ -1,0 +1,154 @@
+"""What sends one request of huggingface_hub to the Hub, with a look at the LAN: one kind for requests, one for httpx and httpx2.
+
+Neither library is imported here: what is needed of it comes from the objects that the library itself has made.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from http.client import responses
+from typing import Any
+
+from llmpt.hook.questions.question import Question
+from llmpt.hook.questions.router import Heard
+from llmpt.tracker.endpoint import EndpointReply
+
+# Given a question and the Hub's side of it (`exchange.HubSide`), return a `EndpointReply` or the Hub's own answer.
+Route = Callable[[Question, Any], Any]
+
+
+class ThroughRequests:
+    """A requests adapter before `adapter`, for a request whose target on the Hub is `raw`."""
+
+    def __init__(self, adapter: Any, raw: str, route: Route) -> None:
+        self._adapter, self._raw, self._route = adapter, raw, route
+
+    def send(self, request: Any, **kwargs: Any) -> Any:
+        question = Question.of(request.method, self._raw, request.headers.get, lambda: _bytes(request.body))
+        if question is None:
+            return self._adapter.send(request, **kwargs)
+        answer = self._route(question, _RequestsSide(self._adapter, request, kwargs, reads=question.target.route == "info"))
+        return _requests_response(answer, request, self._adapter) if isinstance(answer, EndpointReply) else answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._adapter, name)
+
+
+class _RequestsSide:
+    def __init__(self, adapter: Any, request: Any, kwargs: dict[str, Any], *, reads: bool) -> None:
+        self._adapter, self._request, self._kwargs, self._reads = adapter, request, kwargs, reads
+
+    def ask(self) -> Any:
+        response = self._adapter.send(self._request, **self._kwargs)
+        if self._reads and response.status_code == 200:
+            _ = response.content  # kept in the response; what reading it raises is the Hub's failure, too
+        return response
+
+    def heard(self, response: Any) -> Heard:
+        content = response.content if self._reads and response.status_code == 200 else None
+        return _heard(response.status_code, response.headers.get, content)
+
+    def failure(self, error: Exception) -> str | None:
+        errors = sys.modules["requests.exceptions"]
+        if isinstance(error, errors.Timeout):
+            return "time-out"
+        return "no connection" if isinstance(error, errors.ConnectionError | errors.ChunkedEncodingError) else None
+
+    def drop(self, response: Any) -> None:
+        response.close()
+
+    def silence(self, reason: str) -> Exception:
+        error: Exception = sys.modules["requests.exceptions"].ConnectionError(reason, request=self._request)
+        return error
+
+
+def _requests_response(reply: EndpointReply, request: Any, adapter: Any) -> Any:
+    raw = sys.modules["urllib3"].HTTPResponse(
+        body=io.BytesIO(reply.body),
+        headers=list(reply.headers),
+        status=reply.status,
+        reason=responses.get(reply.status, ""),
+        version=11,
+        preload_content=False,
+        request_method=request.method,
+    )
+    build = sys.modules["requests.adapters"].HTTPAdapter.build_response
+    return build(adapter, request, raw)
+
+
+class ThroughHttpx:
+    """A transport of httpx or httpx2 before `transport`, likewise."""
+
+    def __init__(self, transport: Any, raw: str, route: Route) -> None:
+        self._transport, self._raw, self._route = transport, raw, route
+
+    def handle_request(self, request: Any) -> Any:
+        question = Question.of(request.method, self._raw, request.headers.get, request.read)
+        if question is None:
+            return self._transport.handle_request(request)
+        library = sys.modules[type(request).__module__.partition(".")[0]]
+        side = _HttpxSide(library, self._transport, request, reads=question.target.route == "info")
+        answer = self._route(question, side)
+        if not isinstance(answer, EndpointReply):
+            return answer
+        return library.Response(answer.status, headers=list(answer.headers), stream=library.ByteStream(answer.body))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class _HttpxSide:
+    def __init__(self, library: Any, transport: Any, request: Any, *, reads: bool) -> None:
+        self._library, self._transport, self._request, self._reads = library, transport, request, reads
+        self._read: bytes | None = None
+
+    def ask(self) -> Any:
+        response = self._transport.handle_request(self._request)
+        if self._reads and response.status_code == 200:
+            try:
+                self._read = b"".join(response.stream)
+            finally:
+                response.stream.close()
+            response.stream = self._library.ByteStream(self._read)
+        return response
+
+    def heard(self, response: Any) -> Heard:
+        content = None
+        if self._read is not None:
+            copy = self._library.Response(
+                response.status_code, headers=response.headers, stream=self._library.ByteStream(self._read)
+            )
+            content = copy.read()  # as its Content-Encoding says
+        return _heard(response.status_code, response.headers.get, content)
+
+    def failure(self, error: Exception) -> str | None:
+        if isinstance(error, self._library.TimeoutException):
+            return "time-out"
+        return "no connection" if isinstance(error, self._library.TransportError) else None
+
+    def drop(self, response: Any) -> None:
+        response.stream.close()
+
+    def silence(self, reason: str) -> Exception:
+        error: Exception = self._library.ConnectError(reason, request=self._request)
+        return error
+
+
+def _heard(status: int, header: Callable[[str], str | None], content: bytes | None) -> Heard:
+    commit, wait = header("X-Repo-Commit"), header("Retry-After") or ""
+    if content is not None:
+        try:
+            document = json.loads(content)
+        except ValueError:
+            document = None
+        commit = document.get("sha") if isinstance(document, dict) else None
+    return Heard(status, commit, float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 9 else None)
+
+
+def _bytes(body: Any) -> bytes:
+    if isinstance(body, str):
+        return body.encode()
+    return bytes(body) if isinstance(body, bytes | bytearray) else b""

@@ -1,0 +1,87 @@
+"""How long a snapshot of many small files takes where the LAN answers, beside a Hub without any delay, and one 40 ms away.
+
+One program per run, with a cache of its own: the clock runs around `snapshot_download` alone. The bar: from the LAN at most 1.1 ×
+the time from the Hub without delay. LLMPT_BENCH_FILES gives the number of files, 300 by default; LLMPT_BENCH_ROUNDS how often
+each is done, 5 times by default.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import tempfile
+from pathlib import Path
+
+from llmpt.core.errors import TrackerError
+from llmpt.core.repo import RepoRef
+from llmpt.tracker.catalogue import Catalogue
+from tests.support.hub import Mode
+from tests.support.lan import Lan
+from tests.support.machine import Machine
+from tests.support.waiting import eventually
+
+FILES = int(os.environ.get("LLMPT_BENCH_FILES", "300"))
+ROUNDS = int(os.environ.get("LLMPT_BENCH_ROUNDS", "5"))
+REPO = "org/many"
+FAR_S = 0.04
+_PROGRAM = """
+import json, time
+from huggingface_hub import snapshot_download
+import huggingface_hub.file_download
+began, cpu = time.perf_counter(), time.process_time()
+snapshot_download("org/many"{more})
+print(json.dumps([time.perf_counter() - began, time.process_time() - cpu]))
+"""
+
+
+def main() -> None:
+    """Print the figures; nothing is asserted."""
+    some = random.Random(1)
+    files = {f"d{number % 10}/{number}.json": some.randbytes(2000) for number in range(FILES)}
+    with tempfile.TemporaryDirectory() as name, Lan(Path(name) / "lan") as lan:
+        commit = lan.hub.add(REPO, files)
+        lan.mirror(REPO)
+        eventually(lambda: _answers(lan), timeout_s=30 + FILES / 100, what="the LAN to answer for the repo")
+        ways = {
+            "Hub": ("", "0", 0.0),
+            "LAN, branch": ("", "1", 0.0),
+            "LAN, commit": (f", revision='{commit}'", "1", 0.0),
+            f"Hub {FAR_S * 1000:.0f} ms away": ("", "0", FAR_S),
+            "LAN, that Hub, branch": ("", "1", FAR_S),
+        }
+        took: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+        asked: dict[str, int] = {}
+        for _ in range(ROUNDS):
+            for way, (more, use_p2p, delay_s) in ways.items():
+                lan.hub.mode = Mode(delay_s=delay_s)
+                lan.hub.forget()
+                with lan.machine("bench", HF_USE_P2P=use_p2p) as machine:
+                    took[way].append(_run(machine, more))
+                asked[way] = len([one for one in lan.hub.requests if "agent-harnesses" not in one.raw_path])
+    reference = statistics.median(wall for wall, _ in took["Hub"])
+    for way, times in took.items():
+        wall, cpu = (statistics.median(column) for column in zip(*times, strict=True))
+        print(
+            f"{FILES:,} files, {way}: {wall:.2f} s ({wall / reference:.2f} × the Hub's), {wall / FILES * 1e3:.1f} ms a file,"
+            f" {cpu / FILES * 1e3:.1f} ms of CPU; {asked[way]} requests to the Hub",
+            flush=True,
+        )
+
+
+def _run(machine: Machine, more: str) -> tuple[float, float]:
+    wall, cpu = json.loads(machine.script(_PROGRAM.format(more=more)).splitlines()[-1])
+    return wall, cpu
+
+
+def _answers(lan: Lan) -> bool:
+    try:
+        manifest = Catalogue(lan.catalogue).manifest(RepoRef("model", REPO), "main")
+    except TrackerError:
+        return False
+    return manifest.complete and manifest.open and all(file.here for file in manifest.files)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Every version of huggingface_hub: what it asks about a repo is answered by the LAN, where that is exact or the Hub fails.
+
+The parts are real: a tracker and a seeder, an unmodified program (tests/support/questions.py) with the hook in its environment.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmpt.core.errors import TrackerError
+from llmpt.core.repo import RepoRef
+from llmpt.tracker.catalogue import Catalogue
+from tests.contract.conftest import HUB_VERSIONS
+from tests.support import questions
+from tests.support.environments import environment
+from tests.support.hub import Mode
+from tests.support.lan import BIG, Lan
+from tests.support.waiting import eventually
+
+PROGRAM = Path(questions.__file__)
+REPO, GATED = "matrix/questions", "matrix/gated"
+_RANDOM = random.Random(12)
+FILES = {f"d{number % 3}/f{number}.json": _RANDOM.randbytes(500 + number) for number in range(30)} | {
+    "a.safetensors": _RANDOM.randbytes(BIG + 1000),
+    "b.bin": _RANDOM.randbytes(BIG),
+    "config.json": b"{}",
+    "empty.txt": b"",
+}
+SIZES = {path: len(content) for path, content in FILES.items()}
+CLOSED = "http://127.0.0.1:1"  # refuses each connection
+
+
+@pytest.fixture(scope="module")
+def lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
+    with Lan(tmp_path_factory.mktemp("questions") / "lan") as running:
+        running.hub.add(REPO, FILES)
+        running.hub.add(GATED, {"config.json": b"{}", "model.bin": b"x" * 100}, gated=True)
+        running.hub.repos["model", GATED].readers = frozenset()
+        for repo in (REPO, GATED):
+            running.mirror(repo)
+        running.seeded(REPO)
+        eventually(lambda: _answers_for(running, REPO), timeout_s=30, what="the LAN to answer for the repo")
+        yield running
+
+
+def _answers_for(lan: Lan, repo: str) -> bool:
+    try:
+        manifest = Catalogue(lan.catalogue).manifest(RepoRef("model", repo), "main")
+    except TrackerError:
+        return False
+    return manifest.complete and manifest.open and all(file.here for file in manifest.files)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a version's program saw, and what the hook said."""
+
+    said: dict[str, Any]
+    lines: list[str]
+
+    def asked(self, name: str) -> list[str]:
+        found: list[str] = self.said[name]["asked"]
+        return found
+
+
+def outcome_of(lan: Lan, version: str, *, gated: str = "", endpoint: str = "", hub: str = "auto") -> Outcome:
+    lan.hub.forget()
+    commit = lan.hub.repos["model", REPO].commit_of("main")
+    plan = {"hub": lan.hub.url, "repo": REPO, "commit": commit, "gated": gated}
+    with lan.machine("asker", python=environment(version), HF_ENDPOINT=endpoint or lan.hub.url, LLMPT_HUB=hub) as machine:
+        ran = machine.run(str(PROGRAM), json.dumps(plan))
+    return Outcome(
+        json.loads(ran.stdout.splitlines()[-1]), [line for line in ran.stderr.splitlines() if line.startswith("llmpt:")]
+    )
+
+
+@pytest.mark.parametrize("version", HUB_VERSIONS)
+def test_a_snapshot_asks_the_hub_at_most_once(lan: Lan, version: str) -> None:
+    outcome = outcome_of(lan, version, gated=GATED)
+    said = outcome.said
+    assert (said["branch"]["answer"], said["commit"]["answer"]) == (SIZES, SIZES)
+    assert said["local"]["answer"] == {path: size for path, size in SIZES.items() if path.startswith(("d1/", "a."))}
+    assert len(outcome.asked("branch")) <= 1
+    assert [outcome.asked(name) for name in ("commit", "local", "absent", "tree", "paths")] == [[]] * 5
+    assert said["absent"]["answer"] in ("EntryNotFoundError", "RemoteEntryNotFoundError")
+    assert said["no_exist"] == ["no.such"]
+    assert [path for path in said["tree"]["answer"] if path in FILES] == sorted(FILES)
+    assert said["paths"]["answer"] == ["config.json"]
+    assert said["gated"] == {"answer": "GatedRepoError", "asked": [f"HEAD /{GATED}/resolve/main/config.json"], "authorized": True}
+    assert (said["disabled"]["answer"], said["left"]) == (True, [])
+    assert said["disabled"]["asked"][0] == f"HEAD /{REPO}/resolve/main/config.json"
+    assert any("to the Hub instead of" in line for line in outcome.lines)
+
+
+@pytest.mark.parametrize("version", HUB_VERSIONS)
+@pytest.mark.parametrize("trouble", ["504", "429", "closed"])
+def test_a_hub_that_fails_from_the_start_is_asked_once(lan: Lan, version: str, trouble: str) -> None:
+    lan.hub.mode.fail_status = None if trouble == "closed" else int(trouble)
+    try:
+        outcome = outcome_of(lan, version, endpoint=CLOSED if trouble == "closed" else "")
+    finally:
+        lan.hub.mode = Mode()
+    said = outcome.said
+    assert [said[name]["answer"] for name in ("branch", "commit")] == [SIZES, SIZES]
+    assert len(outcome.asked("branch")) <= 1
+    assert [outcome.asked(name) for name in ("commit", "local", "absent", "tree", "paths")] == [[]] * 5
+    reason = "no connection" if trouble == "closed" else trouble
+    told = [line for line in outcome.lines if "does not answer" in line]
+    assert len(told) == 1
+    assert told[0].startswith(f"llmpt: the Hub does not answer ({reason}); {REPO} as of ")
+    assert told[0].endswith(" ago, from the LAN")
+
+
+@pytest.mark.parametrize("version", HUB_VERSIONS)
+def test_the_lan_alone_is_asked_where_the_setting_says_so(lan: Lan, version: str) -> None:
+    outcome = outcome_of(lan, version, hub="never")
+    assert [outcome.said[name]["answer"] for name in ("branch", "commit")] == [SIZES, SIZES]
+    assert [outcome.asked(name) for name in ("branch", "commit", "local", "absent", "tree", "paths")] == [[]] * 6
+    assert not [line for line in outcome.lines if "does not answer" in line]

@@ -1,0 +1,74 @@
+"""A program that knows nothing of llmpt and asks about a repo in many ways; it prints what it saw, and what that cost the Hub.
+
+python questions.py '{"hub": "http://…", "repo": "org/name", "commit": "…", "gated": "org/gated"}'
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def requests_at(hub: str) -> list[dict[str, Any]]:
+    """What the stand-in Hub was asked so far; what the library asks about itself does not count."""
+    with urllib.request.urlopen(f"{hub}/_counts", timeout=5) as answer:
+        asked: list[dict[str, Any]] = json.load(answer)["requests"]
+    return [one for one in asked if "agent-harnesses" not in one["raw_path"]]
+
+
+def found_below(folder: str) -> dict[str, int]:
+    root = Path(folder)
+    files = (path for path in root.rglob("*") if path.is_file() and not path.relative_to(root).parts[0].startswith("."))
+    return {path.relative_to(root).as_posix(): path.stat().st_size for path in files}
+
+
+def main() -> None:
+    plan = json.loads(sys.argv[1])
+    hub, repo, commit = plan["hub"], plan["repo"], plan["commit"]
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+
+    said: dict[str, Any] = {}
+
+    def note(name: str, do: Callable[[], Any]) -> None:
+        before = len(requests_at(hub))
+        try:
+            answer = do()
+        except Exception as error:
+            answer = type(error).__name__
+        asked = requests_at(hub)[before:]
+        said[name] = {
+            "answer": answer,
+            "asked": [f"{one['method']} {one['raw_path']}" for one in asked],
+            "authorized": any(one["authorized"] for one in asked),
+        }
+
+    caches = [os.path.abspath(f"cache-{os.getpid()}-{number}") for number in range(2)]  # noqa: PTH100
+    local = os.path.abspath(f"local-{os.getpid()}")  # noqa: PTH100
+    note("branch", lambda: found_below(snapshot_download(repo, cache_dir=caches[0])))
+    note("commit", lambda: found_below(snapshot_download(repo, revision=commit, cache_dir=caches[1])))
+    note("local", lambda: found_below(snapshot_download(repo, revision=commit, local_dir=local, allow_patterns=["d1/*", "a.*"])))
+    note("absent", lambda: hf_hub_download(repo, "no.such", revision=commit, cache_dir=caches[1]))
+    note("tree", lambda: sorted(one.path for one in HfApi().list_repo_tree(repo, revision=commit, recursive=True)))
+    note("paths", lambda: [one.path for one in HfApi().get_paths_info(repo, ["config.json", "no.such"], revision=commit)])
+    if plan["gated"]:
+        note("gated", lambda: hf_hub_download(plan["gated"], "config.json", token="hf_of_the_user", cache_dir=caches[1]))
+    said["no_exist"] = [path.name for path in Path(caches[1]).glob("*/.no_exist/*/*")]
+
+    import llmpt
+
+    llmpt.disable_p2p()
+    if plan["gated"]:  # a Hub that fails would be asked again and again
+        note("disabled", lambda: bool(hf_hub_download(repo, "config.json", cache_dir=caches[1])))
+    from huggingface_hub.utils import _http
+
+    said["left"] = [name for name, one in vars(_http).items() if type(one).__module__.startswith("llmpt.")]
+    print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()
