@@ -133,7 +133,7 @@ class Wire:
             connection.request(method, target, data, headers)
             if timeout_s is None and self.busy_s > self._timeout_s:
                 waits_until = bounds.deadline - self._timeout_s + self.busy_s
-                bounds.extension = Extension(bounds.deadline - self._timeout_s / 2, waits_until, self._lives)
+                bounds.extension = Extension(bounds.deadline - self._timeout_s / 2, waits_until, self.lives)
             with connection.getresponse() as response:  # it has the socket, and lets go of it only when it is closed
                 text = _read_all(response)
         except NETWORK_ERRORS as error:
@@ -153,8 +153,8 @@ class Wire:
             raise _refusal(self.url, response, answer)
         return Reply(answer, address, len(text))
 
-    def _lives(self, within_s: float) -> bool:
-        """Whether the tracker's event loop says, within so long, that it answers what it is asked."""
+    def lives(self, within_s: float) -> bool:
+        """Whether the tracker's event loop says, within so long, that questions are answered there."""
         connection = Connection(
             self.host, self.port, tls=self._tls, bounds=Bounds.of(within_s), connect_s=min(CONNECT_TIMEOUT_S, within_s)
         )

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pydantic_core
 import pytest
 
 from llmpt.core.errors import TrackerSlow
+from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.tracker import wire
 from llmpt.tracker.wire import Wire
+from tests.support.certificates import Authority
 
 LIVES, STUCK = b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
 FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-TIMEOUT_S, BUSY_S = 0.3, 5.0
+TIMEOUT_S, AMPLE_S, BUSY_S = 0.3, 2.0, 8.0
 
 
 def test_a_path_of_bytes_leaves_the_rest_of_what_is_told_readable() -> None:
@@ -28,8 +32,9 @@ def test_a_path_of_bytes_leaves_the_rest_of_what_is_told_readable() -> None:
 class Busy:
     """Takes questions, begins an answer with `first`, and ends it when it is told to; whether it lives, it says at once."""
 
-    def __init__(self, listening: socket.socket, lives: bytes, first: bytes) -> None:
+    def __init__(self, listening: socket.socket, lives: bytes, first: bytes, tls: ssl.SSLContext | None) -> None:
         self.asked: list[str] = []
+        self._tls = tls
         self.goes_on = threading.Event()
         self._listening, self._lives, self._first = listening, lives, first
         threading.Thread(target=self._accept, daemon=True).start()
@@ -43,7 +48,7 @@ class Busy:
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:
-        with connection:
+        with suppress(OSError), self._tls.wrap_socket(connection, server_side=True) if self._tls else connection as connection:
             self.asked.append(connection.recv(4096).split()[1].decode())
             if self.asked[-1] == "/livez":
                 connection.sendall(self._lives)
@@ -56,16 +61,24 @@ class Busy:
 
 
 @contextmanager
-def busy(lives: bytes, first: bytes = b"") -> Iterator[tuple[Busy, Wire]]:
+def busy(
+    lives: bytes, first: bytes = b"", *, timeout_s: float = TIMEOUT_S, authority: Authority | None = None
+) -> Iterator[tuple[Busy, Wire]]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        asked = Wire(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout_s=TIMEOUT_S)
+        port, tls, trust = listening.getsockname()[1], None, SYSTEM
+        if authority is not None:
+            tls, trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Trust(ca=str(authority.file))
+            tls.load_cert_chain(authority.certificate("server.pem"))
+        url = f"http://127.0.0.1:{port}" if authority is None else f"https://localhost:{port}"
+        asked = Wire(url, timeout_s=timeout_s, trust=trust)
         asked.busy_s = BUSY_S
-        yield Busy(listening, lives, first), asked
+        yield Busy(listening, lives, first, tls), asked
         listening.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_tracker_that_lives_and_has_much_to_do_is_waited_for() -> None:
-    with busy(LIVES) as (tracker, asked):
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_tracker_that_lives_and_has_much_to_do_is_waited_for(tmp_path: Path, tls: bool) -> None:
+    with busy(LIVES, timeout_s=AMPLE_S, authority=Authority(tmp_path, "ours") if tls else None) as (tracker, asked):
         assert asked.call("GET", "/x", {}).document == {}
     assert tracker.asked == ["/x", "/livez"], "it stays in its line, and is not asked again"
 
