@@ -1,4 +1,4 @@
-"""`POST /api/v1/reports`: a receiver says that a torrent's content is not what its etag names."""
+"""Reports of receivers: a torrent's content is not what its etag names (`POST /api/v1/reports`), a listing not the Hub's (`doubts`)."""
 
 from __future__ import annotations
 
