@@ -10,6 +10,7 @@ from llmpt.core.networks import parse_address
 from llmpt_tracker.serve.http.connection import Connection
 from llmpt_tracker.serve.http.loop import EventLoop
 from llmpt_tracker.serve.http.places import Guest
+from llmpt_tracker.serve.http.turns import Turns
 from llmpt_tracker.serve.http.ways import Ways
 
 ATTACKER, ANOTHER = "127.0.0.66", "127.0.0.3"
@@ -37,3 +38,38 @@ def test_a_machine_that_comes_once_is_answered_before_one_that_came_three_hundre
             sock.close()
     assert len(answered) == len(origins)
     assert answered.index(ANOTHER) < 150, "it came last"
+
+
+def test_requests_of_a_machine_that_has_gone_are_not_answered() -> None:
+    answered: list[str] = []
+
+    def slowly(connection: Connection) -> bool:
+        answered.append(connection.guest.address)
+        time.sleep(0.3)
+        return False
+
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, ThreadPoolExecutor(4) as pool:
+        loop = EventLoop([listening], slowly, pool, ways=Ways(guest=lambda text: Guest.of(parse_address(text))))
+        socks = [socket.create_connection(listening.getsockname(), timeout=5, source_address=(ATTACKER, 0)) for _ in range(100)]
+        for sock in socks:
+            sock.sendall(b"GET / HTTP/1.1\r\n\r\nGET /the-next HTTP/1.1\r\n")
+        deadline = time.monotonic() + 20
+        while len(answered) < 2:
+            loop.run_once(0.05)
+        for sock in socks:
+            sock.close()
+        while loop.is_busy and time.monotonic() < deadline:
+            loop.run_once(0.05)
+        loop.close()
+    assert len(answered) < 10, "it asked a hundred times"
+
+
+def test_a_machine_with_many_addresses_delays_its_own_neighbourhood() -> None:
+    turns: Turns[str] = Turns(at_once=10, of_neighbourhood=3)
+    for number in range(100):
+        turns.add(f"fd00::{number:x}", f"loud {number}")
+    turns.add("10.0.0.2", "quiet")
+    turns.add("fd00:0:0:1::1", "elsewhere")
+    assert [turns.take() for _ in range(6)] == ["loud 0", "quiet", "elsewhere", "loud 1", "loud 2", None]
+    turns.end("fd00::0")
+    assert turns.take() == "loud 3"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import select
 import selectors
 import socket
 import ssl
@@ -18,6 +19,7 @@ from llmpt_tracker.serve.http.places import Guest
 
 _READ_BYTES = 64 << 10
 MAX_UNREAD_BYTES = 64 << 10
+_CLOSED = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -49,7 +51,7 @@ class Connection:
 
     __slots__ = (
         *("body", "buffer", "chunks", "client", "deadline", "events", "frame", "guest", "has_place", "head", "keeps", "machine"),
-        *("mark", "outbox", "received", "rest", "server", "sock", "stage"),
+        *("mark", "outbox", "queued_at", "received", "rest", "server", "sock", "stage"),
     )
 
     def __init__(self, sock: socket.socket, client: Any, server: Any, guest: Guest, *, stage: Stage = Stage.IDLE) -> None:
@@ -59,6 +61,7 @@ class Connection:
         self.stage = stage
         self.events = 0  # what the poller watches for
         self.deadline = 0.0
+        self.queued_at = 0.0  # when its request was whole
         self.mark = 0  # bytes that had come, or gone, when the deadline was set
         self.buffer = bytearray()  # of what comes next
         self.head = b""
@@ -111,6 +114,12 @@ class Connection:
             if self.received > MAX_UNREAD_BYTES:
                 return True
         return came == 0
+
+    def is_deserted(self) -> bool:
+        """Say whether the client has closed its end, whatever of its bytes is unread."""
+        look = select.poll()
+        look.register(self.sock, _CLOSED)
+        return bool(look.poll(0))
 
     def receive(self) -> int:
         """Take what has come into the buffer; return how much; 0: it has closed its end; -1: nothing. Raises `OSError`."""

@@ -15,6 +15,7 @@ from llmpt_tracker.serve.http.turns import Turns
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Connection], bool]
+PATIENT_S = 0.2  # a client that closes its end and waits for the answer is given it within so long
 STUCK_S = 3.0  # without an end of any of the requests that are being answered
 
 
@@ -42,8 +43,8 @@ class Desk:
         return self._turns.is_idle or time.monotonic() - self._got_on_at < STUCK_S
 
     def queue(self, connection: Connection) -> None:
-        """Have a request answered in its turn."""
-        connection.stage = Stage.READY
+        """Have a request answered in its turn, unless its client goes away before."""
+        connection.stage, connection.queued_at = Stage.READY, time.monotonic()
         self._turns.add(connection.machine, connection)
         self._give_turns()
 
@@ -60,6 +61,10 @@ class Desk:
         if self._turns.is_idle:
             self._got_on_at = time.monotonic()
         while (connection := self._turns.take()) is not None:
+            if time.monotonic() - connection.queued_at > PATIENT_S and connection.is_deserted():
+                self._turns.end(connection.machine)
+                self._on_answered(connection, False)
+                continue
             connection.stage = Stage.BUSY
             self._pool.submit(self._answer, connection)
 

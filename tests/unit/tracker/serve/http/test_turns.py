@@ -42,3 +42,11 @@ def test_a_request_that_steps_aside_makes_room_and_comes_back() -> None:
     turns.begin("a")
     turns.end("a")
     assert turns.take() is None
+
+
+def test_a_machine_that_has_its_turns_keeps_none_of_its_neighbours_waiting() -> None:
+    turns: Turns[str] = Turns(at_once=10, of_each=1, of_neighbourhood=3)
+    for number in range(3):
+        turns.add("fd00::1", f"one's {number}")
+    turns.add("fd00::2", "another's")
+    assert [turns.take() for _ in range(3)] == ["one's 0", "another's", None]
