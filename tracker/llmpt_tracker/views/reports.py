@@ -1,4 +1,4 @@
-"""Reports of receivers: a torrent's content is not what its etag names (`POST /api/v1/reports`), a listing not the Hub's (`doubts`)."""
+"""Reports of receivers: a content is not what its etag names (`POST /api/v1/reports`), a listing not the Hub's (`doubts`)."""
 
 from __future__ import annotations
 
