@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from llmpt.net.authorities import Trust
-from llmpt.tracker.client import TrackerClient
+from llmpt.tracker.wire import Wire
 from tests.support.lan import BIG, Lan
 from tests.support.waiting import eventually
 
@@ -109,7 +109,7 @@ def test_what_is_handed_out_leads_through_the_proxy(lan: Lan, proxy: str, tmp_pa
     following = said(link.partition("<")[2].partition(">")[0], tmp_path).split("\n", 1)[1]
     assert {one["id"] for one in json.loads(body) + json.loads(following)} == {"org/one", "org/two"}
     assert f"llmpt join {proxy}" in said(proxy + "/", tmp_path)
-    assert TrackerClient(proxy, trust=Trust(ca=str(tmp_path / "cert.pem"))).lives(5.0)
+    assert Wire(proxy, trust=Trust(ca=str(tmp_path / "cert.pem"))).lives(5.0)
     assert f"{proxy}/blobs/" in said(f"{proxy}/api/v1/torrents/{found.info_hash}.torrent", tmp_path)
     assert len(said(f"{proxy}/org/two/resolve/main/model.bin", tmp_path)) > BIG
 

@@ -12,6 +12,7 @@ import pytest
 from llmpt.core.leases import Poll
 from llmpt.tracker.catalogue import Catalogue
 from llmpt.tracker.client import TrackerClient
+from llmpt.tracker.wire import Wire
 from tests.support.tracker import TrackerProcess
 from tests.support.waiting import eventually
 from tests.unit.tracker.bodies import packed, report, torrent
@@ -60,7 +61,7 @@ def slowest(tracker: TrackerProcess) -> float:
 
 def test_320_requests_that_wait_hold_up_nothing_else(tracker: TrackerProcess) -> None:
     with asking(tracker, *(f"/api/models/org/name{number}" for number in range(320))):
-        assert TrackerClient(tracker.url).lives(SOON_S)
+        assert Wire(tracker.url).lives(SOON_S)
         eventually(lambda: slowest(tracker) < SOON_S, timeout_s=6, what="answers beside a crowd that waits 8 s")
 
 

@@ -2,7 +2,7 @@
 
 After a failure it is left alone by all (`Breaker`): a tracker that accepts and never answers costs one time-out, however many
 files are wanted. One that has answered before, and takes the questions, may have too much to do: it is asked on for `slow_s`;
-one that refuses may be starting anew: for `restart_s` it may be back at any moment.
+one that refuses may be starting anew, and one that says so is: for `restart_s` it may be back at any moment.
 A new boot id means that the announcer lost its peers: what is seeded is announced again.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker, Pauses
-from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
+from llmpt.core.errors import TrackerBusy, TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.core.repo import RepoCommit
 from llmpt.tracker.blobs import BlobHttp
 from llmpt.tracker.catalogue import Catalogue
@@ -87,6 +87,7 @@ class Directory:
         self._slow_since: float | None = -math.inf  # since when it has not answered in time; None: it does
         self._failing_since: float | None = None
         self._boot_id = ""
+        self._was_met = False  # it has answered, or said that it is busy
         self._dead: dict[Peer, float] = {}
 
     @property
@@ -96,9 +97,9 @@ class Directory:
 
     @property
     def may_be_back(self) -> bool:
-        """Whether the tracker, which has answered before, has been out of action for so short that it is worth waiting for."""
+        """Whether the tracker, which was met before, has been out of action for so short that it is worth waiting for."""
         since = self._failing_since
-        return self._boot_id != "" and since is not None and self._clock() - since < self._timings.restart_s
+        return self._was_met and since is not None and self._clock() - since < self._timings.restart_s
 
     def lookup(self, etag: Etag) -> Lookup:
         """Ask for one blob. Raises `TrackerUnavailable` at once while the tracker is known to be out of action."""
@@ -204,6 +205,7 @@ class Directory:
                 log.info("%s; it has before", error)
                 return
         asked_s = error.retry_after_s if isinstance(error, TrackerRefused) else None
+        self._was_met = self._was_met or isinstance(error, TrackerBusy)
         self._failing_since = asked_at if self._failing_since is None else self._failing_since
         pause_s = self._breaker.failed(error, retry_after_s=asked_s, cost_s=self._clock() - asked_at)
         refused = "the tracker refused: " if isinstance(error, TrackerRefused) else ""
@@ -213,6 +215,7 @@ class Directory:
         """Note the tracker's answer; True when it is another life of it."""
         self.heard()
         self._breaker.succeeded()
+        self._was_met = True
         with self._lock:
             fresh, self._boot_id = said.boot_id != self._boot_id, said.boot_id
         self.min_blob_bytes = said.min_blob_bytes

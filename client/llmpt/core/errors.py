@@ -12,7 +12,8 @@
     ├── ContentMismatch        bytes that are not what their etag says
     ├── TrackerError
     │   ├── TrackerUnavailable no answer in time, or one that makes no sense
-    │   │   └── TrackerSlow    it is there, and has not answered in time
+    │   │   ├── TrackerSlow    it is there, and has not answered in time
+    │   │   └── TrackerBusy    it is there, and says that it cannot answer now
     │   └── TrackerRefused     an answer, and it is no (status, code, message)
     ├── Abandoned              the program that waited for a step of ours goes on without it
     ├── HubUnreachable         the Hub gave no answer from which anything follows (hub.asking)
@@ -81,6 +82,10 @@ class TrackerUnavailable(TrackerError):
 
 class TrackerSlow(TrackerUnavailable):
     """The tracker took the question and has not answered in time: it may just have too much to do."""
+
+
+class TrackerBusy(TrackerUnavailable):
+    """The tracker answered that it cannot answer now, and may at any moment."""
 
 
 class TrackerRefused(TrackerError):

@@ -82,10 +82,6 @@ class TrackerClient:
         self._wire.busy_s = busy_s
         return self
 
-    def lives(self, within_s: float) -> bool:
-        """Return whether the tracker says within so long that it answers questions, however many wait; older ones do not."""
-        return self._wire.lives(within_s)
-
     # The public questions: None and False instead of exceptions.
 
     def get_torrents(

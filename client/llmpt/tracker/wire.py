@@ -17,7 +17,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from llmpt.core.documents import read_json
-from llmpt.core.errors import InvalidInput, SettingError, TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
+from llmpt.core.errors import (
+    InvalidInput,
+    SettingError,
+    TrackerBusy,
+    TrackerError,
+    TrackerRefused,
+    TrackerSlow,
+    TrackerUnavailable,
+)
 from llmpt.core.words import plain
 from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.net.http import Bounds, Connection, Extension
@@ -92,8 +100,8 @@ class Wire:
     ) -> Reply:
         """Make one request, once more with the token to read if that is wanted; return what was answered.
 
-        Raises `TrackerUnavailable` without a sensible answer in time (`TrackerSlow` when it took the question), `TrackerRefused`
-        when the answer is no.
+        Raises `TrackerUnavailable` without a sensible answer in time (`TrackerSlow` when it took the question, `TrackerBusy` when
+        it says so), `TrackerRefused` when the answer is no.
         """
         if self._admit is not None:
             self._admit()
@@ -191,7 +199,8 @@ def _refusal(url: str, response: http.client.HTTPResponse, answer: Mapping[str, 
     error = error if isinstance(error, dict) else {}
     message = plain(error.get("message") or f"status {status}")
     if status >= 500:
-        return TrackerUnavailable(f"{url}: {message}")
+        kind = TrackerBusy if status == http.HTTPStatus.SERVICE_UNAVAILABLE else TrackerUnavailable
+        return kind(f"{url}: {message}")
     return TrackerRefused(f"{url}: {message}", status=status, code=plain(error.get("code", "")),
                           retry_after_s=int(wait) if re.fullmatch("[0-9]{1,8}", wait) else None)  # fmt: skip
 

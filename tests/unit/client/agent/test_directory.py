@@ -9,7 +9,7 @@ import pytest
 
 from llmpt.agent.directory import Directory, TrackerTimings
 from llmpt.core.blob import Etag
-from llmpt.core.errors import TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
+from llmpt.core.errors import TrackerBusy, TrackerError, TrackerRefused, TrackerSlow, TrackerUnavailable
 from llmpt.net.authorities import SYSTEM
 from llmpt.tracker.client import TrackerClient
 from llmpt.tracker.looked_up import Contact
@@ -138,6 +138,18 @@ def test_one_that_has_answered_before_has_too_much_to_do_and_is_asked_again(trac
     tracker.silence = TrackerUnavailable("connection refused")
     seen.contact()
     assert not seen.answers, "it is not there"
+
+
+@pytest.mark.parametrize(("silence", "is_there"), [(TrackerBusy("the announcer"), True), (TrackerUnavailable("no"), False)])
+def test_a_tracker_that_says_that_it_is_busy_is_worth_waiting_for_though_it_never_answered(
+    tracker: FakeTracker, silence: TrackerError, is_there: bool
+) -> None:
+    clock = Clock()
+    seen, tracker.silence = directory(tracker, clock), silence
+    seen.contact()
+    assert (seen.answers, seen.may_be_back) == (False, is_there)
+    clock.now += TIMINGS.restart_s
+    assert not seen.may_be_back, "not for long"
 
 
 def test_a_tracker_that_stays_away_is_asked_ever_less_often_and_at_least_each_half_minute(tracker: FakeTracker) -> None:
