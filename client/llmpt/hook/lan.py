@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from llmpt.hook.questions.router import Sources
 
-MANIFEST_S = 3.0  # a server that asks its Hub where a ref points takes two of these
+MANIFEST_S = 1.0  # for a tracker that says nothing; one that lives, and asks its Hub where a ref points, is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,18 @@ class Lan:
 
 def _sources(settings: ClientSettings, tracker: str, trust: Trust, reader: ReadToken) -> Sources:
     from llmpt.hook.questions.router import Sources  # at the first question, not at an import of huggingface_hub
+    from llmpt.hook.questions.silence import TrackerSilence
     from llmpt.tracker.catalogue import Catalogue
     from llmpt.tracker.client import TrackerClient
     from llmpt.tracker.endpoint import HubEndpoint
     from llmpt.tracker.small_blobs import LARGEST_BYTES, SmallBlobs
 
     return Sources(
-        Catalogue(TrackerClient(tracker, timeout_s=MANIFEST_S, trust=trust).read_with(reader)),
+        Catalogue(TrackerClient(tracker, timeout_s=MANIFEST_S, trust=trust).read_with(reader).patient()),
         HubEndpoint(tracker, trust=trust, reader=reader),
         SmallBlobs(tracker, trust=trust, reader=reader),
         small_bytes=min(settings.min_blob_bytes, LARGEST_BYTES),
         is_only=settings.hub == "never",
         bridges=settings.hub_down == "use-lan",
+        silence=TrackerSilence(tracker, os.environ),
     )

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from llmpt.core.breaker import Breaker, Pauses
-from llmpt.core.errors import TrackerError, TrackerRefused
+from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
 from llmpt.core.repo import RepoRef
+from llmpt.hook.questions.silence import TrackerSilence
 from llmpt.hook.questions.turns import Turns
 from llmpt.tracker.catalogue import File, Manifest
 
@@ -72,8 +73,11 @@ _Key = tuple[RepoRef, str]
 class Knowledge:
     """Asks `manifests`; safe to share among threads. A tracker that does not answer is left alone for a while."""
 
-    def __init__(self, manifests: Manifests, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._manifests, self._clock = manifests, clock
+    def __init__(
+        self, manifests: Manifests, *, silence: TrackerSilence | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`silence` is what this user's other programs know of the tracker's."""
+        self._manifests, self._silence, self._clock = manifests, silence, clock
         self._breaker = Breaker(QUIET, clock=clock)
         self._entries: dict[_Key, _Remembered] = {}  # the latest last; replaced as a whole
         self._turns = Turns()
@@ -96,9 +100,12 @@ class Knowledge:
         with self._turns.take(key, wait_s=TURN_S):
             if (entry := self._entry(key)) is not None:
                 return entry.known
-            if not self._breaker.allows():
-                return None
-            return self._ask(key, ask)
+            return self._ask(key, ask) if self._may_ask() else None
+
+    def _may_ask(self) -> bool:
+        if self._breaker.allows() and self._silence is not None and (left_s := self._silence.left_s()) > 0:
+            self._breaker.failed(TrackerUnavailable("it did not answer another program"), retry_after_s=left_s)
+        return self._breaker.allows()
 
     def _ask(self, key: _Key, ask: Callable[[RepoRef, str], Manifest]) -> Known | None:
         asked_at = self._clock()
@@ -111,7 +118,9 @@ class Knowledge:
             return None
         except TrackerError as error:
             log.debug("%s@%s: the Hub is asked, since %s", *key, error)
-            self._breaker.failed(error, cost_s=self._clock() - asked_at)
+            left_s = self._breaker.failed(error, cost_s=self._clock() - asked_at)
+            if self._silence is not None:
+                self._silence.note(left_s)
             return None
         self._breaker.succeeded()
         repo, revision = key

@@ -24,6 +24,7 @@ from llmpt.core.repo import Commit, RepoRef
 from llmpt.hook.questions import replies
 from llmpt.hook.questions.knowledge import REF_S, Knowledge, Known, Manifests
 from llmpt.hook.questions.question import Question
+from llmpt.hook.questions.silence import TrackerSilence
 from llmpt.hook.questions.turns import Turns
 from llmpt.tracker.blobs import NotOverHttp
 from llmpt.tracker.endpoint import EndpointReply
@@ -58,6 +59,7 @@ class Sources:
     small_bytes: of files below it the content comes along with the answer; larger ones have ways of their own
     is_only: no question of a download goes to the Hub
     bridges: the last known answer stands in for a Hub that fails
+    silence: what this user's other programs know of a tracker that does not answer
     """
 
     manifests: Manifests
@@ -66,6 +68,7 @@ class Sources:
     small_bytes: int
     is_only: bool = False
     bridges: bool = True
+    silence: TrackerSilence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class Router:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sources, self._say, self._wait, self._clock = sources, say, wait, clock
-        self._knowledge = Knowledge(sources.manifests, clock=clock)
+        self._knowledge = Knowledge(sources.manifests, silence=sources.silence, clock=clock)
         self._hub = Breaker(HUB_QUIET, clock=clock)
         self._fixed: dict[tuple[RepoRef, str], tuple[str, float]] = {}
         self._said: frozenset[RepoRef] = frozenset()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from llmpt.core.errors import TrackerSlow
 from llmpt.core.repo import Commit, RepoPath, RepoRef
 from llmpt.hook.questions import knowledge as module
 from llmpt.hook.questions.knowledge import Knowledge
+from llmpt.hook.questions.silence import TrackerSilence
 from llmpt.tracker.catalogue import File, Manifest
 from tests.unit.client.hook.questions.lan import FIRST, REPO, SECOND, SMALL, Clock, MemoryLan, manifest
 
@@ -59,6 +61,26 @@ def test_a_tracker_that_swallows_questions_is_waited_for_once() -> None:
     lan.error = None
     lan.known[FIRST] = manifest()
     assert known.of_commit(REPO, FIRST) is not None
+
+
+def test_what_one_program_waited_for_no_other_one_waits_for(tmp_path: Path) -> None:
+    clock, environ = Clock(), {"XDG_RUNTIME_DIR": str(tmp_path)}
+    tmp_path.chmod(0o700)
+    dead = MemoryLan(error=TrackerSlow("no answer"))
+    for _ in range(3):
+        other = Knowledge(dead, silence=TrackerSilence("http://server:8000", environ, clock=clock), clock=clock)
+        assert other.of_name(REPO, "main") is None
+        assert other.at_hand(REPO, "anything")
+    assert sum(dead.asked.values()) == 1
+    elsewhere = Knowledge(
+        MemoryLan({"main": manifest()}), silence=TrackerSilence("http://other:8000", environ, clock=clock), clock=clock
+    )
+    assert elsewhere.of_name(REPO, "main") is not None
+    clock.now += 60
+    again = Knowledge(
+        MemoryLan({"main": manifest()}), silence=TrackerSilence("http://server:8000", environ, clock=clock), clock=clock
+    )
+    assert again.of_name(REPO, "main") is not None
 
 
 def test_many_threads_ask_once() -> None:
