@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llmpt.agent.sharing.sample import Doubt, Sample, Sampling
+from llmpt.agent.sharing.sample import Sample, Sampling
 from llmpt.core.repo import RepoRef
 from llmpt.host.loops import Health
 from llmpt.link import answered
@@ -62,10 +62,9 @@ def test_a_wrong_listing_is_found_by_a_sample_and_the_operator_hears_of_it(track
         folder = answered.folder(environ)
         assert folder is not None
 
-        def tell(doubt: Doubt) -> None:
-            client.doubt(doubt.of.repo, doubt.of.commit, doubt.path, doubt.words)
-
         sampling = Sampling(choose=random.choice)
-        Sample(folder, manifest=Catalogue(client).manifest, tell=tell, health=Health(), sampling=sampling).check()
+        Sample(
+            folder, manifest=Catalogue(client).manifest, tell=lambda doubt: doubt.tell(client), health=Health(), sampling=sampling
+        ).check()
         assert answered.distrusted(environ, hub.url, RepoRef("model", "org/lied"))
     assert f"org/lied@{commit}".encode() in Holder(tracker, tracker.token).send("GET", "/")[1]

@@ -227,7 +227,7 @@ def _for_all(sharing: Sharing, directory: Directory, inventory: Inventory, setti
 def _doubt(sharing: Sharing | None, doubt: Doubt) -> None:
     """Tell the tracker with this machine's token to share, if it has one."""
     if sharing is not None:
-        sharing.call(lambda client: client.doubt(doubt.of.repo, doubt.of.commit, doubt.path, doubt.words))
+        sharing.call(doubt.tell)
 
 
 def _over(server: Server, package: Package, users: UserProcesses | None) -> str:

@@ -90,8 +90,11 @@ class LibraryDownloads:
         if lan is None or lan.sources is None:
             return None
         from llmpt.hook.questions.router import Router
+        from llmpt.hook.questions.trusted import TrustedManifests
 
-        sources = replace(lan.sources, blobs=_Timed(lan.sources.blobs, self.summary))
+        hub = lambda: str(constant(self._library, "ENDPOINT", ""))  # noqa: E731
+        manifests = TrustedManifests(lan.sources.manifests, hub=hub, environ=os.environ)
+        sources = replace(lan.sources, blobs=_Timed(lan.sources.blobs, self.summary), manifests=manifests)
         return Router(sources, say=self._say, wait=lambda step: Apart().do(step))
 
     def note(self, call: Call, asked: Mapping[str, Any], answer: tuple[Any, ...]) -> None:

@@ -23,7 +23,6 @@ from llmpt.core.holdings import Holdings
 from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState
-from llmpt.core.repo import RepoRef
 from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.tracker.answers import Answer, sense
 from llmpt.tracker.looked_up import Beside, Contact, Lookup, read_lookup
@@ -264,11 +263,6 @@ class TrackerClient:
     def report(self, etag: Etag, info_hash: str, reason: str) -> None:
         """POST /api/v1/reports: the torrent's content is not what its etag says."""
         self._wire.call("POST", "/api/v1/reports", {}, {"etag": etag.value, "info_hash": info_hash, "reason": reason})
-
-    def doubt(self, repo: RepoRef, commit: str, path: str, reason: str) -> None:
-        """POST /api/v1/doubts: the Hub says something else of a file of a commit than the catalogue."""
-        said = {"repo_type": repo.type, "repo_id": repo.id, "commit": commit, "path": path, "reason": reason[:500]}
-        self._wire.call("POST", "/api/v1/doubts", {}, said)
 
     # Mirrors: what is fetched from upstream.
 

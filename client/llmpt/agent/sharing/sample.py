@@ -25,6 +25,7 @@ from llmpt.hub.visibility import HUB_PAUSES
 from llmpt.link import answered
 from llmpt.link.answered import Answered
 from llmpt.tracker.catalogue import File, Manifest
+from llmpt.tracker.client import TrackerClient
 
 log = logging.getLogger("llmpt.agent")
 
@@ -40,6 +41,11 @@ class Doubt:
     of: Answered
     path: str
     words: str
+
+    def tell(self, tracker: TrackerClient) -> None:
+        """`POST /api/v1/doubts`, with a token to share. Raises `TrackerError`."""
+        place = {"repo_type": self.of.repo.type, "repo_id": self.of.repo.id, "commit": self.of.commit, "path": self.path}
+        tracker.question("/api/v1/doubts", {**place, "reason": self.words[:500]})
 
 
 @dataclass(frozen=True, slots=True)

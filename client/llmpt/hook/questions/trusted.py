@@ -1,0 +1,45 @@
+"""The LAN's manifests, as far as this host trusts them: what is believed is noted, for the agent to hold it against the Hub."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from llmpt.core.repo import RepoRef
+from llmpt.hook.questions.knowledge import Manifests
+from llmpt.link import answered
+from llmpt.link.answered import Answered
+from llmpt.tracker.catalogue import Manifest
+
+log = logging.getLogger("llmpt")
+
+MAX_NOTED = 1000
+
+
+class TrustedManifests:
+    """Asks `manifests`. Where the agent found that the LAN says of a repo what the Hub at `hub` does not, it does not answer."""
+
+    def __init__(self, manifests: Manifests, *, hub: Callable[[], str], environ: Mapping[str, str]) -> None:
+        self._manifests, self._hub, self._environ = manifests, hub, environ
+        self._noted: set[Answered] = set()
+
+    def manifest(self, ref: RepoRef, revision: str) -> Manifest:
+        """See `Manifests`."""
+        return self._held(self._manifests.manifest(ref, revision))
+
+    def refreshed_manifest(self, ref: RepoRef, revision: str) -> Manifest:
+        """See `Manifests`."""
+        return self._held(self._manifests.refreshed_manifest(ref, revision))
+
+    def _held(self, manifest: Manifest) -> Manifest:
+        if not (manifest.open and manifest.complete):
+            return manifest
+        one = Answered(self._hub(), manifest.ref, manifest.commit.value)
+        if answered.distrusted(self._environ, one.endpoint, one.repo):
+            log.debug("%s: the LAN's answers differed from the Hub's, which is asked", one.repo)
+            return replace(manifest, open=False)
+        if one not in self._noted and len(self._noted) < MAX_NOTED:
+            self._noted.add(one)
+            answered.note(self._environ, one)
+        return manifest
