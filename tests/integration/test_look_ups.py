@@ -36,7 +36,7 @@ def test_a_snapshot_of_thirty_files_is_one_look_up(lan: Lan, repo: str) -> None:
             folder = ann.download(repo)
             assert {name: (folder / name).read_bytes() for name in wanted} == wanted
             assert way.asked.count(LOOK_UP) == 1
-            bob.script(ONE_BY_ONE.format(repo=repo, count=30))
+            bob.script(ONE_BY_ONE.format(repo=repo, count=8))
             assert way.asked.count(LOOK_UP) == 2, "programs that load file by file, too"
     assert {lan.hub.gets(name) for name in wanted if name != "config.json"} == {0}
 
