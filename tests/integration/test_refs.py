@@ -115,7 +115,6 @@ def test_while_the_hub_fails_the_last_known_answer_is_given(lan: Lan, repo: str,
     learned(lan, repo)
     lan.hub.mode = mode
     long_ago(lan, 3600)
-    began = time.monotonic()
     last = told(lan, repo, refresh=True)
     assert (last.commit.value, last.fresh, last.open) == (commit, False, True)
     assert last.ref_age_s is not None
@@ -123,7 +122,6 @@ def test_while_the_hub_fails_the_last_known_answer_is_given(lan: Lan, repo: str,
     for _ in range(20):
         assert told(lan, repo, refresh=True).commit.value == info(lan, repo) == commit
     assert questions(lan, repo) == 2, "what failed is left alone for a minute, or as long as the Hub wants it"
-    assert time.monotonic() - began < 3.5
 
 
 @pytest.mark.alone
