@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ FILES = {f"d{number % 3}/f{number}.json": _RANDOM.randbytes(500 + number) for nu
     "empty.txt": b"",
 }
 SIZES = {path: len(content) for path, content in FILES.items()}
+STREAMED = {"part": sha256(FILES["b.bin"][1000:6000]).hexdigest(), "whole": sha256(FILES["b.bin"]).hexdigest()}
 CLOSED = "http://127.0.0.1:1"  # refuses each connection
 
 
@@ -70,11 +72,12 @@ class Outcome:
         return found
 
 
-def outcome_of(lan: Lan, version: str, *, gated: str = "", endpoint: str = "", hub: str = "auto") -> Outcome:
+def outcome_of(lan: Lan, version: str, *, gated: str = "", endpoint: str = "", hub: str = "auto", **settings: str) -> Outcome:
     lan.hub.forget()
     commit = lan.hub.repos["model", REPO].commit_of("main")
     plan = {"hub": lan.hub.url, "repo": REPO, "commit": commit, "gated": gated}
-    with lan.machine("asker", python=environment(version), HF_ENDPOINT=endpoint or lan.hub.url, LLMPT_HUB=hub) as machine:
+    settings |= {"HF_ENDPOINT": endpoint or lan.hub.url, "LLMPT_HUB": hub}
+    with lan.machine("asker", python=environment(version), **settings) as machine:
         ran = machine.run(str(PROGRAM), json.dumps(plan))
     return Outcome(
         json.loads(ran.stdout.splitlines()[-1]), [line for line in ran.stderr.splitlines() if line.startswith("llmpt:")]
@@ -83,7 +86,7 @@ def outcome_of(lan: Lan, version: str, *, gated: str = "", endpoint: str = "", h
 
 @pytest.mark.parametrize("version", HUB_VERSIONS)
 def test_a_snapshot_asks_the_hub_at_most_once(lan: Lan, version: str) -> None:
-    outcome = outcome_of(lan, version, gated=GATED)
+    outcome = outcome_of(lan, version, gated=GATED, LLMPT_STREAMS="1")
     said = outcome.said
     assert (said["branch"]["answer"], said["commit"]["answer"]) == (SIZES, SIZES)
     assert said["local"]["answer"] == {path: size for path, size in SIZES.items() if path.startswith(("d1/", "a."))}
@@ -93,6 +96,7 @@ def test_a_snapshot_asks_the_hub_at_most_once(lan: Lan, version: str) -> None:
     assert said["no_exist"] == ["no.such"]
     assert [path for path in said["tree"]["answer"] if path in FILES] == sorted(FILES)
     assert said["paths"]["answer"] == ["config.json"]
+    assert said["stream"] == {"answer": STREAMED, "asked": [], "authorized": False}
     assert said["gated"] == {"answer": "GatedRepoError", "asked": [f"HEAD /{GATED}/resolve/main/config.json"], "authorized": True}
     assert (said["disabled"]["answer"], said["left"]) == (True, [])
     assert said["disabled"]["asked"][0] == f"HEAD /{REPO}/resolve/main/config.json"
@@ -124,3 +128,10 @@ def test_the_lan_alone_is_asked_where_the_setting_says_so(lan: Lan, version: str
     assert [outcome.said[name]["answer"] for name in ("branch", "commit")] == [SIZES, SIZES]
     assert [outcome.asked(name) for name in ("branch", "commit", "local", "absent", "tree", "paths")] == [[]] * 6
     assert not [line for line in outcome.lines if "does not answer" in line]
+
+
+def test_what_is_read_and_not_downloaded_comes_from_the_hub_unless_the_setting_says_so(lan: Lan) -> None:
+    outcome = outcome_of(lan, HUB_VERSIONS[-1])
+    assert outcome.said["stream"]["answer"] == STREAMED
+    assert {line.partition(" ")[0] for line in outcome.asked("stream")} == {"GET"}
+    assert {line.rpartition("/")[2] for line in outcome.asked("stream")} == {"b.bin"}

@@ -5,6 +5,7 @@ python questions.py '{"hub": "http://…", "repo": "org/name", "commit": "…", 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -25,6 +26,18 @@ def found_below(folder: str) -> dict[str, int]:
     root = Path(folder)
     files = (path for path in root.rglob("*") if path.is_file() and not path.relative_to(root).parts[0].startswith("."))
     return {path.relative_to(root).as_posix(): path.stat().st_size for path in files}
+
+
+def streamed(path: str) -> dict[str, str]:
+    """Read a part of a file, and all of it, without downloading it; return the SHA-256 of what was read."""
+    from huggingface_hub import HfFileSystem
+
+    with HfFileSystem().open(path, block_size=1 << 20) as blocks:
+        blocks.seek(1000)
+        part = blocks.read(5000)
+    with HfFileSystem().open(path, block_size=0) as stream:
+        whole = b"".join(iter(lambda: stream.read(1 << 18), b""))
+    return {"part": hashlib.sha256(part).hexdigest(), "whole": hashlib.sha256(whole).hexdigest()}
 
 
 def main() -> None:
@@ -55,6 +68,7 @@ def main() -> None:
     note("absent", lambda: hf_hub_download(repo, "no.such", revision=commit, cache_dir=caches[1]))
     note("tree", lambda: sorted(one.path for one in HfApi().list_repo_tree(repo, revision=commit, recursive=True)))
     note("paths", lambda: [one.path for one in HfApi().get_paths_info(repo, ["config.json", "no.such"], revision=commit)])
+    note("stream", lambda: streamed(f"{repo}@{commit}/b.bin"))
     if plan["gated"]:
         note("gated", lambda: hf_hub_download(plan["gated"], "config.json", token="hf_of_the_user", cache_dir=caches[1]))
     said["no_exist"] = [path.name for path in Path(caches[1]).glob("*/.no_exist/*/*")]

@@ -32,7 +32,7 @@
     ├── NotLocked              a lock on a file keeps no other process away (disk.locking)
     │   └── InUse              another process holds it (disk.locking)
     ├── NotOverHttp            a blob cannot be had by HTTP from the LAN's servers (tracker.blobs)
-    ├── _Broke                 this server does not send the blob now; another one may (tracker.blobs)
+    ├── Broke                  this server does not send the blob now; another one may (tracker.blobs)
     ├── NotInParts             the rest of a file cannot be fetched alone, so the library fetches all of it (hook.fallback)
     │   └── DiskFull           there is no room for the rest (hook.fallback)
     ├── DiskRefused            nothing more can be written to the disk (archive.disk)

@@ -42,17 +42,19 @@ class Lan:
             return None
         trust = trust_of(settings.tracker, settings.ca, os.environ)
         reader = ReadToken(token_of(settings.tracker, settings.token, os.environ))
+        blobs = BlobHttp(settings.tracker, stall_timeout_s=settings.stall_timeout_s, trust=trust, reader=reader)
         return cls(
             settings.tracker,
             AgentClient(settings, environ=os.environ, timings=timings),
-            BlobHttp(settings.tracker, stall_timeout_s=settings.stall_timeout_s, trust=trust, reader=reader),
-            None if settings.hub == "always" else _sources(settings, settings.tracker, trust, reader),
+            blobs,
+            None if settings.hub == "always" else _sources(settings, settings.tracker, blobs, trust, reader),
         )
 
 
-def _sources(settings: ClientSettings, tracker: str, trust: Trust, reader: ReadToken) -> Sources:
+def _sources(settings: ClientSettings, tracker: str, blobs: BlobHttp, trust: Trust, reader: ReadToken) -> Sources:
     from llmpt.hook.questions.router import Sources  # at the first question, not at an import of huggingface_hub
     from llmpt.hook.questions.silence import TrackerSilence
+    from llmpt.tracker.blob_streams import BlobStreams
     from llmpt.tracker.catalogue import Catalogue
     from llmpt.tracker.client import TrackerClient
     from llmpt.tracker.endpoint import HubEndpoint
@@ -66,4 +68,5 @@ def _sources(settings: ClientSettings, tracker: str, trust: Trust, reader: ReadT
         is_only=settings.hub == "never",
         bridges=settings.hub_down == "use-lan",
         silence=TrackerSilence(tracker, os.environ),
+        streams=BlobStreams(blobs) if settings.streams else None,
     )

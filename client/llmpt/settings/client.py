@@ -49,6 +49,9 @@ class ClientSettings:
         "use-lan",
         "where the Hub fails: go by what the LAN knows of it, or fail, too",
     )
+    streams: bool = setting(
+        "LLMPT_STREAMS", flag, "0", "1: what programs read of files without downloading them comes from the LAN, unverified"
+    )
     discovery: bool = setting(
         "LLMPT_DISCOVERY", flag, "1", "0: no tracker of the LAN is looked for by mDNS, and `llmpt serve` is not announced"
     )

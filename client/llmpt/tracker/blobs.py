@@ -70,7 +70,7 @@ class NotOverHttp(LlmptError):
         self.there = there
 
 
-class _Broke(LlmptError):
+class Broke(LlmptError):
     """This seeder does not send it now; another one may."""
 
 
@@ -102,7 +102,7 @@ class BlobHttp:
         url, asked_at = HttpUrl.parse(f"{self._base}/blobs/{etag}"), self._clock()
         try:
             bounds = Bounds.of(self._timings.answer_s)
-            with self._asked("HEAD", url, None, bounds) as response:
+            with self._asked("HEAD", url, bounds) as response:
                 if response.status == BUSY:
                     raise TrackerUnavailable(f"the seeder that may have {etag} is busy")
                 target = self._next_hop(url, response, etag) or (url if response.status == 200 else None)
@@ -160,14 +160,14 @@ class BlobHttp:
         while hasher.seen < size:
             before = hasher.seen
             try:
-                for data in self._stream(etag, size, before):
+                for data in self.stream(etag, size, before):
                     write_at(descriptor, data, hasher.seen)
                     hasher.update(data)
                     last_byte = self._clock()
                     on_progress(hasher.seen)
             except NotOverHttp as error:
                 raise NotOverHttp(str(error), hasher.seen if hasher.seen > start else 0) from None
-            except (_Broke, TrackerError) as error:
+            except (Broke, TrackerError) as error:
                 if isinstance(error, TrackerError) and hasher.seen == start:
                     raise NotOverHttp(str(error)) from None  # in the middle it is waited for: it may be starting anew
                 poor += hasher.seen - before < WORTHWHILE_BYTES
@@ -181,36 +181,38 @@ class BlobHttp:
             raise ContentMismatch(f"what came over HTTP is not the content of etag {etag}")
         return size - start
 
-    def _stream(self, etag: Etag, size: int, at: int) -> Iterator[bytes]:
-        """Yield the blob from byte `at` to its end; raise `_Broke` where it breaks off."""
+    def stream(self, etag: Etag, size: int, at: int, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes [at, stop) of the blob (None: to its end), unverified; raise `Broke` where it breaks off."""
+        stop = size if stop is None else stop
+        part = f"bytes={at}-{stop - 1 if stop < size else ''}" if stop - at < size else ""
         self._check_quiet()
         url, silence_s = HttpUrl.parse(f"{self._base}/blobs/{etag}"), max(self._stall_timeout_s / 2, 0.05)
         for number in range(MAX_HOPS):
             at_tracker, asked_at = number == 0, self._clock()
             bounds = Bounds.of(self._timings.answer_s if at_tracker else silence_s)
             try:
-                with self._asked("GET", url, at, bounds) as response:
+                with self._asked("GET", url, bounds, part) as response:
                     target = self._next_hop(url, response, etag)
                     if target is not None:
                         url = target
                         continue
                     _check(response, size, at, from_tracker=at_tracker)
                     at_tracker = False
-                    while at < size:
+                    while at < stop:
                         # For bytes of the blob: what frames them counts as silence.
                         bounds.deadline = time.monotonic() + silence_s
                         data = response.read1(CHUNK_BYTES)
                         if not data:
-                            raise _Broke("the connection ended too early")
-                        if at + len(data) > size:
-                            raise NotOverHttp(f"more than the {size} bytes that it has")
+                            raise Broke("the connection ended too early")
+                        if at + len(data) > stop:
+                            raise NotOverHttp(f"more than the {stop} bytes that there are")
                         at += len(data)
                         yield data
                     return
             except NETWORK_ERRORS as error:
                 if at_tracker:
                     raise self._leave_alone(reason_of(error), asked_at) from None
-                raise _Broke(f"{url.place}: {reason_of(error)}") from None
+                raise Broke(f"{url.place}: {reason_of(error)}") from None
         raise NotOverHttp("redirected without end")
 
     def _next_hop(self, url: HttpUrl, response: http.client.HTTPResponse, etag: Etag) -> HttpUrl | None:
@@ -226,15 +228,15 @@ class BlobHttp:
         return found
 
     @contextmanager
-    def _asked(self, method: str, url: HttpUrl, at: int | None, bounds: Bounds) -> Iterator[http.client.HTTPResponse]:
+    def _asked(self, method: str, url: HttpUrl, bounds: Bounds, part: str = "") -> Iterator[http.client.HTTPResponse]:
         """Make one request; that to the tracker once more with the token to read, if that is wanted."""
         is_trackers = url.text.startswith(f"{self._base}/")
         headers = self._reader.header() if is_trackers else {}
-        with _request(method, url, at, bounds, self._trust, headers) as response:
+        with _request(method, url, part, bounds, self._trust, headers) as response:
             if not is_trackers or not self._reader.was_asked(response.status, bool(headers)):
                 yield response
                 return
-        with _request(method, url, at, bounds, self._trust, self._reader.header()) as response:
+        with _request(method, url, part, bounds, self._trust, self._reader.header()) as response:
             yield response
 
     def _check_quiet(self) -> None:
@@ -249,13 +251,13 @@ class BlobHttp:
 
 @contextmanager
 def _request(
-    method: str, url: HttpUrl, at: int | None, bounds: Bounds, trust: Trust, more: Mapping[str, str]
+    method: str, url: HttpUrl, part: str, bounds: Bounds, trust: Trust, more: Mapping[str, str]
 ) -> Iterator[http.client.HTTPResponse]:
-    """Make one request, for the bytes from `at` on; the answer's head comes within `bounds`, and so does what is read of it."""
+    """Make one request, with `part` as its Range; the answer's head comes within `bounds`, and so does what is read of it."""
     connection = Connection(url.host, url.port, tls=url.tls and trust, bounds=bounds, connect_s=CONNECT_TIMEOUT_S)
     headers = {**more, "User-Agent": user_agent(), "Connection": "close"}
-    if at:
-        headers["Range"] = f"bytes={at}-"
+    if part:
+        headers["Range"] = part
     try:
         connection.connect()
         sock = connection.sock
@@ -277,11 +279,11 @@ def _check(response: http.client.HTTPResponse, size: int, at: int, *, from_track
     if status == 403:
         raise NotOverHttp("this machine may not have it (LLMPT_PEER_CIDRS of the server)")
     if status == BUSY and from_tracker:
-        raise _Broke("the seeder that may have it is busy")
+        raise Broke("the seeder that may have it is busy")
     if status >= 500 and from_tracker:
         raise http.client.HTTPException(f"status {status}")
     if status not in (200, 206):
-        raise _Broke(f"status {status}")
+        raise Broke(f"status {status}")
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise NotOverHttp("it comes compressed")
     told = response.headers.get("Content-Length")

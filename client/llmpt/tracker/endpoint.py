@@ -7,6 +7,7 @@ reply = endpoint.ask("GET", "/api/models/org/name/revision/main", program="hf_hu
 from __future__ import annotations
 
 import http.client
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llmpt.core.errors import TrackerUnavailable
@@ -39,12 +40,14 @@ _OF_THE_HOP = frozenset(
 class EndpointReply:
     """An answer as a Hub gives it: its status, its headers in order, and its body.
 
-    That to a HEAD has the headers of the whole, and no body.
+    That to a HEAD has the headers of the whole, and no body. `rest` yields what follows of the body, as it comes; it may raise
+    `LlmptError`.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
+    rest: Iterator[bytes] | None = None
 
     def header(self, name: str) -> str | None:
         """Return the value of a header, whatever the case of its name."""

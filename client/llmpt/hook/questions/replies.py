@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from urllib.parse import quote
 
 from llmpt.hook.questions.question import Question
@@ -20,16 +21,36 @@ def described(commit: str, file: File) -> EndpointReply:
 
 def given(commit: str, file: File, content: bytes, question: Question) -> EndpointReply:
     """Answer a GET, for the whole or for the one part of it that is asked for."""
-    headers, size = _headers(commit, file), len(content)
-    part = _PART.fullmatch(question.part.replace(" ", ""))
-    if part is None or part[0] == "bytes=-":
-        return EndpointReply(200, (*headers, ("Content-Length", str(size))), content)
+    span = wanted(file, question)
+    return refused(commit, file) if span is None else headed(commit, file, question, span, content[span.start : span.stop])
+
+
+def wanted(file: File, question: Question) -> range | None:
+    """Return the bytes that a GET asks for; None: there are none of them."""
+    size = file.size_bytes
+    part = _part(question)
+    if part is None:
+        return range(size)
     first = int(part[1]) if part[1] else max(0, size - int(part[2]))
     stop = min(size, int(part[2]) + 1) if part[1] and part[2] else size
-    if first >= size or stop <= first:
-        return EndpointReply(416, (*headers, ("Content-Range", f"bytes */{size}"), ("Content-Length", "0")))
-    shown = (("Content-Range", f"bytes {first}-{stop - 1}/{size}"), ("Content-Length", str(stop - first)))
-    return EndpointReply(206, (*headers, *shown), content[first:stop])
+    return None if first >= size or stop <= first else range(first, stop)
+
+
+def headed(
+    commit: str, file: File, question: Question, span: range, body: bytes, rest: Iterator[bytes] | None = None
+) -> EndpointReply:
+    """Answer with the bytes `span` of the file, which are `wanted`: `body`, and then `rest`."""
+    headers = (*_headers(commit, file), ("Content-Length", str(len(span))))
+    if _part(question) is None:
+        return EndpointReply(200, headers, body, rest)
+    shown = ("Content-Range", f"bytes {span.start}-{span.stop - 1}/{file.size_bytes}")
+    return EndpointReply(206, (*headers, shown), body, rest)
+
+
+def refused(commit: str, file: File) -> EndpointReply:
+    """Answer that the file has none of the bytes that are asked for."""
+    shown = (("Content-Range", f"bytes */{file.size_bytes}"), ("Content-Length", "0"))
+    return EndpointReply(416, (*_headers(commit, file), *shown))
 
 
 def absent(commit: str, question: Question) -> EndpointReply:
@@ -43,6 +64,11 @@ def absent(commit: str, question: Question) -> EndpointReply:
         ("Content-Length", str(len(body))),
     )
     return EndpointReply(404, headers, b"" if question.method == "HEAD" else body)
+
+
+def _part(question: Question) -> re.Match[str] | None:
+    part = _PART.fullmatch(question.part.replace(" ", ""))
+    return None if part is None or part[0] == "bytes=-" else part
 
 
 def _headers(commit: str, file: File) -> tuple[tuple[str, str], ...]:

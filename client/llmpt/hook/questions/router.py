@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -21,12 +21,14 @@ from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import LlmptError, TrackerError
 from llmpt.core.repo import Commit, RepoRef
+from llmpt.hook.call import current
 from llmpt.hook.questions import replies
 from llmpt.hook.questions.knowledge import REF_S, Knowledge, Known, Manifests
 from llmpt.hook.questions.question import Question
 from llmpt.hook.questions.silence import TrackerSilence
 from llmpt.hook.questions.turns import Turns
 from llmpt.tracker.blobs import NotOverHttp
+from llmpt.tracker.catalogue import File
 from llmpt.tracker.endpoint import EndpointReply
 
 log = logging.getLogger("llmpt")
@@ -41,6 +43,12 @@ class Blobs(Protocol):
     """Where the content of small files comes from: `llmpt.tracker.small_blobs.SmallBlobs`."""
 
     def read(self, etag: Etag, size: int) -> bytes: ...
+
+
+class Streams(Protocol):
+    """Where stretches of larger files come from: `llmpt.tracker.blob_streams.BlobStreams`."""
+
+    def part(self, etag: Etag, size: int, start: int, stop: int) -> Iterator[bytes]: ...
 
 
 class Endpoint(Protocol):
@@ -60,6 +68,7 @@ class Sources:
     is_only: no question of a download goes to the Hub
     bridges: the last known answer stands in for a Hub that fails
     silence: what this user's other programs know of a tracker that does not answer
+    streams: where what a program reads of a larger file, and does not download, comes from; None: from the Hub
     """
 
     manifests: Manifests
@@ -69,6 +78,7 @@ class Sources:
     is_only: bool = False
     bridges: bool = True
     silence: TrackerSilence | None = None
+    streams: Streams | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +202,25 @@ class Router:
         if question.method == "HEAD":
             return replies.described(known.commit, file)
         if file.size_bytes >= max(1, self._sources.small_bytes):
-            return None
+            return self._streamed(question, known.commit, file)
         content: bytes | None = b""
         if file.size_bytes:
             content = self._wait(lambda: self._content(file.etag, file.size_bytes))
         return None if content is None else replies.given(known.commit, file, content, question)
+
+    def _streamed(self, question: Question, commit: str, file: File) -> EndpointReply | None:
+        """Return what a program reads of a larger file; a download has ways of its own, which verify the whole."""
+        streams, span = self._sources.streams, replies.wanted(file, question)
+        if streams is None or current.get() is not None:
+            return None
+        if span is None:
+            return replies.refused(commit, file)
+        try:
+            rest = self._wait(lambda: streams.part(file.etag, file.size_bytes, span.start, span.stop))
+        except NotOverHttp as error:
+            log.debug("%s: not from the LAN: %s", file.etag, error)
+            return None
+        return replies.headed(commit, file, question, span, b"", rest)
 
     def _content(self, etag: Etag, size: int) -> bytes | None:
         try:

@@ -6,12 +6,14 @@ Neither library is imported here: what is needed of it comes from the objects th
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.client import responses
 from typing import Any
 
+from llmpt.core.errors import LlmptError
 from llmpt.hook.questions.question import Question
 from llmpt.hook.questions.router import Heard
 from llmpt.tracker.endpoint import EndpointReply
@@ -67,7 +69,7 @@ class _RequestsSide:
 
 def _requests_response(reply: EndpointReply, request: Any, adapter: Any) -> Any:
     raw = sys.modules["urllib3"].HTTPResponse(
-        body=io.BytesIO(reply.body),
+        body=io.BytesIO(reply.body) if reply.rest is None else io.BufferedReader(_Stream(reply)),
         headers=list(reply.headers),
         status=reply.status,
         reason=responses.get(reply.status, ""),
@@ -77,6 +79,32 @@ def _requests_response(reply: EndpointReply, request: Any, adapter: Any) -> Any:
     )
     build = sys.modules["requests.adapters"].HTTPAdapter.build_response
     return build(adapter, request, raw)
+
+
+class _Stream(io.RawIOBase):
+    """The body of an answer as it comes, for urllib3, which takes an `OSError` for a connection that breaks off."""
+
+    def __init__(self, reply: EndpointReply) -> None:
+        self._parts, self._left = _parts(reply), b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            while not self._left:
+                self._left = next(self._parts)
+        except StopIteration:
+            return 0
+        except LlmptError as error:
+            raise OSError(str(error)) from None
+        count = min(len(buffer), len(self._left))
+        buffer[:count], self._left = self._left[:count], self._left[count:]
+        return count
+
+
+def _parts(reply: EndpointReply) -> Iterator[bytes]:
+    yield from (part for part in itertools.chain((reply.body,), reply.rest or ()) if part)
 
 
 class ThroughHttpx:
@@ -94,10 +122,21 @@ class ThroughHttpx:
         answer = self._route(question, side)
         if not isinstance(answer, EndpointReply):
             return answer
-        return library.Response(answer.status, headers=list(answer.headers), stream=library.ByteStream(answer.body))
+        body = library.ByteStream(answer.body) if answer.rest is None else _stream_of(library, request, answer)
+        return library.Response(answer.status, headers=list(answer.headers), stream=body)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+
+def _stream_of(library: Any, request: Any, reply: EndpointReply) -> Any:
+    def parts(_stream: Any) -> Iterator[bytes]:
+        try:
+            yield from _parts(reply)
+        except LlmptError as error:
+            raise library.ReadError(str(error), request=request) from None
+
+    return type("Stream", (library.SyncByteStream,), {"__iter__": parts})()
 
 
 class _HttpxSide:
