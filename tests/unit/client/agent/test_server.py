@@ -60,8 +60,8 @@ class World:
         self.server = Server(path, services, tracker="http://t:1", timings=timings, max_working=max_working)
 
     def _fetch(self, request: FetchRequest, emit: object, gone: Callable[[], bool]) -> Done | Refused | Failed:
-        self.begun.set()
         self.gone = gone
+        self.begun.set()
         if self.bug is not None:
             raise self.bug
         self.go_on.wait(10)
@@ -229,6 +229,9 @@ def test_a_hook_that_hangs_up_is_noticed_with_more_than_a_thousand_descriptors(w
         while (taken := os.dup(0)) < 1100:
             stack.callback(os.close, taken)
         stack.callback(os.close, taken)
+        stack.enter_context(world.asked(REQUEST.as_json()))  # has the descriptor that the agent waited with
+        assert world.begun.wait(10)
+        world.begun.clear()
         with world.asked(REQUEST.as_json()):
             assert world.begun.wait(10)
             assert not world.gone()

@@ -115,6 +115,17 @@ def test_a_repo_that_was_deleted_is_withdrawn_with_its_refs(bench: Bench, model:
     assert len(bench.tracker.bodies) == bodies
 
 
+@pytest.mark.parametrize("what", ["the repo", "all its blobs"])
+def test_what_is_deleted_is_withdrawn_by_the_next_look_and_no_heartbeat_is_waited_for(
+    bench: Bench, model: RepoBuilder, what: str
+) -> None:
+    bench.work()
+    shutil.rmtree(model.folder / "blobs" if what == "all its blobs" else model.folder)
+    bench.caches.look()
+    bench.service.reconcile()
+    assert manifest(bench)["files"] == []
+
+
 def test_a_repo_that_comes_back_is_published_again(bench: Bench, model: RepoBuilder) -> None:
     away = model.folder.with_name("away")
     model.folder.rename(away)

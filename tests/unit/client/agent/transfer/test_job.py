@@ -35,6 +35,7 @@ from tests.support.waiting import eventually
 
 CONTENT = b"0123456789" * 20_000
 PEERS = (("127.0.0.1", 1),)
+MORE_THAN_THERE_IS = 1 << 46  # of memory, as the stack of a thread: none can be had
 IMPATIENT = JobTimings(stall_s=0.2, connect_s=0.1, keep_alive_s=0.02, progress_s=0.02, growth_s=0.02)
 
 
@@ -496,6 +497,23 @@ def test_one_that_crawls_while_the_machine_has_its_fill_goes_on(tmp_path: Path) 
         download.finish()
 
     world, run, _ = make(tmp_path, plot, ordinary_rate_bytes_s=1_000_000, timings=replace(IMPATIENT, window_s=0.3))
+    assert isinstance(run(), Done)
+
+
+def test_without_a_thread_left_it_is_answered_at_once_and_begun_anew_the_next_time(tmp_path: Path) -> None:
+    def plot(download: Download) -> None:
+        download.checking = False
+        download.peers = 1
+        download.finish()
+
+    _, run, _ = make(tmp_path, plot)
+    before = threading.stack_size(MORE_THAN_THERE_IS)
+    try:
+        answer = run()
+    finally:
+        threading.stack_size(before)
+    assert isinstance(answer, Failed)
+    assert "the agent cannot begin it" in answer.reason
     assert isinstance(run(), Done)
 
 
