@@ -42,10 +42,9 @@ def down() -> Iterator[str]:
 
 
 # (how it is out of action, what it may cost a first snapshot, with the agent's start; what a second one): seconds. The promise
-# is 3 s (2 s for the agent's question, 1 s for the hook's) and nothing; the rest is for a busy machine, but not for one that is
-# busy with other tests.
+# is 3 s and nothing; the rest is for a busy machine, but not for one that is busy with other tests.
 @pytest.mark.alone
-@pytest.mark.parametrize(("tracker", "first_s", "second_s"), [(silent, 4.5, 1.0), (down, 2.0, 1.0)])
+@pytest.mark.parametrize(("tracker", "first_s", "second_s"), [(silent, 3.5, 1.0), (down, 2.0, 1.0)])
 def test_a_tracker_out_of_action_costs_a_snapshot_little_and_once(tracker: object, first_s: float, second_s: float) -> None:
     assert callable(tracker)
     with tracker() as url, FakeHub() as hub, Machine("ann", tracker=url, hub=hub.url) as ann:

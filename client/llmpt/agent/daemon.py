@@ -33,6 +33,7 @@ from llmpt.host.logs import log_to_stderr
 from llmpt.host.loops import Health, Rhythm, Trouble
 from llmpt.identity.gate import joined
 from llmpt.link import answered, lock, paths, state
+from llmpt.link.silence import TrackerSilence
 from llmpt.settings import ClientSettings
 
 if TYPE_CHECKING:  # they load libtorrent, or the like
@@ -111,7 +112,8 @@ def run(
         with anchors.shown(client.trust, os.environ):
             engine = stack.enter_context(Engine(engine_settings, user_agent="llmpt-agent", health=health))
         seeds = Seeds(engine, inventory)
-        directory = Directory(client, peer_port=engine.port)
+        silent_for_s = TrackerSilence(settings.tracker, environ).left_s()
+        directory = Directory(client, peer_port=engine.port, silent_for_s=silent_for_s)
         directory.on_boot = _announce_anew(engine)
         partials = Partials(inventory)
         sharing = (

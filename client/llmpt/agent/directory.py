@@ -66,10 +66,12 @@ class Directory:
         *,
         peer_port: int,
         timings: TrackerTimings = TrackerTimings(),
+        silent_for_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`clock` and `chance` as in `Breaker`."""
+        """`clock` and `chance` as in `Breaker`; `silent_for_s`: so long the tracker is left alone, for it has just not answered a
+        program of this user."""
         self.client = client
         self.address: str | None = None
         self.reachable: bool | None = None
@@ -79,6 +81,9 @@ class Directory:
         self._lookups = Lookups(client)
         self._blobs = BlobHttp(client.url, stall_timeout_s=timings.quiet.longest_s, trust=client.trust, reader=client.reader)
         self._breaker = Breaker(timings.quiet, clock=clock, chance=chance)
+        if silent_for_s > 0:
+            silent = TrackerUnavailable(f"the tracker at {client.url} did not answer another program of this user")
+            self._breaker.failed(silent, retry_after_s=min(silent_for_s, timings.slow_s))
         self._timings, self._peer_port = timings, peer_port
         self._reach_asked_at = self._contacted_at = -math.inf
         self.on_boot: Callable[[str], None] = lambda _url: None

@@ -53,7 +53,7 @@ class Lan:
 
 def _sources(settings: ClientSettings, tracker: str, blobs: BlobHttp, trust: Trust, reader: ReadToken) -> Sources:
     from llmpt.hook.questions.router import Sources  # at the first question, not at an import of huggingface_hub
-    from llmpt.hook.questions.silence import TrackerSilence
+    from llmpt.link.silence import TrackerSilence
     from llmpt.tracker.blob_streams import BlobStreams
     from llmpt.tracker.catalogue import Catalogue
     from llmpt.tracker.client import TrackerClient

@@ -15,8 +15,8 @@ from typing import Protocol
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import TrackerError, TrackerRefused, TrackerUnavailable
 from llmpt.core.repo import RepoRef
-from llmpt.hook.questions.silence import TrackerSilence
 from llmpt.hook.questions.turns import Turns
+from llmpt.link.silence import TrackerSilence
 from llmpt.tracker.catalogue import File, Manifest
 
 log = logging.getLogger("llmpt")
@@ -28,6 +28,7 @@ MOST_FILES = 50_000  # some 25 MB; the latest manifest is kept whatever it holds
 MOST_ENTRIES = 1000
 QUIET = Pauses(first_s=5.0, longest_s=60.0, times_cost=30.0)  # a tracker that swallows questions is waited for once
 TURN_S = 10.0
+DEAR_S = 0.5  # what costs less may be found out by each program
 
 
 class Manifests(Protocol):
@@ -118,8 +119,9 @@ class Knowledge:
             return None
         except TrackerError as error:
             log.debug("%s@%s: the Hub is asked, since %s", *key, error)
-            left_s = self._breaker.failed(error, cost_s=self._clock() - asked_at)
-            if self._silence is not None:
+            cost_s = self._clock() - asked_at
+            left_s = self._breaker.failed(error, cost_s=cost_s)
+            if self._silence is not None and cost_s >= DEAR_S:
                 self._silence.note(left_s)
             return None
         self._breaker.succeeded()

@@ -25,8 +25,8 @@ from llmpt.hook.call import current
 from llmpt.hook.questions import replies
 from llmpt.hook.questions.knowledge import REF_S, Knowledge, Known, Manifests
 from llmpt.hook.questions.question import Question
-from llmpt.hook.questions.silence import TrackerSilence
 from llmpt.hook.questions.turns import Turns
+from llmpt.link.silence import TrackerSilence
 from llmpt.tracker.blobs import NotOverHttp
 from llmpt.tracker.catalogue import File
 from llmpt.tracker.endpoint import EndpointReply

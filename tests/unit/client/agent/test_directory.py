@@ -72,6 +72,18 @@ def test_the_machine_knows_how_the_tracker_sees_it(tracker: FakeTracker) -> None
     assert tracker.asked == [{"port": "6882"}]
 
 
+def test_a_tracker_that_has_just_not_answered_a_program_is_left_alone_for_a_moment(tracker: FakeTracker) -> None:
+    clock = Clock()
+    seen = Directory(
+        cast(TrackerClient, tracker), peer_port=6882, silent_for_s=1000.0, timings=TIMINGS, clock=clock, chance=lambda: 0.0
+    )
+    seen.contact()
+    assert tracker.asked == []
+    clock.now += TIMINGS.slow_s + 1
+    seen.contact()
+    assert tracker.asked
+
+
 def test_it_asks_again_after_a_while_and_when_the_tracker_has_another_life(tracker: FakeTracker) -> None:
     clock = Clock()
     seen = directory(tracker, clock)

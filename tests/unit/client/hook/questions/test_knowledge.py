@@ -10,7 +10,7 @@ from llmpt.core.errors import TrackerSlow
 from llmpt.core.repo import Commit, RepoPath, RepoRef
 from llmpt.hook.questions import knowledge as module
 from llmpt.hook.questions.knowledge import Knowledge
-from llmpt.hook.questions.silence import TrackerSilence
+from llmpt.link.silence import TrackerSilence
 from llmpt.tracker.catalogue import File, Manifest
 from tests.unit.client.hook.questions.lan import FIRST, REPO, SECOND, SMALL, Clock, MemoryLan, manifest
 
@@ -67,11 +67,22 @@ def test_what_one_program_waited_for_no_other_one_waits_for(tmp_path: Path) -> N
     clock, environ = Clock(), {"XDG_RUNTIME_DIR": str(tmp_path)}
     tmp_path.chmod(0o700)
     dead = MemoryLan(error=TrackerSlow("no answer"))
+
+    class Silent(MemoryLan):
+        def manifest(self, ref: RepoRef, revision: str) -> Manifest:
+            clock.now += 1
+            return dead.manifest(ref, revision)
+
+        refreshed_manifest = manifest
+
     for _ in range(3):
-        other = Knowledge(dead, silence=TrackerSilence("http://server:8000", environ, clock=clock), clock=clock)
+        other = Knowledge(Silent(), silence=TrackerSilence("http://server:8000", environ, clock=clock), clock=clock)
         assert other.of_name(REPO, "main") is None
         assert other.at_hand(REPO, "anything")
     assert sum(dead.asked.values()) == 1
+    refusing = TrackerSilence("http://refusing:8000", environ, clock=clock)
+    assert Knowledge(dead, silence=refusing, clock=clock).of_name(REPO, "main") is None
+    assert refusing.left_s() == 0, "what costs nothing is not passed on: it may be starting anew"
     elsewhere = Knowledge(
         MemoryLan({"main": manifest()}), silence=TrackerSilence("http://other:8000", environ, clock=clock), clock=clock
     )
