@@ -23,6 +23,7 @@ from llmpt_tracker.control.messages import BlobAddress
 from llmpt_tracker.errors import SeedersBusy
 from tests.support.cache_builder import lfs_sha256
 from tests.support.certificates import Authority
+from tests.support.waiting import eventually
 from tests.unit.tracker.fakes import FakeAnnouncer
 
 CONTENT = b"content"
@@ -230,7 +231,7 @@ def test_a_knock_reaches_every_seeder(site: Site) -> None:
     site.seeder()
     site.seeder()
     site.servers.knock()
-    assert site.knocks == 2
+    eventually(lambda: site.knocks == 2, what="both to be knocked at")
 
 
 def test_without_the_announcer_what_it_said_last_counts(site: Site) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -72,21 +73,19 @@ class Outcome:
         return found
 
 
-def outcome_of(lan: Lan, version: str, *, gated: str = "", endpoint: str = "", hub: str = "auto", **settings: str) -> Outcome:
+def outcome_of(lan: Lan, version: str, *, gated: str = "", endpoint: str = "", hub: str = "auto", streams: str = "") -> Outcome:
     lan.hub.forget()
     commit = lan.hub.repos["model", REPO].commit_of("main")
-    plan = {"hub": lan.hub.url, "repo": REPO, "commit": commit, "gated": gated}
-    settings |= {"HF_ENDPOINT": endpoint or lan.hub.url, "LLMPT_HUB": hub}
+    plan = {"hub": lan.hub.url, "repo": REPO, "commit": commit, "gated": gated, "size": SIZES["b.bin"] if streams else 0}
+    settings = {"HF_ENDPOINT": endpoint or lan.hub.url, "LLMPT_HUB": hub, "LLMPT_STREAMS": streams or "0"}
     with lan.machine("asker", python=environment(version), **settings) as machine:
         ran = machine.run(str(PROGRAM), json.dumps(plan))
-    return Outcome(
-        json.loads(ran.stdout.splitlines()[-1]), [line for line in ran.stderr.splitlines() if line.startswith("llmpt:")]
-    )
+    return Outcome(json.loads(ran.stdout.splitlines()[-1]), re.findall(r"llmpt: [^\r\n\x1b]*", ran.stderr))  # between bars
 
 
 @pytest.mark.parametrize("version", HUB_VERSIONS)
 def test_a_snapshot_asks_the_hub_at_most_once(lan: Lan, version: str) -> None:
-    outcome = outcome_of(lan, version, gated=GATED, LLMPT_STREAMS="1")
+    outcome = outcome_of(lan, version, gated=GATED, streams="1")
     said = outcome.said
     assert (said["branch"]["answer"], said["commit"]["answer"]) == (SIZES, SIZES)
     assert said["local"]["answer"] == {path: size for path, size in SIZES.items() if path.startswith(("d1/", "a."))}
@@ -100,7 +99,7 @@ def test_a_snapshot_asks_the_hub_at_most_once(lan: Lan, version: str) -> None:
     assert said["gated"] == {"answer": "GatedRepoError", "asked": [f"HEAD /{GATED}/resolve/main/config.json"], "authorized": True}
     assert (said["disabled"]["answer"], said["left"]) == (True, [])
     assert said["disabled"]["asked"][0] == f"HEAD /{REPO}/resolve/main/config.json"
-    assert any("to the Hub instead of" in line for line in outcome.lines)
+    assert any("to the Hub instead of" in line for line in outcome.lines), outcome.lines
 
 
 @pytest.mark.parametrize("version", HUB_VERSIONS)
@@ -131,7 +130,7 @@ def test_the_lan_alone_is_asked_where_the_setting_says_so(lan: Lan, version: str
 
 
 def test_what_is_read_and_not_downloaded_comes_from_the_hub_unless_the_setting_says_so(lan: Lan) -> None:
-    outcome = outcome_of(lan, HUB_VERSIONS[-1])
+    outcome = outcome_of(lan, HUB_VERSIONS[-1], streams="0")
     assert outcome.said["stream"]["answer"] == STREAMED
     assert {line.partition(" ")[0] for line in outcome.asked("stream")} == {"GET"}
     assert {line.rpartition("/")[2] for line in outcome.asked("stream")} == {"b.bin"}

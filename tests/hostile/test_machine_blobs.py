@@ -19,7 +19,7 @@ from tests.support.certificates import Authority
 from tests.support.hostile import OTHER, crowd
 from tests.support.waiting import eventually
 
-LIMITS = BlobLimits(connections=8, guests=4, own=2)
+LIMITS = BlobLimits(head_s=60, connections=8, guests=4, own=2)
 HALF_A_HEAD, HALF_A_HELLO = b"GET /blobs/", b"\x16\x03\x01"
 
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 OWN = "the appliance's own"  # it has its turn whatever the others do
 AT_ONCE = 16
 OF_EACH = 2  # each thread that computes makes another one wait for the interpreter at its every step
-OF_NEIGHBOURHOOD = 8
+OF_NEIGHBOURHOOD = 3
 
 
 @lru_cache(maxsize=8192)
