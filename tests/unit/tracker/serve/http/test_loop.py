@@ -143,6 +143,9 @@ def test_a_newcomer_gets_the_place_of_a_connection_that_does_nothing() -> None:
 def test_one_machine_has_a_few_large_bodies_read_at_once_and_the_next_one_waits() -> None:
     memory = Memory(small_bytes=10, large_bodies=2, of_address=1)
     with serving(limits=ServingLimits(memory=memory)) as at, connected(at, post(b"x" * 100)[:-1]) as first:
+        for _ in range(2):  # rounds of the loop, after which it has read of the first
+            with connected(at, post(b"END")) as sock:
+                assert read_all(sock) == b"<3>END"
         second, small = connected(at, post(b"y" * 97 + b"END")), connected(at, post(b"END"))
         with second, small:
             assert read_all(small) == b"<3>END"
