@@ -24,13 +24,9 @@ log = logging.getLogger("llmpt.seeder")
 T = TypeVar("T")
 U = TypeVar("U")
 
-WORK, UPSTREAM, HEARTBEAT, LISTINGS, VISIBILITY = (
-    "work",
-    "upstream",
-    "heartbeat",
-    "listings",
-    "visibility",
-)  # the loops that must live
+# The loops that must live.
+WORK, UPSTREAM, HEARTBEAT = "work", "upstream", "heartbeat"
+LISTINGS, VISIBILITY = "listings", "visibility"
 STALE_S = 60.0
 WRITE_EVERY_S = 5.0
 MAX_FILE_BYTES = 1 << 20

@@ -43,6 +43,7 @@ class BlobServer:
         self.on_cut: Callable[[], None] = lambda: None
         self.requests: list[Asked] = []
         self.bytes_sent = 0
+        self.is_left = False  # a client went away in the middle of an answer
         self.closing = threading.Event()
         self._lock = threading.Lock()
 
@@ -145,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if server.stall_after is not None:
                     server.closing.wait(30)
         except ConnectionError:
-            self.close_connection = True
+            server.is_left = self.close_connection = True
 
     def _follow_without_end(self, content: bytes) -> None:
         self.send_response(200)

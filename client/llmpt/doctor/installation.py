@@ -30,7 +30,8 @@ def settings(context: Context) -> Finding:
         return fail(str(context.setting_error), "`llmpt config show` says where it is set; correct it there")
     if context.settings.tracker is None:
         return fail("no tracker is set: nothing is asked of the LAN", "`llmpt join http://server:8000`, with your server's name")
-    return ok(f"tracker {context.settings.tracker}; {_ANSWERS[context.settings.hub]}")
+    streams = "; what is read and not downloaded comes from the LAN, unverified" if context.settings.streams else ""
+    return ok(f"tracker {context.settings.tracker}; {_ANSWERS[context.settings.hub]}{streams}")
 
 
 def python(context: Context) -> Finding:
@@ -63,12 +64,20 @@ def library(context: Context) -> Finding:
         from huggingface_hub import file_download
     except ImportError as error:
         return fail(f"huggingface_hub cannot be imported: {error}", remedy)
+    from huggingface_hub.utils import _http
+
     from llmpt.hook.library import unfit
+    from llmpt.hook.questions.sessions import unfit as unfit_sessions
 
     reason = unfit(file_download)
     if reason is not None:
         return fail(
             f"huggingface_hub {huggingface_hub.__version__}: {reason}; downloads take the ordinary path",
+            "update llmpt, or use a version of huggingface_hub that docs/workstations.md names",
+        )
+    if (reason := unfit_sessions(_http)) is not None:
+        return warn(
+            f"huggingface_hub {huggingface_hub.__version__}: {reason}; the LAN gives large files, and answers no questions",
             "update llmpt, or use a version of huggingface_hub that docs/workstations.md names",
         )
     return ok(f"huggingface_hub {huggingface_hub.__version__}")

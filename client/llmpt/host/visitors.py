@@ -95,19 +95,14 @@ class Visitors(Generic[V]):
         return visitor
 
 
-def fairly(waiting: Sequence[T], origin: Callable[[T], tuple[str, str]]) -> list[T]:
-    """Return those that wait in the order of their turns: those of a machine that has few come first, and of
-    equals the earlier one. `origin` says the address and the neighbourhood that one comes from."""
+def in_turn(waiting: Sequence[T], origin: Callable[[T], tuple[str, str]], *, for_s: float) -> Iterator[T]:
+    """Yield those that wait as long as `for_s` lasts, one at least: those of a machine that has few first, and of equals the
+    earlier one. `origin` says the address and the neighbourhood that one comes from."""
+    until = time.monotonic() + for_s
     origins = {one: origin(one) for one in waiting}
     addresses = Counter(address for address, _ in origins.values())
     neighbourhoods = Counter(neighbourhood for _, neighbourhood in origins.values())
-    return sorted(origins, key=lambda one: (addresses[origins[one][0]], neighbourhoods[origins[one][1]]))
-
-
-def in_turn(waiting: Sequence[T], origin: Callable[[T], tuple[str, str]], *, for_s: float) -> Iterator[T]:
-    """Yield those that wait in their turn, as long as `for_s` lasts: one at least."""
-    until = time.monotonic() + for_s
-    for one in fairly(waiting, origin):
+    for one in sorted(origins, key=lambda one: (addresses[origins[one][0]], neighbourhoods[origins[one][1]])):
         yield one
         if time.monotonic() >= until:
             return

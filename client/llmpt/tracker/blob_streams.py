@@ -6,10 +6,9 @@ for data in streams.part(etag, size, 0, 1 << 20): ...
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
@@ -21,19 +20,38 @@ FRUITLESS_TRIES = 3
 PAUSE_S = 0.2
 
 
+class Stretch:
+    """Bytes of a blob as they come, the first of which are here; closing it ends the transfer.
+
+    Iterating raises `NotOverHttp` where no seeder goes on.
+    """
+
+    def __init__(self, parts: Generator[bytes, None, None]) -> None:
+        self._parts = parts
+        self._first = next(parts, b"")
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        first, self._first = self._first, b""
+        return first or next(self._parts)
+
+    def close(self) -> None:
+        self._parts.close()
+
+
 class BlobStreams:
     """Stretches of the blobs that the seeders of one tracker have. Safe to share among threads."""
 
     def __init__(self, blobs: BlobHttp) -> None:
         self._blobs = blobs
 
-    def part(self, etag: Etag, size: int, start: int, stop: int) -> Iterator[bytes]:
-        """Yield the bytes [start, stop) of a blob of `size` bytes. Raises `NotOverHttp`, at once or where no seeder goes on."""
-        parts = self._steadily(etag, size, start, stop)
-        first = next(parts, b"")
-        return itertools.chain((first,), parts)
+    def part(self, etag: Etag, size: int, start: int, stop: int) -> Stretch:
+        """Return the bytes [start, stop) of a blob of `size` bytes. Raises `NotOverHttp`: they are to be had elsewhere."""
+        return Stretch(self._steadily(etag, size, start, stop))
 
-    def _steadily(self, etag: Etag, size: int, at: int, stop: int) -> Iterator[bytes]:
+    def _steadily(self, etag: Etag, size: int, at: int, stop: int) -> Generator[bytes, None, None]:
         fruitless, is_first = 0, True
         while at < stop:
             before = at

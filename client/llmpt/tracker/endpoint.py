@@ -7,12 +7,12 @@ reply = endpoint.ask("GET", "/api/models/org/name/revision/main", program="hf_hu
 from __future__ import annotations
 
 import http.client
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llmpt.core.errors import TrackerUnavailable
 from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.net.kept import KeptConnections, ServerPlace
+from llmpt.tracker.blob_streams import Stretch
 from llmpt.tracker.reading import ReadToken
 from llmpt.tracker.url import HttpUrl
 from llmpt.tracker.wire import MAX_ANSWER_BYTES, NETWORK_ERRORS, Wire, reason_of, user_agent
@@ -40,14 +40,13 @@ _OF_THE_HOP = frozenset(
 class EndpointReply:
     """An answer as a Hub gives it: its status, its headers in order, and its body.
 
-    That to a HEAD has the headers of the whole, and no body. `rest` yields what follows of the body, as it comes; it may raise
-    `LlmptError`.
+    That to a HEAD has the headers of the whole, and no body. `rest` is a body that is still to come, in place of `body`.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
-    rest: Iterator[bytes] | None = None
+    rest: Stretch | None = None
 
     def header(self, name: str) -> str | None:
         """Return the value of a header, whatever the case of its name."""

@@ -36,7 +36,7 @@ BEATS = Pace("heartbeats", 5, 50)
 HOLDINGS = Pace("holdings", 1, 10)
 ALIVE_S = 30.0  # seconds since the last heartbeat
 
-Shown = Annotated[
+Printable = Annotated[
     str, AfterValidator(partial(plain, longest=4000))
 ]  # on the page, and by commands: names of files may hold anything
 
@@ -55,7 +55,7 @@ class Hashing(BaseModel):
     blobs_total: int = Field(ge=0)
     bytes_done: int = Field(ge=0)
     bytes_total: int = Field(ge=0)
-    current: Shown | None = Field(default=None, max_length=1000)
+    current: Printable | None = Field(default=None, max_length=1000)
 
 
 class Problem(BaseModel):
@@ -63,8 +63,8 @@ class Problem(BaseModel):
 
     model_config = publication.STRICT
 
-    what: Shown = Field(max_length=4000)
-    reason: Shown = Field(max_length=4000)
+    what: Printable = Field(max_length=4000)
+    reason: Printable = Field(max_length=4000)
 
 
 class SeederReportBody(BaseModel):

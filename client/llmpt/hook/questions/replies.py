@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from urllib.parse import quote
 
 from llmpt.hook.questions.question import Question
+from llmpt.tracker.blob_streams import Stretch
 from llmpt.tracker.catalogue import File
 from llmpt.tracker.endpoint import EndpointReply
 
@@ -37,9 +37,9 @@ def wanted(file: File, question: Question) -> range | None:
 
 
 def headed(
-    commit: str, file: File, question: Question, span: range, body: bytes, rest: Iterator[bytes] | None = None
+    commit: str, file: File, question: Question, span: range, body: bytes = b"", rest: Stretch | None = None
 ) -> EndpointReply:
-    """Answer with the bytes `span` of the file, which are `wanted`: `body`, and then `rest`."""
+    """Answer with the bytes `span` of the file, which are `wanted`: `body`, or `rest`."""
     headers = (*_headers(commit, file), ("Content-Length", str(len(span))))
     if _part(question) is None:
         return EndpointReply(200, headers, body, rest)

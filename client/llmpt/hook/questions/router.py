@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -27,6 +27,7 @@ from llmpt.hook.questions.knowledge import REF_S, Knowledge, Known, Manifests
 from llmpt.hook.questions.question import Question
 from llmpt.hook.questions.turns import Turns
 from llmpt.link.silence import TrackerSilence
+from llmpt.tracker.blob_streams import Stretch
 from llmpt.tracker.blobs import NotOverHttp
 from llmpt.tracker.catalogue import File
 from llmpt.tracker.endpoint import EndpointReply
@@ -48,7 +49,7 @@ class Blobs(Protocol):
 class Streams(Protocol):
     """Where stretches of larger files come from: `llmpt.tracker.blob_streams.BlobStreams`."""
 
-    def part(self, etag: Etag, size: int, start: int, stop: int) -> Iterator[bytes]: ...
+    def part(self, etag: Etag, size: int, start: int, stop: int) -> Stretch: ...
 
 
 class Endpoint(Protocol):
@@ -220,7 +221,7 @@ class Router:
         except NotOverHttp as error:
             log.debug("%s: not from the LAN: %s", file.etag, error)
             return None
-        return replies.headed(commit, file, question, span, b"", rest)
+        return replies.headed(commit, file, question, span, rest=rest)
 
     def _content(self, etag: Etag, size: int) -> bytes | None:
         try:

@@ -6,7 +6,6 @@ Neither library is imported here: what is needed of it comes from the objects th
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 from llmpt.core.errors import LlmptError
 from llmpt.hook.questions.question import Question
 from llmpt.hook.questions.router import Heard
+from llmpt.tracker.blob_streams import Stretch
 from llmpt.tracker.endpoint import EndpointReply
 
 # Given a question and the Hub's side of it (`exchange.HubSide`), return a `EndpointReply` or the Hub's own answer.
@@ -69,7 +69,7 @@ class _RequestsSide:
 
 def _requests_response(reply: EndpointReply, request: Any, adapter: Any) -> Any:
     raw = sys.modules["urllib3"].HTTPResponse(
-        body=io.BytesIO(reply.body) if reply.rest is None else io.BufferedReader(_Stream(reply)),
+        body=io.BytesIO(reply.body) if reply.rest is None else io.BufferedReader(_Stream(reply.rest)),
         headers=list(reply.headers),
         status=reply.status,
         reason=responses.get(reply.status, ""),
@@ -84,8 +84,12 @@ def _requests_response(reply: EndpointReply, request: Any, adapter: Any) -> Any:
 class _Stream(io.RawIOBase):
     """The body of an answer as it comes, for urllib3, which takes an `OSError` for a connection that breaks off."""
 
-    def __init__(self, reply: EndpointReply) -> None:
-        self._parts, self._left = _parts(reply), b""
+    def __init__(self, parts: Stretch) -> None:
+        self._parts, self._left = parts, b""
+
+    def close(self) -> None:
+        self._parts.close()
+        super().close()
 
     def readable(self) -> bool:
         return True
@@ -103,10 +107,6 @@ class _Stream(io.RawIOBase):
         return count
 
 
-def _parts(reply: EndpointReply) -> Iterator[bytes]:
-    yield from (part for part in itertools.chain((reply.body,), reply.rest or ()) if part)
-
-
 class ThroughHttpx:
     """A transport of httpx or httpx2 before `transport`, likewise."""
 
@@ -122,21 +122,21 @@ class ThroughHttpx:
         answer = self._route(question, side)
         if not isinstance(answer, EndpointReply):
             return answer
-        body = library.ByteStream(answer.body) if answer.rest is None else _stream_of(library, request, answer)
+        body = library.ByteStream(answer.body) if answer.rest is None else _stream_of(library, request, answer.rest)
         return library.Response(answer.status, headers=list(answer.headers), stream=body)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
 
-def _stream_of(library: Any, request: Any, reply: EndpointReply) -> Any:
+def _stream_of(library: Any, request: Any, stretch: Stretch) -> Any:
     def parts(_stream: Any) -> Iterator[bytes]:
         try:
-            yield from _parts(reply)
+            yield from stretch
         except LlmptError as error:
             raise library.ReadError(str(error), request=request) from None
 
-    return type("Stream", (library.SyncByteStream,), {"__iter__": parts})()
+    return type("Stream", (library.SyncByteStream,), {"__iter__": parts, "close": lambda _stream: stretch.close()})()
 
 
 class _HttpxSide:

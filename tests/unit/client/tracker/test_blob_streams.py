@@ -11,6 +11,7 @@ from llmpt.core.blob import Etag
 from llmpt.tracker.blob_streams import BlobStreams
 from llmpt.tracker.blobs import BlobHttp, NotOverHttp
 from tests.support.blob_server import BlobServer
+from tests.support.waiting import eventually
 
 CONTENT = bytes(range(256)) * 8192
 SIZE = len(CONTENT)
@@ -55,3 +56,12 @@ def test_where_no_seeder_goes_on_it_ends_in_words(streams: BlobStreams, seeder: 
         came.extend(streams.part(ETAG, SIZE, 0, SIZE))
     assert came
     assert CONTENT[: SIZE // 3].startswith(b"".join(came))
+
+
+def test_one_that_is_closed_takes_no_more(streams: BlobStreams, seeder: BlobServer) -> None:
+    seeder.slow = 1000
+    stretch = streams.part(ETAG, SIZE, 0, SIZE)
+    assert next(stretch)
+    stretch.close()
+    assert list(stretch) == []
+    eventually(lambda: seeder.is_left, what="the connection to be given up")

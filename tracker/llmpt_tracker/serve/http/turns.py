@@ -60,7 +60,7 @@ class Turns(Generic[T]):
     def take(self) -> T | None:
         """Return the request whose turn it is, and count it as running; None: there is none, or as many run as may."""
         is_full = self._count >= self._at_once
-        for name in (OWN,) if is_full else tuple(self._ready):
+        for name in (OWN,) if is_full else self._ready:
             if name in self._ready and (name is OWN or self._nearby[name] < self._of_neighbourhood):
                 machine = next((one for one in self._ready[name] if self._running[one] < self._of_each), None)
                 if machine is not None:
