@@ -18,6 +18,7 @@ GET_ONLY = (b"GET",)
 _FIELDS = re.compile(rb"(?:\r\n[!#$%&'*+.^_`|~0-9a-z-]+:[^\r\n\0]*)*")  # another reader could see other ones
 _ONCE = (b"\r\nhost:", b"\r\ncontent-length:")
 _MAX_LITERAL = 80  # an IPv6 address in brackets with its zone, and a port
+_RANGE = re.compile(rb"bytes[ \t]*=[ \t]*([0-9]{0,19})[ \t]*-[ \t]*([0-9]{0,19})")
 
 
 class BadRequest(InvalidInput):
@@ -100,3 +101,19 @@ def _literal_host(host: bytes) -> Address | None:
         return parse_address(text)
     except ValueError:
         return None
+
+
+def wanted_part(asked: bytes, size: int) -> range | None:
+    """Return which of `size` bytes a Range header asks for, empty when there are none of them (RFC 9110, 14.1).
+
+    None: the whole is to be given, for nothing is asked for, several ranges at once, or what makes no sense.
+    """
+    part = _RANGE.fullmatch(asked)
+    if part is None:
+        return None
+    first, last = part[1], part[2]
+    if not first:
+        return range(max(0, size - int(last)), size) if last else None
+    if last and int(last) < int(first):
+        return None
+    return range(int(first), min(size, int(last) + 1) if last else size)

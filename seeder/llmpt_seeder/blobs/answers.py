@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from http import HTTPStatus
 from typing import NamedTuple
 
 from llmpt.core.blob import Etag
 from llmpt.core.browsers import SAFE_HEADERS
-from llmpt.core.http_head import Head
+from llmpt.core.http_head import Head, wanted_part
 
 _SAFE = tuple(f"{name}: {value}" for name, value in SAFE_HEADERS.items())
-_RANGE = re.compile(rb"bytes[ \t]*=[ \t]*([0-9]{0,19})[ \t]*-[ \t]*([0-9]{0,19})")
 
 
 class Answer(NamedTuple):
@@ -49,8 +47,7 @@ def blob_answer(head: Head, etag: Etag, size: int) -> Answer:
     if _matches(head.field(b"if-none-match"), name):
         return Answer(HTTPStatus.NOT_MODIFIED, fields)
     if_range = head.field(b"if-range")
-    wanted = _RANGE.fullmatch(head.field(b"range")) if not if_range or if_range == name.encode() else None
-    span = _span(wanted[1], wanted[2], size) if wanted else None
+    span = wanted_part(head.field(b"range"), size) if not if_range or if_range == name.encode() else None
     if span is None:
         return Answer(HTTPStatus.OK, fields, span=range(size))
     if not span:
@@ -61,12 +58,3 @@ def blob_answer(head: Head, etag: Etag, size: int) -> Answer:
 def _matches(condition: bytes, name: str) -> bool:
     tags = [tag.strip().removeprefix(b"w/") for tag in condition.split(b",")]
     return b"*" in tags or name.encode() in tags
-
-
-def _span(first: bytes, last: bytes, size: int) -> range | None:
-    """Return the bytes that a range asks for; empty when there are none of them, None when it makes no sense."""
-    if not first:
-        return range(max(0, size - int(last)), size) if last else None
-    if last and int(last) < int(first):
-        return None
-    return range(int(first), min(size, int(last) + 1) if last else size)

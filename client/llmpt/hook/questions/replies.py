@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-from urllib.parse import quote
 
+from llmpt.core.http_head import wanted_part
+from llmpt.core.hub_headers import file_headers
 from llmpt.hook.questions.question import Question
 from llmpt.tracker.blob_streams import Stretch
 from llmpt.tracker.catalogue import File
 from llmpt.tracker.endpoint import EndpointReply
-
-_PART = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 def described(commit: str, file: File) -> EndpointReply:
@@ -27,13 +25,8 @@ def given(commit: str, file: File, content: bytes, question: Question) -> Endpoi
 
 def wanted(file: File, question: Question) -> range | None:
     """Return the bytes that a GET asks for; None: there are none of them."""
-    size = file.size_bytes
-    part = _part(question)
-    if part is None:
-        return range(size)
-    first = int(part[1]) if part[1] else max(0, size - int(part[2]))
-    stop = min(size, int(part[2]) + 1) if part[1] and part[2] else size
-    return None if first >= size or stop <= first else range(first, stop)
+    part = _part(file, question)
+    return range(file.size_bytes) if part is None else part or None
 
 
 def headed(
@@ -41,7 +34,7 @@ def headed(
 ) -> EndpointReply:
     """Answer with the bytes `span` of the file, which are `wanted`: `body`, or `rest`."""
     headers = (*_headers(commit, file), ("Content-Length", str(len(span))))
-    if _part(question) is None:
+    if _part(file, question) is None:
         return EndpointReply(200, headers, body, rest)
     shown = ("Content-Range", f"bytes {span.start}-{span.stop - 1}/{file.size_bytes}")
     return EndpointReply(206, (*headers, shown), body, rest)
@@ -66,20 +59,10 @@ def absent(commit: str, question: Question) -> EndpointReply:
     return EndpointReply(404, headers, b"" if question.method == "HEAD" else body)
 
 
-def _part(question: Question) -> re.Match[str] | None:
-    part = _PART.fullmatch(question.part.replace(" ", ""))
-    return None if part is None or part[0] == "bytes=-" else part
+def _part(file: File, question: Question) -> range | None:
+    return wanted_part(question.part.encode(), file.size_bytes)
 
 
 def _headers(commit: str, file: File) -> tuple[tuple[str, str], ...]:
-    name = file.path.value.rpartition("/")[2]
-    plain = name.encode("ascii", "replace").decode().translate({34: "_", 63: "_"})
-    linked = (("X-Linked-Etag", f'"{file.etag}"'), ("X-Linked-Size", str(file.size_bytes))) if file.etag.is_sha256 else ()
-    return (
-        ("X-Repo-Commit", commit),
-        ("ETag", f'"{file.etag}"'),
-        ("Accept-Ranges", "bytes"),
-        ("Content-Type", "application/octet-stream"),
-        ("Content-Disposition", f"inline; filename*=UTF-8''{quote(name)}; filename=\"{plain}\";"),
-        *linked,
-    )
+    headers = file_headers(commit, file.path.value, file.size_bytes, file.etag.value, outside_git=file.etag.is_sha256)
+    return tuple(headers.items())

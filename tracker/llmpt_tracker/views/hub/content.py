@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
-from urllib.parse import quote
 
 from flask import Response, request
 from werkzeug.http import parse_range_header
 
+from llmpt.core.hub_headers import file_headers
 from llmpt.core.hub_target import HubTarget
 from llmpt_tracker.control.messages import BlobAddress
 from llmpt_tracker.errors import SeedersBusy, TooManyWait
@@ -77,16 +77,7 @@ def _find(asked: HubTarget) -> tuple[hub.HubRevision, HubFile]:
 
 
 def _headers(commit: str, file: HubFile) -> dict[str, str]:
-    name = file.path.rpartition("/")[2]
-    plain = name.encode("ascii", "replace").decode().translate({34: "_", 63: "_"})
-    headers = {
-        "X-Repo-Commit": commit,
-        "ETag": f'"{file.etag}"',
-        "Accept-Ranges": "bytes",
-        "Content-Type": "application/octet-stream",
-        "Content-Disposition": f"inline; filename*=UTF-8''{quote(name)}; filename=\"{plain}\";",
-    }
-    return headers | ({"X-Linked-Etag": f'"{file.etag}"', "X-Linked-Size": str(file.size)} if file.lfs else {})
+    return file_headers(commit, file.path, file.size, file.etag, outside_git=file.lfs)
 
 
 def _described(file: HubFile, headers: dict[str, str]) -> Response:
