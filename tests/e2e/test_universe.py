@@ -72,10 +72,8 @@ def test_the_catalogue_lists_what_the_seeder_has(universe: Universe, model: Mode
         assert listed[etag]["seeders"] == 1
 
 
-def test_the_hub_gave_no_byte_of_the_big_files_and_of_the_small_ones_at_most_what_the_lan_did_not_know(
-    universe: Universe, downloaded: Downloaded
-) -> None:
-    assert downloaded.asked <= Counter(path for model in universe.models for path in model.small)
+def test_the_hub_gave_no_byte_of_any_file(downloaded: Downloaded) -> None:
+    assert downloaded.asked == Counter()
 
 
 def test_the_files_lie_in_the_cache_as_the_library_would_have_put_them(downloaded: Downloaded, model: Model) -> None:

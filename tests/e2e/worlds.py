@@ -58,6 +58,8 @@ class Universe:
         self.compose.up("tracker", "seeder", "hub", "downloader1")
         self.hub = Hub(self.compose.container("hub"))
         eventually(self._all_is_seeded, timeout_s=60, what="a seeder for every big file of the catalogue")
+        answers = self.tracker.answers_for
+        eventually(lambda: all(answers(model.repo_id) for model in self.models), timeout_s=60, what="the LAN to answer first")
 
     @property
     def tracker(self) -> Tracker:

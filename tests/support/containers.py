@@ -175,6 +175,11 @@ class Tracker(Inside):
         found: list[dict[str, Any]] = self.get(f"{self._api}/torrents?{urlencode(filters)}")["torrents"]
         return found
 
+    def answers_for(self, repo_id: str) -> bool:
+        """Say whether the LAN answers what is asked about a model's `main`, and gives all of its files."""
+        manifest = self.get(f"{self._api}/repos/model/{repo_id}/revisions/main")
+        return bool(manifest["complete"] and manifest["open"] and all(file["here"] for file in manifest["files"]))
+
     def seeders(self) -> list[dict[str, Any]]:
         """Return the reports of the seeders that it has heard of."""
         found: list[dict[str, Any]] = json.loads(self.python(SEEDERS))
