@@ -154,10 +154,9 @@ class Service:
         self._problems = tuple(islice(every, MAX_REPORTED))
 
     def _renumbered(self) -> list[Problem]:
-        """Return what is said of files whose inode numbers change; it is logged once."""
+        """Return what is said of files whose inode numbers change; it is logged once, as such a mount goes on with it."""
         found = self._verification.renumbered()
         if found is None:
-            self._said_renumbered = False
             return []
         file, count = found
         reason = (

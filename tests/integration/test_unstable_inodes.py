@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -46,6 +47,10 @@ def page(lan: Lan) -> str:
         return str(answer.read().decode())
 
 
-def fetched(lan: Lan, content: bytes) -> bytes:
-    with urllib.request.urlopen(f"{lan.tracker.url}/blobs/{hashlib.sha256(content).hexdigest()}", timeout=5) as answer:
-        return bytes(answer.read())
+def fetched(lan: Lan, content: bytes) -> bytes | None:
+    """Return the blob over HTTP; None as long as the tracker knows no seeder that gives it, or the one before."""
+    try:
+        with urllib.request.urlopen(f"{lan.tracker.url}/blobs/{hashlib.sha256(content).hexdigest()}", timeout=5) as answer:
+            return bytes(answer.read())
+    except urllib.error.URLError:
+        return None

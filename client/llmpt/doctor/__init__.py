@@ -48,3 +48,6 @@ def examine(context: Context) -> Iterator[tuple[str, Finding]]:
             yield name, check(context)
         except (LlmptError, OSError) as error:
             yield name, Finding(FAIL, f"could not be looked at: {error}", "see to what it names, and run this again")
+        except Exception as error:  # noqa: BLE001 - what this Python has installed raises what it likes
+            said = f"could not be looked at: {type(error).__name__}: {error}"
+            yield name, Finding(FAIL, said, "if what it names is in order, report this as a fault of llmpt")

@@ -64,9 +64,9 @@ def library(context: Context) -> Finding:
         from huggingface_hub import file_download
     except ImportError as error:
         return fail(f"huggingface_hub cannot be imported: {error}", remedy)
-    from huggingface_hub.utils import _http
 
     from llmpt.hook.library import unfit
+    from llmpt.hook.questions.sessions import module_of
     from llmpt.hook.questions.sessions import unfit as unfit_sessions
 
     reason = unfit(file_download)
@@ -75,7 +75,7 @@ def library(context: Context) -> Finding:
             f"huggingface_hub {huggingface_hub.__version__}: {reason}; downloads take the ordinary path",
             "update llmpt, or use a version of huggingface_hub that docs/workstations.md names",
         )
-    if (reason := unfit_sessions(_http)) is not None:
+    if (reason := unfit_sessions(module_of(file_download.__package__))) is not None:
         return warn(
             f"huggingface_hub {huggingface_hub.__version__}: {reason}; the LAN gives large files, and answers no questions",
             "update llmpt, or use a version of huggingface_hub that docs/workstations.md names",

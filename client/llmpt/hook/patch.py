@@ -29,7 +29,7 @@ from llmpt.hook.downloads import Connect, LibraryDownloads
 from llmpt.hook.lan import Lan
 from llmpt.hook.library import BYTES, METADATA, OUTER, Chunks, unfit
 from llmpt.hook.questions.door import HubDoor
-from llmpt.hook.questions.sessions import Sessions
+from llmpt.hook.questions.sessions import Sessions, module_of
 from llmpt.hook.questions.sessions import unfit as unfit_sessions
 from llmpt.hook.steps import Apart, guarded
 from llmpt.settings import ClientSettings
@@ -130,8 +130,8 @@ class Hook:
 
     def _met_sessions(self) -> Sessions | None:
         """Return the door in the library's sessions; None where this version makes them in a way that is not known."""
-        http = sys.modules.get(f"{self._library.__package__}.utils._http")
-        reason = "it has no utils._http" if http is None else unfit_sessions(http)
+        http = module_of(self._library.__package__)
+        reason = unfit_sessions(http)
         if http is None or reason:
             log.info("questions go to the Hub as ever with huggingface_hub %s: %s", _version(), reason)
             return None

@@ -12,6 +12,7 @@ alone.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable
 from types import ModuleType, TracebackType
@@ -26,8 +27,15 @@ OF_REQUESTS, OF_HTTPX = "get_adapter", "_transport_for_url"  # where a session c
 Wrap = Callable[[Any, str], Any]
 
 
-def unfit(http: ModuleType) -> str | None:
+def module_of(package: str | None) -> ModuleType | None:
+    """Return the loaded module in which the library makes its sessions; None where this version has none."""
+    return sys.modules.get(f"{package}.utils._http")
+
+
+def unfit(http: ModuleType | None) -> str | None:
     """Say why the sessions of this version cannot be met; None when they can."""
+    if http is None:
+        return "it has no utils._http"
     called = getattr(getattr(getattr(http, "get_session", None), "__code__", None), "co_names", ())
     if CACHE in called and callable(getattr(http, CACHE, None)):
         return None
