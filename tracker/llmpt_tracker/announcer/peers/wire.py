@@ -2,8 +2,9 @@
 
 BEP 3 and 23 (compact unless `compact=0`), 7 (`peers6`), 21 (`event=paused`, `downloaders`), 24 (`external ip`), 31
 (`retry in`), 48 (scrape), 52 (an info-hash is the first 20 bytes of the SHA-256). The query is split and percent-decoded as
-bytes, never as UTF-8, which would destroy the hashes; behind this module no code sees it again. An answer is always status 200:
-clients throw away the body of any other.
+bytes (a `+` is a blank), never as UTF-8, which would destroy the hashes; behind this module no code sees it again. Without
+info_hash, peer_id and port no peer can be entered; any other field that makes no sense has its default, as at other trackers.
+An answer is always status 200: clients throw away the body of any other.
 """
 
 from __future__ import annotations
@@ -45,15 +46,17 @@ class Event(Enum):
 
 _ESCAPED_BYTES = 60  # 20 bytes, each as %XX
 _SECRET_BYTES = 32  # more of a client's own key is not looked at
+_MAX_DIGITS = 20  # of a number of 64 bits
 _LEAST_PORT = 1024  # what listens below is no peer: no client is led to it
 
 _REACHABLE = {None: b"", False: b"15:llmpt reachablei0e", True: b"15:llmpt reachablei1e"}
-_EVENTS = {event.value: event for event in Event} | {b"empty": Event.NONE}
+_EVENTS = {event.value: event for event in Event}
+_UNKNOWN_LEFT = (1 << 64) - 1  # what libtorrent sends before it has the metainfo: not everything
 
 
 class AnnounceRequest(NamedTuple):
-    """One announce, every field checked. `left` is bytes; `ip` is what the client claims, believed only by the gateway rule;
-    `key` is that of our seeder, `secret` what BEP 7 calls `key`."""
+    """One announce, every field checked. `left` is bytes, and more than there can be where it is not known; `ip` is what the
+    client claims, believed only by the gateway rule; `key` is that of our seeder, `secret` what BEP 7 calls `key`."""
 
     info_hash: bytes
     peer_id: bytes
@@ -106,28 +109,19 @@ def parse_announce(query: bytes, *, key: bytes = b"") -> AnnounceRequest:
     get = fields.get
     info_hash = _twenty_bytes("info_hash", get(b"info_hash"))
     peer_id = _twenty_bytes("peer_id", get(b"peer_id"))
-    port = _number("port", get(b"port"))
-    if not 0 < port < 65536:
-        raise ClientError("port must be between 1 and 65535")
+    port = _port(get(b"port"))
     if port < _LEAST_PORT and not key:
         raise ClientError(f"no peer is told of a port below {_LEAST_PORT}: something else listens there")
-    event = _EVENTS.get(get(b"event", b""))
-    if event is None:
-        raise ClientError("event must be started, stopped, completed or paused")
-    left = _number("left", get(b"left"))
-    numwant = get(b"numwant")
-    wanted = DEFAULT_NUMWANT if numwant is None else min(_number("numwant", numwant), MAX_NUMWANT)
-    compact, no_peer_id = _flag("compact", get(b"compact", b"1")), _flag("no_peer_id", get(b"no_peer_id", b"0"))
     ip = get(b"ip", b"")
     return AnnounceRequest(
         info_hash,
         peer_id,
         port,
-        left,
-        event,
-        wanted,
-        compact,
-        no_peer_id,
+        _count(get(b"left"), default=_UNKNOWN_LEFT),
+        _EVENTS.get(get(b"event", b""), Event.NONE),
+        min(_count(get(b"numwant"), default=DEFAULT_NUMWANT), MAX_NUMWANT),
+        get(b"compact") != b"0",
+        get(b"no_peer_id") == b"1",
         unquote_to_bytes(ip).decode("latin-1") if ip else "",
         _key(key) if key else "",
         get(b"key", b"")[:_SECRET_BYTES],
@@ -215,27 +209,33 @@ def _twenty_bytes(name: str, value: bytes | None) -> bytes:
         raise ClientError(f"{name} is missing")
     if len(value) > _ESCAPED_BYTES:  # before it is remembered
         raise ClientError(f"{name} must be 20 bytes, percent-encoded")
-    decoded = _unescape(value) if b"%" in value else value
+    decoded = _unescape(value) if b"%" in value or b"+" in value else value
     if len(decoded) != ID_BYTES:
         raise ClientError(f"{name} must be 20 bytes, percent-encoded; it has {len(decoded)}")
     return decoded
 
 
-_unescape = lru_cache(maxsize=1 << 14)(unquote_to_bytes)  # a client asks for the same hashes again, escaped the same way
+@lru_cache(maxsize=1 << 14)  # a client asks for the same hashes again, escaped the same way
+def _unescape(value: bytes) -> bytes:
+    return unquote_to_bytes(value.replace(b"+", b" "))
 
 
-def _number(name: str, value: bytes | None) -> int:
+def _port(value: bytes | None) -> int:
     if value is None:
-        raise ClientError(f"{name} is missing")
-    if not value.isdigit() or len(value) > 19:
-        raise ClientError(f"{name} must be a whole number, not negative")
-    return int(value)
+        raise ClientError("port is missing")
+    if not value.isdigit():
+        raise ClientError("port must be a whole number, not negative")
+    port = int(value) if len(value) <= _MAX_DIGITS else 0
+    if not 0 < port < 65536:
+        raise ClientError("port must be between 1 and 65535")
+    return port
 
 
-def _flag(name: str, value: bytes) -> bool:
-    if value not in (b"0", b"1"):
-        raise ClientError(f"{name} must be 0 or 1")
-    return value == b"1"
+def _count(value: bytes | None, *, default: int) -> int:
+    """Read a number; what is none, or a negative one, is the default, and what is too large for 64 bits the most of them."""
+    if value is None or not value.isdigit():
+        return default
+    return min(int(value), _UNKNOWN_LEFT) if len(value) <= _MAX_DIGITS else _UNKNOWN_LEFT
 
 
 def _key(value: bytes) -> str:
