@@ -93,7 +93,7 @@ COPY --from=dist /opt/dist /opt/dist
 COPY --from=wheel /wheels /opt/dist
 COPY --from=tracker-environment /opt/llmpt /opt/llmpt
 COPY --from=sbom /tracker.json /opt/llmpt/sbom.cdx.json
-EXPOSE 8000 6969
+EXPOSE 8000 6969 6969/udp
 HEALTHCHECK --interval=5s --timeout=15s --start-period=60s --retries=3 CMD ["llmpt-health", "llmpt-tracker", "health"]
 CMD ["llmpt-tracker", "serve"]
 

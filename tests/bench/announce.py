@@ -1,4 +1,4 @@
-"""Announces per second: our announcer beside a reference in the same run, with one load generator for both.
+"""Announces per second: our announcer beside a reference in the same run, with one load generator for both; and over UDP.
 
 1,000 swarms of 20 peers (preloaded through the store; the reference gets them as announces), 32 connections, kept alive or a
 new one for each announce, which is what BitTorrent clients do. The ports that are announced listen, so that ours finds them
@@ -12,37 +12,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import select
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from llmpt.core.networks import CidrSet
 from llmpt.host.routes import address_towards
+from tests.bench._announcing import CONNECTIONS, Result, cpu_seconds, show, udp_load
 
 SWARMS = 1000
 PEERS_PER_SWARM = 20
-CONNECTIONS = 32
 SECONDS = 3.0
 PORTS_PER_SWARM = 6
-
-
-class Result(NamedTuple):
-    per_second: float
-    p99_ms: float
-    cpu_us: float
 
 
 def main() -> None:
     print(f"{SWARMS} swarms × {PEERS_PER_SWARM} peers, {CONNECTIONS} connections, {SECONDS:g} s each; load from {_address()}")
     rates: dict[tuple[str, bool], float] = {}
+    cpu: dict[tuple[str, str], float] = {}
     reference = "opentracker" if shutil.which("opentracker") else "constant"
     for name in ("llmpt", reference):
         with _peers(), _server(name) as (pid, port):
@@ -52,11 +46,15 @@ def main() -> None:
                 result = _load(pid, port, keep_alive=keep_alive)
                 rates[name, keep_alive] = result.per_second
                 mode = "keep-alive" if keep_alive else "close"
-                print(
-                    f"{name:12} {mode:10} {result.per_second:8,.0f} announces/s   p99 {result.p99_ms:5.2f} ms   "
-                    f"{result.cpu_us:5.1f} µs of server CPU each",
-                    flush=True,
-                )
+                cpu[name, mode] = result.cpu_us
+                show(name, mode, result)
+            if name != "constant":
+                result = udp_load(pid, (_address(), port), _datagrams(), seconds=SECONDS)
+                cpu[name, "UDP"] = result.cpu_us
+                show(name, "UDP", result)
+    for keep_alive in (True, False):
+        mode = "keep-alive" if keep_alive else "close"
+        print(f"HTTP ÷ UDP of llmpt, server CPU of an announce, {mode}: {cpu['llmpt', mode] / cpu['llmpt', 'UDP']:.2f}")
     for keep_alive in (True, False):
         mode = "keep-alive" if keep_alive else "close"
         print(f"llmpt ÷ {reference}, {mode}: {rates['llmpt', keep_alive] / rates[reference, keep_alive]:.2f}")
@@ -79,6 +77,17 @@ def _requests(*, keep_alive: bool) -> list[bytes]:
         b"GET /announce?info_hash=%s&peer_id=-LT2110-%012d&port=%d&uploaded=0&downloaded=0&left=%d&corrupt=0&key=2A17F5E3"
         b"&numwant=50&compact=1&no_peer_id=1&supportcrypto=1&redundant=0 %s"
         % (b"".join(b"%%%02x" % byte for byte in info_hash), port, 7000 + port, 1000 * (port % 2), tail)
+        for port in range(PORTS_PER_SWARM)
+        for info_hash in _hashes()
+    ]
+
+
+def _datagrams() -> list[bytes]:
+    """Return announces of BEP 15, without the connection id that comes first."""
+    return [
+        struct.pack(
+            ">II20s20sQQQIIIiH", 1, 9, info_hash, b"-LT2110-%012d" % port, 0, 1000 * (port % 2), 0, 0, 0, 42, 50, 7000 + port
+        )
         for port in range(PORTS_PER_SWARM)
         for info_hash in _hashes()
     ]
@@ -115,7 +124,7 @@ def _load(pid: int, port: int, *, keep_alive: bool, count: int = 0) -> Result:
         poll.register(sock.fileno(), select.EPOLLIN)
         send(sock)
 
-    cpu = _cpu_seconds(pid)
+    cpu = cpu_seconds(pid)
     started = time.perf_counter()
     for _ in range(CONNECTIONS):
         connect()
@@ -137,17 +146,12 @@ def _load(pid: int, port: int, *, keep_alive: bool, count: int = 0) -> Result:
                 open_sockets.pop(fd).close()
                 connect()
     elapsed = time.perf_counter() - started
-    cpu = _cpu_seconds(pid) - cpu
+    cpu = cpu_seconds(pid) - cpu
     for sock in open_sockets.values():
         sock.close()
     poll.close()
     latencies.sort()
     return Result(done / elapsed, 1000 * latencies[int(len(latencies) * 0.99)], 1e6 * cpu / done)
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
@@ -158,7 +162,7 @@ def _server(name: str) -> Iterator[tuple[int, int]]:
             probe.bind((_address(), 0))
             port = probe.getsockname()[1]
         with tempfile.NamedTemporaryFile("w") as config, tempfile.NamedTemporaryFile("w") as whitelist:
-            config.write(f"listen.tcp {_address()}:{port}\naccess.whitelist {whitelist.name}\n")
+            config.write(f"listen.tcp {_address()}:{port}\nlisten.udp {_address()}:{port}\naccess.whitelist {whitelist.name}\n")
             config.flush()
             whitelist.write("".join(f"{info_hash.hex()}\n" for info_hash in _hashes()))
             whitelist.flush()
@@ -199,6 +203,7 @@ async def _serve_ours() -> None:
     from llmpt_tracker.announcer.peers.store import Role
     from llmpt_tracker.announcer.peers.visibility import Visibility
     from llmpt_tracker.announcer.tracker import Tracker
+    from llmpt_tracker.announcer.udp.server import DatagramFrontEnd
 
     store, seeders = MemoryStore(), Seeders()
     store.register(_hashes())
@@ -208,7 +213,9 @@ async def _serve_ours() -> None:
             store.put(info_hash, endpoint, Role(number % 2), now=time.monotonic(), owner=b"-LT2110-%012d" % number)
     visibility = Visibility(allowed=CidrSet.parse("0.0.0.0/0"), seeders=seeders)
     tracker = Tracker(store, seeders=seeders, visibility=visibility)
-    print(FrontEnd(tracker).open([_address()], 0), flush=True)
+    port = FrontEnd(tracker).open([_address()], 0)
+    DatagramFrontEnd(tracker, per_second=1_000_000).open([_address()], port)  # all of the load comes from one address
+    print(port, flush=True)
     await tracker.prober.run(tracker.health)
 
 

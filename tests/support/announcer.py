@@ -60,6 +60,7 @@ class AnnouncerProcess:
         self._environ = dict(environ or {})
         self._folder = Path(tempfile.mkdtemp(prefix="llmpt-announcer-"))
         self._port = 0
+        self.udp_port: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._log: BinaryIO | None = None
         self._control: ControlClient | None = None
@@ -142,7 +143,7 @@ class AnnouncerProcess:
     def open(self) -> str:
         """Open the announce port; return the boot id."""
         reply = self.control.do("open")
-        self._port = reply["announce_port"]
+        self._port, self.udp_port = reply["announce_port"], reply["udp_port"]
         return str(reply["boot_id"])
 
     def stop(self) -> int | None:

@@ -25,6 +25,11 @@ def database(value: str) -> str | None:
     return value or None
 
 
+def optional_port(value: str) -> int | None:
+    """Read a port; nothing means none that was chosen."""
+    return core.port(value) if value else None
+
+
 def folder(value: str) -> Path | None:
     """Read a folder that exists; nothing means none."""
     if value and not expand_home(value).is_dir():
@@ -56,6 +61,9 @@ class TrackerSettings:
     )
     http_port: int = setting("LLMPT_HTTP_PORT", core.port, "8000", "TCP port of the API and the page")
     announce_port: int = setting("LLMPT_ANNOUNCE_PORT", core.port, "6969", "TCP port of announces and scrapes")
+    udp_announce_port: int | None = setting(
+        "LLMPT_UDP_ANNOUNCE_PORT", optional_port, "", "UDP port of announces and scrapes; empty: the same number; 0: none"
+    )
     bind: tuple[str, ...] = setting("LLMPT_BIND", core.addresses, DEFAULT_BIND, "Addresses to listen on, separated by commas")
     peer_cidrs: CidrSet = setting(
         "LLMPT_PEER_CIDRS", core.cidrs, DEFAULT_PEER_CIDRS, "Networks that get an answer, on every port"

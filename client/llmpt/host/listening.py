@@ -15,8 +15,10 @@ BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn; a client that finds 
 _PORT_TRIES = 20
 
 
-def listen_on(addresses: Sequence[str], port: int, *, setting: str) -> list[socket.socket]:
-    """Listen on every address at the same port (0: one that is free on all). A host without IPv6 does without `::`.
+def listen_on(
+    addresses: Sequence[str], port: int, *, setting: str, kind: socket.SocketKind = socket.SOCK_STREAM
+) -> list[socket.socket]:
+    """Listen, or receive datagrams, on every address at the same port (0: one free on all). A host without IPv6 needs no `::`.
 
     The sockets don't block. Raises `SettingError` naming the address that cannot be had, and `setting`, that of the port.
     """
@@ -24,7 +26,7 @@ def listen_on(addresses: Sequence[str], port: int, *, setting: str) -> list[sock
         bound: list[socket.socket] = []
         for address in addresses:
             try:
-                sock = _bind(address, bound[0].getsockname()[1] if bound else port)
+                sock = _bind(address, bound[0].getsockname()[1] if bound else port, kind)
             except OSError as error:
                 _close(bound)
                 if port == 0 and error.errno == errno.EADDRINUSE and tries_left:
@@ -56,16 +58,18 @@ def raise_descriptor_limit(wanted: int | None = None) -> int:
     return most if most != resource.RLIM_INFINITY else 1 << 20
 
 
-def _bind(address: str, port: int) -> socket.socket | None:
+def _bind(address: str, port: int, kind: socket.SocketKind) -> socket.socket | None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = None
     try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock = socket.socket(family, kind)
+        if kind == socket.SOCK_STREAM:  # datagrams of one port would go to one of two sockets
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address, port))
-        sock.listen(BACKLOG)
+        if kind == socket.SOCK_STREAM:
+            sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError as error:
         if sock is not None:

@@ -2,10 +2,10 @@
 
 Arrows point one way::
 
-    __main__ → server (TCP), control (AF_UNIX) → tracker (the state) → swarms (the rules) → visibility → seeders
-                                                    ├→ http, wire (bytes ⇄ requests)   └→ store ← memory_store
-                                                    └→ prober (which can be reached) ───────┘
+    __main__ → http, udp, control (AF_UNIX) → tracker (the state) → swarms (the rules) → visibility → seeders
+                       └→ wire (bytes ⇄ requests) ←┤                   └→ store ← memory_store
+                                                   └→ prober (which can be reached) ───────┘
 
-The application asks it over a local socket (`control`); clients announce over HTTP (`server`). It imports neither Flask nor
-SQLAlchemy, and knows only truncated info-hashes: 20 bytes.
+The application asks it over a local socket (`control`); clients announce over HTTP (`http`) and UDP (`udp`). It imports neither
+Flask nor SQLAlchemy, and knows only truncated info-hashes: 20 bytes.
 """

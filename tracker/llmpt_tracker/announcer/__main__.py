@@ -28,6 +28,7 @@ from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.visibility import Visibility, is_own_address
 from llmpt_tracker.announcer.readers import Readers
 from llmpt_tracker.announcer.tracker import Tracker
+from llmpt_tracker.announcer.udp.server import DatagramFrontEnd
 from llmpt_tracker.read_keys import ReadKeys
 from llmpt_tracker.settings import CONTROL_SOCKET, TrackerSettings
 
@@ -54,15 +55,17 @@ def main() -> int:
 async def serve(settings: TrackerSettings, limits: VisitorLimits) -> None:
     """Serve the control socket, and announces from `open` on, until SIGTERM or SIGINT."""
     tracker = _tracker(settings)
-    front = FrontEnd(tracker, limits)
+    front, datagrams = FrontEnd(tracker, limits), DatagramFrontEnd(tracker)
 
     def open_port() -> int:
         port = front.open(settings.bind, settings.announce_port)
+        if settings.udp_announce_port != 0:
+            datagrams.open(settings.bind, settings.udp_announce_port or port, is_any=settings.announce_port == 0)
         tracker.leases = LeaseBook(opened_at=tracker.clock())
         log.info("announces are answered on port %d, boot id %s", port, tracker.boot_id)
         return port
 
-    control = ControlServer(tracker, open_port=open_port, port=lambda: front.port)
+    control = ControlServer(tracker, open_port=open_port, ports=lambda: (front.port, datagrams.port))
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -71,6 +74,7 @@ async def serve(settings: TrackerSettings, limits: VisitorLimits) -> None:
     working = [
         asyncio.create_task(loops.loop("dropping silent peers", tracker.sweep, EVERY_SECOND, health=tracker.health)),
         asyncio.create_task(loops.loop("ending slow connections", front.reap, EVERY_SECOND, health=tracker.health)),
+        asyncio.create_task(loops.loop("counting datagrams anew", datagrams.tick, EVERY_SECOND, health=tracker.health)),
         asyncio.create_task(loops.loop("asking seeders", tracker.look_after_seeders, SEEDERS_ASKED, health=tracker.health)),
         asyncio.create_task(tracker.prober.run(tracker.health)),
     ]
@@ -81,6 +85,7 @@ async def serve(settings: TrackerSettings, limits: VisitorLimits) -> None:
             task.cancel()
         await control.close()
         front.close()
+        datagrams.close()
 
 
 def _tracker(settings: TrackerSettings) -> Tracker:

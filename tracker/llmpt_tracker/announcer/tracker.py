@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llmpt.core.browsers import HostNames
 from llmpt.core.callers import Callers
 from llmpt.core.http_head import BadRequest, Head
-from llmpt.core.networks import CidrSet, behind_proxies
+from llmpt.core.networks import Address, CidrSet, behind_proxies
 from llmpt.host.loops import Health
 from llmpt_tracker.announcer.leases.book import LeaseBook
 from llmpt_tracker.announcer.limiter import Limiter
@@ -95,19 +95,31 @@ class Tracker:
         """Drop peers that have gone silent, in the next slice of the swarms. Call it every second."""
         self.store.sweep(self.clock(), swarms=SWEPT_PER_SECOND)
 
+    def announce(self, request: wire.AnnounceRequest, asker: Asker, *, reached_at: Address | None) -> wire.AnnounceReply:
+        """Enter a peer, and tell it of others; `reached_at`: the literal address at which it reached us. Raises `ClientError`."""
+        if request.key and is_announce_key(request.key):
+            self.readers.check(request.key, (request.info_hash,))
+            request = request._replace(key="")
+        elif self.readers.are_asked:
+            self._check_seeder(request.key)
+            request = request._replace(numwant=0)  # it gives, and has no need of peers
+        return swarms.announce(self.moment(), request, asker, reached_at=reached_at, probes=self._probes)
+
+    def scrape(self, hashes: Sequence[bytes], asker: Asker, *, key: str = "") -> dict[bytes, wire.ScrapeEntry]:
+        """Count the peers of torrents. `key` is what stood behind `/scrape/`. Raises `ClientError`."""
+        swarms.check_allowed(asker, "", self.visibility)
+        if self.readers.are_asked:
+            if is_announce_key(key):
+                self.readers.check(key, hashes)
+            else:
+                self._check_seeder(key)
+        return swarms.scrape(self.moment(), hashes)
+
     def _announce(self, head: Head, asker: Asker, key: bytes) -> bytes:
         if not asker.is_allowed:  # before anything that it says is looked at
             swarms.check_allowed(asker, key.decode("latin-1"), self.visibility)
-        if key and is_announce_key(text := key.decode("latin-1")):
-            request = wire.parse_announce(head.query)
-            self.readers.check(text, (request.info_hash,))
-        else:
-            request = wire.parse_announce(head.query, key=key)
-            if self.readers.are_asked:
-                self._check_seeder(request.key)
-                request = request._replace(numwant=0)  # it gives, and has no need of peers
-        reply = swarms.announce(self.moment(), request, asker, reached_at=head.reached_at, probes=self._probes)
-        return wire.encode_announce(reply)
+        request = wire.parse_announce(head.query, key=key)
+        return wire.encode_announce(self.announce(request, asker, reached_at=head.reached_at))
 
     def _check_seeder(self, key: str) -> None:
         """Raise `ClientError` unless a key is one of our seeders', where others need one of a reader."""
@@ -116,14 +128,8 @@ class Tracker:
 
     def _scrape(self, head: Head, asker: Asker) -> bytes:
         swarms.check_allowed(asker, "", self.visibility)
-        hashes = wire.parse_scrape(head.query)
-        if self.readers.are_asked:
-            key = head.path.removeprefix(b"/scrape").removeprefix(b"/").decode("latin-1")
-            if is_announce_key(key):
-                self.readers.check(key, hashes)
-            else:
-                self._check_seeder(key)
-        return wire.encode_scrape(swarms.scrape(self.moment(), hashes))
+        key = head.path.removeprefix(b"/scrape").removeprefix(b"/").decode("latin-1")
+        return wire.encode_scrape(self.scrape(wire.parse_scrape(head.query), asker, key=key))
 
     def _behind_proxies(self, head: Head, asker: Asker) -> Asker:
         hops = b",".join(head.all_fields(b"x-forwarded-for")).decode("latin-1")

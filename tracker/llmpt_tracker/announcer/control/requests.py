@@ -33,10 +33,12 @@ Reply = dict[str, Any]
 
 
 class ControlServer:
-    """Answers the operations; `open_port` opens the TCP port and returns its number, `port` says it (None before)."""
+    """Answers the operations; `open_port` opens the ports and returns that of TCP; `ports` says it and that of UDP."""
 
-    def __init__(self, tracker: Tracker, *, open_port: Callable[[], int], port: Callable[[], int | None]) -> None:
-        self._tracker, self._open_port, self._port = tracker, open_port, port
+    def __init__(
+        self, tracker: Tracker, *, open_port: Callable[[], int], ports: Callable[[], tuple[int | None, int | None]]
+    ) -> None:
+        self._tracker, self._open_port, self._ports = tracker, open_port, ports
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -87,7 +89,7 @@ class ControlServer:
                 raise InvalidInput("a request is a JSON object")
             if request.get("op") == "open":
                 port = self._open_port()
-                return {"ok": True, "announce_port": port, "boot_id": self._tracker.boot_id}
+                return {"ok": True, "announce_port": port, "udp_port": self._ports()[1], "boot_id": self._tracker.boot_id}
             if request.get("op") == "status":
                 return {"ok": True, **self._status().as_json()}
             if request.get("op") == "reach":
@@ -102,7 +104,7 @@ class ControlServer:
             return _refusal(f"malformed request: {error!r:.200}")
 
     def _status(self) -> AnnouncerStatus:
-        tracker, port = self._tracker, self._port()
+        tracker, port = self._tracker, self._ports()[0]
         troubles = tuple(f"{trouble.name}: {trouble.error}" for trouble in tracker.health.troubles())
         swarms, peers = len(tracker.store), tracker.store.peer_count
         now = tracker.clock()

@@ -23,6 +23,7 @@ from llmpt_tracker.announcer.peers.visibility import Asker, Visibility
 from llmpt_tracker.announcer.peers.wire import INTERVAL_S, AnnounceReply, AnnounceRequest, Endpoint, Event, ScrapeEntry
 from llmpt_tracker.errors import ClientError
 
+_LEAST_PORT = 1024  # what listens below is no peer: no client is led to it
 TRIED_AGAIN_S = 60.0  # an unreachable endpoint that is new to a swarm: its user may have opened the port
 
 _SEEDER = Role.SEEDER
@@ -64,6 +65,8 @@ def announce(
         raise ClientError("unregistered torrent")
     if request.key and not visibility.is_known_key(request.key):
         raise ClientError("unknown announce key")
+    if request.port < _LEAST_PORT and not request.key:
+        raise ClientError(f"no peer is told of a port below {_LEAST_PORT}: something else listens there")
     packed, warning = _peer_address(request, asker, visibility)
     endpoint = packed + request.port.to_bytes(2, "big") if packed else b""
     peer = Announcing(request, asker, endpoint, request.left == 0 or request.event is _COMPLETED, reached_at)

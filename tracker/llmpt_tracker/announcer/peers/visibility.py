@@ -77,6 +77,11 @@ class Visibility:
     def _is_gateway(self, address: Address) -> bool:
         return self._host.in_container and address in self._host.gateways
 
+    @property
+    def is_in_container(self) -> bool:
+        """Whether clients reach us at another address than our own: that of the host around our container."""
+        return self._host.in_container
+
     def may_hand_out(self, address: Address) -> bool:
         """Say whether an address is inside LLMPT_PEER_CIDRS and can be that of one machine."""
         return address in self._allowed and not (address.is_unspecified or address.is_multicast or int(address) == 0xFFFFFFFF)

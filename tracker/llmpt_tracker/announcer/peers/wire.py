@@ -47,7 +47,6 @@ class Event(Enum):
 _ESCAPED_BYTES = 60  # 20 bytes, each as %XX
 _SECRET_BYTES = 32  # more of a client's own key is not looked at
 _MAX_DIGITS = 20  # of a number of 64 bits
-_LEAST_PORT = 1024  # what listens below is no peer: no client is led to it
 
 _REACHABLE = {None: b"", False: b"15:llmpt reachablei0e", True: b"15:llmpt reachablei1e"}
 _EVENTS = {event.value: event for event in Event}
@@ -56,7 +55,8 @@ _UNKNOWN_LEFT = (1 << 64) - 1  # what libtorrent sends before it has the metainf
 
 class AnnounceRequest(NamedTuple):
     """One announce, every field checked. `left` is bytes, and more than there can be where it is not known; `ip` is what the
-    client claims, believed only by the gateway rule; `key` is that of our seeder, `secret` what BEP 7 calls `key`."""
+    client claims, believed only by the gateway rule; `key` is what stood behind `/announce/`, our seeder's or a
+    reader's, `secret` what BEP 7 calls `key`."""
 
     info_hash: bytes
     peer_id: bytes
@@ -110,8 +110,6 @@ def parse_announce(query: bytes, *, key: bytes = b"") -> AnnounceRequest:
     info_hash = _twenty_bytes("info_hash", get(b"info_hash"))
     peer_id = _twenty_bytes("peer_id", get(b"peer_id"))
     port = _port(get(b"port"))
-    if port < _LEAST_PORT and not key:
-        raise ClientError(f"no peer is told of a port below {_LEAST_PORT}: something else listens there")
     ip = get(b"ip", b"")
     return AnnounceRequest(
         info_hash,
@@ -123,7 +121,7 @@ def parse_announce(query: bytes, *, key: bytes = b"") -> AnnounceRequest:
         get(b"compact") != b"0",
         get(b"no_peer_id") == b"1",
         unquote_to_bytes(ip).decode("latin-1") if ip else "",
-        _key(key) if key else "",
+        announce_key(key) if key else "",
         get(b"key", b"")[:_SECRET_BYTES],
     )
 
@@ -204,6 +202,13 @@ def split(compact: bytes, width: int) -> Iterable[Endpoint]:
     return (compact[i : i + width] for i in range(0, len(compact), width))
 
 
+def announce_key(value: bytes) -> str:
+    """Read what stands behind `/announce/`. Raises `ClientError`."""
+    if len(value) > 64 or not value.isalnum():
+        raise ClientError("unknown announce key")
+    return value.decode("ascii")
+
+
 def _twenty_bytes(name: str, value: bytes | None) -> bytes:
     if value is None:
         raise ClientError(f"{name} is missing")
@@ -236,9 +241,3 @@ def _count(value: bytes | None, *, default: int) -> int:
     if value is None or not value.isdigit():
         return default
     return min(int(value), _UNKNOWN_LEFT) if len(value) <= _MAX_DIGITS else _UNKNOWN_LEFT
-
-
-def _key(value: bytes) -> str:
-    if len(value) > 64 or not value.isalnum():
-        raise ClientError("unknown announce key")
-    return value.decode("ascii")

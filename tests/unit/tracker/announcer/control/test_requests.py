@@ -36,7 +36,7 @@ class Announcer:
             trusted_proxies=CidrSet.parse(trusted),
             clock=lambda: self.world.now,
         )
-        self.control = ControlServer(self.tracker, open_port=self._open, port=lambda: self.port)
+        self.control = ControlServer(self.tracker, open_port=self._open, ports=lambda: (self.port, self.port))
 
     def set_reachable(self, *endpoints: str) -> None:
         """Let connections to these come to be, and to no others."""
@@ -89,7 +89,7 @@ def test_the_port_is_closed_until_it_is_opened() -> None:
         "ok": True, "boot_id": boot_id, "swarms": 1, "peers": 0, "open": False, "announce_port": None,
         "troubles": [],
     }  # fmt: skip
-    assert announcer.ask("open") == {"ok": True, "announce_port": 6969, "boot_id": boot_id}
+    assert announcer.ask("open") == {"ok": True, "announce_port": 6969, "udp_port": 6969, "boot_id": boot_id}
     assert announcer.ask("status")["open"] is True
 
 

@@ -47,7 +47,7 @@ def test_numwant_0_gets_no_peers() -> None:
     world = World()
     world.announce("10.0.0.1", left=0)
     world.announce("127.0.0.1", left=0)
-    assert world.told("127.0.0.1", port=1, numwant=0) == set()
+    assert world.told("127.0.0.1", port=7000, numwant=0) == set()
 
 
 def test_an_ipv4_address_in_ipv6_clothes_is_ipv4() -> None:

@@ -1,0 +1,1 @@
+"""The announcer's UDP (BEP 15): datagrams, connection ids, and the front end."""
