@@ -131,6 +131,7 @@ class Mode:
     fail_status: int | None = None  # every request but ours gets this status
     fail_gets_status: int | None = None  # the same for the GETs of files; HEADs and API are well
     retry_after_s: int | None = None  # such an answer's Retry-After
+    is_silent: bool = False  # connections are taken and requests are read, and nothing comes
     only_for: str | None = None  # cuts, stalls and failures strike this address and no other
     ignore_ranges: bool = False  # whoever asks for a part gets the whole
     delay_s: float = 0.0  # every request waits so long, as the Internet's round trip makes it
@@ -297,6 +298,8 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/_mode":
             self.hub.mode = replace(self.hub.mode, **json.loads(self._body or b"{}"))
             return self._json(asdict(self.hub.mode), note=False)
+        if self.hub.mode.is_silent:
+            return self._say_nothing()
         time.sleep(self.hub.mode.delay_s)
         left_s = self.hub.left_s(self.client_address[0])
         if left_s:
@@ -313,6 +316,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"error": no.message}, status=no.status, headers={k: v for k, v in headers.items() if v})
 
     do_HEAD = do_GET = do_POST = _serve
+
+    def _say_nothing(self) -> None:
+        self.hub.note(Request(self.command, self.path, *self._where, 0, 0, "", False, self.client_address[0]))
+        while not self.hub.closed and not select.select([self.connection], [], [], 0.05)[0]:
+            pass
+        self.close_connection = True
 
     @property
     def _troubled(self) -> bool:

@@ -1,6 +1,8 @@
 """A program that knows nothing of llmpt and asks about a repo in many ways; it prints what it saw, and what that cost the Hub.
 
-python questions.py '{"hub": "http://…", "repo": "org/name", "commit": "…", "gated": "org/gated", "size": 1500000}'
+python questions.py '{"hub": "http://…", "repo": "org/name", "commit": "…", "gated": "org/gated", "size": 1500000, "way": ""}'
+
+The way to the Hub, for all but the counting of its requests: "closed", it refuses connections; "unresolved", it has no address.
 """
 
 from __future__ import annotations
@@ -8,18 +10,39 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+counting = threading.Event()
 
 
 def requests_at(hub: str) -> list[dict[str, Any]]:
     """What the stand-in Hub was asked so far; what the library asks about itself does not count."""
+    counting.set()
     with urllib.request.urlopen(f"{hub}/_counts", timeout=5) as answer:
         asked: list[dict[str, Any]] = json.load(answer)["requests"]
+    counting.clear()
     return [one for one in asked if "agent-harnesses" not in one["raw_path"]]
+
+
+def cut_off(hub: str, way: str) -> None:
+    """Take this process's way to the Hub away."""
+    there, find = urlsplit(hub), socket.getaddrinfo
+
+    def found(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        if (host, port) != (there.hostname, there.port) or counting.is_set():
+            return find(host, port, *args, **kwargs)
+        if way == "unresolved":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return find(host, 1, *args, **kwargs)
+
+    socket.getaddrinfo = found  # type: ignore[assignment,unused-ignore]
 
 
 def found_below(folder: str) -> dict[str, int]:
@@ -48,6 +71,8 @@ def streamed(path: str, size: int) -> dict[str, str]:
 def main() -> None:
     plan = json.loads(sys.argv[1])
     hub, repo, commit = plan["hub"], plan["repo"], plan["commit"]
+    if plan["way"]:
+        cut_off(hub, plan["way"])
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
     said: dict[str, Any] = {}

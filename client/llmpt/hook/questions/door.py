@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # at the first question, not at an import of huggingface_hub
     from llmpt.hook.questions.router import Router
     from llmpt.tracker.endpoint import EndpointReply
 
+HUB_S = 10.0  # what the library waits for a question about a file, unless it was told otherwise
+
 
 class HubDoor:
     """What `Sessions` wraps each transport with.
@@ -46,7 +48,8 @@ class HubDoor:
         from llmpt.hook.questions.transports import ThroughHttpx, ThroughRequests
 
         kind = ThroughHttpx if hasattr(transport, "handle_request") else ThroughRequests
-        return kind(transport, url[len(hub) :], functools.partial(self._exchanged, router))
+        longest_s = float(getattr(self._constants, "HF_HUB_ETAG_TIMEOUT", HUB_S))
+        return kind(transport, url[len(hub) :], functools.partial(self._exchanged, router), longest_s)
 
     def _is_offline(self) -> bool:
         asked = getattr(self._constants, "is_offline_mode", None)

@@ -21,8 +21,9 @@ TURN_S = 30.0  # for the one that asks the Hub where a ref points; it waits no l
 class HubSide(Protocol[R]):
     """The library's own way to the Hub, with its answers and its errors."""
 
-    def ask(self) -> R:
-        """Ask the Hub as ever; raise what that raises."""
+    def ask(self, *, bounded: bool) -> R:
+        """Ask the Hub as ever; raise what that raises. `bounded`: what the library would wait for without end is waited for
+        for as long as its other questions."""
         ...
 
     def heard(self, answer: R) -> Heard:
@@ -68,7 +69,7 @@ def _asked(router: Router, question: Question, hub: HubSide[R], note: Note) -> E
     guarded(note, None, True)
     started = time.monotonic()
     try:
-        answer = hub.ask()
+        answer = hub.ask(bounded=bool(guarded(router.stands_in, question)))
     except Exception as error:
         reason = guarded(hub.failure, error)
         reply = None if reason is None else _instead(router, question, reason, time.monotonic() - started)

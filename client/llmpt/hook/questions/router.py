@@ -144,6 +144,15 @@ class Router:
         known = self._last_known(repo, question.revision)
         return (repo, question.revision) if known is not None and known.answers else None
 
+    def stands_in(self, question: Question) -> bool:
+        """Whether the LAN will answer, as far as that is known, if the Hub does not."""
+        repo = question.repo
+        if repo is None or not self._sources.bridges or not (question.is_of_file or question.is_listing):
+            return False
+        commit = question.commit or self._commit_of(repo, question.revision)
+        known = self._of_commit(repo, commit) if commit else self._last_known(repo, question.revision)
+        return known is not None and known.answers
+
     def heard(self, question: Question, heard: Heard) -> None:
         """Note an answer of the Hub's that is none of a failure."""
         self._hub.succeeded()

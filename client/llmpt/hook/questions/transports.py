@@ -23,16 +23,18 @@ Route = Callable[[Question, Any], Any]
 
 
 class ThroughRequests:
-    """A requests adapter before `adapter`, for a request whose target on the Hub is `raw`."""
+    """A requests adapter before `adapter`, for a request whose target on the Hub is `raw`; `longest_s`: for how long the Hub is
+    waited for where the LAN can stand in, and the library has no bound of its own."""
 
-    def __init__(self, adapter: Any, raw: str, route: Route) -> None:
-        self._adapter, self._raw, self._route = adapter, raw, route
+    def __init__(self, adapter: Any, raw: str, route: Route, longest_s: float) -> None:
+        self._adapter, self._raw, self._route, self._longest_s = adapter, raw, route, longest_s
 
     def send(self, request: Any, **kwargs: Any) -> Any:
         question = Question.of(request.method, self._raw, request.headers.get, lambda: _bytes(request.body))
         if question is None:
             return self._adapter.send(request, **kwargs)
-        answer = self._route(question, _RequestsSide(self._adapter, request, kwargs, reads=question.target.route == "info"))
+        side = _RequestsSide(self._adapter, request, kwargs, reads=question.target.route == "info", longest_s=self._longest_s)
+        answer = self._route(question, side)
         return _requests_response(answer, request, self._adapter) if isinstance(answer, EndpointReply) else answer
 
     def __getattr__(self, name: str) -> Any:
@@ -40,11 +42,13 @@ class ThroughRequests:
 
 
 class _RequestsSide:
-    def __init__(self, adapter: Any, request: Any, kwargs: dict[str, Any], *, reads: bool) -> None:
+    def __init__(self, adapter: Any, request: Any, kwargs: dict[str, Any], *, reads: bool, longest_s: float) -> None:
         self._adapter, self._request, self._kwargs, self._reads = adapter, request, kwargs, reads
+        self._longest_s = longest_s
 
-    def ask(self) -> Any:
-        response = self._adapter.send(self._request, **self._kwargs)
+    def ask(self, *, bounded: bool) -> Any:
+        bound = {"timeout": self._longest_s} if bounded and self._kwargs.get("timeout") is None else {}
+        response = self._adapter.send(self._request, **{**self._kwargs, **bound})
         if self._reads and response.status_code == 200:
             _ = response.content  # kept in the response; what reading it raises is the Hub's failure, too
         return response
@@ -110,15 +114,16 @@ class _Stream(io.RawIOBase):
 class ThroughHttpx:
     """A transport of httpx or httpx2 before `transport`, likewise."""
 
-    def __init__(self, transport: Any, raw: str, route: Route) -> None:
-        self._transport, self._raw, self._route = transport, raw, route
+    def __init__(self, transport: Any, raw: str, route: Route, longest_s: float) -> None:
+        self._transport, self._raw, self._route, self._longest_s = transport, raw, route, longest_s
 
     def handle_request(self, request: Any) -> Any:
         question = Question.of(request.method, self._raw, request.headers.get, request.read)
         if question is None:
             return self._transport.handle_request(request)
         library = sys.modules[type(request).__module__.partition(".")[0]]
-        side = _HttpxSide(library, self._transport, request, reads=question.target.route == "info")
+        reads = question.target.route == "info"
+        side = _HttpxSide(library, self._transport, request, reads=reads, longest_s=self._longest_s)
         answer = self._route(question, side)
         if not isinstance(answer, EndpointReply):
             return answer
@@ -140,11 +145,16 @@ def _stream_of(library: Any, request: Any, stretch: Stretch) -> Any:
 
 
 class _HttpxSide:
-    def __init__(self, library: Any, transport: Any, request: Any, *, reads: bool) -> None:
+    def __init__(self, library: Any, transport: Any, request: Any, *, reads: bool, longest_s: float) -> None:
         self._library, self._transport, self._request, self._reads = library, transport, request, reads
+        self._longest_s = longest_s
         self._read: bytes | None = None
 
-    def ask(self) -> Any:
+    def ask(self, *, bounded: bool) -> Any:
+        if bounded:
+            waits = self._request.extensions.get("timeout") or {}
+            waits = {name: waits.get(name) or self._longest_s for name in ("connect", "read", "write", "pool")}
+            self._request.extensions = {**self._request.extensions, "timeout": waits}
         response = self._transport.handle_request(self._request)
         if self._reads and response.status_code == 200:
             try:

@@ -12,6 +12,7 @@ from llmpt.core.errors import TrackerUnavailable
 from llmpt.hook.questions.exchange import exchange
 from llmpt.hook.questions.question import Question
 from llmpt.hook.questions.router import Heard, Router
+from llmpt.tracker.catalogue import Manifest
 from llmpt.tracker.endpoint import EndpointReply
 from tests.unit.client.hook.questions.lan import FIRST, SECOND, Clock, MemoryLan, manifest
 
@@ -31,10 +32,12 @@ class MemoryHub:
     retry_after_s: float | None = None
     asked: int = 0
     dropped: int = 0
+    bounded: bool = False
     told: list[tuple[EndpointReply | None, bool]] = field(default_factory=list)
 
-    def ask(self) -> str:
+    def ask(self, *, bounded: bool) -> str:
         self.asked += 1
+        self.bounded = bounded
         if not self.status:
             raise HubError
         return "the Hub's"
@@ -161,6 +164,26 @@ def test_a_hub_that_fails_is_bridged_said_once_and_then_left_alone(program: Prog
     assert program.hub.asked == 2
 
 
+@pytest.mark.parametrize(
+    ("known", "changed", "bounded"),
+    [(manifest(), {}, True), (manifest(open=False), {}, False), (manifest(), {"bridges": False}, False)],
+    ids=["known", "closed", "setting"],
+)
+def test_the_hub_is_waited_for_without_end_only_where_the_lan_cannot_stand_in(
+    known: Manifest, changed: dict[str, object], bounded: bool
+) -> None:
+    program = Program(MemoryLan({FIRST: known, "main": known}), MemoryHub(), changed)
+    for raw in (
+        "/api/models/org/name/revision/main",
+        "/api/models/org/name/refs",
+        f"/api/models/org/name/tree/{FIRST}?expand=true",
+    ):
+        program.ask(raw)
+        assert program.hub.bounded is bounded, raw
+    program.ask("/api/models?search=name")
+    assert not program.hub.bounded
+
+
 def test_the_hubs_wish_to_be_left_alone_is_heeded(program: Program) -> None:
     program.hub.status, program.hub.retry_after_s = 429, 1000.0
     assert program.ask(file("main"), "HEAD") == 200
@@ -223,7 +246,7 @@ def test_what_a_program_raises_while_it_waits_goes_through(program: Program) -> 
         pass
 
     class Interrupted(MemoryHub):
-        def ask(self) -> str:
+        def ask(self, *, bounded: bool) -> str:
             raise Limit
 
     program.hub = Interrupted()
