@@ -41,6 +41,7 @@ from llmpt.tracker.client import TrackerClient
 
 WORKERS = 8  # of a snapshot_download
 PORT = 7000
+MACHINES = "10.67.0.0/16"
 TIMINGS = JobTimings()
 REPO = RepoRef("model", "org/name")
 
@@ -57,8 +58,8 @@ def _counting(request: Callable[..., None]) -> Callable[..., None]:
 
 
 def own_address(number: int) -> str:
-    """Return the address of a machine, of this host."""
-    return f"127.1.{number // 250}.{number % 250 + 1}"
+    """Return the address of a machine: not one of loopback, whose peers are the server's own host to a tracker."""
+    return f"10.67.{number // 250}.{number % 250 + 1}"
 
 
 class _OwnSocket(socket.socket):

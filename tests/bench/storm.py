@@ -14,6 +14,7 @@ import http.client
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,8 @@ from typing import Any
 from llmpt.core.metainfo import Metainfo
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.tracker.client import TrackerClient
-from tests.bench._machines import own_address
+from tests.bench._machines import MACHINES, own_address
+from tests.support import network
 from tests.support.tracker import TrackerProcess
 from tests.unit.tracker.bodies import COMMIT, MIB, OTHER_COMMIT, big, manifest, packed, torrent
 
@@ -41,6 +43,9 @@ Question = bytes
 
 def main() -> None:
     """Print how each storm went."""
+    if not network.is_apart("tests.bench.storm"):
+        return
+    network.open_own(MACHINES)
     raise_descriptor_limit()
     with tempfile.TemporaryDirectory() as folder, TrackerProcess(Path(folder) / "data") as tracker:
         client = TrackerClient(tracker.url, token=tracker.token, timeout_s=30)
@@ -73,11 +78,13 @@ def main() -> None:
 def _agents(tracker: TrackerProcess, machines: int, name: str, wanted: dict[str, Any]) -> None:
     """Let machines look the files of a commit up as agents do, and print what became of them."""
     drops, before, each = _dropped(), _cpu_s(tracker.pid), machines // PROCESSES
+    own = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         asked = {"tracker": tracker.url, "machines": each, **wanted, "at": time.time() + TOGETHER_S, "within_s": WITHIN_S}
         running = [_begin({**asked, "folder": folder, "first": number * each}) for number in range(PROCESSES)]
         said = [json.loads(process.communicate()[0]) for process in running]
-    cost_s = _cpu_s(tracker.pid) - before
+    cost_s, ended = _cpu_s(tracker.pid) - before, resource.getrusage(resource.RUSAGE_CHILDREN)
+    own_s = ended.ru_utime + ended.ru_stime - own.ru_utime - own.ru_stime
     outcomes, questions = Counter[str](), Counter[str]()
     for one in said:
         outcomes.update(one["files"])
@@ -85,7 +92,8 @@ def _agents(tracker: TrackerProcess, machines: int, name: str, wanted: dict[str,
     first, last = (sorted(when for one in said for when in one[which]) for which in ("first_s", "all_s"))
     asks = ", ".join(f"{count / machines:.1f} × {what}" for what, count in questions.most_common())
     went = f"the first file known after {first[-1]:.2f} s at most, all after {last[-1]:.2f} s"
-    cost = f"a machine {cost_s / machines * 1e3:.0f} ms of CPU, {_dropped() - drops} dropped"
+    cost = f"a machine {cost_s / machines * 1e3:.0f} ms of the tracker's CPU, {own_s / machines * 1e3:.0f} of its own"
+    cost = f"{cost}, {_dropped() - drops} dropped"
     print(f"{machines} agents × {len(wanted['files'])} {name:8}: {dict(outcomes)}; {went}; {cost}: {asks}", flush=True)
 
 

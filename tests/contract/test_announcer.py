@@ -176,6 +176,40 @@ def test_a_client_that_never_finishes_its_request_is_closed() -> None:
     asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
+def test_a_crowd_that_announces_leaves_the_application_its_turn() -> None:
+    """What the application asks waits for no more than a moment of announces, however many there are."""
+
+    async def scenario() -> None:
+        tracker = a_tracker()
+        front = FrontEnd(tracker)
+        front.now = lambda: moment[0]
+        answered = 0
+
+        def slowly(*_: object) -> bytes:
+            nonlocal answered
+            answered += 1
+            moment[0] += 0.001
+            return b"de"
+
+        tracker.answer = slowly  # type: ignore[assignment]
+        port = front.open(["127.0.0.1"], 0)
+        crowd = [Client(port) for _ in range(30)]  # the kernel takes them: the loop does not run meanwhile
+        for client in crowd:
+            client.send(GET)
+        most = 0
+        while answered < len(crowd):
+            before = answered
+            await asyncio.sleep(0)
+            most = max(most, answered - before)
+        assert most <= 3
+        for client in crowd:
+            client.close()
+        front.close()
+
+    moment = [1000.0]
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
 def a_tracker() -> Tracker:
     seeders = Seeders()
     return Tracker(MemoryStore(), seeders=seeders, visibility=Visibility(allowed=CidrSet.parse("127.0.0.0/8"), seeders=seeders))

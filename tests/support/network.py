@@ -3,7 +3,8 @@
 Loopback is not a LAN: its addresses are all this host's own, and what is sent there meets no queue. A program that uses this
 runs in namespaces of its own, which end with it, so that nobody needs to be root.
 
-    network.run_apart("tests.bench.hostile")     # starts the module again, in namespaces
+    if not network.is_apart("tests.bench.hostile"):  # starts the module again, in namespaces
+        return
 
     with network.Host("ann", 2) as ann, ann.inside():
         socket.create_connection((network.SERVER, 8000))
@@ -27,13 +28,16 @@ _CLONE_NEWNET = 0x40000000
 _UNSHARE = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
-def is_apart() -> bool:
-    """Say whether this process was started by `run_apart`."""
-    return _APART in os.environ
+def is_apart(module: str) -> bool:
+    """Say whether this process is in namespaces of its own; if not, run the module in some, or say what that needs."""
+    if _APART in os.environ:
+        return True
+    if not _run_apart(module):
+        print("not measured: this needs Linux with user namespaces, unshare(1) and ip(8) (apt-get install iproute2)")
+    return False
 
 
-def run_apart(module: str) -> bool:
-    """Run a module in namespaces of its own, to its end; False: this system has none for us."""
+def _run_apart(module: str) -> bool:
     if shutil.which("ip", path=f"{os.environ['PATH']}:/usr/sbin") is None:
         return False
     try:
@@ -55,6 +59,12 @@ def open_bridge() -> None:
         f"-6 addr add {SERVER_V6}/64 dev lan nodad",
         "link set lan up",
     ):
+        _ip(command)
+
+
+def open_own(prefix: str) -> None:
+    """Make every address of a prefix one from which this process may connect to itself. For a process that `is_apart`."""
+    for command in ("link set lo up", f"route add local {prefix} dev lo"):
         _ip(command)
 
 

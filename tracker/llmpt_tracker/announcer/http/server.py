@@ -22,7 +22,7 @@ from llmpt_tracker.announcer.tracker import Tracker
 REQUEST_S = 10.0  # from the first byte of a request to its end, and for reading our answer
 IDLE_S = 60.0  # between two requests on a connection
 INBOX_BYTES = 16 << 10
-_ACCEPTED_AT_ONCE = 64
+_ACCEPTING_S = 0.002  # in which connections are taken and answered, until others have their turn: the application asks, too
 _REFUSED = bytes(4)  # all addresses that are only told that they are refused share the places of one
 _ANSWERED_AT_ONCE = 8  # of the requests that one client has sent in advance: then it is another one's turn
 
@@ -220,7 +220,8 @@ class FrontEnd:
         self.visitors.leave(connection)
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(_ACCEPTED_AT_ONCE):
+        until = self.now() + _ACCEPTING_S
+        while self.now() < until:
             try:
                 sock, peer = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):

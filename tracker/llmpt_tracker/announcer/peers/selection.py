@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from itertools import product
+from collections.abc import Iterator, Sequence
+from itertools import islice, product
 from typing import NamedTuple
 
 from llmpt.core.networks import Address
 from llmpt_tracker.announcer.peers.moment import Moment
-from llmpt_tracker.announcer.peers.store import FAMILIES, Role, SwarmStore
+from llmpt_tracker.announcer.peers.store import FAMILIES, Peer, Role, SwarmStore
 from llmpt_tracker.announcer.peers.visibility import HERE, Asker
 from llmpt_tracker.announcer.peers.wire import ID_BYTES, V4_BYTES, AnnounceRequest, Endpoint, Event, split
 from llmpt_tracker.control.messages import SwarmPeer
@@ -43,12 +44,11 @@ def chosen(at: Moment, peer: Announcing, *, has_unreachable: bool) -> tuple[byte
     found_of = dict.fromkeys(FAMILIES, b"")
     roles = _FOR_SEEDERS if peer.is_seeding or request.event is Event.PAUSED else _FOR_LEECHERS
     families = FAMILIES if len(peer.asker.packed) + 2 == V4_BYTES else FAMILIES[::-1]
-    has_tagged = bool(room and at.store.tagged(request.info_hash))
+    tagged = at.store.tagged(request.info_hash) if room else ()
     for is_reachable in _ALL if has_unreachable else _REACHABLE_ONLY:
-        if has_tagged:
-            for endpoint in _tagged(at, peer, roles, is_reachable=is_reachable)[:room]:
-                found_of[len(endpoint)] += endpoint
-                room -= 1
+        for endpoint in islice(_endpoints(at, peer, tagged, roles, is_reachable=is_reachable), room):
+            found_of[len(endpoint)] += endpoint
+            room -= 1
         for role in roles:
             for family in families:
                 if room > 0:
@@ -91,17 +91,17 @@ def peer_ids(store: SwarmStore, request: AnnounceRequest, peers4: bytes, peers6:
     return {peer.endpoint: peer.owner[:ID_BYTES] for peer in known if peer is not None and len(peer.owner) > ID_BYTES}
 
 
-def _tagged(at: Moment, announcing: Announcing, roles: tuple[Role, ...], *, is_reachable: bool) -> list[Endpoint]:
-    """Return the tagged peers that may be told of, under the addresses that the asker sees."""
-    found = []
-    for peer in at.store.tagged(announcing.request.info_hash):
+def _endpoints(
+    at: Moment, announcing: Announcing, tagged: Sequence[Peer], roles: tuple[Role, ...], *, is_reachable: bool
+) -> Iterator[Endpoint]:
+    """Yield the tagged peers that may be told of, under the addresses that the asker sees."""
+    for peer in tagged:
         if peer.role not in roles or peer.is_reachable != is_reachable or peer.endpoint == announcing.endpoint:
             continue
         shown = at.visibility.shown(peer, announcing.asker, now=at.now)
         address = announcing.reached_at if shown is HERE else shown
         if address is not None and at.visibility.may_hand_out(address):
-            found.append(address.packed + peer.endpoint[-2:])
-    return found
+            yield address.packed + peer.endpoint[-2:]
 
 
 def _port(endpoint: Endpoint) -> int:

@@ -66,6 +66,7 @@ class Visibility:
         self._host = host or HostNetwork()
         # What an address is does not change while we run, and `ipaddress` is slow: asked once for each.
         self._source = lru_cache(maxsize=4096)(self._find_source)
+        self.may_hand_out = lru_cache(maxsize=4096)(self._find_may_hand_out)
         self.asker = lru_cache(maxsize=1 << 14)(self._find_asker)
 
     def _find_asker(self, text: str) -> Asker:
@@ -82,7 +83,7 @@ class Visibility:
         """Whether clients reach us at another address than our own: that of the host around our container."""
         return self._host.in_container
 
-    def may_hand_out(self, address: Address) -> bool:
+    def _find_may_hand_out(self, address: Address) -> bool:
         """Say whether an address is inside LLMPT_PEER_CIDRS and can be that of one machine."""
         return address in self._allowed and not (address.is_unspecified or address.is_multicast or int(address) == 0xFFFFFFFF)
 
