@@ -10,7 +10,9 @@ third place, with enough behind it, ends it. Empty segments (`//`, a slash at th
     /api/models/{id}/tree/{revision}[/{path}]
     /api/models/{id}/{paths-info|commits}/{revision}, /api/models/{id}/{refs|auth-check}
     /api/models                                 the list
+    /api/organizations/{name}/overview          and /api/users/…
     /api/whoami-v2, /api/agent-harnesses, /api/telemetry/…
+    /{id}[.git]/info/refs and what else git asks for, to be told that it is not spoken here
 
 Nothing is checked here but the shape: whether such a repo, revision or file can be is asked of the catalogue.
 """
@@ -23,12 +25,15 @@ from urllib.parse import unquote
 
 from llmpt.core.repo import REPO_TYPES
 
-UNKNOWN = "unknown"
+UNKNOWN, GIT, OWNER = "unknown", "git", "owner"
+BESIDE = frozenset({UNKNOWN, GIT, OWNER})  # what no download asks for
 _TYPES = {f"{kind}s": kind for kind in REPO_TYPES}
 _FILES = {"resolve": 2, "raw": 2}  # word → how many segments must follow
 _OF_A_REPO = {"revision": 1, "tree": 1, "paths-info": 1, "commits": 1, "refs": 0, "auth-check": 0}
 _NOT_HERE = {"discussions": 0, "xet-read-token": 0, "resolve": 1, "raw": 1}
 _LONE = {"whoami-v2": "whoami", "agent-harnesses": "harnesses", "telemetry": "telemetry"}
+_GIT = {"info", "git-upload-pack", "git-receive-pack", "HEAD", "objects"}
+_OWNERS = ("organizations", "users")
 _NAMESPACES = ("pr", "convert")  # of refs/, which clients also send unquoted
 
 
@@ -36,9 +41,9 @@ _NAMESPACES = ("pr", "convert")  # of refs/, which clients also send unquoted
 class HubTarget:
     """A request to the Hub.
 
-    `route`: a word of the grammar, or `info`, `list`, `whoami`, `harnesses`, `telemetry`, `unknown`.
+    `route`: a word of the grammar, or `info`, `list`, `whoami`, `harnesses`, `telemetry`, `owner`, `git`, `unknown`.
     `revision`: None where none was given.
-    `path`: empty for the root.
+    `path`: empty for the root; the name of an owner.
     """
 
     route: str
@@ -66,21 +71,34 @@ def _file(segments: Sequence[str]) -> HubTarget | None:
     if segments and segments[0] != "models" and segments[0] in _TYPES:
         kind, segments = _TYPES[segments[0]], segments[1:]
     at = _word(segments, _FILES)
-    return _target(segments[at], kind, segments, at) if at else None
+    return _target(segments[at], kind, segments, at) if at else _git(segments, kind)
+
+
+def _git(segments: Sequence[str], kind: str) -> HubTarget | None:
+    """Read what git and git-lfs ask for."""
+    for at in (1, 2):
+        if at < len(segments) and segments[at] in _GIT:
+            is_git = segments[at] not in ("info", "objects") or segments[at + 1 : at + 2] in (["refs"], ["lfs"], ["info"])
+            repo_id = "/".join(map(_text, segments[:at])).removesuffix(".git")
+            return HubTarget(GIT, kind, repo_id, path="/".join(segments[at:])) if is_git else None
+    return None
 
 
 def _api(segments: Sequence[str]) -> HubTarget:
     first = _text(segments[0])
     if first in _LONE:
         return HubTarget(_LONE[first])
+    if first in _OWNERS and len(segments) == 3 and segments[2] == "overview":
+        return HubTarget(OWNER, path=_text(segments[1]))
     if first not in _TYPES:
         return HubTarget(UNKNOWN)
     kind, rest = _TYPES[first], segments[1:]
     if not rest:
         return HubTarget("list", kind)
     if at := _word(rest, _OF_A_REPO | _NOT_HERE):
-        return HubTarget(UNKNOWN) if rest[at] in _NOT_HERE else _target(rest[at], kind, rest, at)
-    return HubTarget("info", kind, "/".join(map(_text, rest))) if len(rest) <= 2 else HubTarget(UNKNOWN)
+        is_here = rest[at] not in _NOT_HERE
+        return _target(rest[at], kind, rest, at) if is_here else HubTarget(UNKNOWN, kind, "/".join(map(_text, rest[:at])))
+    return HubTarget("info" if len(rest) <= 2 else UNKNOWN, kind, "/".join(map(_text, rest[:2])))
 
 
 def _word(segments: Sequence[str], words: dict[str, int]) -> int:

@@ -48,8 +48,8 @@ def blob_answer(head: Head, etag: Etag, size: int) -> Answer:
         return Answer(HTTPStatus.NOT_MODIFIED, fields)
     if_range = head.field(b"if-range")
     span = wanted_part(head.field(b"range"), size) if not if_range or if_range == name.encode() else None
-    if span is None:
-        return Answer(HTTPStatus.OK, fields, span=range(size))
+    if span is None or not size:
+        return Answer(HTTPStatus.OK, fields if span is None else (*fields, "Content-Range: bytes */0"), span=range(size))
     if not span:
         return refusal(416, "range_not_satisfiable", f"the file has {size} bytes", f"Content-Range: bytes */{size}")
     return Answer(HTTPStatus.PARTIAL_CONTENT, (*fields, f"Content-Range: bytes {span.start}-{span.stop - 1}/{size}"), span=span)

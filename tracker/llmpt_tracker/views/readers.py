@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import Blob, PublisherToken
-from llmpt_tracker.errors import Refused
+from llmpt_tracker.errors import Refused, RefusedAsHub
 from llmpt_tracker.read_keys import KeyOwner
 from llmpt_tracker.rules import reading as rules
 from llmpt_tracker.rules import tokens
@@ -33,7 +33,7 @@ from llmpt_tracker.views.access import asker
 from llmpt_tracker.views.hub.request import target
 
 OPEN = frozenset({"health", "dist", "identity", "openapi", "tokens", "versions"})
-OPEN_HUB = frozenset({"whoami", "harnesses", "telemetry", "unknown"})
+OPEN_HUB = frozenset({"whoami", "harnesses", "telemetry", "unknown", "git"})
 _OF_THE_HUB = re.compile(r"[Bb]earer +(hf_[!-~]{1,2000})")
 REALM = 'Basic realm="llmpt: the password is a token"'
 
@@ -45,7 +45,7 @@ def guard() -> None:
     asked = target()
     if asked is None and (request.endpoint is None or request.endpoint == "static" or request.blueprint in OPEN):
         return
-    if asked is not None and asked.route in OPEN_HUB:
+    if asked is not None and asked.route in OPEN_HUB and (asked.route == "git" or not asked.repo_id):
         return
     if asked is not None and asked.repo_id and (of_the_hub := _token_of_the_hub()) is not None:
         repo, rights = repo_ref(asked.repo_type, asked.repo_id), state().hub_rights
@@ -60,6 +60,19 @@ def guard() -> None:
             raise (no if asked is None else token_needed(no)) from None
         g.reader = Reader.of(token)
     state().notes.used(token.id)
+
+
+def check_token() -> None:
+    """Raise `RefusedAsHub` (401) unless the request shows a token. Where reading takes one of ours, it must be one that may
+    read, or one of the Hub's, which is looked at when a repo is asked for."""
+    if "Authorization" not in request.headers:
+        raise RefusedAsHub(401, "", "Invalid username or password.")
+    if state().read_keys is not None and _token_of_the_hub() is None:
+        with state().database.reading() as session:
+            try:
+                _token(session)
+            except Refused as no:
+                raise RefusedAsHub(401, "", str(no)) from None
 
 
 def reader() -> Reader | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, quote
 
 from llmpt.core.errors import InvalidName
-from llmpt.core.hub_target import HubTarget, parse
+from llmpt.core.hub_target import BESIDE, HubTarget, parse
 from llmpt.core.repo import Commit, RepoRef
 
 DEFAULT_REVISION = "main"
@@ -43,7 +43,7 @@ class Question:
     def of(cls, method: str, raw: str, headers: Callable[[str], str | None], body: Callable[[], bytes]) -> Question | None:
         """Read a request; None for one that only the Hub can answer, such as an upload. `headers` finds one by its name."""
         target = parse(raw)
-        if target is None or target.route == "unknown":
+        if target is None or target.route in BESIDE:
             return None
         if method not in ("GET", "HEAD") and (method, target.route) != ("POST", "paths-info"):
             return None

@@ -187,6 +187,7 @@ def test_refs(hub: HubClient) -> None:
 def test_commits_and_access(hub: HubClient) -> None:
     (commit,) = hub.json("/api/models/org/name/commits/main?p=0")
     assert (commit["id"], commit["authors"], commit["date"]) == (COMMIT, [], DATE)
+    assert hub.get("/api/models/org/name/commits/main?limit=1").headers["X-Total-Count"] == "1"
     assert hub.get("/api/models/org/name/auth-check").status_code == 200
     assert hub.get("/api/models/org/none/auth-check").headers["X-Error-Code"] == "RepoNotFound"
 
@@ -224,12 +225,39 @@ def test_the_list_comes_in_pages(hub: HubClient) -> None:
 def test_the_odd_probes(hub: HubClient) -> None:
     who = hub.get("/api/whoami-v2")
     assert (who.status_code, set(who.get_json())) == (401, {"error"})
+    told = hub.json("/api/whoami-v2", headers={"Authorization": "Bearer hf_any"})
+    assert (told["name"], told["orgs"], told["auth"]["accessToken"]["role"]) == ("anonymous", [], "read")
     assert hub.json("/api/agent-harnesses") == {"standardEnvVars": [], "harnesses": {}}
     for method in ("HEAD", "GET"):
         assert (hub.ask(method, "/api/telemetry/a/b").status_code, hub.ask(method, "/api/telemetry/a/b").data) == (200, b"")
     for target in ("/api/models/org/name/discussions?p=0", f"/api/models/org/name/xet-read-token/{COMMIT}", "/api/none"):
         answer = hub.get(target)
         assert (answer.status_code, set(answer.get_json())) == (404, {"error"})
+
+
+def test_an_owner_is_known_by_its_repos(hub: HubClient) -> None:
+    told = hub.json("/api/organizations/ORG/overview")
+    assert (told["name"], told["numModels"], told["numSpaces"], told["numDatasets"]) == ("ORG", 2, 1, 0)
+    assert hub.get("/api/users/or/overview").status_code == 404
+
+
+def test_what_is_not_here_of_a_repo_that_is_not_here_either_names_the_repo(hub: HubClient) -> None:
+    for target in ("/api/models/org/none/discussions", "/api/datasets/none/xet-read-token/main", "/api/models/org/none/a/b"):
+        assert (hub.get(target).status_code, hub.get(target).headers["X-Error-Code"]) == (404, "RepoNotFound"), target
+    assert "X-Error-Code" not in hub.get("/api/models/org/name/discussions").headers
+
+
+def test_git_and_uploads_are_told_in_a_sentence_what_helps(hub: HubClient) -> None:
+    for method, target in (("GET", "/org/name/info/refs?service=git-upload-pack"), ("POST", "/org/name.git/git-receive-pack")):
+        answer = hub.ask(method, target)
+        assert (answer.status_code, answer.mimetype) == (403, "text/plain")
+        assert "hf download org/name" in answer.get_data(as_text=True)
+    answer = hub.ask("POST", "/datasets/squad.git/info/lfs/objects/batch", json={})
+    assert (answer.status_code, answer.mimetype) == (403, "application/vnd.git-lfs+json")
+    assert "hf download squad" in answer.get_data(as_text=True)
+    for target in ("repos/create", "models/org/name/commit/main", "models/org/none/preupload/main", "validate-yaml"):
+        answer = hub.ask("POST", f"/api/{target}", json={})
+        assert (answer.status_code, "no uploads" in answer.headers["X-Error-Message"]) == (403, True), target
 
 
 def test_a_method_that_is_not_for_that_route(hub: HubClient) -> None:

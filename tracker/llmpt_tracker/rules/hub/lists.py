@@ -51,6 +51,13 @@ def list_repos(session: Session, query: ListQuery) -> tuple[list[HubRevision], i
     return [revision for _, revision in page], page[-1][0] if len(found) > query.limit else None
 
 
+def count_repos(session: Session, owner: str) -> dict[str, int]:
+    """Return how many repos of an owner are here, by type; {}: none."""
+    its = func.lower(Repo.name).startswith(f"{owner.lower()}/", autoescape=True)
+    rows = session.execute(select(Repo.type, func.count()).where(its, holders.is_repo_here(Repo.id)).group_by(Repo.type))
+    return dict(rows.tuples().all())
+
+
 def _batch(session: Session, query: ListQuery, before: int | None) -> Sequence[Repo]:
     statement = (
         select(Repo).where(Repo.type == query.repo_type, holders.is_repo_here(Repo.id)).order_by(Repo.id.desc()).limit(BATCH)

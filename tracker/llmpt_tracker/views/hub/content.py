@@ -181,6 +181,9 @@ def _own(body: bytes, headers: Mapping[str, str]) -> Response:
     response = Response(body)
     response.headers.update(headers)
     wanted = parse_range_header(request.headers.get("Range")) if request.method == "GET" else None
+    if wanted is not None and not body:  # no part of nothing can be had, and @huggingface/hub ends at a 416
+        response.headers["Content-Range"] = "bytes */0"
+        return response
     if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
         return response
     part = wanted.range_for_length(len(body))

@@ -7,10 +7,12 @@ from urllib.parse import urlencode
 from flask import Response, request
 
 from llmpt.core.hub_target import HubTarget
+from llmpt.core.repo import REPO_TYPES
 from llmpt_tracker.rules import paging
 from llmpt_tracker.rules.hub import lists as hub_list
 from llmpt_tracker.rules.hub import revisions as hub
 from llmpt_tracker.rules.hub.cards import info
+from llmpt_tracker.rules.hub.errors import owner_not_found
 from llmpt_tracker.views.access import base_url
 from llmpt_tracker.views.hub.answers import flag, json_response, last_commit, look_up
 from llmpt_tracker.views.readers import reading
@@ -63,7 +65,20 @@ def refs(asked: HubTarget) -> Response:
 def commits(asked: HubTarget) -> Response:
     """`GET …/commits/<rev>`: the one commit that is known."""
     revision = look_up(asked, lambda session, repo: hub.find_revision(session, repo, asked.revision), lambda found: found)
-    return json_response([last_commit(revision) | {"message": "", "authors": []}])
+    response = json_response([last_commit(revision) | {"message": "", "authors": []}])
+    response.headers["X-Total-Count"] = "1"
+    return response
+
+
+def owner(asked: HubTarget) -> Response:
+    """`GET /api/organizations/<name>/overview`: an owner, as far as its repos tell of it."""
+    name = "".join(char for char in asked.path[:100] if char.isprintable())
+    with reading() as session:
+        counts = hub_list.count_repos(session, name)
+    if not counts:
+        raise owner_not_found(name)
+    shown = {f"num{kind.capitalize()}s": counts.get(kind, 0) for kind in REPO_TYPES}
+    return json_response({"name": name, "fullname": name, "avatarUrl": "", "type": "org", "isFollowing": False, **shown})
 
 
 def auth_check(asked: HubTarget) -> Response:

@@ -11,15 +11,16 @@ from collections.abc import Callable
 
 from flask import Response, request
 
-from llmpt.core.hub_target import HubTarget
+from llmpt.core.hub_target import GIT, HubTarget
 from llmpt_tracker.errors import RefusedAsHub
-from llmpt_tracker.rules.hub.errors import not_found
-from llmpt_tracker.rules.hub.revisions import repo_ref
+from llmpt_tracker.rules.hub.errors import no_git, no_uploads, not_found
+from llmpt_tracker.rules.hub.revisions import check_repo, repo_ref
+from llmpt_tracker.state import state
 from llmpt_tracker.views.hub import listings, repos
-from llmpt_tracker.views.hub.answers import json_response
+from llmpt_tracker.views.hub.answers import json_response, upstream
 from llmpt_tracker.views.hub.content import raw, resolve
 from llmpt_tracker.views.hub.request import target
-from llmpt_tracker.views.readers import check_hub_repo
+from llmpt_tracker.views.readers import check_hub_repo, check_token
 
 
 def serve() -> Response | None:
@@ -28,9 +29,11 @@ def serve() -> Response | None:
     if asked is None:
         return None
     methods = ("POST",) if asked.route == "paths-info" else ("GET", "HEAD")
+    if asked.route == GIT:
+        return _git(asked)
     route = ROUTES.get(asked.route)
     if route is None:
-        raise not_found()
+        raise _unknown(asked)
     if request.method not in methods:
         response = json_response({"error": "Method Not Allowed"})
         response.status_code = 405
@@ -41,8 +44,36 @@ def serve() -> Response | None:
     return route(asked)
 
 
+def _unknown(asked: HubTarget) -> RefusedAsHub:
+    """Say that there is no such route; of a repo that is not here, that."""
+    if request.method not in ("GET", "HEAD"):
+        return no_uploads()
+    if asked.repo_id and upstream() is None:
+        repo = repo_ref(asked.repo_type, asked.repo_id)
+        check_hub_repo(repo)
+        with state().database.reading() as session:
+            check_repo(session, repo)
+    return not_found()
+
+
+def _git(asked: HubTarget) -> Response:
+    """Say in the words of git, or of git-lfs, that neither is spoken here: git shows plain text alone to its user."""
+    no = no_git(repo_ref(asked.repo_type, asked.repo_id))
+    if "/lfs/" in asked.path:
+        response = json_response({"message": str(no), "error": str(no)})
+        response.mimetype = "application/vnd.git-lfs+json"
+    else:
+        response = Response(f"{no}\n", mimetype="text/plain")
+    response.status_code = no.status
+    return response
+
+
 def _whoami(_: HubTarget) -> Response:
-    raise RefusedAsHub(401, "", "Invalid username or password.")
+    """Tell what shows a token that it counts: there are no users here, and programs end where their token is none."""
+    check_token()
+    token = {"displayName": "llmpt", "role": "read"}
+    shown = {"type": "user", "id": "", "name": "anonymous", "fullname": "a machine of this LAN (llmpt knows no users)"}
+    return json_response(shown | {"isPro": False, "orgs": [], "auth": {"type": "access_token", "accessToken": token}})
 
 
 def _harnesses(_: HubTarget) -> Response:
@@ -62,6 +93,7 @@ ROUTES: dict[str, Callable[[HubTarget], Response]] = {
     "refs": repos.refs,
     "commits": repos.commits,
     "auth-check": repos.auth_check,
+    "owner": repos.owner,
     "list": repos.list_repos,
     "whoami": _whoami,
     "harnesses": _harnesses,
