@@ -54,8 +54,8 @@ def list_repos(session: Session, query: ListQuery) -> tuple[list[HubRevision], i
 def count_repos(session: Session, owner: str) -> dict[str, int]:
     """Return how many repos of an owner are here, by type; {}: none."""
     its = func.lower(Repo.name).startswith(f"{owner.lower()}/", autoescape=True)
-    rows = session.execute(select(Repo.type, func.count()).where(its, holders.is_repo_here(Repo.id)).group_by(Repo.type))
-    return dict(rows.tuples().all())
+    counts = select(Repo.type, func.count()).where(its, holders.is_repo_here(Repo.id)).group_by(Repo.type)
+    return {row[0]: row[1] for row in session.execute(counts)}
 
 
 def _batch(session: Session, query: ListQuery, before: int | None) -> Sequence[Repo]:
