@@ -19,6 +19,7 @@ from types import FrameType
 from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker
 from llmpt.core.errors import SettingError
+from llmpt.core.hub_target import hub_name
 from llmpt.core.mirrors import OPEN, asker_name
 from llmpt.core.networks import parse_address
 from llmpt.host.certificate import Certificate
@@ -191,12 +192,22 @@ def _core(settings: SeederSettings, tracker: TrackerClient, stack: ExitStack) ->
     verification = Verification(hasher, state, clock=time.monotonic)
     publisher = Publisher(state, post=life.while_doing(WORK, link.publish), clock=time.monotonic)  # a long listing has many parts
     publishing = Publishing(link, listings, verification, publisher, min_blob_bytes=settings.min_blob_bytes, life=life)
-    visibilities = Visibilities(sharing, shared=caches.shared, tell=link.say_repos, met=link.met, clock=life.clock)
+    tell = partial(link.say_repos, hub=_hub_of(settings))
+    visibilities = Visibilities(sharing, shared=caches.shared, tell=tell, met=link.met, clock=life.clock)
     service = Service(caches, verification, publishing, Seeding(engine, state), wake=wake, life=life)
     reports.append(service.report)
     return _Core(
         life, token, state, engine, sharing, listings, link, shelf, publishing, service, reports, signatures, visibilities
     )
+
+
+def _hub_of(settings: SeederSettings) -> str:
+    """Return the Hub for whose repos the LAN may answer; empty where there are two, whose repos of one name would be mixed up."""
+    hub, upstream = hub_name(settings.hub or ""), hub_name(settings.upstream or settings.hub or "")
+    if hub == upstream:
+        return hub
+    log.warning("LLMPT_UPSTREAM is %s, and HF_ENDPOINT %s: questions about repos go to the Hub, on all machines", upstream, hub)
+    return ""
 
 
 def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, stack: ExitStack) -> Mirroring | None:

@@ -23,7 +23,7 @@ from llmpt.tracker.catalogue import Catalogue
 from tests.contract.conftest import HUB_VERSIONS
 from tests.support import questions
 from tests.support.environments import environment
-from tests.support.hub import Mode
+from tests.support.hub import FakeHub, Mode
 from tests.support.lan import BIG, Lan
 from tests.support.waiting import eventually
 
@@ -130,6 +130,41 @@ def test_the_lan_alone_is_asked_where_the_setting_says_so(lan: Lan, version: str
     assert [outcome.said[name]["answer"] for name in ("branch", "commit")] == [SIZES, SIZES]
     assert [outcome.asked(name) for name in ("branch", "commit", "local", "absent", "tree", "paths")] == [[]] * 6
     assert not [line for line in outcome.lines if "does not answer" in line]
+
+
+TWO_HUBS = """
+import json, sys
+from pathlib import Path
+from huggingface_hub import hf_hub_download, snapshot_download
+
+repo, other = sys.argv[1:]
+said = {}
+
+def of_commit():
+    commit = Path(snapshot_download(repo, cache_dir="a")).name
+    return Path(snapshot_download(repo, revision=commit, cache_dir="b"), "config.json")
+
+for name, ask in {
+    "snapshot": lambda: Path(snapshot_download(repo, cache_dir="a"), "config.json"),
+    "commit": of_commit,
+    "other": lambda: Path(hf_hub_download(repo, "config.json", endpoint=other, cache_dir="c")),
+}.items():
+    try:
+        said[name] = ask().read_text()
+    except Exception as error:
+        said[name] = type(error).__name__
+print(json.dumps(said))
+"""
+
+
+def test_a_repo_of_the_same_name_on_another_hub_is_another_repo(lan: Lan) -> None:
+    with FakeHub() as private, lan.machine("asker", HF_ENDPOINT=private.url) as both, lan.machine("other") as public:
+        private.add(REPO, {"config.json": b'{"private": 1}', "c.bin": b"c" * BIG})
+        says = json.loads(both.run("-c", TWO_HUBS, REPO, lan.hub.url).stdout)
+        assert says == {"snapshot": '{"private": 1}', "commit": '{"private": 1}', "other": "{}"}
+        assert private.gets("c.bin") == 1
+        says = json.loads(public.run("-c", TWO_HUBS, REPO, private.url).stdout)
+        assert says == {"snapshot": "{}", "commit": "{}", "other": '{"private": 1}'}
 
 
 def test_what_is_read_and_not_downloaded_comes_from_the_hub_unless_the_setting_says_so(lan: Lan) -> None:

@@ -30,7 +30,7 @@ def tracker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackerProcess
 
 def say(by: Holder, seeder: str, repo: str, shown: str, age_s: int = 0) -> int:
     said = {"repo_type": "model", "repo_id": repo, "shown": shown, "age_s": age_s}
-    status: int = by.send("PUT", f"/api/v1/seeders/{seeder}/repos", {"repos": [said]})[0]
+    status: int = by.send("PUT", f"/api/v1/seeders/{seeder}/repos", {"hub": "https://hub.example", "repos": [said]})[0]
     return status
 
 

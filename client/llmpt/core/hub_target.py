@@ -53,6 +53,14 @@ class HubTarget:
     path: str = ""
 
 
+def hub_name(url: str) -> str:
+    """Return what two ways to write the address of one Hub have in common."""
+    scheme, mark, rest = url.strip().partition("://")
+    host, slash, path = rest.partition("/")
+    port = {"https": ":443", "http": ":80"}.get(scheme.lower(), " ")
+    return f"{scheme.lower()}{mark}{host.lower().removesuffix(port)}{slash}{path}".rstrip("/")
+
+
 def parse(raw: str) -> HubTarget | None:
     """Read a request's target as the server got it (bytes as Latin-1, as WSGI has it). None: it is not the Hub's."""
     path = raw.partition("?")[0].partition("#")[0]

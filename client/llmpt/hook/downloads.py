@@ -39,14 +39,14 @@ class LibraryDownloads:
         self._library, self._connect = library, connect
         self.settings_read = self._quiet = False
         self._lan: Lan | None = None
-        self._router: Router | None = None
+        self._routers: dict[str, Router | None] = {}
         self._rate = Rate()
         self.summary = Summary(self._say)
 
     def use(self, settings: ClientSettings | None) -> None:
         """Go by these settings from now on; None: none can be had, everything takes the ordinary path."""
         self._lan = None if settings is None else self._connect(settings)
-        self._router = self._new_router(self._lan)
+        self._routers = {}
         self._quiet = settings is not None and settings.quiet
         self.settings_read = True
 
@@ -72,7 +72,11 @@ class LibraryDownloads:
         """Return who answers questions to the Hub at the URL `hub`; None: that Hub alone, as without us."""
         if not self.settings_read:
             Apart().do(self.read_settings)
-        return None if self._lan is None or hub == self._lan.tracker else self._router
+        if self._lan is None or hub == self._lan.tracker:
+            return None
+        if hub not in self._routers:
+            self._routers[hub] = self._new_router(self._lan, hub)
+        return self._routers[hub]
 
     def answered(self, question: Question, reply: EndpointReply | None, hub_asked: bool) -> None:
         """Note that the LAN has answered a question, or that the Hub is asked (None)."""
@@ -86,13 +90,12 @@ class LibraryDownloads:
         else:
             call.lan_bytes += len(reply.body) if reply.status in (200, 206) else 0
 
-    def _new_router(self, lan: Lan | None) -> Router | None:
-        if lan is None or lan.sources is None:
+    def _new_router(self, lan: Lan, hub: str) -> Router | None:
+        if lan.sources is None:
             return None
         from llmpt.hook.questions.router import Router
         from llmpt.hook.questions.trusted import TrustedManifests
 
-        hub = lambda: str(constant(self._library, "ENDPOINT", ""))  # noqa: E731
         manifests = TrustedManifests(lan.sources.manifests, hub=hub, environ=os.environ)
         sources = replace(lan.sources, blobs=_Timed(lan.sources.blobs, self.summary), manifests=manifests)
         return Router(sources, say=self._say, wait=lambda step: Apart().do(step))

@@ -72,6 +72,7 @@ class Manifest:
     open: the LAN may answer questions about the commit without the Hub; older servers never say so
     fresh: the server's upstream has just said that the ref that was asked for points here; False for a commit
     ref_age_s: seconds since that was last said, by upstream or by a publisher; None: not known, or it was asked for a commit
+    hub: for which Hub it is open, as `hub_name` writes it
     """
 
     ref: RepoRef
@@ -82,6 +83,7 @@ class Manifest:
     open: bool = False
     fresh: bool = False
     ref_age_s: int | None = None
+    hub: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,7 @@ class Catalogue:
                 bool(answer.optional("open", answer.flag)),
                 bool(answer.optional("fresh", answer.flag)),
                 answer.optional("ref_age_s", answer.count),
+                answer.optional("hub", answer.word) or "",
             )
         if cursor:
             for page in self._client.pages(_route(ref, commit.value), {"cursor": cursor}):

@@ -243,10 +243,10 @@ class TrackerClient:
         with sense(self.url):
             return Holdings.parse(answer)
 
-    def say_repos(self, seeder_id: str, repos: Sequence[Mapping[str, Any]]) -> None:
-        """PUT /api/v1/seeders/<id>/repos: who may read which repos, on this seeder's word. `TrackerRefused` (404, 405): it is too
-        old for that."""
-        self._wire.call("PUT", f"/api/v1/seeders/{quote(seeder_id, safe='')}/repos", {}, {"repos": list(repos)})
+    def say_repos(self, seeder_id: str, repos: Sequence[Mapping[str, Any]], *, hub: str) -> None:
+        """PUT /api/v1/seeders/<id>/repos: who may read which repos of the Hub at `hub`, on this seeder's word. `TrackerRefused`
+        (404, 405): it is too old for that."""
+        self._wire.call("PUT", f"/api/v1/seeders/{quote(seeder_id, safe='')}/repos", {}, {"hub": hub, "repos": list(repos)})
 
     def share_token(self, name: str, code: str | None = None) -> str:
         """POST /api/v1/tokens: get a token with which the machine `name` may share; `code` is an invitation's."""

@@ -73,7 +73,7 @@ class Tracker(Protocol):
 
     def holdings(self, seeder_id: str) -> Holdings: ...
 
-    def say_repos(self, seeder_id: str, repos: Sequence[Mapping[str, object]]) -> None: ...
+    def say_repos(self, seeder_id: str, repos: Sequence[Mapping[str, object]], *, hub: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +174,9 @@ class TrackerLink:
         """Return all that the catalogue has on our word; raises `TrackerError`."""
         return self._usable_client().holdings(self._identity.seeder_id)
 
-    def say_repos(self, repos: Sequence[Mapping[str, object]]) -> None:
-        """Say who may read which repos; raises `TrackerError`."""
-        self._usable_client().say_repos(self._identity.seeder_id, repos)
+    def say_repos(self, repos: Sequence[Mapping[str, object]], *, hub: str) -> None:
+        """Say who may read which repos of the Hub at `hub`; raises `TrackerError`."""
+        self._usable_client().say_repos(self._identity.seeder_id, repos, hub=hub)
 
     def hurry(self) -> None:
         """Send the next heartbeat now: there is something to tell, or to stop for."""

@@ -133,7 +133,7 @@ class FakeConnection:
             **({"holdings": self._tracker.holdings().digest} if self._tracker.knows_names else {}),
         }
 
-    def say_repos(self, seeder_id: str, repos: Sequence[Mapping[str, object]]) -> None:
+    def say_repos(self, seeder_id: str, repos: Sequence[Mapping[str, object]], *, hub: str) -> None:
         self._tracker.check(self._token)
         self._tracker.repos = list(repos)
 

@@ -158,7 +158,8 @@ class Ref(Base):
 
 
 class VisibilityRow(Base):
-    """What a seeder says of a repo (rules/visibility.py): `shown` is public, named or restricted, `at` since when it knows."""
+    """What a seeder says of a repo (rules/visibility.py): `shown` is public, named or restricted, `at` since when it knows, `hub`
+    on which Hub; empty: it does not say."""
 
     __tablename__ = "visibilities"
 
@@ -168,6 +169,7 @@ class VisibilityRow(Base):
     seeder: Mapped[str] = mapped_column(String(64), primary_key=True)
     shown: Mapped[str] = mapped_column(String(16))
     at: Mapped[datetime] = mapped_column(Utc)
+    hub: Mapped[str] = mapped_column(String(255), default="", server_default=text("''"))
 
 
 class Blob(Base):

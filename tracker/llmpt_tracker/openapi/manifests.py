@@ -24,6 +24,7 @@ from llmpt_tracker.openapi.terms import (
 # Of a manifest; the last two are said of a ref only.
 _NEWS: Schema = {
     "open": {"type": "boolean", "description": "whether the LAN may answer for this commit without the Hub"},
+    "hub": {"type": ["string", "null"], "description": "which Hub that is; the repo of that name on another one is another repo"},
     "fresh": {"type": "boolean", "description": "upstream said within LLMPT_REF_TTL that the ref points here"},
     "ref_age_s": {
         "type": ["integer", "null"],
@@ -40,7 +41,7 @@ def schemas() -> Schema:
     shown = text("to all, by the Hub's word; an operator named it; not to all", enum=[one.value for one in Shown])
     said = record(repo_type=REPO_TYPE, repo_id=REPO_ID, shown=shown, age_s=count("seconds since that was known"))
     return {
-        "SaidOfRepos": record(repos=array(said)),
+        "SaidOfRepos": partly(("hub",), hub=text("the Hub that they are on"), repos=array(said)),
         "HeardOfRepos": record(repos=count("how many were said")),
         "Manifest": partly(
             ("signature", "fresh", "ref_age_s"),

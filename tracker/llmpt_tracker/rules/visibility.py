@@ -5,7 +5,8 @@
     restricted   the Hub keeps it from an anonymous caller: it counts until a word as good says, later, that it is public
 
 A machine that shares has no word here, nor has a publisher on a repo that its token does not name. What no publisher speaks of
-is not open: of that the Hub is asked.
+is not open: of that the Hub is asked. A name is another repo on another Hub: a repo is open to questions for the one Hub that all
+publishers mean, and closed where they mean two, since what they published of it is not told apart.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """Which seeder speaks: the name that it gives itself, and its token."""
+    """Which seeder speaks: the name that it gives itself, its token, and of which Hub it speaks; empty: it does not say."""
 
     token: PublisherToken
     seeder: str
+    hub: str = ""
 
 
 def say(session: Session, speaker: Speaker, words: Iterable[Word], *, alive: Collection[str] = ()) -> int:
@@ -56,9 +58,9 @@ def say(session: Session, speaker: Speaker, words: Iterable[Word], *, alive: Col
         word = said.pop(RepoRef(row.repo_type, row.repo_name), None)
         if word is None:
             session.delete(row)
-        elif row.shown != word.shown.value or abs(row.at - word.at) > SAME:
-            row.shown, row.at = word.shown.value, word.at
-    place = {"token_id": token.id, "seeder": speaker.seeder}
+        elif (row.shown, row.hub) != (word.shown.value, speaker.hub) or abs(row.at - word.at) > SAME:
+            row.shown, row.at, row.hub = word.shown.value, word.at, speaker.hub
+    place = {"token_id": token.id, "seeder": speaker.seeder, "hub": speaker.hub}
     new = [{"repo_type": w.repo.type, "repo_name": w.repo.id, "shown": w.shown.value, "at": w.at, **place} for w in said.values()]
     if new:
         session.execute(insert(VisibilityRow), new)
@@ -66,18 +68,21 @@ def say(session: Session, speaker: Speaker, words: Iterable[Word], *, alive: Col
     return len(new)
 
 
-def is_open(session: Session, repo: RepoRef, *, now: datetime) -> bool:
-    """Say whether the LAN may answer for a repo: a publisher says that it is public or named, and none, with as good a word, that
-    it is restricted."""
+def opened_for(session: Session, repo: RepoRef, *, now: datetime) -> str | None:
+    """Return the Hub for which the LAN may answer about a repo: a publisher says that it is public or named there, and none, with
+    as good a word, that it is restricted. None: for no Hub."""
     valid = (PublisherToken.revoked_at.is_(None), or_(PublisherToken.expires_at.is_(None), PublisherToken.expires_at > now))
     rows: Any = session.execute(
-        select(VisibilityRow.shown, VisibilityRow.at, PublisherToken)
+        select(VisibilityRow.shown, VisibilityRow.at, VisibilityRow.hub, PublisherToken)
         .join(PublisherToken, PublisherToken.id == VisibilityRow.token_id)
         .where(VisibilityRow.repo_type == repo.type, VisibilityRow.repo_name == repo.id, *valid)
     )
-    words = [(shown, at, rank(token)) for shown, at, token in rows if is_publisher(token) and grants(token).allows(repo)]
+    counted = [row for row in rows if is_publisher(row.PublisherToken) and grants(row.PublisherToken).allows(repo)]
+    hubs, words = {row.hub for row in counted}, [(row.shown, row.at, rank(row.PublisherToken)) for row in counted]
+    if len(hubs) != 1 or "" in hubs:
+        return None
     public = [(at, weight) for shown, at, weight in words if shown == Shown.PUBLIC and -SAME <= now - at <= PUBLIC_STANDS]
     for shown, at, weight in words:
         if shown == Shown.RESTRICTED and not any(later > at and better >= weight for later, better in public):
-            return False
-    return bool(public) or any(shown == Shown.NAMED for shown, _, _ in words)
+            return None
+    return hubs.pop() if public or any(shown == Shown.NAMED for shown, _, _ in words) else None

@@ -60,7 +60,7 @@ def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue
         signature = None
         if args.get("signed") == "1" and after is None:
             signature = state().identity.sign(repo, found, repos.whole_manifest(session, found), now=state().clock())
-        is_open = found.complete and visibility.is_open(session, repo, now=state().clock())
+        hub = visibility.opened_for(session, repo, now=state().clock()) if found.complete else None
         news = None if found.commit == revision else _news(session, repo, revision)
     page = lines[:limit]
     document: dict[str, Any] = {
@@ -69,7 +69,8 @@ def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue
         "commit": found.commit,
         "refs": list(found.refs),
         "complete": found.complete,
-        "open": is_open,
+        "open": hub is not None,
+        "hub": hub,
         "files": [{"path": one.path, "size": one.size, "etag": one.etag, "lfs": one.lfs, "here": one.here} for one in page],
         "next": paging.write_path_cursor(page[-1].path) if len(lines) > limit else None,
     }

@@ -8,6 +8,7 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field
 
+from llmpt.core.hub_target import hub_name
 from llmpt.core.repo import Shown
 from llmpt_tracker.rules import publication, visibility
 from llmpt_tracker.rules.rights import PUBLISH
@@ -38,10 +39,14 @@ class RepoBody(BaseModel):
 
 
 class ReposBody(BaseModel):
-    """All that a seeder says of repos; what it said before and does not say now is void."""
+    """All that a seeder says of repos; what it said before and does not say now is void.
+
+    `hub`: the Hub that they are on; empty: the seeder does not say.
+    """
 
     model_config = publication.STRICT
 
+    hub: str = Field(default="", max_length=255, pattern=r"^((?i:https?)://[!-~]+)?$")
     repos: list[RepoBody] = Field(max_length=MAX_REPOS)
 
 
@@ -58,5 +63,5 @@ def say(seeder_id: str) -> ResponseReturnValue:
     ]
     alive = {one.id for one in state().announcer.seeders() if one.age_s < ALIVE_S}
     with state().database.writing() as session:
-        visibility.say(session, visibility.Speaker(token, seeder_id), words, alive=alive)
+        visibility.say(session, visibility.Speaker(token, seeder_id, hub_name(said.hub)), words, alive=alive)
     return jsonify({"repos": len(words)})

@@ -1,11 +1,14 @@
-"""The LAN's manifests, as far as this host trusts them: what is believed is noted, for the agent to hold it against the Hub."""
+"""The LAN's manifests, as far as they answer for one Hub and this host trusts them: what is believed is noted, for the agent to
+hold it against the Hub.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
+from llmpt.core.hub_target import hub_name
 from llmpt.core.repo import RepoRef
 from llmpt.hook.questions.knowledge import Manifests
 from llmpt.link import answered
@@ -18,9 +21,12 @@ MAX_NOTED = 1000
 
 
 class TrustedManifests:
-    """Asks `manifests`. Where the agent found that the LAN says of a repo what the Hub at `hub` does not, it does not answer."""
+    """Asks `manifests`, in place of the Hub at `hub`.
 
-    def __init__(self, manifests: Manifests, *, hub: Callable[[], str], environ: Mapping[str, str]) -> None:
+    What is said for another Hub does not answer, nor where the agent found that the LAN says of a repo what the Hub does not.
+    """
+
+    def __init__(self, manifests: Manifests, *, hub: str, environ: Mapping[str, str]) -> None:
         self._manifests, self._hub, self._environ = manifests, hub, environ
         self._noted: set[Answered] = set()
 
@@ -35,7 +41,10 @@ class TrustedManifests:
     def _held(self, manifest: Manifest) -> Manifest:
         if not (manifest.open and manifest.complete):
             return manifest
-        one = Answered(self._hub(), manifest.ref, manifest.commit.value)
+        if manifest.hub != hub_name(self._hub):
+            log.debug("%s: the LAN answers for %s, not for %s", manifest.ref, manifest.hub or "no Hub that it names", self._hub)
+            return replace(manifest, open=False)
+        one = Answered(self._hub, manifest.ref, manifest.commit.value)
         if answered.distrusted(self._environ, one.endpoint, one.repo):
             log.debug("%s: the LAN's answers differed from the Hub's, which is asked", one.repo)
             return replace(manifest, open=False)

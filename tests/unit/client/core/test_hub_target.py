@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmpt.core.hub_target import HubTarget, parse
+from llmpt.core.hub_target import HubTarget, hub_name, parse
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,18 @@ def test_our_own_routes_stay_ours(raw: str) -> None:
 def test_any_target_is_read_or_left_alone(parts: list[str]) -> None:
     target = parse("/" + "/".join(parts))
     assert target is None or target.route
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://huggingface.co", "https://huggingface.co"),
+        ("HTTPS://HuggingFace.co:443/", "https://huggingface.co"),
+        ("http://hub:80/a/B/", "http://hub/a/B"),
+        ("http://hub:443", "http://hub:443"),
+        ("http://[::1]:8000/", "http://[::1]:8000"),
+        ("", ""),
+    ],
+)
+def test_a_hub_has_one_name_however_it_is_written(url: str, name: str) -> None:
+    assert hub_name(url) == hub_name(name) == name

@@ -21,6 +21,7 @@ from tests.unit.tracker.conftest import NOW, Api, publisher, state_of
 from tests.unit.tracker.fakes import FakeAnnouncer, FakeBlobs
 from tests.unit.tracker.hub.test_learning import FakeUpstream
 
+HUB = "https://hub.example"
 ROUTE = "/api/v1/repos/model/org/name/revisions"
 DAY_S = 24 * 3600
 
@@ -67,13 +68,14 @@ def said(shown: str, age_s: int = 0, repo_id: str = "org/name") -> dict[str, Any
     return {"repo_type": "model", "repo_id": repo_id, "shown": shown, "age_s": age_s}
 
 
-def say(api: Api, *words: dict[str, Any], seeder: str = "server", token: str | None = None) -> int:
-    return api.send("PUT", f"/api/v1/seeders/{seeder}/repos", {"repos": list(words)}, token).status_code
+def say(api: Api, *words: dict[str, Any], seeder: str = "server", token: str | None = None, hub: str = HUB) -> int:
+    return api.send("PUT", f"/api/v1/seeders/{seeder}/repos", {"hub": hub, "repos": list(words)}, token).status_code
 
 
 def is_open(api: Api, revision: str = COMMIT) -> bool:
-    told: bool = api.get(f"{ROUTE}/{revision}").get_json()["open"]
-    return told
+    told = api.get(f"{ROUTE}/{revision}").get_json()
+    assert told["hub"] == (HUB if told["open"] else None)
+    return bool(told["open"])
 
 
 def token(database: Database, scopes: str, repos: str | None = None, *, appliance: bool = False) -> str:
@@ -137,6 +139,25 @@ def test_one_that_knows_of_a_restriction_closes_and_only_as_good_and_later_a_wor
     assert is_open(api)
 
 
+def test_a_repo_that_is_on_two_hubs_is_open_for_neither(api: Api, database: Database) -> None:
+    api.publish(manifest(small("a")))
+    other = token(database, "publish", "org/*")
+    say(api, said("public"), hub="HTTPS://Hub.example:443/")
+    assert is_open(api)
+    say(api, said("named"), token=other, seeder="other", hub="https://hub.private.example")
+    assert not is_open(api)
+    say(api, said("named"), token=other, seeder="other", hub=HUB)
+    assert is_open(api)
+    say(api, said("public"), hub="https://hub.private.example")
+    assert not is_open(api)
+
+
+def test_a_seeder_that_names_no_hub_opens_nothing(api: Api) -> None:
+    api.publish(manifest(small("a")))
+    say(api, said("public"), hub="")
+    assert not is_open(api)
+
+
 def test_machines_that_share_open_nothing_nor_do_publishers_of_other_repos(api: Api, database: Database) -> None:
     api.publish(manifest(small("a")))
     assert say(api, said("public"), token=token(database, "share")) == 403
@@ -182,8 +203,9 @@ def test_two_seeders_of_one_token_speak_for_themselves_as_long_as_they_live(api:
         {"repos": [said("public", repo_id="../x")]},
         {"repos": [{**said("public"), "more": 1}]},
         {"repos": [said("public")] * 20_001},
+        {"repos": [], "hub": "hub.example"},
     ],
-    ids=["nothing", "half", "word", "age", "name", "more", "many"],
+    ids=["nothing", "half", "word", "age", "name", "more", "many", "hub"],
 )
 def test_what_makes_no_sense_is_refused(api: Api, body: Any) -> None:
     assert api.send("PUT", "/api/v1/seeders/server/repos", body).status_code == 400

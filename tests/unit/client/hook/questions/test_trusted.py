@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from llmpt.core.repo import Commit, RepoRef
 from llmpt.hook.questions.trusted import TrustedManifests
 from llmpt.link import answered
@@ -17,19 +19,19 @@ COMMIT = Commit("c" * 40)
 
 
 class Lan:
-    """Knows a whole commit of every repo."""
+    """Knows a whole commit of every repo of a Hub."""
 
-    def __init__(self, *, is_open: bool = True) -> None:
-        self.is_open = is_open
+    def __init__(self, *, is_open: bool = True, hub: str = HUB) -> None:
+        self.is_open, self.hub = is_open, hub
 
     def manifest(self, ref: RepoRef, revision: str) -> Manifest:
-        return Manifest(ref, COMMIT, (), True, (), open=self.is_open)
+        return Manifest(ref, COMMIT, (), True, (), open=self.is_open, hub=self.hub)
 
     refreshed_manifest = manifest
 
 
 def trusted(home: Path, lan: Lan) -> TrustedManifests:
-    return TrustedManifests(lan, hub=lambda: HUB, environ={"HOME": str(home)})
+    return TrustedManifests(lan, hub=HUB, environ={"HOME": str(home)})
 
 
 def due(home: Path) -> list[Answered]:
@@ -48,6 +50,12 @@ def test_what_the_lan_answers_for_is_noted_once_by_a_program(tmp_path: Path) -> 
 
 def test_what_the_hub_is_asked_for_anyway_is_not_noted(tmp_path: Path) -> None:
     assert not trusted(tmp_path, Lan(is_open=False)).manifest(ORG, COMMIT.value).open
+    assert due(tmp_path) == []
+
+
+@pytest.mark.parametrize("hub", ["https://hub.private.example", f"{HUB}:8443", HUB.replace("https", "http"), ""])
+def test_what_the_lan_knows_of_another_hub_is_no_answer_of_this_one(tmp_path: Path, hub: str) -> None:
+    assert not trusted(tmp_path, Lan(hub=hub)).manifest(ORG, COMMIT.value).open
     assert due(tmp_path) == []
 
 
