@@ -86,7 +86,6 @@ def errors() -> Any:
         "commit": refusal(lambda: api.model_info("acme/odd", revision="0" * 40)),
         "file": refusal(lambda: hf_hub_download("acme/odd", "none/at/all")),
         "folder": refusal(lambda: list(api.list_repo_tree("acme/odd", "none"))),
-        "whoami": refusal(lambda: api.whoami(token="hf_none")),
         "left behind": sorted(path.name for path in Path().rglob(".no_exist/*/*")),
     }
 

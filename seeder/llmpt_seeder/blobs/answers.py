@@ -9,6 +9,7 @@ from typing import NamedTuple
 from llmpt.core.blob import Etag
 from llmpt.core.browsers import SAFE_HEADERS
 from llmpt.core.http_head import Head, wanted_part
+from llmpt.core.hub_headers import disposition, name_in
 
 _SAFE = tuple(f"{name}: {value}" for name, value in SAFE_HEADERS.items())
 
@@ -39,11 +40,14 @@ def refusal(status: int, code: str, message: str, *fields: str) -> Answer:
 def blob_answer(head: Head, etag: Etag, size: int) -> Answer:
     """Answer a GET or HEAD for a blob of `size` bytes: 200, 206, 304 or 416. Several ranges at once get the whole."""
     name = f'"{etag}"'
-    fields = (
+    fields: tuple[str, ...] = (
         "Content-Type: application/octet-stream",
         f"ETag: {name}",
         "Accept-Ranges: bytes",
     )
+    filename = name_in(head.query.decode("latin-1"))
+    if filename is not None:
+        fields += (f"Content-Disposition: {disposition(filename)}",)
     if _matches(head.field(b"if-none-match"), name):
         return Answer(HTTPStatus.NOT_MODIFIED, fields)
     if_range = head.field(b"if-range")

@@ -6,6 +6,7 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.http_head import Head, parse_head
+from llmpt.core.hub_headers import named
 from llmpt_seeder.blobs.answers import blob_answer, refusal
 
 NAME = Etag("ab" * 32)
@@ -82,3 +83,21 @@ def test_a_refusal_has_the_shape_of_all_our_apis() -> None:
     assert answer.body == b'{"error": {"code": "busy", "message": "later"}}\n'
     assert answer.head(keep_alive=False).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"\r\nConnection: close\r\n" in answer.head(keep_alive=False)
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("a/model.bin", "inline; filename*=UTF-8''model.bin; filename=\"model.bin\";"),
+        ('ü "1" ;%0d.bin', "inline; filename*=UTF-8''%C3%BC%20%221%22%20%3B%250d.bin; filename=\"_ _1_ ;%0d.bin\";"),
+    ],
+)
+def test_a_blob_is_saved_under_the_name_that_the_tracker_put_into_its_address(path: str, told: str) -> None:
+    query = named("http://seeder/blobs/x", path).partition("?")[2].encode()
+    assert f"Content-Disposition: {told}" in blob_answer(head()._replace(query=query), NAME, SIZE).fields
+
+
+@pytest.mark.parametrize("name", ["", "a%0d%0aX-Evil:%201", "..", "a/b", "a%2fb", "a%5cb", "%00", "a" * 256, "%e2%80%ae"])
+def test_what_is_no_files_name_names_nothing(name: str) -> None:
+    answer = blob_answer(head()._replace(query=b"name=" + name.encode()), NAME, SIZE)
+    assert not [field for field in answer.fields if "Disposition" in field or "Evil" in field]

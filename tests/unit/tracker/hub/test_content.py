@@ -60,7 +60,7 @@ def test_a_file_that_is_in_git_has_no_linked_etag(hub: HubClient) -> None:
 def test_a_get_leads_to_a_seeder_and_says_the_same_of_the_file(hub: HubClient) -> None:
     head, get = (hub.ask(method, "/org/name/resolve/main/model.safetensors") for method in ("HEAD", "GET"))
     assert (get.status_code, get.data) == (302, b"")
-    assert get.headers["Location"] == f"http://localhost:8001/blobs/{WEIGHTS.etag}"
+    assert get.headers["Location"] == f"http://localhost:8001/blobs/{WEIGHTS.etag}?name=model.safetensors"
     for name in ("X-Repo-Commit", "ETag", "X-Linked-Etag", "X-Linked-Size"):
         assert get.headers[name] == head.headers[name]
     assert hub.blobs.asked == [("127.0.0.1", "localhost")]
@@ -182,7 +182,10 @@ def test_raw_gives_the_pointer_of_an_lfs_file(hub: HubClient) -> None:
 
 def test_raw_leads_to_the_content_of_any_other_file(hub: HubClient) -> None:
     answer = hub.get("/org/name/raw/main/config.json")
-    assert (answer.status_code, answer.headers["Location"]) == (302, f"http://localhost:8001/blobs/{CONFIG['etag']}")
+    assert (answer.status_code, answer.headers["Location"]) == (
+        302,
+        f"http://localhost:8001/blobs/{CONFIG['etag']}?name=config.json",
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import TypeVar
 from flask import Response, request
 from werkzeug.http import parse_range_header
 
-from llmpt.core.hub_headers import file_headers
+from llmpt.core.hub_headers import file_headers, named
 from llmpt.core.hub_target import HubTarget
 from llmpt_tracker.control.messages import BlobAddress
 from llmpt_tracker.errors import SeedersBusy, TooManyWait
@@ -168,7 +168,8 @@ def _said_of(etag: str, may: MayServe) -> Callable[[], bool | None]:
 
 
 def _locate(file: HubFile, may: MayServe) -> str | None:
-    return state().blobs.locate(file.etag, asker=str(asker()), host_as_asked=host_as_asked(request)[0], may_serve=may)
+    url = state().blobs.locate(file.etag, asker=str(asker()), host_as_asked=host_as_asked(request)[0], may_serve=may)
+    return None if url is None else named(url, file.path)
 
 
 def _may_serve(revision: hub.HubRevision, file: HubFile) -> MayServe:
