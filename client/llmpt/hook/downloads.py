@@ -17,7 +17,7 @@ from llmpt.hook.download import LibraryDownload
 from llmpt.hook.lan import Lan
 from llmpt.hook.library import Asked, asked_without_token, constant
 from llmpt.hook.rate import Rate
-from llmpt.hook.steps import Apart
+from llmpt.hook.steps import Apart, bounded
 from llmpt.hook.summary import Summary, write_to_stderr
 from llmpt.settings import ClientSettings
 
@@ -98,7 +98,7 @@ class LibraryDownloads:
 
         manifests = TrustedManifests(lan.sources.manifests, hub=hub, environ=os.environ)
         sources = replace(lan.sources, blobs=_Timed(lan.sources.blobs, self.summary), manifests=manifests)
-        return Router(sources, say=self._say, wait=lambda step: Apart().do(step))
+        return Router(sources, say=self._say, wait=bounded)
 
     def note(self, call: Call, asked: Mapping[str, Any], answer: tuple[Any, ...]) -> None:
         """Note what the Hub says about this very file: (url, etag, commit, size[, xet], error)."""

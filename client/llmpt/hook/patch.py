@@ -31,7 +31,7 @@ from llmpt.hook.library import BYTES, METADATA, OUTER, Chunks, unfit
 from llmpt.hook.questions.door import HubDoor
 from llmpt.hook.questions.sessions import Sessions, module_of
 from llmpt.hook.questions.sessions import unfit as unfit_sessions
-from llmpt.hook.steps import Apart, guarded
+from llmpt.hook.steps import Apart, bounded, guarded
 from llmpt.settings import ClientSettings
 
 log = logging.getLogger("llmpt")
@@ -179,13 +179,13 @@ class Hook:
         original, call = self._originals[BYTES], current.get()
         if call is None:
             return original(*args, **kwargs)
-        apart = Apart()
-        download = apart.do(self._wanted, call, args, kwargs)
+        download = bounded(self._wanted, call, args, kwargs)
         if download is None:
             started = time.monotonic()
             result = original(*args, **kwargs)
             guarded(self.downloads.count, call, started)
             return result
+        apart = Apart()
         try:
             if apart.do(self.downloads.run, download):
                 return None

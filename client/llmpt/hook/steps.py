@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -27,6 +28,17 @@ def guarded(step: Callable[..., T], *args: Any, of_a_callback: bool = False) -> 
             raise
         _log(error)
         return None
+
+
+def bounded(step: Callable[..., T], *args: Any) -> T | None:
+    """Do a step that waits for some seconds at most; None as `guarded` says.
+
+    Signal handlers of the program's run in its main thread alone: there the step is done apart. In the library's own threads a
+    thread for each step costs more than a small file.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return Apart().do(step, *args)
+    return guarded(step, *args)
 
 
 def _log(error: Exception) -> None:

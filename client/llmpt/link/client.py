@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import time
@@ -64,11 +65,15 @@ class AgentClient:
         self._environ = environ
         self._timings = timings
         self._starter = Starter(settings.tracker or "", environ=environ, command=start_command, timings=timings)
+        self._met_at = -math.inf
 
     @property
     def min_blob_bytes(self) -> int:
         """Smaller files have no swarm, as the tracker has told an agent that runs; until then, as our settings say."""
-        self._starter.meet()
+        now = time.monotonic()
+        if now - self._met_at > self._timings.looked_s:
+            self._met_at = now
+            self._starter.meet()
         told = self._starter.min_blob_bytes
         return self._settings.min_blob_bytes if told is None else told
 

@@ -270,3 +270,14 @@ def test_a_runtime_folder_that_is_not_ours_is_the_ordinary_path(
     monkeypatch.setattr(paths, "TEMPORARY", Path("/proc/nowhere"))
     (Path(environ["XDG_RUNTIME_DIR"]) / "llmpt").symlink_to(tmp_path)
     assert "not a folder of this user" in why_no_agent(make_client(environ))
+
+
+def test_many_small_files_look_for_an_agent_once(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[object] = []
+    monkeypatch.setattr("llmpt.link.starter.Starter.meet", lambda starter: looked.append(starter))
+    asked = make_client(environ)
+    assert len({asked.min_blob_bytes for _ in range(100)}) == 1
+    assert len(looked) == 1
+    anew = make_client(environ, timings=LinkTimings(looked_s=-1.0))
+    assert {anew.min_blob_bytes for _ in range(3)} == {asked.min_blob_bytes}
+    assert len(looked) == 4

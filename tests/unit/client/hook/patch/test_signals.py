@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from llmpt.core.errors import Abandoned
 from llmpt.link.answers import Progress, Refused
 from llmpt.link.client import FetchResult
 from llmpt.link.requests import FetchRequest
-from tests.unit.client.hook.patch.world import Agent, Download
+from tests.unit.client.hook.patch.world import ETAG, Agent, Download
 
 OURS, STDLIB = str(Path(llmpt.__file__).parent), str(Path(threading.__file__).parent)
 
@@ -238,3 +239,25 @@ def test_a_process_without_a_thread_left_has_its_file_all_the_same(
     monkeypatch.setattr(errand, "start_new_thread", none_left)
     download()
     assert library.fetched == []
+
+
+@pytest.mark.parametrize("on_the_main_thread", [True, False])
+def test_a_small_file_costs_no_thread_where_no_signal_handler_runs(
+    download: Download, library: Any, monkeypatch: pytest.MonkeyPatch, *, on_the_main_thread: bool
+) -> None:
+    library.metadata = ("http://hub/f", ETAG, "c" * 40, 2000, None, None)
+    threads: list[object] = []
+
+    def start(*wanted: Any) -> int:
+        threads.append(wanted)
+        return start_new_thread(*wanted)
+
+    monkeypatch.setattr(errand, "start_new_thread", start)
+    if on_the_main_thread:
+        download()
+    else:
+        thread = threading.Thread(target=download)
+        thread.start()
+        thread.join(10)
+    assert len(library.fetched) == 1
+    assert bool(threads) == on_the_main_thread
