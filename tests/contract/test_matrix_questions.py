@@ -66,10 +66,11 @@ def _answers_for(lan: Lan, repo: str) -> bool:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a version's program saw, and what the hook said."""
+    """What a version's program saw, what the hook said, and what `llmpt status` says of its questions afterwards."""
 
     said: dict[str, Any]
     lines: list[str]
+    counted: dict[str, int]
 
     def asked(self, name: str) -> list[str]:
         found: list[str] = self.said[name]["asked"]
@@ -83,7 +84,10 @@ def outcome_of(lan: Lan, version: str, *, gated: str = "", way: str = "", hub: s
     settings = {"LLMPT_HUB": hub, "LLMPT_STREAMS": streams or "0", "HF_HUB_ETAG_TIMEOUT": "2"}
     with lan.machine("asker", python=environment(version), **settings) as machine:
         ran = machine.run(str(PROGRAM), json.dumps(plan))
-    return Outcome(json.loads(ran.stdout.splitlines()[-1]), re.findall(r"llmpt: [^\r\n\x1b]*", ran.stderr))  # between bars
+        counted = json.loads(machine.llmpt("status", "--json", check=False))["today"]["questions"] if streams == "1" else {}
+    return Outcome(
+        json.loads(ran.stdout.splitlines()[-1]), re.findall(r"llmpt: [^\r\n\x1b]*", ran.stderr), counted
+    )  # between bars
 
 
 @pytest.mark.parametrize("version", HUB_VERSIONS)
@@ -103,6 +107,10 @@ def test_a_snapshot_asks_the_hub_at_most_once(lan: Lan, version: str) -> None:
     assert (said["disabled"]["answer"], said["left"]) == (True, [])
     assert said["disabled"]["asked"][0] == f"HEAD /{REPO}/resolve/main/config.json"
     assert any("to the Hub instead of" in line for line in outcome.lines), outcome.lines
+    assert any("read from the LAN in streams" in line for line in outcome.lines), outcome.lines
+    assert outcome.counted["by_lan"] > len(SIZES)
+    assert 1 <= outcome.counted["by_hub"] < len(SIZES)
+    assert outcome.counted["streamed_bytes"] > 0
 
 
 @pytest.mark.parametrize("version", HUB_VERSIONS)

@@ -6,6 +6,7 @@ import datetime
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -17,7 +18,9 @@ from llmpt.cli.output import add_row, console, count, json_option, show_json, ta
 from llmpt.core.errors import AgentUnavailable
 from llmpt.core.settings import hub_cache, path
 from llmpt.disk.locking import why_no_locks
+from llmpt.link import counted
 from llmpt.link.client import AgentClient
+from llmpt.link.counted import Counted
 from llmpt.settings import ClientSettings
 
 DOWNLOADS_SHOWN = 20
@@ -29,20 +32,23 @@ SEEDS_SHOWN = 50
 def status(as_json: bool) -> None:
     """Show what is seeded, to whom, how fast, and what came from where today. Exit code 1 when no agent runs."""
     settings, no_locks = ClientSettings.read(), why_no_locks_in_cache(os.environ)
+    questions = counted.of_today(os.environ)
     try:
         found = AgentClient(settings, environ=os.environ).status()
     except AgentUnavailable as error:
-        show_no_agent(error, as_json=as_json, tracker=settings.tracker)
+        show_no_agent(error, as_json=as_json, tracker=settings.tracker, questions=questions)
         if not as_json:
+            show_questions(console(), questions)
             show_no_locks(console(), no_locks)
         sys.exit(1)
-    since_midnight = today(found["downloads"], midnight=_midnight())
+    since_midnight = {**today(found["downloads"], midnight=_midnight()), "questions": asdict(questions)}
     if as_json:
         show_json({"running": True, **found, "today": since_midnight, "cache_without_locks": no_locks})
         return
     out = console()
     show_agent(out, found)
     show_today(out, since_midnight)
+    show_questions(out, questions)
     show_downloads(out, found["downloads"])
     show_seeding(out, found["seeding"], names(found["downloads"]))
     if why_not := found.get("sharing", {}).get("why_not"):
@@ -61,9 +67,9 @@ def why_no_locks_in_cache(environ: Mapping[str, str]) -> str | None:
         return None
 
 
-def show_no_agent(error: AgentUnavailable, *, as_json: bool, tracker: str | None) -> None:
+def show_no_agent(error: AgentUnavailable, *, as_json: bool, tracker: str | None, questions: Counted) -> None:
     if as_json:
-        show_json({"running": False, "reason": str(error)})
+        show_json({"running": False, "reason": str(error), "today": {"questions": asdict(questions)}})
     elif tracker is None:
         click.echo("no tracker is set, so nothing is asked of the LAN: `llmpt join http://server:8000`")
     else:
@@ -129,6 +135,14 @@ def show_today(out: Console, total: Mapping[str, Any]) -> None:
     )
     for reason, files in sorted(total["not_from_lan"].items()):
         out.print(Text(f"      {count(files, 'file')} not from the LAN: {reason}"))
+
+
+def show_questions(out: Console, questions: Counted) -> None:
+    """How many questions of the user's programs the LAN answered, and what they have read of it in streams."""
+    if questions.by_lan or questions.streamed_bytes:
+        streamed = f", {decimal(questions.streamed_bytes)} read in streams" if questions.streamed_bytes else ""
+        asked = count(questions.by_hub, "question") if questions.by_hub else "none"
+        out.print(f"today {count(questions.by_lan, 'question')} answered by the LAN{streamed}; {asked} went to the Hub")
 
 
 def show_downloads(out: Console, downloads: list[Mapping[str, Any]]) -> None:

@@ -19,12 +19,14 @@ from llmpt.hook.library import Asked, asked_without_token, constant
 from llmpt.hook.rate import Rate
 from llmpt.hook.steps import Apart, bounded
 from llmpt.hook.summary import Summary, write_to_stderr
+from llmpt.link import counted
 from llmpt.settings import ClientSettings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # at the first question, not at an import of huggingface_hub
     from llmpt.hook.questions.question import Question
-    from llmpt.hook.questions.router import Blobs, Router
+    from llmpt.hook.questions.router import Blobs, Router, Streams
+    from llmpt.tracker.blob_streams import Stretch
     from llmpt.tracker.endpoint import EndpointReply
 
 log = logging.getLogger("llmpt")
@@ -41,7 +43,7 @@ class LibraryDownloads:
         self._lan: Lan | None = None
         self._routers: dict[str, Router | None] = {}
         self._rate = Rate()
-        self.summary = Summary(self._say)
+        self.summary = Summary(self._say, note=lambda questions: counted.note(os.environ, questions))
 
     def use(self, settings: ClientSettings | None) -> None:
         """Go by these settings from now on; None: none can be had, everything takes the ordinary path."""
@@ -97,7 +99,9 @@ class LibraryDownloads:
         from llmpt.hook.questions.trusted import TrustedManifests
 
         manifests = TrustedManifests(lan.sources.manifests, hub=hub, environ=os.environ)
-        sources = replace(lan.sources, blobs=_Timed(lan.sources.blobs, self.summary), manifests=manifests)
+        streams = None if lan.sources.streams is None else _Counting(lan.sources.streams, self.summary)
+        blobs = _Timed(lan.sources.blobs, self.summary)
+        sources = replace(lan.sources, blobs=blobs, manifests=manifests, streams=streams)
         return Router(sources, say=self._say, wait=bounded)
 
     def note(self, call: Call, asked: Mapping[str, Any], answer: tuple[Any, ...]) -> None:
@@ -151,3 +155,13 @@ class _Timed:
     def read(self, etag: Etag, size: int) -> bytes:
         with self._summary.lan_transfer():
             return self._blobs.read(etag, size)
+
+
+class _Counting:
+    """Stretches of the LAN's larger files, whose bytes are counted as they are read."""
+
+    def __init__(self, streams: Streams, summary: Summary) -> None:
+        self._streams, self._summary = streams, summary
+
+    def part(self, etag: Etag, size: int, start: int, stop: int) -> Stretch:
+        return self._streams.part(etag, size, start, stop).counted(self._summary.streamed)

@@ -2,7 +2,8 @@
 the server, where that is the Hub of this program).
 
 It appears when no download has been under way for a moment, or at the end of the program; never with LLMPT_QUIET=1, and
-only when something came from the LAN or was begun there and had to be fetched from the Hub after all.
+only when something came from the LAN, or was read there in a stream, or was begun there and had to be fetched from the Hub
+after all.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from llmpt.hook.foreign import is_foreign
+from llmpt.link.counted import Counted
 
 QUIET_MOMENT_S = 1.0
 
@@ -37,6 +39,7 @@ class _Tally:
     files: int = 0
     questions: int = 0  # of the library's
     hub_questions: int = 0  # of these, those that went to the Hub
+    streamed_bytes: int = 0  # read from the LAN, and not downloaded
 
 
 class Summary:
@@ -46,10 +49,12 @@ class Summary:
         self,
         write: Callable[[str], None],
         *,
+        note: Callable[[Counted], None] = lambda _counted: None,
         moment_s: float = QUIET_MOMENT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._write, self._moment_s, self._clock = write, moment_s, clock
+        """`note` is told of the questions since it was told last."""
+        self._write, self._note, self._moment_s, self._clock = write, note, moment_s, clock
         self._reset()
         atexit.register(self.flush)
 
@@ -120,11 +125,19 @@ class Summary:
             self._tally.questions += 1
             self._tally.hub_questions += hub
 
+    def streamed(self, size_bytes: int) -> None:
+        """A program has read so much from the LAN of what it does not download."""
+        with self._mine():
+            self._tally.streamed_bytes += size_bytes
+
     def flush(self) -> None:
         """Say it now, if there is something to say."""
         with self._mine():
             text = self._text() if self._worth_saying() else ""
+            tally = self._tally
+            counted = Counted(tally.questions - tally.hub_questions, tally.hub_questions, tally.streamed_bytes)
             self._tally = _Tally(self._tally.active, self._tally.transfers, since=self._clock())
+        self._note(counted)
         if text:
             self._write(text)
 
@@ -150,7 +163,7 @@ class Summary:
         return self._lock
 
     def _worth_saying(self) -> bool:
-        return self._tally.lan_bytes > 0 or self._tally.broken_off > 0
+        return self._tally.lan_bytes > 0 or self._tally.streamed_bytes > 0 or self._tally.broken_off > 0
 
     def _text(self) -> str:
         parts = []
@@ -160,6 +173,8 @@ class Summary:
             details += [f"{human_bytes(self._tally.lan_bytes / busy_s)}/s"] if busy_s > 0 else []
             details += [f"{human_bytes(self._tally.http_bytes)} over HTTP"] if self._tally.http_bytes else []
             parts.append(f"{human_bytes(self._tally.lan_bytes)} from the LAN" + (f" ({', '.join(details)})" if details else ""))
+        if self._tally.streamed_bytes:
+            parts.append(f"{human_bytes(self._tally.streamed_bytes)} read from the LAN in streams")
         if self._tally.hub_bytes:
             parts.append(f"{human_bytes(self._tally.hub_bytes)} from the Hub")
         if self._tally.server_bytes:

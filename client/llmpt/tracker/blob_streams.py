@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
@@ -29,13 +29,20 @@ class Stretch:
     def __init__(self, parts: Generator[bytes, None, None]) -> None:
         self._parts = parts
         self._first = next(parts, b"")
+        self._count: Callable[[int], object] = lambda _size: None
+
+    def counted(self, count: Callable[[int], object]) -> Stretch:
+        """Have `count` called with the size of whatever is read from here on; return itself."""
+        self._count = count
+        return self
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        first, self._first = self._first, b""
-        return first or next(self._parts)
+        data, self._first = self._first or next(self._parts), b""
+        self._count(len(data))
+        return data
 
     def close(self) -> None:
         self._parts.close()

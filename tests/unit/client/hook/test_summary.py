@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from llmpt.hook.summary import Summary, human_bytes, write_to_stderr
+from llmpt.link.counted import Counted
 from tests.support.waiting import eventually
 
 
@@ -63,6 +64,19 @@ def test_nothing_is_said_of_what_came_from_the_hub_alone() -> None:
     summary.from_lan(1000, machines=0)
     summary.close()
     assert said == ["llmpt: 1.0 kB from the LAN"], "and what was passed over in silence is not counted later"
+
+
+def test_what_is_read_in_streams_is_said_at_the_end_and_questions_are_noted() -> None:
+    said: list[str] = []
+    noted: list[Counted] = []
+    summary = Summary(said.append, note=noted.append)
+    summary.streamed(4_000_000)
+    summary.streamed(1_000_000)
+    for hub in (True, False, False):
+        summary.asked(hub=hub)
+    summary.close()
+    assert said == ["llmpt: 5.0 MB read from the LAN in streams, 1 request to the Hub instead of 3"]
+    assert noted == [Counted(2, 1, 5_000_000)]
 
 
 def test_a_transfer_that_broke_off_is_told() -> None:
