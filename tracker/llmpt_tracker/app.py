@@ -56,6 +56,7 @@ from llmpt_tracker.views import identity as identity_views
 from llmpt_tracker.views import tokens as token_views
 from llmpt_tracker.views.forwarded import Forwarded
 from llmpt_tracker.views.hub import routes as hub
+from llmpt_tracker.views.hub.request import spell_as_here
 from llmpt_tracker.waiting import Waiting
 
 TOO_MANY_WAIT = "as many requests wait for upstream as may: others were told to come back (503), or sent to upstream itself"
@@ -101,6 +102,7 @@ def create_app(
     app.before_request(access.guard)
     app.before_request(access.guard_pages)
     app.before_request(versions.guard)
+    app.before_request(spell_as_here)
     app.before_request(readers.guard)
     app.before_request(clients.take_seat)
     app.before_request(hub.serve)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, false, text
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from llmpt_tracker.database.columns import NAMING, Key, Utc
@@ -19,6 +20,11 @@ from llmpt_tracker.database.columns import NAMING, Key, Utc
 MACHINES = 1 << 0  # of the LAN, as long as they seed it
 UNNAMED = 1 << 1  # publishers that do not say who they are: what they publish stays
 BEFORE = 1 << 62  # what was said before publishers had names, until the first of them says anew what it has
+
+
+def _folded(row: DefaultExecutionContext) -> str:
+    name: str = row.get_current_parameters()["name"]  # type: ignore[no-untyped-call]
+    return name.lower()
 
 
 class Base(DeclarativeBase):
@@ -113,14 +119,16 @@ class Report(Base):
 
 
 class Repo(Base):
-    """A repo of the Hub of which at least one manifest was published."""
+    """A repo of the Hub of which at least one manifest was published. `folded`: its name in lower case, by which it is found
+    however it is written."""
 
     __tablename__ = "repos"
-    __table_args__ = (Index(None, "type", "name", unique=True),)
+    __table_args__ = (Index(None, "type", "name", unique=True), Index(None, "type", "folded"))
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     type: Mapped[str] = mapped_column(String(16))
     name: Mapped[str] = mapped_column(String(200))
+    folded: Mapped[str] = mapped_column(String(200), default=_folded, server_default=text("''"))
 
 
 class Revision(Base):

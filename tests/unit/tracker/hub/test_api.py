@@ -235,6 +235,18 @@ def test_the_odd_probes(hub: HubClient) -> None:
         assert (answer.status_code, set(answer.get_json())) == (404, {"error"})
 
 
+def test_a_repo_is_found_however_its_name_is_written(hub: HubClient, api: Api) -> None:
+    hub.all_are_here()
+    for target in ("/api/models/ORG/Name", "/api/models/Org/NAME/revision/main"):
+        assert hub.json(target)["id"] == "org/name"
+    assert hub.json("/api/models/Org/Name/tree/main/data")[0]["path"] == "data/a.json"
+    assert hub.head("/Org/Name/resolve/main/model.safetensors").headers["X-Repo-Commit"] == COMMIT
+    assert hub.get("/Org/None/resolve/main/x").headers["X-Error-Code"] == "RepoNotFound"
+    assert api.publish(manifest(small("x"), repo_id="Org/Name", commit=OTHER_COMMIT)).status_code == 200
+    assert hub.json("/api/models/Org/Name")["sha"] == OTHER_COMMIT  # where two are written alike, each has its own
+    assert hub.json("/api/models/org/name")["sha"] == COMMIT
+
+
 def test_an_owner_is_known_by_its_repos(hub: HubClient) -> None:
     told = hub.json("/api/organizations/ORG/overview")
     assert (told["name"], told["numModels"], told["numSpaces"], told["numDatasets"]) == ("ORG", 2, 1, 0)

@@ -154,6 +154,11 @@ def check_repo(session: Session, repo: RepoRef) -> None:
     _repo_key(session, repo)
 
 
+def is_known() -> ColumnElement[bool]:
+    """The condition that something of a repo is here, or that a publisher names a ref of it."""
+    return exists(select(Ref.name).where(Ref.repo_id == Repo.id, Ref.holders != 0)) | holders.is_repo_here(Repo.id)
+
+
 def _is_folder(session: Session, revision: HubRevision, path: str) -> bool:
     statement = select(File.path).where(File.revision_id == revision.key, _inside(session, path)).limit(1)
     return session.scalar(statement) is not None
@@ -207,9 +212,7 @@ def _default(session: Session, repo: RepoRef) -> str:
 
 
 def _repo_key(session: Session, repo: RepoRef) -> int:
-    named = exists(select(Ref.name).where(Ref.repo_id == Repo.id, Ref.holders != 0))
-    its = (Repo.type == repo.type, Repo.name == repo.id)
-    key = session.scalar(select(Repo.id).where(*its, named | holders.is_repo_here(Repo.id)))
+    key = session.scalar(select(Repo.id).where(Repo.type == repo.type, Repo.name == repo.id, is_known()))
     if key is None:
         raise repo_not_found(repo)
     return key

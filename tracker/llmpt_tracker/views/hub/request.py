@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import quote
 
 from flask import request
 
+from llmpt.core.errors import InvalidName
 from llmpt.core.hub_target import HubTarget, parse
+from llmpt.core.repo import RepoRef
 from llmpt_tracker.rules.hub.files import hub_version
+from llmpt_tracker.state import state
 
 _KEY = "llmpt.hub_target"
 
@@ -19,6 +23,21 @@ def target() -> HubTarget | None:
         environ[_KEY] = parse(_raw())
     found: HubTarget | None = environ[_KEY]
     return found
+
+
+def spell_as_here() -> None:
+    """Let the current request ask for its repo under the name that it has here, before anything is decided by that name."""
+    asked = target()
+    if asked is None or not asked.repo_id:
+        return
+    try:
+        repo = RepoRef(asked.repo_type, asked.repo_id)
+    except InvalidName:
+        return
+    spelling = state().spelling
+    if not spelling.is_exact(repo):
+        with state().database.reading() as session:
+            request.environ[_KEY] = replace(asked, repo_id=spelling.as_here(session, repo).id)
 
 
 def client_version() -> tuple[int, int] | None:
