@@ -143,22 +143,18 @@ def test_the_lan_alone_is_asked_where_the_setting_says_so(lan: Lan, version: str
 TWO_HUBS = """
 import json, sys
 from pathlib import Path
-from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
-repo, other = sys.argv[1:]
+repo, other, commit = sys.argv[1:]
 said = {}
-
-def of_commit():
-    commit = Path(snapshot_download(repo, cache_dir="a")).name
-    return Path(snapshot_download(repo, revision=commit, cache_dir="b"), "config.json")
-
 for name, ask in {
-    "snapshot": lambda: Path(snapshot_download(repo, cache_dir="a"), "config.json"),
-    "commit": of_commit,
-    "other": lambda: Path(hf_hub_download(repo, "config.json", endpoint=other, cache_dir="c")),
+    "branch": lambda: Path(snapshot_download(repo, cache_dir="a"), "config.json").read_text(),
+    "other": lambda: Path(hf_hub_download(repo, "config.json", endpoint=other, cache_dir="b")).read_text(),
+    "commit": lambda: Path(hf_hub_download(repo, "config.json", revision=commit, cache_dir="c")).read_text(),
+    "info": lambda: HfApi().repo_info(repo).sha,
 }.items():
     try:
-        said[name] = ask().read_text()
+        said[name] = ask()
     except Exception as error:
         said[name] = type(error).__name__
 print(json.dumps(said))
@@ -166,13 +162,17 @@ print(json.dumps(said))
 
 
 def test_a_repo_of_the_same_name_on_another_hub_is_another_repo(lan: Lan) -> None:
-    with FakeHub() as private, lan.machine("asker", HF_ENDPOINT=private.url) as both, lan.machine("other") as public:
-        private.add(REPO, {"config.json": b'{"private": 1}', "c.bin": b"c" * BIG})
-        says = json.loads(both.run("-c", TWO_HUBS, REPO, lan.hub.url).stdout)
-        assert says == {"snapshot": '{"private": 1}', "commit": '{"private": 1}', "other": "{}"}
+    commit, theirs = lan.hub.repos["model", REPO].commit_of("main") or "", '{"private": 1}'
+    with FakeHub() as private, lan.machine("asker", HF_ENDPOINT=private.url) as asker, lan.machine("other") as other:
+        its = private.add(REPO, {"config.json": theirs.encode(), "c.bin": b"c" * BIG})
+        said = json.loads(asker.run("-c", TWO_HUBS, REPO, lan.hub.url, commit).stdout)
+        assert said == {"branch": theirs, "other": "{}", "commit": "RevisionNotFoundError", "info": its}
         assert private.gets("c.bin") == 1
-        says = json.loads(public.run("-c", TWO_HUBS, REPO, private.url).stdout)
-        assert says == {"snapshot": "{}", "commit": "{}", "other": '{"private": 1}'}
+        said = json.loads(other.run("-c", TWO_HUBS, REPO, private.url, its).stdout)
+        assert said == {"branch": "{}", "other": theirs, "commit": "RevisionNotFoundError", "info": commit}
+        private.mode = Mode(fail_status=504)
+        failed = asker.run("-c", f"from huggingface_hub import HfApi\nHfApi().repo_info({REPO!r})", check=False)
+        assert "HfHubHTTPError" in failed.stderr
 
 
 def test_what_is_read_and_not_downloaded_comes_from_the_hub_unless_the_setting_says_so(lan: Lan) -> None:
