@@ -10,6 +10,9 @@ from llmpt.core.repo import check_path
 _NAME = "name="
 _MAX_QUERY = 1000  # a name has 255 bytes, each of them escaped
 
+ASKED_HUB = "X-Llmpt-Hub"  # in a question to a tracker: which Hub it is to stand in for
+OTHER_HUB = 421  # its answer: for that one it does not
+
 
 def file_headers(commit: str, path: str, size: int, etag: str, *, outside_git: bool) -> dict[str, str]:
     """Return the headers of `resolve`: `size` in bytes; `outside_git`: in LFS or Xet, where the linked ones name the content."""

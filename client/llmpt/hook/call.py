@@ -24,6 +24,7 @@ class Call:
     `commit`: the commit that the Hub says it is of; empty before.
     `anonymous`: the Hub showed the file to a question without a token.
     `told_by_lan`, `lan_bytes`: the LAN said what the file is, and gave so many bytes of it as a Hub would.
+    `is_held`: the hook holds what comes against the etag before it enters a cache.
     `served`: filled when the agent is to know where the file lies.
     `fetching`: while it is open, the agent watches the library's download.
     """
@@ -40,6 +41,7 @@ class Call:
     anonymous: bool = False
     told_by_lan: bool = False
     lan_bytes: int = 0
+    is_held: bool = False
     served: Served | None = None
     fetching: ExitStack = field(default_factory=ExitStack)
 

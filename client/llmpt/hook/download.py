@@ -168,6 +168,7 @@ class LibraryDownload:
             self._bar.show(shown)
 
         self._begin_for_all()
+        self._call.is_held = True
         try:
             fallback.fetch(self._asked, descriptor, gaps, on_bytes=on_bytes)
             verify_open(descriptor, self._etag, size)
@@ -180,6 +181,8 @@ class LibraryDownload:
         except fallback.NotInParts as error:
             log.warning("llmpt: %s: the rest alone cannot be had (%s)", self._call.filename, error)
             return False
+        finally:
+            self._call.is_held = False
         self._summary.from_lan(size - from_hub, machines=0)
         self._summary.from_hub(from_hub, after_lan=True, is_server=self._call.is_server)
         log.info("%s: %d bytes were there, %d from the Hub", self._call.filename, size - from_hub, from_hub)

@@ -25,7 +25,8 @@ from llmpt.settings import ClientSettings
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # at the first question, not at an import of huggingface_hub
     from llmpt.hook.questions.question import Question
-    from llmpt.hook.questions.router import Blobs, Router, Streams
+    from llmpt.hook.questions.router import Router
+    from llmpt.hook.questions.sources import Blobs, Streams
     from llmpt.tracker.blob_streams import Stretch
     from llmpt.tracker.endpoint import EndpointReply
 
@@ -100,8 +101,8 @@ class LibraryDownloads:
 
         manifests = TrustedManifests(lan.sources.manifests, hub=hub, environ=os.environ)
         streams = None if lan.sources.streams is None else _Counting(lan.sources.streams, self.summary)
-        blobs = _Timed(lan.sources.blobs, self.summary)
-        sources = replace(lan.sources, blobs=blobs, manifests=manifests, streams=streams)
+        blobs, endpoint = _Timed(lan.sources.blobs, self.summary), lan.sources.endpoint.standing_in_for(hub)
+        sources = replace(lan.sources, blobs=blobs, endpoint=endpoint, manifests=manifests, streams=streams)
         return Router(sources, say=self._say, wait=bounded)
 
     def note(self, call: Call, asked: Mapping[str, Any], answer: tuple[Any, ...]) -> None:
@@ -122,12 +123,17 @@ class LibraryDownloads:
         if arguments["destination_path"].exists() and not arguments["force_download"]:
             call.size = 0  # there already: it will not be downloaded
             return None
-        if call.size < max(1, self._lan.agent.min_blob_bytes) or arguments["expected_size"] not in (None, call.size):
+        if call.size < max(1, self._least_bytes(self._lan)) or arguments["expected_size"] not in (None, call.size):
             return None
         if call.etag is None or arguments.get("etag", call.etag.value) != call.etag.value:
             return None
         asked = Asked(self._library, arguments)
         return LibraryDownload(call, asked, etag=call.etag, lan=self._lan, summary=self.summary)
+
+    def _least_bytes(self, lan: Lan) -> int:
+        """Return from which size on files have a swarm, or take its ways because there is no other that verifies them."""
+        least = lan.agent.min_blob_bytes
+        return min(least, lan.sources.small_bytes) if lan.sources is not None and lan.sources.is_only else least
 
     def run(self, download: LibraryDownload) -> bool:
         """Fetch it; True when the file lies at its destination, verified."""

@@ -15,7 +15,7 @@ from llmpt.tracker.reading import ReadToken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from llmpt.hook.questions.router import Sources
+    from llmpt.hook.questions.sources import Sources
 
 MANIFEST_S = 1.0  # for a tracker that says nothing; one that lives, and asks its Hub where a ref points, is waited for
 
@@ -52,7 +52,7 @@ class Lan:
 
 
 def _sources(settings: ClientSettings, tracker: str, blobs: BlobHttp, trust: Trust, reader: ReadToken) -> Sources:
-    from llmpt.hook.questions.router import Sources  # at the first question, not at an import of huggingface_hub
+    from llmpt.hook.questions.sources import Sources  # at the first question, not at an import of huggingface_hub
     from llmpt.link.silence import TrackerSilence
     from llmpt.tracker.blob_streams import BlobStreams
     from llmpt.tracker.catalogue import Catalogue

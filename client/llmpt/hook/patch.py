@@ -136,7 +136,8 @@ class Hook:
             log.info("questions go to the Hub as ever with huggingface_hub %s: %s", _version(), reason)
             return None
         constants = getattr(http, "constants", http)
-        return Sessions(http, HubDoor(constants, self.downloads.router, self.downloads.answered).wrap)
+        offline = getattr(http, "OfflineModeIsEnabled", ConnectionError)
+        return Sessions(http, HubDoor(constants, self.downloads.router, self.downloads.answered, offline).wrap)
 
     def _wrap(self, name: str, replacement: Callable[..., Any]) -> Callable[..., Any]:
         original = self._originals[name]

@@ -1,15 +1,18 @@
 """The tracker's own endpoint of the Hub's API, asked as a client of the Hub asks it, and never with a token of the Hub's.
 
-endpoint = HubEndpoint("http://server:8000")
+endpoint = HubEndpoint("http://server:8000").standing_in_for("https://huggingface.co")
 reply = endpoint.ask("GET", "/api/models/org/name/revision/main", program="hf_hub/1.33.0")
 """
 
 from __future__ import annotations
 
+import copy
 import http.client
 from dataclasses import dataclass
 
 from llmpt.core.errors import TrackerUnavailable
+from llmpt.core.hub_headers import ASKED_HUB
+from llmpt.core.hub_target import hub_name
 from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.net.kept import KeptConnections, ServerPlace
 from llmpt.tracker.blob_streams import Stretch
@@ -59,12 +62,18 @@ class HubEndpoint:
     def __init__(self, url: str, *, trust: Trust = SYSTEM, reader: ReadToken | None = None, answer_s: float = ANSWER_S) -> None:
         """`trust` says what its certificate is held to; `reader` has the token to read with, where that takes one."""
         self._url, self._reader = HttpUrl.parse(Wire(url).url), reader or ReadToken()
-        self._kept, self._answer_s = KeptConnections(trust), answer_s
+        self._kept, self._answer_s, self._hub = KeptConnections(trust), answer_s, ""
+
+    def standing_in_for(self, hub: str) -> HubEndpoint:
+        """Return this endpoint as it answers for one Hub alone: where that is not the tracker's, it answers `OTHER_HUB`."""
+        found = copy.copy(self)
+        found._hub = hub_name(hub)
+        return found
 
     def ask(self, method: str, target: str, *, program: str, part: str = "", body: bytes = b"", kind: str = "") -> EndpointReply:
         """Ask; `program` is the asker's User-Agent, `part` a Range, `kind` the type of `body`. Raises `TrackerUnavailable`."""
         headers = {"User-Agent": f"{program} {user_agent()}".strip(), "Accept-Encoding": "identity"}
-        headers |= {name: text for name, text in (("Range", part), ("Content-Type", kind)) if text}
+        headers |= {name: text for name, text in (("Range", part), ("Content-Type", kind), (ASKED_HUB, self._hub)) if text}
         while True:
             sent = self._reader.header()
             reply = self._ask(method, target, {**headers, **sent}, body or None)

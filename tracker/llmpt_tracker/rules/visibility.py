@@ -71,13 +71,7 @@ def say(session: Session, speaker: Speaker, words: Iterable[Word], *, alive: Col
 def opened_for(session: Session, repo: RepoRef, *, now: datetime) -> str | None:
     """Return the Hub for which the LAN may answer about a repo: a publisher says that it is public or named there, and none, with
     as good a word, that it is restricted. None: for no Hub."""
-    valid = (PublisherToken.revoked_at.is_(None), or_(PublisherToken.expires_at.is_(None), PublisherToken.expires_at > now))
-    rows: Any = session.execute(
-        select(VisibilityRow.shown, VisibilityRow.at, VisibilityRow.hub, PublisherToken)
-        .join(PublisherToken, PublisherToken.id == VisibilityRow.token_id)
-        .where(VisibilityRow.repo_type == repo.type, VisibilityRow.repo_name == repo.id, *valid)
-    )
-    counted = [row for row in rows if is_publisher(row.PublisherToken) and grants(row.PublisherToken).allows(repo)]
+    counted = _said_of(session, repo, now=now)
     hubs, words = {row.hub for row in counted}, [(row.shown, row.at, rank(row.PublisherToken)) for row in counted]
     if len(hubs) != 1 or "" in hubs:
         return None
@@ -86,3 +80,20 @@ def opened_for(session: Session, repo: RepoRef, *, now: datetime) -> str | None:
         if shown == Shown.RESTRICTED and not any(later > at and better >= weight for later, better in public):
             return None
     return hubs.pop() if public or any(shown == Shown.NAMED for shown, _, _ in words) else None
+
+
+def hubs(session: Session, repo: RepoRef | None, *, now: datetime) -> set[str]:
+    """Return the Hubs that publishers mean by a repo of this name; without one, or where none speaks of it, those of all."""
+    if repo is not None and (meant := {row.hub for row in _said_of(session, repo, now=now)}):
+        return meant
+    return set(session.scalars(select(VisibilityRow.hub).distinct()))
+
+
+def _said_of(session: Session, repo: RepoRef, *, now: datetime) -> list[Any]:
+    valid = (PublisherToken.revoked_at.is_(None), or_(PublisherToken.expires_at.is_(None), PublisherToken.expires_at > now))
+    rows: Any = session.execute(
+        select(VisibilityRow.shown, VisibilityRow.at, VisibilityRow.hub, PublisherToken)
+        .join(PublisherToken, PublisherToken.id == VisibilityRow.token_id)
+        .where(VisibilityRow.repo_type == repo.type, VisibilityRow.repo_name == repo.id, *valid)
+    )
+    return [row for row in rows if is_publisher(row.PublisherToken) and grants(row.PublisherToken).allows(repo)]

@@ -22,7 +22,8 @@ class HubDoor:
     """What `Sessions` wraps each transport with.
 
     `constants` are the library's; `router` returns who answers for a Hub (None: that Hub alone); `note` is told of each answer
-    of the LAN's, and whether the Hub was asked before, and of None where the Hub is asked.
+    of the LAN's, and whether the Hub was asked before, and of None where the Hub is asked. `offline` is what the library raises
+    where it may not ask: it tries nothing again then, and uses what is in its cache.
     """
 
     def __init__(
@@ -30,8 +31,9 @@ class HubDoor:
         constants: ModuleType,
         router: Callable[[str], Router | None],
         note: Callable[[Question, EndpointReply | None, bool], None],
+        offline: Callable[[str], Exception],
     ) -> None:
-        self._constants, self._router, self._note = constants, router, note
+        self._constants, self._router, self._note, self._offline = constants, router, note, offline
 
     def wrap(self, transport: Any, url: str) -> Any:
         """Return what sends a request to `url`: `transport` itself, unless it is a question to the Hub."""
@@ -56,6 +58,9 @@ class HubDoor:
         return bool(asked() if callable(asked) else getattr(self._constants, "HF_HUB_OFFLINE", False))
 
     def _exchanged(self, router: Router, question: Question, hub: Any) -> Any:
-        from llmpt.hook.questions.exchange import exchange
+        from llmpt.hook.questions.exchange import NoAnswer, exchange
 
-        return exchange(router, question, hub, functools.partial(self._note, question))
+        try:
+            return exchange(router, question, hub, functools.partial(self._note, question))
+        except NoAnswer as error:
+            raise self._offline(f"llmpt: {error}") from None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from llmpt.core.errors import LlmptError
 from llmpt.hook.questions.question import Question
 from llmpt.hook.questions.router import Heard, Router
 from llmpt.hook.steps import guarded
@@ -16,6 +17,10 @@ R = TypeVar("R")
 Note = Callable[[EndpointReply | None, bool], None]
 
 TURN_S = 30.0  # for the one that asks the Hub where a ref points; it waits no longer itself, as a rule
+
+
+class NoAnswer(LlmptError):
+    """The LAN does not answer, and the Hub may not be asked."""
 
 
 class HubSide(Protocol[R]):
@@ -38,22 +43,18 @@ class HubSide(Protocol[R]):
         """Let go of an answer that no one will read."""
         ...
 
-    def silence(self, reason: str) -> Exception:
-        """Return what the library takes for a Hub that cannot be reached."""
-        ...
-
 
 def exchange(router: Router, question: Question, hub: HubSide[R], note: Note) -> EndpointReply | R:
     """Return the LAN's answer or the Hub's.
 
-    `note` is told of the LAN's, and whether the Hub was asked before; of None when the Hub is asked.
+    Raises `NoAnswer`. `note` is told of the LAN's, and whether the Hub was asked before; of None when the Hub is asked.
     """
     reply = guarded(router.answer, question)
     if reply is not None:
         guarded(note, reply, False)
         return reply
     if router.is_only:
-        raise hub.silence("the LAN has no answer, and LLMPT_HUB=never leaves no other source")
+        raise NoAnswer(f"the LAN has no answer to {question.method} {question.raw}, and LLMPT_HUB=never leaves no other source")
     ref = guarded(router.asks_for_commit, question)
     if ref is None:
         return _asked(router, question, hub, note)

@@ -101,9 +101,10 @@ class Knowledge:
         with self._turns.take(key, wait_s=TURN_S):
             if (entry := self._entry(key)) is not None:
                 return entry.known
-            return self._ask(key, ask) if self._may_ask() else None
+            return self._ask(key, ask) if self.may_ask() else None
 
-    def _may_ask(self) -> bool:
+    def may_ask(self) -> bool:
+        """Whether the tracker is not left alone now, by this program or all of this user's."""
         if self._breaker.allows() and self._silence is not None and (left_s := self._silence.left_s()) > 0:
             self._breaker.failed(TrackerUnavailable("it did not answer another program"), retry_after_s=left_s)
         return self._breaker.allows()
@@ -119,10 +120,7 @@ class Knowledge:
             return None
         except TrackerError as error:
             log.debug("%s@%s: the Hub is asked, since %s", *key, error)
-            cost_s = self._clock() - asked_at
-            left_s = self._breaker.failed(error, cost_s=cost_s)
-            if self._silence is not None and cost_s >= DEAR_S:
-                self._silence.note(left_s)
+            self.failed(error, cost_s=self._clock() - asked_at)
             return None
         self._breaker.succeeded()
         repo, revision = key
@@ -130,6 +128,12 @@ class Knowledge:
             self._keep(key, known, REF_S)
         self._keep((repo, known.commit), known, COMMIT_S if known.answers else NOT_KNOWN_S)
         return known
+
+    def failed(self, error: TrackerError, *, cost_s: float) -> None:
+        """Leave the tracker alone for a while, after it has not answered within `cost_s` seconds."""
+        left_s = self._breaker.failed(error, cost_s=cost_s)
+        if self._silence is not None and cost_s >= DEAR_S:
+            self._silence.note(left_s)
 
     def _entry(self, key: _Key) -> _Remembered | None:
         entry = self._entries.get(key)

@@ -15,19 +15,19 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker, Pauses
-from llmpt.core.errors import LlmptError, TrackerError
-from llmpt.core.repo import Commit, RepoRef
+from llmpt.core.errors import InvalidName, LlmptError, TrackerError
+from llmpt.core.hub_headers import OTHER_HUB
+from llmpt.core.repo import Commit, RepoPath, RepoRef
 from llmpt.hook.call import current
 from llmpt.hook.questions import replies
-from llmpt.hook.questions.knowledge import REF_S, Knowledge, Known, Manifests
+from llmpt.hook.questions.knowledge import REF_S, Knowledge, Known
 from llmpt.hook.questions.question import Question
+from llmpt.hook.questions.sources import Sources
 from llmpt.hook.questions.turns import Turns
-from llmpt.link.silence import TrackerSilence
-from llmpt.tracker.blob_streams import Stretch
 from llmpt.tracker.blobs import NotOverHttp
 from llmpt.tracker.catalogue import File
 from llmpt.tracker.endpoint import EndpointReply
@@ -38,48 +38,6 @@ T = TypeVar("T")
 TOO_MANY = 429
 HUB_QUIET = Pauses(first_s=30.0, longest_s=300.0)
 MOST_FIXED = 1000
-
-
-class Blobs(Protocol):
-    """Where the content of small files comes from: `llmpt.tracker.small_blobs.SmallBlobs`."""
-
-    def read(self, etag: Etag, size: int) -> bytes: ...
-
-
-class Streams(Protocol):
-    """Where stretches of larger files come from: `llmpt.tracker.blob_streams.BlobStreams`."""
-
-    def part(self, etag: Etag, size: int, start: int, stop: int) -> Stretch: ...
-
-
-class Endpoint(Protocol):
-    """Where listings come from: `llmpt.tracker.endpoint.HubEndpoint`."""
-
-    def ask(
-        self, method: str, target: str, *, program: str, part: str = "", body: bytes = b"", kind: str = ""
-    ) -> EndpointReply: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """What of the LAN answers questions.
-
-    manifests, endpoint, blobs: the tracker's catalogue, its endpoint of the Hub's API, and what leads to small files
-    small_bytes: of files below it the content comes along with the answer; larger ones have ways of their own
-    is_only: no question of a download goes to the Hub
-    bridges: the last known answer stands in for a Hub that fails
-    silence: what this user's other programs know of a tracker that does not answer
-    streams: where what a program reads of a larger file, and does not download, comes from; None: from the Hub
-    """
-
-    manifests: Manifests
-    endpoint: Endpoint
-    blobs: Blobs
-    small_bytes: int
-    is_only: bool = False
-    bridges: bool = True
-    silence: TrackerSilence | None = None
-    streams: Streams | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +86,7 @@ class Router:
     def answer(self, question: Question) -> EndpointReply | None:
         """Return the LAN's answer, before the Hub is asked; None: the Hub is to be asked, unless the LAN `is_only`."""
         if self.is_only:
-            return self._from_lan(question, any_age=True) or self._ask_endpoint(question, question.raw)
+            return self._from_lan(question, any_age=True) or self._otherwise(question)
         if self._sources.bridges and not self._hub.allows():
             return self._from_lan(question, any_age=True)
         return self._from_lan(question) if question.follows_from_commit else None
@@ -193,6 +151,18 @@ class Router:
             self._say_once(repo, age)
         return reply
 
+    def _otherwise(self, question: Question) -> EndpointReply | None:
+        """Return what the tracker's endpoint has, where there is no other source; of a file that is downloaded only what was held
+        against its etag. What the hook is to hold against it itself may come in any way."""
+        call = current.get()
+        if call is None or call.is_held or question.method != "GET" or not question.is_of_file:
+            return self._ask_endpoint(question, question.raw)
+        try:
+            path = RepoPath(question.target.path)
+        except InvalidName:
+            return None
+        return None if call.etag is None else self._small(question, call.commit, File(path, call.size, call.etag))
+
     def _last_known(self, repo: RepoRef, name: str) -> Known | None:
         if self._knowledge.at_hand(repo, name):
             return self._knowledge.of_name(repo, name)
@@ -213,10 +183,14 @@ class Router:
             return replies.described(known.commit, file)
         if file.size_bytes >= max(1, self._sources.small_bytes):
             return self._streamed(question, known.commit, file)
+        return self._small(question, known.commit, file)
+
+    def _small(self, question: Question, commit: str, file: File) -> EndpointReply | None:
+        """Return the content of a small file, verified."""
         content: bytes | None = b""
         if file.size_bytes:
             content = self._wait(lambda: self._content(file.etag, file.size_bytes))
-        return None if content is None else replies.given(known.commit, file, content, question)
+        return None if content is None else replies.given(commit, file, content, question)
 
     def _streamed(self, question: Question, commit: str, file: File) -> EndpointReply | None:
         """Return what a program reads of a larger file; a download has ways of its own, which verify the whole."""
@@ -251,6 +225,9 @@ class Router:
         body = question.body() if question.method == "POST" else b""
 
         def step() -> EndpointReply | None:
+            if not self._knowledge.may_ask():
+                return None
+            asked_at = self._clock()
             try:
                 return ask(
                     question.method,
@@ -262,10 +239,11 @@ class Router:
                 )
             except TrackerError as error:
                 log.debug("%s: not from the LAN: %s", target, error)
+                self._knowledge.failed(error, cost_s=self._clock() - asked_at)
                 return None
 
         found: EndpointReply | None = self._wait(step)
-        return found
+        return None if found is None or found.status == OTHER_HUB else found
 
     def _commit_of(self, repo: RepoRef, name: str) -> str | None:
         commit, until = self._fixed.get((repo, name), ("", 0.0))

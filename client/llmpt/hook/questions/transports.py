@@ -66,10 +66,6 @@ class _RequestsSide:
     def drop(self, response: Any) -> None:
         response.close()
 
-    def silence(self, reason: str) -> Exception:
-        error: Exception = sys.modules["requests.exceptions"].ConnectionError(reason, request=self._request)
-        return error
-
 
 def _requests_response(reply: EndpointReply, request: Any, adapter: Any) -> Any:
     raw = sys.modules["urllib3"].HTTPResponse(
@@ -180,10 +176,6 @@ class _HttpxSide:
 
     def drop(self, response: Any) -> None:
         response.stream.close()
-
-    def silence(self, reason: str) -> Exception:
-        error: Exception = self._library.ConnectError(reason, request=self._request)
-        return error
 
 
 def _heard(status: int, header: Callable[[str], str | None], content: bytes | None) -> Heard:

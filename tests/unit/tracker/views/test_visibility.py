@@ -152,6 +152,17 @@ def test_a_repo_that_is_on_two_hubs_is_open_for_neither(api: Api, database: Data
     assert not is_open(api)
 
 
+def test_the_hubs_routes_answer_for_the_hub_that_is_meant_if_one_is_named(api: Api, upstream: FakeUpstream) -> None:
+    def asked(hub: str, repo: str = "org/name") -> int:
+        return api.get(f"/api/models/{repo}/revision/main", headers={"X-Llmpt-Hub": hub} if hub else {}).status_code
+
+    api.publish(manifest(small("a")))
+    assert (asked("https://hub.example/"), asked("https://other.example")) == (200, 421), "upstream's"
+    say(api, said("named"), hub="https://private.example")
+    assert (asked("https://private.example"), asked(HUB), asked("")) == (200, 421, 200)
+    assert (asked("https://private.example", "org/unknown"), asked(HUB, "org/unknown")) == (404, 421)
+
+
 def test_a_seeder_that_names_no_hub_opens_nothing(api: Api) -> None:
     api.publish(manifest(small("a")))
     say(api, said("public"), hub="")

@@ -11,8 +11,11 @@ from collections.abc import Callable
 
 from flask import Response, request
 
-from llmpt.core.hub_target import GIT, HubTarget
+from llmpt.core.hub_headers import ASKED_HUB, OTHER_HUB
+from llmpt.core.hub_target import GIT, HubTarget, hub_name
+from llmpt.core.repo import RepoRef
 from llmpt_tracker.errors import RefusedAsHub
+from llmpt_tracker.rules import visibility
 from llmpt_tracker.rules.hub.errors import no_git, no_uploads, not_found
 from llmpt_tracker.rules.hub.revisions import check_repo, repo_ref
 from llmpt_tracker.state import state
@@ -39,9 +42,22 @@ def serve() -> Response | None:
         response.status_code = 405
         response.headers["Allow"] = ", ".join(methods)
         return response
-    if asked.repo_id:
-        check_hub_repo(repo_ref(asked.repo_type, asked.repo_id))
+    repo = repo_ref(asked.repo_type, asked.repo_id) if asked.repo_id else None
+    if repo is not None:
+        check_hub_repo(repo)
+    if hub := request.headers.get(ASKED_HUB):
+        _check_hub(hub, repo)
     return route(asked)
+
+
+def _check_hub(hub: str, repo: RepoRef | None) -> None:
+    """Refuse a question to another Hub than what is known here is of."""
+    with state().database.reading() as session:
+        meant = visibility.hubs(session, repo, now=state().clock())
+    if not meant and (behind := state().upstream) is not None:
+        meant = {hub_name(behind.address or "")}
+    if meant and meant != {hub_name(hub)}:
+        raise RefusedAsHub(OTHER_HUB, "", f"what is known here is of {', '.join(sorted(meant)) or 'no Hub'}, not of {hub}")
 
 
 def _unknown(asked: HubTarget) -> RefusedAsHub:

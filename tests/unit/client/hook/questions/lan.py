@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError, TrackerRefused
 from llmpt.core.repo import Commit, RepoPath, RepoRef
-from llmpt.hook.questions.router import Sources
+from llmpt.hook.questions.sources import Sources
 from llmpt.tracker.blobs import NotOverHttp
 from llmpt.tracker.catalogue import File, Manifest
 from llmpt.tracker.endpoint import EndpointReply
+from llmpt.tracker.small_blobs import LARGEST_BYTES
 
 REPO = RepoRef("model", "org/name")
 FIRST, SECOND = "a" * 40, "b" * 40
@@ -38,6 +39,7 @@ class MemoryLan:
     error: TrackerError | None = None
     content: bytes | None = b"{}\n\n"
     asked: Counter[str] = field(default_factory=Counter)
+    status: int = 200
 
     def manifest(self, ref: RepoRef, revision: str) -> Manifest:
         self.asked[revision] += 1
@@ -51,7 +53,7 @@ class MemoryLan:
 
     def read(self, etag: Etag, size: int) -> bytes:
         self.asked[etag.value] += 1
-        if self.content is None:
+        if self.content is None or size > LARGEST_BYTES:
             raise NotOverHttp("no seeder has it")
         return self.content[:size]
 
@@ -59,7 +61,10 @@ class MemoryLan:
         self.asked[target] += 1
         if self.error is not None:
             raise self.error
-        return EndpointReply(200, (), b"listing")
+        return EndpointReply(self.status, (), b"listing")
+
+    def standing_in_for(self, hub: str) -> MemoryLan:
+        return self
 
     def sources(self, **changed: object) -> Sources:
         return replace(Sources(self, self, self, small_bytes=1 << 20), **changed)  # type: ignore[arg-type]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
 
+from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerUnavailable
-from llmpt.hook.questions.exchange import exchange
+from llmpt.hook.call import Call, current
+from llmpt.hook.questions.exchange import NoAnswer, exchange
 from llmpt.hook.questions.question import Question
 from llmpt.hook.questions.router import Heard, Router
 from llmpt.tracker.catalogue import Manifest
@@ -51,9 +55,6 @@ class MemoryHub:
     def drop(self, answer: str) -> None:
         self.dropped += 1
 
-    def silence(self, reason: str) -> Exception:
-        return HubError(reason)
-
 
 @dataclass
 class Program:
@@ -77,6 +78,13 @@ class Program:
 
 def file(revision: str, path: str = "config.json") -> str:
     return f"/org/name/resolve/{revision}/{path}"
+
+
+@pytest.fixture(autouse=True)
+def _no_download() -> Iterator[None]:
+    token = current.set(None)
+    yield
+    current.reset(token)
 
 
 @pytest.fixture
@@ -214,10 +222,53 @@ def test_the_lan_alone_answers_where_the_setting_says_so() -> None:
     assert program.ask("/api/models/org/name") == 200
     assert program.ask("/org/other/resolve/main/a", "HEAD") == 200  # as the tracker's endpoint has it
     program.lan.error = TrackerUnavailable("no answer")
-    with pytest.raises(HubError, match="LLMPT_HUB=never"):
+    with pytest.raises(NoAnswer, match="LLMPT_HUB=never"):
         program.ask("/org/other/resolve/main/a", "HEAD")
     assert program.hub.asked == 0
     assert program.said == []
+
+
+@contextmanager
+def downloading(etag: str, size: int, *, is_held: bool = False) -> Iterator[None]:
+    call = Call("model", "org/name", "main", "config.json", etag=Etag(etag), size=size, commit=FIRST, is_held=is_held)
+    token = current.set(call)
+    try:
+        yield
+    finally:
+        current.reset(token)
+
+
+@pytest.mark.parametrize("known", [manifest(), manifest(open=False)])
+def test_no_file_of_the_lan_alone_is_downloaded_that_was_not_held_against_its_etag(known: Manifest) -> None:
+    program = Program(MemoryLan({FIRST: known, "main": known}), MemoryHub(), {"is_only": True})
+    with downloading("2" * 64, 50_000_000), pytest.raises(NoAnswer):
+        program.ask(file("main", "model.bin"))
+    with downloading("1" * 40, 4):
+        assert program.ask(file("main")) == 200
+        program.lan.content = None
+        with pytest.raises(NoAnswer):
+            program.ask(file("main"))
+    assert not [what for what in program.lan.asked if "/resolve/" in what], (
+        "the tracker's endpoint redirects to what was not verified"
+    )
+    with downloading("2" * 64, 50_000_000, is_held=True):
+        assert program.ask(file("main", "model.bin")) == 200
+    assert program.ask(file("main", "model.bin")) == 200, "it is read, and not downloaded"
+
+
+def test_a_tracker_that_does_not_answer_costs_a_program_of_the_lan_alone_one_wait() -> None:
+    program = Program(MemoryLan(error=TrackerUnavailable("no answer")), MemoryHub(), {"is_only": True})
+    for raw in (file("main"), file(FIRST), "/api/models/org/name", "/api/models?search=name") * 3:
+        with pytest.raises(NoAnswer):
+            program.ask(raw)
+    assert sum(program.lan.asked.values()) == 1
+    assert program.hub.asked == 0
+
+
+def test_a_tracker_of_another_hub_has_no_answer() -> None:
+    program = Program(MemoryLan(status=421), MemoryHub(), {"is_only": True})
+    with pytest.raises(NoAnswer):
+        program.ask("/api/models/org/name")
 
 
 def test_a_small_file_that_the_lan_does_not_give_comes_from_the_hub(program: Program) -> None:
