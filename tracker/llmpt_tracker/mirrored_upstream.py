@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 MAX_REMEMBERED = 20_000
 RETRY_AFTER_S = 3
+NO_WORD = 424  # no client takes it for a no, and none tries again and again for half a minute, as of a status of the 500s
 SLOWLY = "this machine has asked for much that is not on this LAN: try again in a moment"
 
 
@@ -116,14 +117,14 @@ class MirroredUpstream:
             raise UpstreamRefused(429, "", SLOWLY, math.ceil(wait_s))
         if mirror is not None and mirror.state.is_open:
             mirror = self._watch(ask) or mirror
-        if mirror is None or mirror.state is not MirrorState.FAILED or mirror.error is None:
-            return
-        no = mirror.error
-        if no.code == UNREACHABLE:
+        no = mirror.error if mirror is not None and mirror.state is MirrorState.FAILED else None
+        if no is not None and no.code == UNREACHABLE:
             self._quiet_until = time.monotonic() + self._patience.quiet_s
-        elif no.status is not None and known is None:
+        elif no is not None and no.status is not None and known is None:
             retry_after_s = max(1, no.retry_after_s or 0) if no.status == 429 else None
             raise UpstreamRefused(no.status, no.code or "", no.message, retry_after_s)
+        if known is None and (mirror is None or mirror.state is not MirrorState.DONE):
+            raise UpstreamRefused(NO_WORD, "", f"{ask} is not on this LAN, and {self._address()} gives no answer about it now")
 
     def confirm(self, repo: RepoRef, ref: str, asker: Client) -> None:
         """See `Upstream`. That little counts from the first question on: what has not come by then is not waited for again."""

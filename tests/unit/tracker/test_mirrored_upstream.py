@@ -192,23 +192,30 @@ def test_a_429_says_when_to_come_again(upstream: MirroredUpstream, seeder: Seede
     assert no.value.retry_after_s == 33
 
 
-def test_an_upstream_that_cannot_be_reached_is_no_error_and_nobody_waits_for_it_again(database: Database, seeder: Seeder) -> None:
+def has_no_word(upstream: MirroredUpstream, repo: RepoRef) -> None:
+    """Ask for a repo of which upstream says nothing: that is no no."""
+    with pytest.raises(UpstreamRefused, match=r"not on this LAN, and http://hub gives no answer") as no:
+        upstream.learn(repo, "main", ME)
+    assert (no.value.status, no.value.code) == (424, "")
+
+
+def test_an_upstream_that_cannot_be_reached_is_no_not_found_and_is_waited_for_once(database: Database, seeder: Seeder) -> None:
     upstream = asking(database, seeder, Patience(wait_s=5))
     seeder.answer = failed("no route", code=UNREACHABLE)
-    upstream.learn(ORG, "main", ME)
+    has_no_word(upstream, ORG)
     seeder.is_away = True
     started = time.monotonic()
-    upstream.learn(RepoRef("model", "org/other"), "main", ME)
+    has_no_word(upstream, RepoRef("model", "org/other"))
     assert time.monotonic() - started < 2
 
 
 def test_a_listing_that_cannot_be_taken_is_no_reason_to_wait_for_no_other(database: Database, seeder: Seeder) -> None:
     upstream = asking(database, seeder, Patience(wait_s=0.3))
     seeder.answer = failed("the tracker does not take its listing")
-    upstream.learn(ORG, "main", ME)
+    has_no_word(upstream, ORG)
     seeder.is_away = True
     started = time.monotonic()
-    upstream.learn(RepoRef("model", "org/other"), "main", ME)
+    has_no_word(upstream, RepoRef("model", "org/other"))
     assert time.monotonic() - started >= 0.3
 
 
@@ -216,20 +223,20 @@ def test_a_seeder_that_is_away_costs_one_wait(database: Database, seeder: Seeder
     upstream = asking(database, seeder, Patience(wait_s=0.3))
     seeder.is_away = True
     started = time.monotonic()
-    upstream.learn(ORG, "main", ME)
+    has_no_word(upstream, ORG)
     assert time.monotonic() - started >= 0.3
     started = time.monotonic()
     for number in range(5):
-        upstream.learn(RepoRef("model", f"org/other{number}"), "main", ME)
+        has_no_word(upstream, RepoRef("model", f"org/other{number}"))
     assert time.monotonic() - started < 0.3 * 5
 
 
 def test_a_long_listing_is_not_taken_for_a_seeder_that_is_away(database: Database, seeder: Seeder) -> None:
     upstream = asking(database, seeder, Patience(wait_s=0.3))
     seeder.answer = MirrorReport(MirrorState.RUNNING)
-    upstream.learn(ORG, "main", ME)
+    has_no_word(upstream, ORG)
     started = time.monotonic()
-    upstream.learn(RepoRef("model", "org/other"), "main", ME)
+    has_no_word(upstream, RepoRef("model", "org/other"))
     assert time.monotonic() - started >= 0.3, "this one is waited for, too"
 
 
@@ -252,7 +259,7 @@ def test_many_who_wait_for_as_many_repos_leave_the_database_alone(database: Data
     event.listen(database.engine, "before_cursor_execute", counted)
     try:
         with ThreadPoolExecutor(40) as pool:
-            list(pool.map(lambda number: upstream.learn(RepoRef("model", f"org/name{number}"), "main", ME), range(40)))
+            list(pool.map(lambda number: has_no_word(upstream, RepoRef("model", f"org/name{number}")), range(40)))
     finally:
         event.remove(database.engine, "before_cursor_execute", counted)
     assert len(looks) < 40 * 11, "each is looked at three times as it is asked for, and would be 20 times then"

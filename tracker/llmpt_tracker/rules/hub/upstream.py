@@ -41,8 +41,8 @@ class Upstream(Protocol):
     def learn(self, repo: RepoRef, revision: str | None, asker: Client) -> None:
         """Have the listing of a revision (None: `main`) published; return when the catalogue has it, or knows better.
 
-        Raises `UpstreamRefused` with upstream's own words, or with 429 for one that has asked for too much; of what the
-        catalogue knows such a one is told what it knows. Returns without either when upstream cannot be reached.
+        Raises `UpstreamRefused` with upstream's own words, with 429 for one that has asked for too much, or with 424 when
+        upstream gives no answer; of what the catalogue knows such a one is told what it knows.
         """
 
     def confirm(self, repo: RepoRef, ref: str, asker: Client) -> None:
