@@ -12,6 +12,7 @@ third place, with enough behind it, ends it. Empty segments (`//`, a slash at th
     /api/models                                 the list
     /api/organizations/{name}/overview          and /api/users/…
     /api/whoami-v2, /api/agent-harnesses, /api/telemetry/…
+    /v2/{id}/manifests/{tag}                    a GGUF file by its quantisation
     /{id}[.git]/info/refs and what else git asks for, to be told that it is not spoken here
 
 Nothing is checked here but the shape: whether such a repo, revision or file can be is asked of the catalogue.
@@ -25,8 +26,8 @@ from urllib.parse import unquote
 
 from llmpt.core.repo import REPO_TYPES
 
-UNKNOWN, GIT, OWNER = "unknown", "git", "owner"
-BESIDE = frozenset({UNKNOWN, GIT, OWNER})  # what no download asks for
+UNKNOWN, GIT, OWNER, MANIFEST = "unknown", "git", "owner", "manifest"
+BESIDE = frozenset({UNKNOWN, GIT, OWNER, MANIFEST})  # what no download asks for
 _TYPES = {f"{kind}s": kind for kind in REPO_TYPES}
 _FILES = {"resolve": 2, "raw": 2}  # word → how many segments must follow
 _OF_A_REPO = {"revision": 1, "tree": 1, "paths-info": 1, "commits": 1, "refs": 0, "auth-check": 0}
@@ -41,9 +42,10 @@ _NAMESPACES = ("pr", "convert")  # of refs/, which clients also send unquoted
 class HubTarget:
     """A request to the Hub.
 
-    `route`: a word of the grammar, or `info`, `list`, `whoami`, `harnesses`, `telemetry`, `owner`, `git`, `unknown`.
+    `route`: a word of the grammar, or `info`, `list`, `whoami`, `harnesses`, `telemetry`, `owner`, `git`, `manifest`,
+        `unknown`.
     `revision`: None where none was given.
-    `path`: empty for the root; the name of an owner.
+    `path`: empty for the root; the name of an owner; the tag of a manifest.
     """
 
     route: str
@@ -76,6 +78,8 @@ def parse(raw: str) -> HubTarget | None:
 
 def _file(segments: Sequence[str]) -> HubTarget | None:
     kind = "model"
+    if segments[:1] == ["v2"] and segments[3:4] == ["manifests"] and len(segments) == 5:
+        return HubTarget(MANIFEST, kind, "/".join(map(_text, segments[1:3])), path=_text(segments[4]))
     if segments and segments[0] != "models" and segments[0] in _TYPES:
         kind, segments = _TYPES[segments[0]], segments[1:]
     at = _word(segments, _FILES)

@@ -50,6 +50,8 @@ from llmpt.core.hub_target import HubTarget, hub_name, parse
         ("/api/organizations/org/overview", HubTarget("owner", path="org")),
         ("/api/users/ann/overview", HubTarget("owner", path="ann")),
         ("/org/name.git/info/refs?service=git-upload-pack", HubTarget("git", "model", "org/name", path="info/refs")),
+        ("/v2/org/name-GGUF/manifests/Q4_K_M", HubTarget("manifest", "model", "org/name-GGUF", path="Q4_K_M")),
+        ("/v2/name/resolve/main/manifests/x", HubTarget("resolve", "model", "v2/name", "main", "manifests/x")),
         ("/datasets/squad/git-receive-pack", HubTarget("git", "dataset", "squad", path="git-receive-pack")),
         ("/org/name.git/info/lfs/objects/batch", HubTarget("git", "model", "org/name", path="info/lfs/objects/batch")),
         ("/api/whoami-v2", HubTarget("whoami")),

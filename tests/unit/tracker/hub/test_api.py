@@ -247,6 +247,14 @@ def test_a_repo_is_found_however_its_name_is_written(hub: HubClient, api: Api) -
     assert hub.json("/api/models/org/name")["sha"] == COMMIT
 
 
+def test_a_gguf_file_is_found_by_its_quantisation(hub: HubClient, api: Api) -> None:
+    files = [small("m-Q4_K_M.gguf"), small("m-Q8_0.gguf")]
+    assert api.publish(manifest(*files, repo_id="org/m-GGUF", commit=OTHER_COMMIT)).status_code == 200
+    assert hub.json("/v2/Org/m-gguf/manifests/q8_0")["ggufFile"]["rfilename"] == "m-Q8_0.gguf"
+    assert hub.get("/v2/org/m-GGUF/manifests/Q2_K").headers["X-Error-Code"] == "EntryNotFound"
+    assert hub.get("/v2/org/none/manifests/latest").headers["X-Error-Code"] == "RepoNotFound"
+
+
 def test_an_owner_is_known_by_its_repos(hub: HubClient) -> None:
     told = hub.json("/api/organizations/ORG/overview")
     assert (told["name"], told["numModels"], told["numSpaces"], told["numDatasets"]) == ("ORG", 2, 1, 0)

@@ -21,12 +21,14 @@ from llmpt_tracker.rules.hub import files as hub_files
 from llmpt_tracker.rules.hub import revisions as hub
 from llmpt_tracker.rules.hub.cards import info
 from llmpt_tracker.rules.hub.errors import entry_not_found, listing_unknown
+from llmpt_tracker.rules.hub.gguf import manifest
 from llmpt_tracker.rules.publication import parse_json
 from llmpt_tracker.views.hub.answers import flag, json_response, last_commit, look_up
 from llmpt_tracker.views.hub.request import client_version
 
 MAX_PATHS_BYTES = 1 << 20
 MAX_PATHS = 10_000
+MAX_TAG = 255
 KEEPS_LISTINGS, TELLS_XET = (1, 22), (1, 26)  # versions of huggingface_hub: see rules/hub/files.py
 
 
@@ -70,6 +72,20 @@ def tree(asked: HubTarget) -> Response:
             raise listing_unknown(revision.repo, revision.commit)
         hub_files.mark_partial(entries)
     return json_response(entries)
+
+
+def gguf_manifest(asked: HubTarget) -> Response:
+    """`GET /v2/<user>/<repo>/manifests/<tag>`: the file of a quantisation."""
+
+    def look(session: Session, repo: RepoRef) -> tuple[hub.HubRevision, list[hub_files.HubFile]]:
+        revision = hub.find_revision(session, repo, None)
+        return revision, hub.files(session, revision)
+
+    _, files = look_up(asked, look, lambda found: found[0])
+    shown = manifest(files, asked.path[:MAX_TAG])
+    if shown is None:
+        raise entry_not_found(f"a GGUF file {asked.path:.100}", commit=None)
+    return json_response(shown)
 
 
 def paths_info(asked: HubTarget) -> Response:

@@ -110,6 +110,7 @@ ROUTES: dict[str, Callable[[HubTarget], Response]] = {
     "commits": repos.commits,
     "auth-check": repos.auth_check,
     "owner": repos.owner,
+    "manifest": listings.gguf_manifest,
     "list": repos.list_repos,
     "whoami": _whoami,
     "harnesses": _harnesses,
