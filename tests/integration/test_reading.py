@@ -77,7 +77,16 @@ def test_an_invitation_carries_the_right_to_read(lan: Lan) -> None:
     with lan.machine("bob") as bob:
         bob.run("-m", "llmpt", "join", lan.tracker.url, "--code", code)
         bob.download("acme/secret")
-    assert lan.hub.gets("model.bin") == 0
+        assert lan.hub.gets("model.bin") == 0
+        eventually(lambda: lan.torrents("acme/secret")[0].seeders == 2, what="the machine to announce that it seeds")
+        before = {line.split()[0] for line in command(lan, "token", "list").splitlines() if "acme/*" in line}
+        again = command(lan, "invite", "--read", "acme/*")
+        bob.run("-m", "llmpt", "join", lan.tracker.url, "--code", again)
+        for number in before:
+            command(lan, "token", "revoke", number)
+        lan.tracker.restart()  # which has forgotten the peers, and refuses the keys of that token
+        bob.download("acme/open")
+        eventually(lambda: lan.torrents("acme/secret")[0].seeders == 2, timeout_s=60, what="it to announce with the other token")
 
 
 def test_a_client_of_the_hub_reads_with_its_token(lan: Lan) -> None:

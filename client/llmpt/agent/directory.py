@@ -96,6 +96,11 @@ class Directory:
         self._dead: dict[Peer, float] = {}
 
     @property
+    def reads_with(self) -> str:
+        """The token with which the tracker is asked; empty: none."""
+        return self.client.reader.token
+
+    @property
     def answers(self) -> bool:
         """Whether the last question was answered."""
         return self._boot_id != "" and self._breaker.allows()

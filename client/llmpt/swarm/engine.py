@@ -138,8 +138,12 @@ class Engine:
         for etag, key in keys.items():
             self._torrents.know_key(etag, key)
 
+    def doubt_announce_keys(self) -> None:
+        """Count every torrent as without a key, until there is another; it is announced as before meanwhile."""
+        self._torrents.doubt_keys()
+
     def without_announce_key(self) -> list[Etag]:
-        """Return what is seeded and has no key."""
+        """Return what is seeded and has no key, or one that is doubted."""
         return self._torrents.without_key(self.seeding())
 
     def reannounce(self) -> None:

@@ -39,6 +39,7 @@ class Torrents:
         self._by_hash: dict[bytes, SessionTorrent] = {}
         self._announce_url: str | None = None
         self._announce_keys: dict[Etag, str] = {}
+        self._doubted_keys: set[Etag] = set()
         self._stopped_at: dict[Etag, float] = {}
         self._crossed: dict[Etag, float] = {}  # when to announce it once more
 
@@ -191,7 +192,10 @@ class Torrents:
     def know_key(self, etag: Etag, key: str) -> None:
         """Announce a torrent, present or future, behind this key; an empty one changes nothing."""
         with self.lock:
-            if not key or self._announce_keys.get(etag) == key:
+            if not key:
+                return
+            self._doubted_keys.discard(etag)
+            if self._announce_keys.get(etag) == key:
                 return
             self._announce_keys[etag] = key
             torrent = self._by_etag.get(etag)
@@ -200,9 +204,14 @@ class Torrents:
                 torrent.handle.force_reannounce(0, -1, lt.torrent_handle.ignore_min_interval)
 
     def without_key(self, etags: Iterable[Etag]) -> list[Etag]:
-        """Return those of `etags` of which no key is known."""
+        """Return those of `etags` of which no key is known that is not doubted."""
         with self.lock:
-            return [etag for etag in etags if etag not in self._announce_keys]
+            return [etag for etag in etags if etag not in self._announce_keys or etag in self._doubted_keys]
+
+    def doubt_keys(self) -> None:
+        """Count every torrent as without a key, until there is another."""
+        with self.lock:
+            self._doubted_keys.update(self._announce_keys)
 
     def _keyed(self, url: str, etag: Etag) -> str:
         key = self._announce_keys.get(etag)

@@ -17,9 +17,14 @@ class ReadToken:
         self._find = find
         self._is_asked = False
 
+    @property
+    def token(self) -> str:
+        """The token as it is now; empty: there is none, or the tracker has not asked."""
+        return self._find() if self._is_asked else ""
+
     def header(self) -> dict[str, str]:
         """Return the header with it; nothing while the tracker has not asked."""
-        token = self._find() if self._is_asked else ""
+        token = self.token
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     def was_asked(self, status: int, sent: bool) -> bool:

@@ -16,6 +16,7 @@ class World:
     def __init__(self, readable: Sequence[Etag]) -> None:
         self.readable, self.known, self.asked = set(readable), dict[Etag, str](), list[list[Etag]]()
         self.wants_keys, self.answers, self.now, self.looked = True, True, 1000.0, 0
+        self.reads_with = "a token"
 
     def without_announce_key(self) -> list[Etag]:
         self.looked += 1
@@ -24,11 +25,14 @@ class World:
     def know_announce_keys(self, keys: Mapping[Etag, str]) -> None:
         self.known.update(keys)
 
+    def doubt_announce_keys(self) -> None:
+        self.known.clear()
+
     def announce_keys(self, etags: Sequence[Etag]) -> dict[Etag, str] | None:
         if not self.answers:
             return None
         self.asked.append(list(etags))
-        return {etag: "k" for etag in etags if etag in self.readable}
+        return {etag: f"of {self.reads_with}" for etag in etags if etag in self.readable}
 
 
 def test_what_may_not_be_read_takes_no_place_of_the_rest() -> None:
@@ -59,3 +63,14 @@ def test_where_no_keys_are_wanted_nothing_is_looked_at() -> None:
     world.wants_keys = False
     AnnounceKeys(world, world).look()
     assert (world.looked, world.asked) == (0, [])
+
+
+def test_with_another_token_all_keys_are_asked_for_anew() -> None:
+    world = World(readable=BLOBS)
+    keys = AnnounceKeys(world, world, clock=lambda: world.now)
+    for token in ("a token", "", "another"):  # "": it is being written
+        world.reads_with = token
+        for _ in range(4):
+            keys.look()
+    assert set(world.known) == set(BLOBS)
+    assert set(world.known.values()) == {"of another"}
