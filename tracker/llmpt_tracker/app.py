@@ -75,6 +75,7 @@ def create_app(
 ) -> Flask:
     """Build the application over a migrated database."""
     app = Flask("llmpt_tracker")
+    app.jinja_options = {"finalize": pages.shown}
     app.config.update(MAX_CONTENT_LENGTH=MAX_PUBLISH_BYTES, MAX_FORM_MEMORY_SIZE=0)
     app.url_map.converters["repo_id"] = repos.RepoIdConverter
     app.url_map.merge_slashes = False

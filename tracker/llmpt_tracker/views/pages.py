@@ -8,9 +8,11 @@ from typing import Any
 
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
+from markupsafe import Markup
 
 from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import RepoRef
+from llmpt.core.words import plain_lines
 from llmpt_tracker.control.messages import HeldLease, Swarm
 from llmpt_tracker.errors import AnnouncerUnavailable, Refused
 from llmpt_tracker.rules import dist, mirrors, paging, reports, tokens
@@ -114,6 +116,11 @@ class _Live:
 
     def swarm(self, name: str | None) -> Swarm | None:
         return self.swarms.get(name, Swarm()) if name and self.peers is not None else None
+
+
+def shown(value: object) -> object:
+    """Return what a page shows of a value: of a text that a stranger chose, such as a file's name, what is printable."""
+    return plain_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @blueprint.app_template_filter("bytes")
