@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,12 @@ from typing import Any
 import pytest
 
 from llmpt import cli
+from llmpt.archive.exporting import TRICKLE, Export
+from llmpt.archive.folder import ExportFolder
+from llmpt.archive.signing import signed_manifest
 from llmpt.core.errors import TrackerError
 from llmpt.core.repo import RepoRef
+from llmpt.tracker.blobs import BlobHttp, BlobTimings
 from llmpt.tracker.catalogue import Catalogue
 from llmpt.tracker.client import TrackerClient
 from tests.support.rogue_tracker import BLOB, RIGHT, RogueTracker, changed, places
@@ -86,6 +93,24 @@ def test_no_name_in_a_manifest_makes_export_write_elsewhere(
         assert export(tracker, tmp_path, monkeypatch) == 1, value
         assert [victim.read_text() for victim in victims] == ["mine"] * len(victims), value
         assert not list((tmp_path / "disk" / "export" / "manifests").glob("*")), value
+
+
+def test_an_export_from_a_seeder_that_trickles_ends(tracker: RogueTracker, tmp_path: Path) -> None:
+    def trickle(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(BLOB.size))
+        handler.end_headers()
+        with suppress(OSError):
+            for _ in range(BLOB.size):  # which takes 23 minutes
+                handler.wfile.write(b"x")
+                time.sleep(0.02)
+
+    tracker.says(f"/blobs/{BLOB.etag}", trickle)
+    client = TrackerClient(tracker.url)
+    blobs = BlobHttp(tracker.url, stall_timeout_s=5, timings=BlobTimings(crawl=replace(TRICKLE, window_s=0.5)))
+    export = Export(ExportFolder.create(tmp_path / "export"), client, blobs, tmp_path / "cache", lambda _name, _count: None)
+    done = export.revision(signed_manifest(Catalogue(client), tmp_path / "cache", REF, "main"))
+    assert done.missing == [("model.bin", "it comes at 0 kB/s")]
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

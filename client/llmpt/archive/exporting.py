@@ -1,7 +1,8 @@
 """Write a revision of the LAN into a folder: from the user's own Hub cache what lies there, the rest over HTTP.
 
 Every byte is verified on its way. A blob gets its name in the folder when it is whole, right and on the disk, so what has
-its name is kept when the export is run again, and `<etag>.part` goes on where it stopped.
+its name is kept when the export is run again, and `<etag>.part` goes on where it stopped. A seeder that sends next to nothing
+is given up.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ from llmpt.identity.statement import Signature
 from llmpt.tracker.blobs import BlobHttp, NotOverHttp
 from llmpt.tracker.catalogue import File, Manifest
 from llmpt.tracker.client import TrackerClient
+from llmpt.tracker.crawl import CrawlRule
 
 log = logging.getLogger("llmpt")
+
+TRICKLE = CrawlRule(least_bytes_s=64 << 10)  # there is no other way to it: what is slow is waited for
 
 
 @dataclass
@@ -121,7 +125,8 @@ class Export:
     def _fetch(self, file: File) -> int:
         with self._unfinished(file) as descriptor:
             was_there = os.fstat(descriptor).st_size > 0
-            came = self._blobs.fetch(file.etag, file.size_bytes, descriptor, on_progress=self._progress(file))
+            progressed = self._blobs.unless_it_crawls(self._progress(file), file.size_bytes, 0)
+            came = self._blobs.fetch(file.etag, file.size_bytes, descriptor, on_progress=progressed)
             if was_there:  # another export may write to it too
                 verify_open(descriptor, file.etag, file.size_bytes)
         return came

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.filesize import decimal
 
-from llmpt.archive.exporting import Export, Exported, chosen
+from llmpt.archive.exporting import TRICKLE, Export, Exported, chosen
 from llmpt.archive.folder import ExportFolder, Signed, bytes_here
 from llmpt.archive.signing import signed_manifest
 from llmpt.cli.arguments import Pick, picking, repo, repo_type_option, tracker
@@ -21,7 +21,7 @@ from llmpt.core.repo import RepoRef
 from llmpt.core.settings import hub_cache
 from llmpt.core.settings import path as expanded
 from llmpt.settings import ClientSettings
-from llmpt.tracker.blobs import BlobHttp
+from llmpt.tracker.blobs import BlobHttp, BlobTimings
 from llmpt.tracker.catalogue import Catalogue
 
 
@@ -54,7 +54,8 @@ def export(
     found = [_signed(catalogue, cache, repo(name, repo_type), revision) for name in names]
     wanted = [chosen(one, pick.include, pick.exclude) for one in found]
     with bytes_bar("exporting", sum(bytes_here(one.manifest) for one in wanted)) as on_bytes:
-        blobs = BlobHttp(client.url, stall_timeout_s=settings.stall_timeout_s, trust=client.trust, reader=client.reader)
+        timings, patience_s = BlobTimings(crawl=TRICKLE), settings.stall_timeout_s
+        blobs = BlobHttp(client.url, stall_timeout_s=patience_s, trust=client.trust, reader=client.reader, timings=timings)
         work = Export(ExportFolder.create(folder), client, blobs, cache, on_bytes)
         done = [work.revision(one) for one in wanted]
     if as_json:
