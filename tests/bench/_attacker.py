@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import random
+import re
 import resource
 import select
 import signal
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 _READ_BYTES = 1 << 20
+_STAR = re.compile(r"\*")
 _OPENED_AT_ONCE = 64
 _IPV6_FREEBIND = 78  # which Python does not name
 _WOULD_BLOCK = (errno.EAGAIN, errno.EINPROGRESS, errno.EINTR)
@@ -38,7 +40,7 @@ class Attack:
     hangs_up: closes as soon as all is said
     drip_s: says one byte more in so many seconds
     window_bytes: of its receive buffer; 0: the system's
-    prefix: has an address of this IPv6 prefix for each connection
+    source: has an address for each connection, this one with 16 random bits for each `*`
     body_bytes: so much of a body follows
     """
 
@@ -50,7 +52,7 @@ class Attack:
     hangs_up: bool = False
     drip_s: float = 0.0
     window_bytes: int = 0
-    prefix: str = ""
+    source: str = ""
     body_bytes: int = 0
 
 
@@ -97,9 +99,10 @@ class _Attacker:
             sock.setblocking(False)
             if self._attack.window_bytes:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._attack.window_bytes)
-            if self._attack.prefix:
-                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)  # else only addresses of a device can be had
-                sock.bind((f"{self._attack.prefix}{random.getrandbits(16):x}:{random.getrandbits(16):x}", 0))
+            if self._attack.source:
+                if sock.family is socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)  # else only addresses of a device can be had
+                sock.bind((_STAR.sub(lambda _: f"{random.getrandbits(16):x}", self._attack.source), 0))
             failed = sock.connect_ex((host, port))
         except OSError:
             failed = errno.EADDRNOTAVAIL

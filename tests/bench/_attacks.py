@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.bench.hostile import World
 
 PEER_PORT, BLOB_PORT, AGENT_PORT = 6881, 8001, 7001
-PREFIX = "fd66::bad:0:"  # in which the attacker has all addresses
+PREFIX, SITE = "fd66::bad:0:*:*", "fd67:0:0:*::1"  # of which the attacker has all addresses
 MOST = 15_000  # connections
 BLOCK = 16 << 10
 METAINFO = "/api/v1/torrents?include=metainfo,peers&limit=100"
@@ -50,7 +50,10 @@ def attacks(world: World) -> dict[str, Attack]:
         "8000 look-ups": Attack(api, 500, [_post("/api/v1/lookup", everything)], again=True),
         "8000 look-ups, metainfo": Attack(api, 500, [_post("/api/v1/lookup", with_metainfo)], again=True),
         "8000 look-ups, IPv6": Attack(
-            [(SERVER_V6, api[0][1])], 3000, [_post("/api/v1/lookup", everything)], prefix=PREFIX, again=True
+            [(SERVER_V6, api[0][1])], 3000, [_post("/api/v1/lookup", everything)], source=PREFIX, again=True
+        ),
+        "8000 look-ups, IPv6 of a site": Attack(
+            [(SERVER_V6, api[0][1])], 3000, [_post("/api/v1/lookup", everything)], source=SITE, again=True
         ),
         "8000 look-ups, new each": Attack(api, 500, [_post("/api/v1/lookup", everything, keeps=False)]),
         "8000 pages": Attack(api, 500, [_get("/"), _get("/api/v1/torrents?q=file"), _get("/api/models?search=n")], again=True),
@@ -68,7 +71,7 @@ def attacks(world: World) -> dict[str, Attack]:
         "6969 announces": Attack(announces, 200, [_get(announce)], again=True),
         "6969 announces, new each": Attack(announces, 500, [_get(announce, keeps=False)]),
         "6969 announces, unread": Attack(announces, 500, [_get(announce)], again=True, reads=False, window_bytes=4096),
-        "6969 announces, IPv6": Attack([(SERVER_V6, announces[0][1])], 2000, [_get(announce, keeps=False)], prefix=PREFIX),
+        "6969 announces, IPv6": Attack([(SERVER_V6, announces[0][1])], 2000, [_get(announce, keeps=False)], source=PREFIX),
         "6969 scrapes": Attack(announces, 200, [_get("/scrape"), _get(f"/scrape?info_hash={info_hash}")], again=True),
         "8001 connections that end": Attack(blobs, hangs_up=True),
         "8001 connections, silent": Attack(blobs, MOST),

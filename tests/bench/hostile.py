@@ -34,7 +34,7 @@ from llmpt.core.metainfo import Metainfo
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.tracker.client import TrackerClient
 from tests.bench._attacker import Attack
-from tests.bench._attacks import AGENT_PORT, BLOB_PORT, PEER_PORT, PREFIX, attacks
+from tests.bench._attacks import AGENT_PORT, BLOB_PORT, PEER_PORT, attacks
 from tests.support import network
 from tests.support.cache_builder import CacheBuilder
 from tests.support.certificates import Authority
@@ -89,7 +89,8 @@ class World:
     def __enter__(self) -> World:
         with ExitStack() as stack:
             self.victim, self.mallory = stack.enter_context(Host("victim", 2)), stack.enter_context(Host("mallory", 66))
-            self.mallory.has_addresses(f"{PREFIX}0:0/96")
+            for prefix in ("fd66::bad:0:0:0/96", "fd67::/48"):  # PREFIX, SITE
+                self.mallory.has_addresses(prefix)
             repo = CacheBuilder(self._root / "cache").repo("bench/files")
             names = [f"{number}.bin" for number in range(FILES)]
             repo.commit({name: os.urandom(FILE_BYTES) for name in names}, lfs=names)

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from llmpt.core.networks import parse_address
+from llmpt_tracker.serve.http.bounds import ServingLimits, TimeLimits
 from llmpt_tracker.serve.http.connection import Connection
 from llmpt_tracker.serve.http.loop import EventLoop
 from llmpt_tracker.serve.http.places import Guest
@@ -65,11 +66,46 @@ def test_requests_of_a_machine_that_has_gone_are_not_answered() -> None:
 
 
 def test_a_machine_with_many_addresses_delays_its_own_neighbourhood() -> None:
-    turns: Turns[str] = Turns(at_once=10, of_neighbourhood=3)
+    turns: Turns[str] = Turns(at_once=10)
     for number in range(100):
         turns.add(f"fd00::{number:x}", f"loud {number}")
     turns.add("10.0.0.2", "quiet")
     turns.add("fd00:0:0:1::1", "elsewhere")
-    assert [turns.take() for _ in range(6)] == ["loud 0", "quiet", "elsewhere", "loud 1", "loud 2", None]
+    assert [turns.take() for _ in range(5)] == ["loud 0", "quiet", "elsewhere", "loud 1", None]
     turns.end("fd00::0")
-    assert turns.take() == "loud 3"
+    assert turns.take() == "loud 2"
+
+
+def test_a_machine_with_many_prefixes_delays_its_own_site() -> None:
+    turns: Turns[str] = Turns(at_once=10)
+    for number in range(100):
+        turns.add(f"fd00:0:0:{number:x}::1", f"loud {number}")
+    turns.add("10.0.0.2", "quiet")
+    turns.add("fd00:0:1::1", "elsewhere")
+    found = [turns.take() for _ in range(7)]
+    assert found == ["loud 0", "quiet", "elsewhere", "loud 1", "loud 2", "loud 3", None]
+
+
+def test_requests_that_have_waited_in_vain_are_told_so_though_their_client_does_not_show_that_it_has_gone() -> None:
+    answered: list[str] = []
+
+    def slowly(connection: Connection) -> bool:
+        answered.append(connection.guest.address)
+        time.sleep(0.3)
+        return False
+
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, ThreadPoolExecutor(4) as pool:
+        ways = Ways(guest=lambda text: Guest.of(parse_address(text)))
+        loop = EventLoop([listening], slowly, pool, ways=ways, limits=ServingLimits(patience=TimeLimits(turn_s=0.5)))
+        socks = [socket.create_connection(listening.getsockname(), timeout=5, source_address=(ATTACKER, 0)) for _ in range(100)]
+        for sock in socks:
+            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")  # more than the kernel takes of a client would hide that it hangs up
+        deadline = time.monotonic() + 20
+        while (len(loop.crowd) < 100 or loop.is_busy) and time.monotonic() < deadline:
+            loop.run_once(0.05)
+        said = [sock.recv(4096)[:12] for sock in socks]
+        loop.close()
+        for sock in socks:
+            sock.close()
+    assert said.count(b"HTTP/1.1 503") > 90
+    assert len(answered) < 10, "it asked a hundred times"

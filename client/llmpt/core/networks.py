@@ -33,6 +33,13 @@ def neighbourhood(address: Address) -> str:
     return str(address) if address.version == 4 else f"{ipaddress.IPv6Address(address.packed[:8] + bytes(8))}/64"
 
 
+def site(address: Address) -> str:
+    """Return where one machine may have many neighbourhoods: the /48 of an IPv6 address, which a router may be given, or the /24
+    of an IPv4 address, of which a machine may take those that are free."""
+    bits = 24 if address.version == 4 else 48
+    return str(ipaddress.ip_network((address, bits), strict=False))
+
+
 @dataclass(frozen=True, slots=True)
 class CidrSet:
     """A set of networks. `address in cidrs` asks whether one of them contains it."""

@@ -15,6 +15,7 @@ class TimeLimits:
     body_step_s: within so long at least `body_step_bytes` of a body come, or all that is left
     send_step_s: within so long at least `send_step_bytes` of an answer go, or all that is left
     place_s: for a place for a large body
+    turn_s: for its turn to be answered: no client of ours waits so long
     linger_s: for closing its end after all is said
     """
 
@@ -26,6 +27,7 @@ class TimeLimits:
     send_step_s: float = 20.0
     send_step_bytes: int = 64 << 10
     place_s: float = 20.0
+    turn_s: float = 15.0
     linger_s: float = 2.0
 
 

@@ -10,20 +10,22 @@ from contextlib import contextmanager
 from functools import partial
 
 from llmpt_tracker.serve.http.connection import Connection, Stage
-from llmpt_tracker.serve.http.turns import Turns
+from llmpt_tracker.serve.http.turns import OWN, Turns
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Connection], bool]
 PATIENT_S = 0.2  # a client that closes its end and waits for the answer is given it within so long
 STUCK_S = 3.0  # without an end of any of the requests that are being answered
+GIVING_S = 0.02  # turns at one go, most of them to requests that have lapsed; then others are looked at again
 
 
 class Desk:
     """Has requests answered. Used by the event loop's thread; `call` has that thread call something.
 
     `handler` answers a request, in a thread of `pool`, and says whether another one may follow on its connection.
-    `on_answered` gets the connection, and whether its client is still there.
+    `on_answered` gets the connection, and whether its client is still there. `on_lapsed` gets a connection whose request has
+    waited `turn_s` in vain: that the client has gone does not always show, as when it had sent more than was read.
     """
 
     def __init__(
@@ -32,8 +34,12 @@ class Desk:
         handler: Handler,
         call: Callable[[Callable[[], object]], None],
         on_answered: Callable[[Connection, bool], None],
+        on_lapsed: Callable[[Connection], None],
+        *,
+        turn_s: float,
     ) -> None:
-        self._pool, self._handler, self._call, self._on_answered = pool, handler, call, on_answered
+        self._pool, self._handler, self._call = pool, handler, call
+        self._on_answered, self._on_lapsed, self._turn_s = on_answered, on_lapsed, turn_s
         self._turns: Turns[Connection] = Turns()
         self._got_on_at = 0.0
 
@@ -60,13 +66,21 @@ class Desk:
     def _give_turns(self) -> None:
         if self._turns.is_idle:
             self._got_on_at = time.monotonic()
+        until = time.monotonic() + GIVING_S
         while (connection := self._turns.take()) is not None:
-            if time.monotonic() - connection.queued_at > PATIENT_S and connection.is_deserted():
+            waited_s = time.monotonic() - connection.queued_at
+            if waited_s > self._turn_s and connection.rest is None and connection.machine != OWN:
+                self._turns.end(connection.machine)
+                self._on_lapsed(connection)
+            elif waited_s > PATIENT_S and connection.is_deserted():
                 self._turns.end(connection.machine)
                 self._on_answered(connection, False)
-                continue
-            connection.stage = Stage.BUSY
-            self._pool.submit(self._answer, connection)
+            else:
+                connection.stage = Stage.BUSY
+                self._pool.submit(self._answer, connection)
+            if time.monotonic() > until:
+                self._call(self._give_turns)
+                return
 
     def _end_turn(self, connection: Connection) -> None:
         self._turns.end(connection.machine)

@@ -59,7 +59,7 @@ class EventLoop:
         self._poller = selectors.DefaultSelector()
         self._waker = Waker()
         self._poller.register(self._waker.fileno(), READ, self._waker.drain)
-        self._desk = Desk(pool, handler, self.call, self._answered)
+        self._desk = Desk(pool, handler, self.call, self._answered, self._lapsed, turn_s=limits.patience.turn_s)
         self._waiting: list[Connection] = []  # for a place for a large body
         self._ticked = time.monotonic()
         self._is_ending = False
@@ -229,6 +229,9 @@ class EventLoop:
             self._go_on(connection)
         else:
             self._close(connection)
+
+    def _lapsed(self, connection: Connection) -> None:
+        self._end_with(connection, refusal(503, "too many requests wait for their turn here; try again in a moment"))
 
     def _send(self, connection: Connection) -> None:
         if not connection.outbox.flush():

@@ -1,9 +1,11 @@
-"""Whose request a thread answers next: of many machines, each in its turn, and of one machine a few at a time.
+"""Whose request a thread answers next: of many machines, each in its turn, and of one machine one at a time.
 
-Threads of one process take turns at the interpreter: with as many as would like to, none gets on. So few requests are answered at
-once, and one machine that sends many delays its own. A request that only waits steps aside, and others take its place.
+Threads of one process take turns at the interpreter: each that computes makes all others wait at their every step, the event loop
+among them. So few requests are answered at once, and one machine that sends many delays its own. A request that only waits steps
+aside, and others take its place.
 
-One machine may have all addresses of an IPv6 /64, so neighbourhoods take turns, and within each the machines.
+One machine may have all addresses of an IPv6 /64, and be given a whole /48; on a LAN it may take many of an IPv4 /24. So sites
+take turns, in each its neighbourhoods, and in those the machines; each has a bound of its own.
 """
 
 from __future__ import annotations
@@ -13,38 +15,55 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Generic, TypeVar
 
-from llmpt.core.networks import neighbourhood, parse_address
+from llmpt.core.networks import neighbourhood, parse_address, site
 
 T = TypeVar("T")
+Path = tuple[str, str, str]  # site, neighbourhood, machine
 
 OWN = "the appliance's own"  # it has its turn whatever the others do
 AT_ONCE = 16
-OF_EACH = 2  # each thread that computes makes another one wait for the interpreter at its every step
-OF_NEIGHBOURHOOD = 3
+OF_OWN = 2
+OF_SITE = 4
+OF_NEIGHBOURHOOD = 2
+OF_EACH = 1
 
 
 @lru_cache(maxsize=8192)
-def neighbourhood_of(machine: str) -> str:
-    """Return the neighbourhood of a machine that is named by its address; another name is one of its own."""
-    return neighbourhood(parse_address(machine)) if ":" in machine else machine
+def path_of(machine: str) -> Path:
+    """Return the site, the neighbourhood and the name of a machine that is named by its address; another name is all three."""
+    try:
+        address = parse_address(machine)
+    except ValueError:
+        return machine, machine, machine
+    return site(address), neighbourhood(address), machine
+
+
+class _Group(Generic[T]):
+    """The requests of one group of machines that are ready, and its smaller groups, the next to take its turn first."""
+
+    __slots__ = ("groups", "requests")
+
+    def __init__(self) -> None:
+        self.groups: OrderedDict[str, _Group[T]] = OrderedDict()
+        self.requests: deque[T] = deque()
 
 
 class Turns(Generic[T]):
-    """The requests that are ready, by machine. Used by one thread."""
+    """The requests that are ready, by machine. Used by one thread.
+
+    Of one site, neighbourhood and machine as many are answered at once as `of_each` says.
+    """
 
     def __init__(
         self,
         *,
         at_once: int = AT_ONCE,
-        of_each: int = OF_EACH,
-        of_neighbourhood: int = OF_NEIGHBOURHOOD,
-        neighbourhood_of: Callable[[str], str] = neighbourhood_of,
+        of_each: tuple[int, int, int] = (OF_SITE, OF_NEIGHBOURHOOD, OF_EACH),
+        path_of: Callable[[str], Path] = path_of,
     ) -> None:
-        self._at_once, self._of_each, self._of_neighbourhood = at_once, of_each, of_neighbourhood
-        self._neighbourhood_of = neighbourhood_of
-        self._ready: OrderedDict[str, OrderedDict[str, deque[T]]] = OrderedDict()  # by neighbourhood, by machine
-        self._running: Counter[str] = Counter()  # by machine
-        self._nearby: Counter[str] = Counter()  # the same by neighbourhood
+        self._at_once, self._of_each, self._path_of = at_once, of_each, path_of
+        self._ready: _Group[T] = _Group()
+        self._running: Counter[tuple[int, str]] = Counter()  # by level and name
         self._count = 0
 
     @property
@@ -54,43 +73,48 @@ class Turns(Generic[T]):
 
     def add(self, machine: str, request: T) -> None:
         """Have a request wait for its turn."""
-        near = self._ready.setdefault(self._neighbourhood_of(machine), OrderedDict())
-        near.setdefault(machine, deque()).append(request)
+        group = self._ready
+        for name in self._path_of(machine):
+            group = group.groups.setdefault(name, _Group())
+        group.requests.append(request)
 
     def take(self) -> T | None:
         """Return the request whose turn it is, and count it as running; None: there is none, or as many run as may."""
-        is_full = self._count >= self._at_once
-        for name in (OWN,) if is_full else self._ready:
-            if name in self._ready and (name is OWN or self._nearby[name] < self._of_neighbourhood):
-                machine = next((one for one in self._ready[name] if self._running[one] < self._of_each), None)
-                if machine is not None:
-                    return self._take(name, machine)
-        return None
+        if self._count < self._at_once:
+            return self._taken(self._ready, 0)
+        return self._taken(self._ready, 0, (OWN,)) if OWN in self._ready.groups else None
 
     def begin(self, machine: str) -> None:
         """Count a request as running, which may be more than should: it was here before."""
-        self._running[machine] += 1
-        self._nearby[self._neighbourhood_of(machine)] += 1
         self._count += 1
+        for level in enumerate(self._path_of(machine)):
+            self._running[level] += 1
 
     def end(self, machine: str) -> None:
         """A request is answered, or has stepped aside."""
         self._count -= 1
-        for counter, name in ((self._running, machine), (self._nearby, self._neighbourhood_of(machine))):
-            counter[name] -= 1
-            if not counter[name]:
-                del counter[name]
+        for level in enumerate(self._path_of(machine)):
+            self._running[level] -= 1
+            if not self._running[level]:
+                del self._running[level]
 
-    def _take(self, name: str, machine: str) -> T:
-        near = self._ready[name]
-        request = near[machine].popleft()
-        if near[machine]:
-            near.move_to_end(machine)
-        else:
-            del near[machine]
-        if near:
-            self._ready.move_to_end(name)
-        else:
-            del self._ready[name]
-        self.begin(machine)
-        return request
+    def _taken(self, group: _Group[T], level: int, names: tuple[str, ...] = ()) -> T | None:
+        for name in names or group.groups:
+            if self._running[level, name] >= (OF_OWN if name == OWN else self._of_each[level]):
+                continue
+            below = group.groups[name]
+            request = self._next_of(below, level, name)
+            if request is None:
+                continue
+            if below.groups or below.requests:
+                group.groups.move_to_end(name)
+            else:
+                del group.groups[name]
+            return request
+        return None
+
+    def _next_of(self, group: _Group[T], level: int, name: str) -> T | None:
+        if group.groups:
+            return self._taken(group, level + 1)
+        self.begin(name)
+        return group.requests.popleft()
