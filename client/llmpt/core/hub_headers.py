@@ -27,10 +27,11 @@ def file_headers(commit: str, path: str, size: int, etag: str, *, outside_git: b
 
 
 def disposition(path: str) -> str:
-    """Return the Content-Disposition of a file, by whose name programs save it (RFC 6266)."""
+    """Return the Content-Disposition of a file, by whose name programs save it (RFC 6266). Without the semicolon that the Hub's
+    has at its end: by that one aria2 knows no name."""
     name = path.rpartition("/")[2]
     plain = name.encode("ascii", "replace").decode().translate({34: "_", 63: "_"})
-    return f"inline; filename*=UTF-8''{quote(name)}; filename=\"{plain}\";"
+    return f"inline; filename*=UTF-8''{quote(name)}; filename=\"{plain}\""
 
 
 def named(url: str, path: str) -> str:

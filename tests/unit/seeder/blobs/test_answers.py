@@ -88,8 +88,8 @@ def test_a_refusal_has_the_shape_of_all_our_apis() -> None:
 @pytest.mark.parametrize(
     ("path", "told"),
     [
-        ("a/model.bin", "inline; filename*=UTF-8''model.bin; filename=\"model.bin\";"),
-        ('ü "1" ;%0d.bin', "inline; filename*=UTF-8''%C3%BC%20%221%22%20%3B%250d.bin; filename=\"_ _1_ ;%0d.bin\";"),
+        ("a/model.bin", "inline; filename*=UTF-8''model.bin; filename=\"model.bin\""),
+        ('ü "1" ;%0d.bin', "inline; filename*=UTF-8''%C3%BC%20%221%22%20%3B%250d.bin; filename=\"_ _1_ ;%0d.bin\""),
     ],
 )
 def test_a_blob_is_saved_under_the_name_that_the_tracker_put_into_its_address(path: str, told: str) -> None:
