@@ -68,6 +68,9 @@ class TrackerSettings:
     peer_cidrs: CidrSet = setting(
         "LLMPT_PEER_CIDRS", core.cidrs, DEFAULT_PEER_CIDRS, "Networks that get an answer, on every port"
     )
+    subnets: CidrSet = setting(
+        "LLMPT_SUBNETS", core.cidrs, "", "Subnets of the site: a peer is told of those of its own subnet before others"
+    )
     trusted_proxies: CidrSet = setting("LLMPT_TRUSTED_PROXIES", core.cidrs, "", "Proxies whose X-Forwarded-… is believed")
     hosts: HostNames = setting("LLMPT_HOSTS", HostNames.parse, "", "Names of this server, also patterns, that others could own")
     tls_cert: Path | None = setting(

@@ -25,6 +25,7 @@ from llmpt_tracker.announcer.http.server import FrontEnd
 from llmpt_tracker.announcer.leases.book import LeaseBook
 from llmpt_tracker.announcer.peers.memory_store import MemoryStore
 from llmpt_tracker.announcer.peers.seeders import Seeders
+from llmpt_tracker.announcer.peers.subnets import Subnets
 from llmpt_tracker.announcer.peers.visibility import Visibility, is_own_address
 from llmpt_tracker.announcer.readers import Readers
 from llmpt_tracker.announcer.tracker import Tracker
@@ -96,6 +97,7 @@ def _tracker(settings: TrackerSettings) -> Tracker:
         host=HostNetwork.read(),
         advertise=parse_address(settings.advertise_host) if settings.advertise_host else None,
         owns=is_own_address,
+        subnets=Subnets(settings.subnets),
     )
     tracker = Tracker(
         MemoryStore(),

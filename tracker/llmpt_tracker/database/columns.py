@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Dialect, Integer, TypeDecorator
 from sqlalchemy import DateTime as SqlDateTime
+from sqlalchemy.engine.default import DefaultExecutionContext
 
 # Names that every database agrees on, so that a later migration can drop what an earlier one made.
 NAMING = {
@@ -33,3 +34,9 @@ class Utc(TypeDecorator[datetime]):
             return None
         moment: datetime = value
         return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+
+
+def folded_name(row: DefaultExecutionContext) -> str:
+    """Return the name of a row that is entered in lower case."""
+    name: str = row.get_current_parameters()["name"]  # type: ignore[no-untyped-call]
+    return name.lower()

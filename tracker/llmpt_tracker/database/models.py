@@ -11,20 +11,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, false, text
-from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from llmpt_tracker.database.columns import NAMING, Key, Utc
+from llmpt_tracker.database.columns import NAMING, Key, Utc, folded_name
 
 # Bits of `holders`, beside one for each publisher that has a name (rules/holders.py).
 MACHINES = 1 << 0  # of the LAN, as long as they seed it
 UNNAMED = 1 << 1  # publishers that do not say who they are: what they publish stays
 BEFORE = 1 << 62  # what was said before publishers had names, until the first of them says anew what it has
-
-
-def _folded(row: DefaultExecutionContext) -> str:
-    name: str = row.get_current_parameters()["name"]  # type: ignore[no-untyped-call]
-    return name.lower()
 
 
 class Base(DeclarativeBase):
@@ -82,8 +76,7 @@ class Holder(Base):
 
 
 class Invitation(Base):
-    """A code for which so many machines get a token to share with, until it expires; only its SHA-256 is kept. `scope` and
-    `repos` are what their tokens get."""
+    """A code for which so many machines get a token with this `scope` and `repos`, until it expires; only its SHA-256 is kept."""
 
     __tablename__ = "invitations"
 
@@ -119,8 +112,7 @@ class Report(Base):
 
 
 class Repo(Base):
-    """A repo of the Hub of which at least one manifest was published. `folded`: its name in lower case, by which it is found
-    however it is written."""
+    """A repo of the Hub of which at least one manifest was published. `folded`: its name in lower case, for all spellings."""
 
     __tablename__ = "repos"
     __table_args__ = (Index(None, "type", "name", unique=True), Index(None, "type", "folded"))
@@ -128,7 +120,7 @@ class Repo(Base):
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     type: Mapped[str] = mapped_column(String(16))
     name: Mapped[str] = mapped_column(String(200))
-    folded: Mapped[str] = mapped_column(String(200), default=_folded, server_default=text("''"))
+    folded: Mapped[str] = mapped_column(String(200), default=folded_name, server_default=text("''"))
 
 
 class Revision(Base):
@@ -201,8 +193,7 @@ class Blob(Base):
 
 
 class Voucher(Base):
-    """Another machine that published the very torrent that a blob has: it has read the content, too. `address` is its
-    neighbourhood."""
+    """Another machine that published the very torrent of a blob: it has read the content, too. `address`: its neighbourhood."""
 
     __tablename__ = "vouchers"
 

@@ -13,6 +13,7 @@ from llmpt_tracker.announcer.peers.memory_store import MemoryStore
 from llmpt_tracker.announcer.peers.moment import Moment
 from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.store import SwarmStore
+from llmpt_tracker.announcer.peers.subnets import Subnets
 from llmpt_tracker.announcer.peers.visibility import HERE, Visibility
 from llmpt_tracker.announcer.peers.wire import AnnounceReply, AnnounceRequest, Event, ScrapeEntry
 
@@ -34,6 +35,7 @@ class World:
         advertise: str | None = None,
         own: tuple[str, ...] = (),
         allowed: str = DEFAULT_PEER_CIDRS,
+        subnets: str = "",
     ) -> None:
         self.now = 1000.0
         self.probed: list[bytes] = []
@@ -50,6 +52,7 @@ class World:
             host=host,
             advertise=ipaddress.ip_address(advertise) if advertise else None,
             owns=lambda address: str(address) in own,
+            subnets=Subnets(CidrSet.parse(subnets)),
         )
 
     def moment(self) -> Moment:

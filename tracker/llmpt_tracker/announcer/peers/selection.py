@@ -10,6 +10,7 @@ from typing import NamedTuple
 from llmpt.core.networks import Address
 from llmpt_tracker.announcer.peers.moment import Moment
 from llmpt_tracker.announcer.peers.store import FAMILIES, Peer, Role, SwarmStore
+from llmpt_tracker.announcer.peers.subnets import LOOKED_AT
 from llmpt_tracker.announcer.peers.visibility import HERE, Asker
 from llmpt_tracker.announcer.peers.wire import ID_BYTES, V4_BYTES, AnnounceRequest, Endpoint, Event, split
 from llmpt_tracker.control.messages import SwarmPeer
@@ -17,6 +18,15 @@ from llmpt_tracker.control.messages import SwarmPeer
 _FOR_SEEDERS = (Role.LEECHER,)
 _FOR_LEECHERS = (Role.SEEDER, Role.PAUSED, Role.LEECHER)
 _REACHABLE_ONLY, _ALL = (True,), (True, False)
+
+
+class Group(NamedTuple):
+    """Plain peers of a swarm that are alike."""
+
+    info_hash: bytes
+    role: Role
+    family: int
+    is_reachable: bool
 
 
 class Announcing(NamedTuple):
@@ -38,7 +48,7 @@ class Announcing(NamedTuple):
 
 def chosen(at: Moment, peer: Announcing, *, has_unreachable: bool) -> tuple[bytes, bytes]:
     """Choose up to `numwant` peers, compact, by family: reachable ones before those that are not; of each, tagged ones first,
-    then seeders; the asker's own family first."""
+    then seeders; the asker's own family first, and of that its own subnet. Within, at random."""
     request = peer.request
     room = request.numwant
     found_of = dict.fromkeys(FAMILIES, b"")
@@ -52,9 +62,8 @@ def chosen(at: Moment, peer: Announcing, *, has_unreachable: bool) -> tuple[byte
         for role in roles:
             for family in families:
                 if room > 0:
-                    found = at.store.plain(
-                        request.info_hash, role, family, room, exclude=peer.endpoint, is_reachable=is_reachable
-                    )
+                    group = Group(request.info_hash, role, family, is_reachable)
+                    found = _near(at, group, room, asker=peer.asker, exclude=peer.endpoint)
                     if found:
                         found_of[family] += found
                         room -= len(found) // family
@@ -73,10 +82,19 @@ def listed(at: Moment, info_hash: bytes, limit: int, *, asker: Asker) -> list[Sw
             if shown is not None:
                 found.append(SwarmPeer(None if shown is HERE else str(shown), _port(peer.endpoint)))
         for family in FAMILIES:
-            plain = at.store.plain(info_hash, role, family, limit - len(found), is_reachable=is_reachable)
+            plain = _near(at, Group(info_hash, role, family, is_reachable), limit - len(found), asker=asker)
             for endpoint in split(plain, family):
                 found.append(SwarmPeer(str(ipaddress.ip_address(endpoint[:-2])), _port(endpoint)))
     return found[:limit]
+
+
+def _near(at: Moment, group: Group, limit: int, *, asker: Asker, exclude: Endpoint = b"") -> bytes:
+    """Return up to `limit` plain peers of a group, compact: of the asker's own subnet before others."""
+    subnets, (info_hash, role, family, is_reachable) = at.visibility.subnets, group
+    if not subnets or limit <= 0:
+        return at.store.plain(info_hash, role, family, limit, exclude=exclude, is_reachable=is_reachable)
+    many = at.store.plain(info_hash, role, family, LOOKED_AT, exclude=exclude, is_reachable=is_reachable)
+    return b"".join(subnets.near_first(many, family, asker.packed)[:limit])
 
 
 def peer_ids(store: SwarmStore, request: AnnounceRequest, peers4: bytes, peers6: bytes) -> dict[Endpoint, bytes]:

@@ -18,6 +18,7 @@ from llmpt.core.networks import Address, CidrSet, parse_address
 from llmpt.host.routes import HostNetwork
 from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.store import Peer
+from llmpt_tracker.announcer.peers.subnets import Subnets
 from llmpt_tracker.announcer.peers.wire import Endpoint
 
 
@@ -51,7 +52,8 @@ class PeerSource(NamedTuple):
 
 
 class Visibility:
-    """The address rules, for one host. `advertise` is LLMPT_ADVERTISE_HOST; `owns` says whether an address is this host's."""
+    """The address rules, for one host. `advertise` is LLMPT_ADVERTISE_HOST; `owns` says whether an address is this host's;
+    `subnets` are those of the site."""
 
     def __init__(
         self,
@@ -61,7 +63,9 @@ class Visibility:
         host: HostNetwork | None = None,
         advertise: Address | None = None,
         owns: Callable[[Address], bool] = lambda _: False,
+        subnets: Subnets = Subnets(),
     ) -> None:
+        self.subnets = subnets
         self._allowed, self._seeders, self._advertise, self._owns = allowed, seeders, advertise, owns
         self._host = host or HostNetwork()
         # What an address is does not change while we run, and `ipaddress` is slow: asked once for each.
