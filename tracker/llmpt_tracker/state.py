@@ -24,6 +24,7 @@ from llmpt_tracker.rules.catalogue.metainfo_texts import MetainfoTexts
 from llmpt_tracker.rules.hub.learning import Learning
 from llmpt_tracker.rules.hub.spelling import Spelling
 from llmpt_tracker.rules.hub.upstream import Upstream
+from llmpt_tracker.rules.reading import GrantedRepos
 from llmpt_tracker.seats import Seats
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.waiting import Waiting
@@ -50,8 +51,8 @@ class State:
     """The settings, the clock (aware, UTC), the two things that hold data, the networks that this host is on, where bytes are,
     the Hub behind this one if a seeder fetches from one, when it was asked for what, how repos are written here, how many
     requests do what at once, this server's key and names, the keys of its readers if reading takes a token, what tokens of the
-    Hub are good for, what is here on whose word, what is written down in a while, metainfo that was asked for, where announces
-    go, by boot id."""
+    Hub are good for, what is here on whose word, what is written down in a while, metainfo that was asked for, which repos
+    readers may read, where announces go, by boot id."""
 
     settings: TrackerSettings
     clock: Clock
@@ -72,6 +73,7 @@ class State:
     spelling: Spelling = field(default_factory=Spelling)
     holdings: HoldingsDigests = field(default_factory=HoldingsDigests)
     metainfo_texts: MetainfoTexts = field(default_factory=MetainfoTexts)
+    granted: GrantedRepos = field(default_factory=GrantedRepos)
 
     ports: dict[str, int] = field(default_factory=dict)
 

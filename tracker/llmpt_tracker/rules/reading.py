@@ -9,10 +9,12 @@ What may not be read is not there: `limit` makes a session blind for it, whateve
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, event, exists, or_, select
@@ -25,6 +27,7 @@ from llmpt_tracker.read_keys import KeyOwner
 from llmpt_tracker.rules.rights import PUBLISH, READ, grants, may
 
 BATCH = 500  # names in one IN (…)
+REMEMBERED = 256
 _LIMITED = "llmpt_limited"
 _FILES, _REVISIONS = File.__table__.c, Revision.__table__.c
 
@@ -54,15 +57,40 @@ class Reader:
         return self.repos is None or _allows(self.repos, repo)
 
 
-def limit(session: Session, reader: Reader | None) -> None:
+class GrantedRepos:
+    """The ids of the repos that readers may read. Repos come and never go, so each request looks only at those that are new; all
+    of them are looked at once in `fresh_s`: where processes write at once, a smaller id may come later. Used by many threads.
+    """
+
+    def __init__(self, *, fresh_s: float = 60.0, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._fresh_s, self._monotonic, self._lock = fresh_s, monotonic, Lock()
+        self._found: dict[RepoPatterns, tuple[float, int, tuple[int, ...]]] = {}  # until when, up to which id, and those
+
+    def ids(self, session: Session, patterns: RepoPatterns) -> tuple[int, ...]:
+        """Return the ids of the repos that patterns name."""
+        now = self._monotonic()
+        with self._lock:
+            until, last, ids = self._found.get(patterns, (now, 0, ()))
+        if now >= until:
+            until, last, ids = now + self._fresh_s, 0, ()
+        rows: Any = session.execute(select(Repo.id, Repo.type, Repo.name).where(Repo.id > last).order_by(Repo.id)).all()
+        if rows:
+            ids += tuple(key for key, kind, name in rows if _allows(patterns, RepoRef(kind, name)))
+            with self._lock:
+                if len(self._found) >= REMEMBERED:
+                    self._found.clear()
+                self._found[patterns] = until, rows[-1][0], ids
+        return ids
+
+
+def limit(session: Session, reader: Reader | None, granted: GrantedRepos) -> None:
     """Let every statement of a session see only what `reader` may read; None sees all.
 
     Statements on tables instead of models are not limited: `is_limited` says that they must not be used.
     """
     if reader is None or reader.repos is None:
         return
-    repos: Any = session.execute(select(Repo.id, Repo.type, Repo.name))
-    ids = [key for key, kind, name in repos if reader.may_read(RepoRef(kind, name))]
+    ids = granted.ids(session, reader.repos)
     session.info[_LIMITED] = True
     event.listen(session, "do_orm_execute", partial(_hide, _criteria(ids)))
 

@@ -85,7 +85,7 @@ def reader() -> Reader | None:
 def reading() -> Iterator[Session]:
     """Yield a session that sees what the asker may read."""
     with state().database.reading() as session:
-        rules.limit(session, reader())
+        rules.limit(session, reader(), state().granted)
         yield session
 
 
