@@ -7,10 +7,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from llmpt.core.networks import parse_address
-from llmpt_tracker.serve.http.bounds import ServingLimits, TimeLimits
+from llmpt_tracker.serve.http.bounds import ConnectionBounds, Memory, ServingLimits, TimeLimits
 from llmpt_tracker.serve.http.connection import Connection
+from llmpt_tracker.serve.http.framing import Frame
 from llmpt_tracker.serve.http.loop import EventLoop
-from llmpt_tracker.serve.http.places import Guest
+from llmpt_tracker.serve.http.places import SITE, Guest, Places
+from llmpt_tracker.serve.http.reading import Reading
 from llmpt_tracker.serve.http.turns import Turns
 from llmpt_tracker.serve.http.ways import Ways
 
@@ -84,6 +86,27 @@ def test_a_machine_with_many_prefixes_delays_its_own_site() -> None:
     turns.add("fd00:0:1::1", "elsewhere")
     found = [turns.take() for _ in range(7)]
     assert found == ["loud 0", "quiet", "elsewhere", "loud 1", "loud 2", "loud 3", None]
+
+
+def test_a_machine_with_many_prefixes_gives_its_places_to_others() -> None:
+    places = Places(ConnectionBounds(in_all=100, own=0))
+    for number in range(100):
+        places.enter(Guest.of(parse_address(f"fd00:0:0:{number:x}::1")))
+    another, own = Guest.of(parse_address("10.0.0.2")), Guest.of(parse_address("fd00:0:0:ffff::1"))
+    assert places.is_full(another)
+    assert places.largest(another) == (SITE, another_site := own.origin.site)
+    assert another_site not in another.origin
+    large = Reading(TimeLimits(), Memory(large_bodies=12, of_address=4, of_site=8))
+    taken = [large._take_place(_with_a_large_body(f"fd00:0:0:{number // 6:x}::{number:x}")) for number in range(18)]
+    assert taken.count(True) == 8
+    assert large._take_place(_with_a_large_body("10.0.0.2"))
+
+
+def _with_a_large_body(address: str) -> Connection:
+    connection = Connection(socket.socket(), None, None, Guest.of(parse_address(address)))
+    connection.frame = Frame(1 << 20, expects=False)
+    connection.sock.close()
+    return connection
 
 
 def test_requests_that_have_waited_in_vain_are_told_so_though_their_client_does_not_show_that_it_has_gone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmpt.core.errors import InvalidInput
 
@@ -33,11 +34,28 @@ def neighbourhood(address: Address) -> str:
     return str(address) if address.version == 4 else f"{ipaddress.IPv6Address(address.packed[:8] + bytes(8))}/64"
 
 
-def site(address: Address) -> str:
-    """Return where one machine may have many neighbourhoods: the /48 of an IPv6 address, which a router may be given, or the /24
-    of an IPv4 address, of which a machine may take those that are free."""
-    bits = 24 if address.version == 4 else 48
-    return str(ipaddress.ip_network((address, bits), strict=False))
+class Origin(NamedTuple):
+    """Where something comes from, in groups that one machine may be all of, each within the next.
+
+    machine: the address
+    neighbourhood: as `neighbourhood` says
+    site: the /48 of an IPv6 address, which a router may be given; the /24 of an IPv4 address, of which a machine may take those
+    that are free
+    """
+
+    machine: str
+    neighbourhood: str
+    site: str
+
+    @classmethod
+    def of(cls, address: Address) -> Origin:
+        site = f"{address.packed[:3].hex()}/24" if address.version == 4 else f"{address.packed[:6].hex()}/48"
+        return cls(str(address), neighbourhood(address), site)
+
+    @classmethod
+    def named(cls, name: str) -> Origin:
+        """What has a name instead of an address is a site of its own."""
+        return cls(name, name, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
+from llmpt.core.networks import Origin
 from llmpt.host.visitors import in_turn
 
 ACCEPTING_S = 0.01  # at one go; then others are looked at again
 BEGINNING_S = 0.02
-OF_EACH = 1024
+OF_NEIGHBOURHOOD, OF_SITE = 1024, 4096
 
 T = TypeVar("T")
 
@@ -37,23 +38,23 @@ def accepted(listening: socket.socket, *, for_s: float = ACCEPTING_S) -> Iterato
 
 
 class Anteroom(Generic[T]):
-    """Those who wait. `origin` says the address and the neighbourhood that one comes from; of a neighbourhood that is not many
-    machines there are `of_each` at most. Used by one thread."""
+    """Those who wait. `origin` says where one comes from; of a neighbourhood and of a site that is not many machines there are
+    `of_each` at most. Used by one thread."""
 
-    def __init__(self, origin: Callable[[T], tuple[str, str]], *, of_each: int = OF_EACH) -> None:
+    def __init__(self, origin: Callable[[T], Origin], *, of_each: tuple[int, int] = (OF_NEIGHBOURHOOD, OF_SITE)) -> None:
         self._origin, self._of_each = origin, of_each
         self._waiting: list[T] = []
-        self._of: Counter[str] = Counter()  # by neighbourhood
+        self._of: Counter[str] = Counter()  # by neighbourhood and by site
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, one: T, *, is_many: bool = False) -> bool:
         """Have one wait; False: its machine has as many here as may be."""
-        _, neighbourhood = self._origin(one)
-        if self._of[neighbourhood] >= self._of_each and not is_many:
+        groups = self._origin(one)[1:]
+        if not is_many and any(self._of[name] >= most for name, most in zip(groups, self._of_each, strict=True)):
             return False
-        self._of[neighbourhood] += 1
+        self._of.update(groups)
         self._waiting.append(one)
         return True
 
@@ -67,7 +68,7 @@ class Anteroom(Generic[T]):
                 begin(one)
         finally:
             self._waiting += [one for one in waiting if one not in begun]
-            self._of = Counter(self._origin(one)[1] for one in self._waiting)
+            self._of = Counter(name for one in self._waiting for name in self._origin(one)[1:])
 
     def clear(self) -> list[T]:
         """Forget those who wait, and return them."""

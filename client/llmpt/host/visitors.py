@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+from llmpt.core.networks import Origin
+
 T = TypeVar("T")
 V = TypeVar("V")
 _OWN, _OTHERS = b"own", b"others"
 _EVERYBODY = (_OWN, _OTHERS)
 _V4_BYTES, _PREFIX_BYTES = 4, 8
+_NONE: tuple[Counter[str], ...] = (Counter(), Counter(), Counter())
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +98,14 @@ class Visitors(Generic[V]):
         return visitor
 
 
-def in_turn(waiting: Sequence[T], origin: Callable[[T], tuple[str, str]], *, for_s: float) -> Iterator[T]:
-    """Yield those that wait as long as `for_s` lasts, one at least: those of a machine that has few first, and of equals the
-    earlier one. `origin` says the address and the neighbourhood that one comes from."""
+def in_turn(waiting: Sequence[T], origin: Callable[[T], Origin], *, for_s: float) -> Iterator[T]:
+    """Yield those that wait as long as `for_s` lasts, one at least: those of a machine that has few first, of equals those of a
+    neighbourhood and then of a site that has few, and of equals the earlier one."""
     until = time.monotonic() + for_s
     origins = {one: origin(one) for one in waiting}
-    addresses = Counter(address for address, _ in origins.values())
-    neighbourhoods = Counter(neighbourhood for _, neighbourhood in origins.values())
-    for one in sorted(origins, key=lambda one: (addresses[origins[one][0]], neighbourhoods[origins[one][1]])):
+    machines, neighbourhoods, sites = (Counter(group) for group in zip(*origins.values(), strict=True)) if origins else _NONE
+    counts = {one: (machines[a], neighbourhoods[b], sites[c]) for one, (a, b, c) in origins.items()}
+    for one in sorted(counts, key=counts.__getitem__):
         yield one
         if time.monotonic() >= until:
             return

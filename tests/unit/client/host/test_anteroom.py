@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 
+from llmpt.core.networks import Origin
 from llmpt.host.anteroom import Anteroom, accepted
 
 
-def origin(name: str) -> tuple[str, str]:
-    """Return the machine `a` of `a1`, and the neighbourhood `x` of `xa1`."""
-    return name[:-3], name[:1]
+def origin(name: str) -> Origin:
+    """Return the machine `ma` of `ma100`, its neighbourhood and site `m`; of `s.ma100` the site is `s`."""
+    site, _, rest = name.rpartition(".")
+    return Origin(name[:-3], f"{site}.{rest[:1]}", site or rest[:1])
 
 
 def test_a_machine_that_opens_one_connection_is_looked_at_before_one_that_opens_many() -> None:
@@ -34,6 +36,16 @@ def test_a_machine_with_many_addresses_comes_after_one_with_a_single_one() -> No
     assert order[0] == "v000100"
 
 
+def test_a_machine_with_many_prefixes_comes_after_one_with_a_single_one() -> None:
+    room = Anteroom(origin, of_each=(3, 5))
+    taken = [room.add(f"s.{letter}a100") for letter in "abcdefg"]
+    assert taken == [True] * 5 + [False] * 2
+    assert room.add("t.va100")
+    order: list[str] = []
+    room.let_in(order.append, for_s=60)
+    assert order[0] == "t.va100"
+
+
 def test_only_a_moment_is_spent_and_the_rest_is_looked_at_the_next_time_in_front_of_nobody() -> None:
     room = Anteroom(origin)
     for number in range(100, 110):
@@ -48,7 +60,7 @@ def test_only_a_moment_is_spent_and_the_rest_is_looked_at_the_next_time_in_front
 
 
 def test_of_one_machine_so_many_wait_and_no_more_unless_it_is_many() -> None:
-    room = Anteroom(origin, of_each=3)
+    room = Anteroom(origin, of_each=(3, 3))
     assert [room.add(f"ma{number}") for number in range(100, 105)] == [True, True, True, False, False]
     assert room.add("ma105", is_many=True)
     assert room.add("vb100")

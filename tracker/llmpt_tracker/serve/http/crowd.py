@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from llmpt_tracker.serve.http.bounds import ConnectionBounds
 from llmpt_tracker.serve.http.connection import Connection, Stage
-from llmpt_tracker.serve.http.places import Guest, Places
+from llmpt_tracker.serve.http.places import NEIGHBOURHOOD, SITE, Group, Guest, Places
 
 FULL = "as many connections of one machine, or of all, are open as may be: others were closed, or told to come back (503)"
 HEAVY = "requests and answers take as much memory as they may: the largest were given up"
@@ -52,9 +52,9 @@ class Crowd:
     def in_favour_of(self, guest: Guest) -> list[Connection]:
         """Return connections to end, so that this machine has a place: of those that have more, else its own that do nothing."""
         largest = None if self._places.is_over(guest) else self._places.largest(guest)
-        if largest is not None and largest != guest.neighbourhood:
+        if largest is not None and largest not in enumerate(guest.origin):
             return self._of(largest)
-        found = (one for one in self._of(guest.neighbourhood) if one.stage in _DOES_NOTHING)
+        found = (one for one in self._of((NEIGHBOURHOOD, guest.origin.neighbourhood)) if one.stage in _DOES_NOTHING)
         return [one for one in found if one.guest.address == guest.address]
 
     def of_the_largest(self) -> list[Connection]:
@@ -69,10 +69,10 @@ class Crowd:
             return []
         of_each: Counter[str] = Counter()
         for one, size in held.items():
-            of_each[one.guest.neighbourhood] += size
+            of_each[one.guest.origin.neighbourhood] += size
         found: list[Connection] = []
         for name, _ in of_each.most_common():
-            for one in sorted((one for one in held if one.guest.neighbourhood == name), key=lambda one: -held[one]):
+            for one in sorted((one for one in held if one.guest.origin.neighbourhood == name), key=lambda one: -held[one]):
                 if over <= 0:
                     return found
                 found.append(one)
@@ -86,6 +86,7 @@ class Crowd:
             self._told[sentence] = now
             say()
 
-    def _of(self, neighbourhood: str | None) -> list[Connection]:
-        found = [one for one in self._connections if one.stage in _RANK and one.guest.neighbourhood == neighbourhood]
+    def _of(self, group: Group | None) -> list[Connection]:
+        level, name = group or (SITE, "")
+        found = [one for one in self._connections if one.stage in _RANK and one.guest.origin[level] == name]
         return sorted(found, key=lambda one: (_RANK[one.stage], one.deadline))[:ENDED_AT_ONCE]

@@ -2,7 +2,7 @@
 
 One address may be many honest machines (a NAT, an engine that hides its clients), so it may have most of the places, as long
 as no other address wants them: where all are taken, a newcomer of another neighbourhood gets a place of the neighbourhood
-that has most. The last places are kept for the appliance's own, whatever the others do.
+that has most, or, where none has many, of the site. The last places are kept for the appliance's own, whatever the others do.
 """
 
 from __future__ import annotations
@@ -10,36 +10,37 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from llmpt.core.networks import Address, neighbourhood
+from llmpt.core.networks import Address, Origin
 from llmpt_tracker.serve.http.bounds import ConnectionBounds
+
+Group = tuple[int, str]  # its place in an origin, and its name
+NEIGHBOURHOOD, SITE = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Guest:
     """Where a connection comes from.
 
-    address: as text; what is counted for one machine
-    neighbourhood: as `llmpt.core.networks.neighbourhood` says
+    origin: the groups that it is counted in
     is_own: whether it is the appliance's own
     is_many: whether it is a proxy that many machines come through
     """
 
-    address: str
-    neighbourhood: str
+    origin: Origin
     is_own: bool = False
     is_many: bool = False
 
     @property
-    def origin(self) -> tuple[str, str]:
-        """Where it comes from, the machine and its neighbourhood."""
-        return self.address, self.neighbourhood
+    def address(self) -> str:
+        """As text; what is counted for one machine."""
+        return self.origin.machine
 
     @classmethod
     def of(cls, address: Address, *, is_own: bool = False, is_many: bool = False) -> Guest:
-        return cls(str(address), neighbourhood(address), is_own, is_many)
+        return cls(Origin.of(address), is_own, is_many)
 
 
-OUTSIDE = Guest("outside", "outside")
+OUTSIDE = Guest(Origin.named("outside"))
 
 
 class Places:
@@ -48,29 +49,29 @@ class Places:
     def __init__(self, bounds: ConnectionBounds = ConnectionBounds()) -> None:
         self.bounds = bounds
         self.count = 0
-        self._addresses: Counter[str] = Counter()
-        self._neighbourhoods: Counter[str] = Counter()
+        self._of: Counter[Group] = Counter()
 
     def is_over(self, guest: Guest) -> bool:
         """Say whether this machine has as many connections as one may have."""
+        of_address, of_neighbourhood, _ = self._counts(guest)
         if guest is OUTSIDE:
-            return self._addresses[guest.address] >= self.bounds.outside
+            return of_address >= self.bounds.outside
         if guest.is_many:
             return False
-        of_each = self._addresses[guest.address] >= self.bounds.of_address
-        return of_each or self._neighbourhoods[guest.neighbourhood] >= self.bounds.of_neighbourhood
+        return of_address >= self.bounds.of_address or of_neighbourhood >= self.bounds.of_neighbourhood
 
     def is_full(self, guest: Guest) -> bool:
         """Say whether all places that this guest may have are taken."""
         return self.count >= self.bounds.in_all - (0 if guest.is_own else self.bounds.own)
 
-    def largest(self, guest: Guest | None) -> str | None:
-        """Return the neighbourhood that has most places, and more than this guest's; None: there is none."""
-        if not self._neighbourhoods:
-            return None
-        name, most = max(self._neighbourhoods.items(), key=lambda item: item[1])
-        is_more = guest is None or guest.is_own or most > self._neighbourhoods[guest.neighbourhood] + 1
-        return name if is_more else None
+    def largest(self, guest: Guest | None) -> Group | None:
+        """Return the neighbourhood that has most places, and more than this guest's; else such a site; None: there is none."""
+        for level in (NEIGHBOURHOOD, SITE):
+            group, most = max(((one, count) for one, count in self._of.items() if one[0] == level), key=_size, default=(None, 0))
+            its = 0 if guest is None or guest.is_own else self._of[level, guest.origin[level]]
+            if group is not None and most > its + 1:
+                return group
+        return None
 
     def enter(self, guest: Guest) -> None:
         """Take a place."""
@@ -80,9 +81,16 @@ class Places:
         """Give a place back."""
         self._add(guest, -1)
 
+    def _counts(self, guest: Guest) -> list[int]:
+        return [self._of[group] for group in enumerate(guest.origin)]
+
     def _add(self, guest: Guest, step: int) -> None:
         self.count += step
-        for counter, key in ((self._addresses, guest.address), (self._neighbourhoods, guest.neighbourhood)):
-            counter[key] += step
-            if not counter[key]:
-                del counter[key]
+        for group in enumerate(guest.origin):
+            self._of[group] += step
+            if not self._of[group]:
+                del self._of[group]
+
+
+def _size(counted: tuple[Group, int]) -> int:
+    return counted[1]

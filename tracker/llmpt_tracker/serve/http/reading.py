@@ -23,7 +23,8 @@ class Reading:
 
     def __init__(self, patience: TimeLimits, memory: Memory) -> None:
         self._patience, self._memory = patience, memory
-        self._large: Counter[str] = Counter()
+        self._large_bodies = 0
+        self._large: Counter[tuple[int, str]] = Counter()  # by the group's place in an origin, and its name
         self.has_room = False  # a place was given back since this was last set to False
 
     def advance(self, connection: Connection) -> Progress:
@@ -51,17 +52,20 @@ class Reading:
         if connection.has_place:
             connection.has_place = False
             self.has_room = True
-            self._large[connection.guest.address] -= 1
-            if not self._large[connection.guest.address]:
-                del self._large[connection.guest.address]
+            self._large_bodies -= 1
+            self._large -= Counter(enumerate(connection.guest.origin))
 
     def _take_place(self, connection: Connection) -> bool:
-        frame, address = connection.frame, connection.guest.address
-        if connection.guest.is_own or (frame and frame.size is not None and frame.size <= self._memory.small_bytes):
+        frame, groups, memory = connection.frame, tuple(enumerate(connection.guest.origin)), self._memory
+        if connection.guest.is_own or (frame and frame.size is not None and frame.size <= memory.small_bytes):
             return True
-        if sum(self._large.values()) >= self._memory.large_bodies or self._large[address] >= self._memory.of_address:
+        bounds = (memory.of_address, memory.of_address, memory.of_site)
+        if self._large_bodies >= memory.large_bodies:
             return False
-        self._large[address] += 1
+        if any(self._large[group] >= most for group, most in zip(groups, bounds, strict=True)):
+            return False
+        self._large_bodies += 1
+        self._large.update(groups)
         connection.has_place = True
         return True
 

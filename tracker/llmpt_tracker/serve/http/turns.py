@@ -11,14 +11,12 @@ take turns, in each its neighbourhoods, and in those the machines; each has a bo
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Generic, TypeVar
 
-from llmpt.core.networks import neighbourhood, parse_address, site
+from llmpt.core.networks import Origin, parse_address
 
 T = TypeVar("T")
-Path = tuple[str, str, str]  # site, neighbourhood, machine
 
 OWN = "the appliance's own"  # it has its turn whatever the others do
 AT_ONCE = 16
@@ -29,13 +27,13 @@ OF_EACH = 1
 
 
 @lru_cache(maxsize=8192)
-def path_of(machine: str) -> Path:
-    """Return the site, the neighbourhood and the name of a machine that is named by its address; another name is all three."""
+def groups_of(machine: str) -> tuple[str, ...]:
+    """Return the groups that a machine is in, the largest first."""
     try:
-        address = parse_address(machine)
+        origin = Origin.of(parse_address(machine))._replace(machine=machine)
     except ValueError:
-        return machine, machine, machine
-    return site(address), neighbourhood(address), machine
+        origin = Origin.named(machine)
+    return origin[::-1]
 
 
 class _Group(Generic[T]):
@@ -59,9 +57,8 @@ class Turns(Generic[T]):
         *,
         at_once: int = AT_ONCE,
         of_each: tuple[int, int, int] = (OF_SITE, OF_NEIGHBOURHOOD, OF_EACH),
-        path_of: Callable[[str], Path] = path_of,
     ) -> None:
-        self._at_once, self._of_each, self._path_of = at_once, of_each, path_of
+        self._at_once, self._of_each = at_once, of_each
         self._ready: _Group[T] = _Group()
         self._running: Counter[tuple[int, str]] = Counter()  # by level and name
         self._count = 0
@@ -74,7 +71,7 @@ class Turns(Generic[T]):
     def add(self, machine: str, request: T) -> None:
         """Have a request wait for its turn."""
         group = self._ready
-        for name in self._path_of(machine):
+        for name in groups_of(machine):
             group = group.groups.setdefault(name, _Group())
         group.requests.append(request)
 
@@ -87,13 +84,13 @@ class Turns(Generic[T]):
     def begin(self, machine: str) -> None:
         """Count a request as running, which may be more than should: it was here before."""
         self._count += 1
-        for level in enumerate(self._path_of(machine)):
+        for level in enumerate(groups_of(machine)):
             self._running[level] += 1
 
     def end(self, machine: str) -> None:
         """A request is answered, or has stepped aside."""
         self._count -= 1
-        for level in enumerate(self._path_of(machine)):
+        for level in enumerate(groups_of(machine)):
             self._running[level] -= 1
             if not self._running[level]:
                 del self._running[level]
