@@ -88,8 +88,10 @@ class LibraryDownload:
             case Done():
                 if not self._hand_over(moved=result.moved):
                     return self._broken_off("the agent's word and the disk disagree", ())
-                log.info("%s: %d bytes from the LAN", self._call.filename, self._call.size)
-                return self._finished(result.peers, by_http=result.bytes_by_http)
+                came = min(result.bytes_from_lan, self._call.size)
+                source = "the LAN" if came else "this machine's agent"
+                log.info("%s: %d bytes from %s", self._call.filename, came or self._call.size, source)
+                return self._finished(came, result.peers, by_http=result.bytes_by_http)
             case NoAgent():
                 return self._over_http(result.reason)
             case Silent():
@@ -103,8 +105,12 @@ class LibraryDownload:
                     self._for_all.ask()
                 return self._broken_off(result.reason, result.have if isinstance(result, Failed) else ())
 
-    def _finished(self, machines: int, *, by_http: int) -> bool:
-        self._summary.from_lan(self._call.size, machines=machines, by_http=by_http)
+    def _finished(self, came: int, machines: int, *, by_http: int) -> bool:
+        """End well; `came` bytes are from other machines. Without any, this machine's own agent had it all."""
+        if came:
+            self._summary.from_lan(came, machines=machines, by_http=by_http)
+        else:
+            self._summary.from_here(self._call.size)
         self._bar.finish()
         self._take_back()
         return True
@@ -136,7 +142,7 @@ class LibraryDownload:
         except (ContentMismatch, OSError) as error:
             return self._broken_off(str(error), ())
         log.info("%s: %d bytes from the LAN over HTTP", self._call.filename, came)
-        return self._finished(1, by_http=came)
+        return self._finished(self._call.size, 1, by_http=came)
 
     def _broken_off(self, reason: str, have: Ranges) -> bool:
         """Say that the LAN did not give the file, and fetch the rest, if some of it is there."""

@@ -2,8 +2,8 @@
 the server, where that is the Hub of this program).
 
 It appears when no download has been under way for a moment, or at the end of the program; never with LLMPT_QUIET=1, and
-only when something came from the LAN, or was read there in a stream, or was begun there and had to be fetched from the Hub
-after all.
+only when something came from the LAN, or from this machine's own agent, or was read there in a stream, or was begun there and had
+to be fetched from the Hub after all.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class _Tally:
     since: float = 0.0  # when the first of these began
     busy_s: float = 0.0
     lan_bytes: int = 0
+    own_bytes: int = 0  # this machine's agent had them
     http_bytes: int = 0  # of these, from a server over plain HTTP
     hub_bytes: int = 0
     server_bytes: int = 0  # what HF_ENDPOINT gave, where it names the server
@@ -110,6 +111,11 @@ class Summary:
             self._tally.http_bytes += by_http
             self._tally.machines = max(self._tally.machines, machines)
 
+    def from_here(self, size_bytes: int) -> None:
+        """The agent of this machine had them, and no other machine gave any."""
+        with self._mine():
+            self._tally.own_bytes += size_bytes
+
     def from_hub(self, size_bytes: int, *, after_lan: bool = False, is_server: bool = False) -> None:
         """`after_lan`: its transfer from the LAN had begun, and broke off; `is_server`: the Hub that was asked is the server."""
         with self._mine():
@@ -163,7 +169,9 @@ class Summary:
         return self._lock
 
     def _worth_saying(self) -> bool:
-        return self._tally.lan_bytes > 0 or self._tally.streamed_bytes > 0 or self._tally.broken_off > 0
+        return (
+            self._tally.lan_bytes > 0 or self._tally.own_bytes > 0 or self._tally.streamed_bytes > 0 or self._tally.broken_off > 0
+        )
 
     def _text(self) -> str:
         parts = []
@@ -173,6 +181,8 @@ class Summary:
             details += [f"{human_bytes(self._tally.lan_bytes / busy_s)}/s"] if busy_s > 0 else []
             details += [f"{human_bytes(self._tally.http_bytes)} over HTTP"] if self._tally.http_bytes else []
             parts.append(f"{human_bytes(self._tally.lan_bytes)} from the LAN" + (f" ({', '.join(details)})" if details else ""))
+        if self._tally.own_bytes:
+            parts.append(f"{human_bytes(self._tally.own_bytes)} from this machine")
         if self._tally.streamed_bytes:
             parts.append(f"{human_bytes(self._tally.streamed_bytes)} read from the LAN in streams")
         if self._tally.hub_bytes:

@@ -134,6 +134,7 @@ class Jobs:
             if subscriber.copy_from is not None:
                 with _closing(subscriber.copy_from) as whole:
                     self._copy(whole, request, emit, cancelled)
+                record.download = None  # no other machine gave it this one: it is a copy of another program's file
             return result, subscriber.is_moved
 
     def _join(self, request: FetchRequest, record: Record) -> tuple[Job, Subscriber | None]:

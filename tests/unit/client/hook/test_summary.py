@@ -56,6 +56,22 @@ def test_concurrent_transfers_share_their_time() -> None:
     assert said == ["llmpt: 2.0 kB from the LAN (3 machines, 1.0 kB/s)"]
 
 
+def test_what_this_machines_own_agent_had_is_not_from_the_lan() -> None:
+    said: list[str] = []
+    summary = Summary(said.append)
+    summary.from_here(2000)
+    summary.flush()
+    with summary.lan_transfer():
+        summary.from_lan(1000, machines=0)
+        summary.from_here(500)
+    summary.close()
+    assert [line.partition(" (")[0].partition(",")[0] for line in said] == [
+        "llmpt: 2.0 kB from this machine",
+        "llmpt: 1.0 kB from the LAN",
+    ]
+    assert said[1].endswith(", 500 B from this machine")
+
+
 def test_nothing_is_said_of_what_came_from_the_hub_alone() -> None:
     said: list[str] = []
     summary = Summary(said.append)

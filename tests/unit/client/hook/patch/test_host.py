@@ -23,7 +23,7 @@ def test_an_agent_that_lies_is_not_believed(download: Download, library: Any, ag
     def answer(request: FetchRequest, on_progress: Callable[[Progress], None]) -> FetchResult:
         if lie == "moved":
             os.truncate(request.path, request.size)
-        return Done(moved=lie == "moved", peers=1)
+        return Done(moved=lie == "moved", bytes_from_lan=request.size, peers=1)
 
     agent.answer = answer
     path = download()
