@@ -58,7 +58,7 @@ unit: $(STAMP)  ## Unit tests: seconds, no network, no libtorrent session
 	$(PYTEST) tests/unit
 
 test: $(STAMP)  ## Unit, contract, integration and hostile tests, a minute of fuzz: real roles as processes on loopback, no Docker
-	$(PYTEST) -m 'alone and not slow' $(TESTS)
+	$(PYTEST) -m 'alone and not slow' $(shell grep -rl --include='*.py' 'mark\.alone' $(TESTS))
 	$(PYTEST) $(PARALLEL) $(TESTS)
 
 HOOK := test_boot.py test_public_api.py core hook link settings
