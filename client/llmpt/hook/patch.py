@@ -206,7 +206,8 @@ class Hook:
             apart.afterwards(download.close)
 
     def _wanted(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LibraryDownload | None:
-        return self.downloads.download(call, self._signature.bind(*args, **kwargs).arguments)
+        arguments = self._signature.bind(*args, **kwargs).arguments if args else kwargs  # the library names them all
+        return self.downloads.download(call, arguments)
 
 
 def _version() -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from llmpt.core.blob import Etag, EtagHasher
 from llmpt.core.breaker import Breaker, Pauses
@@ -52,7 +53,7 @@ class SmallBlobs:
         self._kept, self._answer_s, self._clock = KeptConnections(trust), answer_s, clock
         self._breaker = Breaker(QUIET, clock=clock)
         self._checked: frozenset[ServerPlace] = frozenset()  # where the tracker may send us
-        self._seeder = ""  # the URL of the blobs of the one that gave the last
+        self._seeder: HttpUrl | None = None  # the one that gave the last
 
     def read(self, etag: Etag, size: int) -> bytes:
         """Return the content of a blob of `size` bytes. Raises `NotOverHttp`: it is to be had elsewhere."""
@@ -66,7 +67,7 @@ class SmallBlobs:
         except InvalidInput as error:
             raise NotOverHttp(str(error)) from None
         except NETWORK_ERRORS as error:
-            self._seeder = ""
+            self._seeder = None
             gone = NotOverHttp(reason_of(error))
             self._breaker.failed(gone, cost_s=self._clock() - asked_at)
             raise gone from None
@@ -78,8 +79,8 @@ class SmallBlobs:
         return content
 
     def _read(self, etag: Etag, size: int) -> bytes:
-        trackers = HttpUrl.parse(f"{self._tracker.text}/blobs/{etag}")
-        is_guess, url = bool(self._seeder), HttpUrl.parse(f"{self._seeder}{etag}") if self._seeder else trackers
+        seeder = self._seeder
+        is_guess, url = seeder is not None, _of(seeder or self._tracker, etag)
         for _ in range(_MAX_HOPS):
             is_trackers = url.text.startswith(f"{self._tracker.text}/")
             sent = self._reader.header() if is_trackers else {}
@@ -95,12 +96,11 @@ class SmallBlobs:
                     raise NotOverHttp(f"{url.place} redirects elsewhere, as no seeder does")
                 url = self._next(url, location, etag)
             elif response.status == http.client.OK:
-                self._seeder = (
-                    "" if is_trackers or not url.text.endswith(f":{url.port}/blobs/{etag}") else url.text[: -len(str(etag))]
-                )
+                if not is_guess:
+                    self._seeder = None if is_trackers else _seeder_of(url, etag)
                 return content
             elif is_guess:
-                is_guess, url, self._seeder = False, trackers, ""
+                is_guess, url, self._seeder = False, _of(self._tracker, etag), None
             elif not (is_trackers and self._reader.was_asked(response.status, bool(sent))):
                 raise NotOverHttp(f"{url.place} answered with status {response.status}")
         raise NotOverHttp("redirected without end")
@@ -112,3 +112,14 @@ class SmallBlobs:
             check_place(found, self._tracker, wait_s=self._answer_s)
             self._checked |= {place}
         return found
+
+
+def _of(server: HttpUrl, etag: Etag) -> HttpUrl:
+    """Return where a server has a blob. Of an etag there is nothing to check."""
+    return replace(server, text=f"{server.text}/blobs/{etag}", target=f"{server.target}/blobs/{etag}")
+
+
+def _seeder_of(url: HttpUrl, etag: Etag) -> HttpUrl | None:
+    """Return the server of a blob's URL; None when others of its blobs may have other ones."""
+    path = f"/blobs/{etag}"
+    return replace(url, text=url.text.removesuffix(path), target="") if url.text.endswith(f":{url.port}{path}") else None
