@@ -131,6 +131,7 @@ class Mode:
     fail_status: int | None = None  # every request but ours gets this status
     fail_gets_status: int | None = None  # the same for the GETs of files; HEADs and API are well
     retry_after_s: int | None = None  # such an answer's Retry-After
+    hides_etags: bool = False  # of a file's bytes it says how many they are, and no more
     is_silent: bool = False  # connections are taken and requests are read, and nothing comes
     only_for: str | None = None  # cuts, stalls and failures strike this address and no other
     ignore_ranges: bool = False  # whoever asks for a part gets the whole
@@ -395,7 +396,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET" and self.hub.mode.fail_gets_status is not None and self._troubled:
             raise _Refusal(self.hub.mode.fail_gets_status, "", "told to fail")
         headers = {"X-Repo-Commit": commit, "ETag": f'"{file.etag}"', "Accept-Ranges": "bytes"}
-        if file.lfs:
+        if self.command == "GET" and self.hub.mode.hides_etags:
+            headers = {"Accept-Ranges": "bytes"}
+        elif file.lfs:
             headers |= {"X-Linked-Etag": f'"{file.etag}"', "X-Linked-Size": str(file.size)}
         start, stop, status = 0, file.size, 200
         asked = None if self.hub.mode.ignore_ranges else re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))

@@ -10,6 +10,8 @@ from llmpt.core.repo import check_path
 _NAME = "name="
 _MAX_QUERY = 1000  # a name has 255 bytes, each of them escaped
 
+NO_SUCH_FILE = "EntryNotFound"  # the Hub's X-Error-Code, also for what is no file of a commit
+NO_SUCH_COMMIT = "RevisionNotFound"
 ASKED_HUB = "X-Llmpt-Hub"  # in a question to a tracker: which Hub it is to stand in for
 OTHER_HUB = 421  # its answer: for that one it does not
 

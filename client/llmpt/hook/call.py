@@ -13,6 +13,10 @@ from llmpt.link.client import AgentClient
 from llmpt.link.requests import Landed
 
 
+class HubDisagrees(OSError):
+    """The Hub gives another file than the LAN has said it is: it enters no cache, and the Hub alone is asked about it."""
+
+
 @dataclass
 class Call:
     """What huggingface_hub was asked for, and what the Hub said about it, in this very call.
@@ -24,6 +28,7 @@ class Call:
     `commit`: the commit that the Hub says it is of; empty before.
     `anonymous`: the Hub showed the file to a question without a token.
     `told_by_lan`, `lan_bytes`: the LAN said what the file is, and gave so many bytes of it as a Hub would.
+    `is_unheld`: the Hub gives it, and has not said that it is what the LAN said: it is to be held against the etag.
     `is_held`: the hook holds what comes against the etag before it enters a cache.
     `served`: filled when the agent is to know where the file lies.
     `fetching`: while it is open, the agent watches the library's download.
@@ -41,6 +46,7 @@ class Call:
     anonymous: bool = False
     told_by_lan: bool = False
     lan_bytes: int = 0
+    is_unheld: bool = False
     is_held: bool = False
     served: Served | None = None
     fetching: ExitStack = field(default_factory=ExitStack)

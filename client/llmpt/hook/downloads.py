@@ -7,11 +7,13 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from llmpt.core.blob import Etag
-from llmpt.core.errors import InvalidName, SettingError
+from llmpt.core.errors import ContentMismatch, InvalidName, SettingError
+from llmpt.disk.verification import verify_file
 from llmpt.hook.call import Call, current
 from llmpt.hook.download import LibraryDownload
 from llmpt.hook.lan import Lan
@@ -103,7 +105,7 @@ class LibraryDownloads:
         streams = None if lan.sources.streams is None else _Counting(lan.sources.streams, self.summary)
         blobs, endpoint = _Timed(lan.sources.blobs, self.summary), lan.sources.endpoint.standing_in_for(hub)
         sources = replace(lan.sources, blobs=blobs, endpoint=endpoint, manifests=manifests, streams=streams)
-        return Router(sources, say=self._say, wait=bounded)
+        return Router(replace(sources, doubt=manifests.doubt), say=self._say, wait=bounded)
 
     def note(self, call: Call, asked: Mapping[str, Any], answer: tuple[Any, ...]) -> None:
         """Note what the Hub says about this very file: (url, etag, commit, size[, xet], error)."""
@@ -134,6 +136,18 @@ class LibraryDownloads:
         """Return from which size on files have a swarm, or take its ways because there is no other that verifies them."""
         least = lan.agent.min_blob_bytes
         return min(least, lan.sources.small_bytes) if lan.sources is not None and lan.sources.is_only else least
+
+    def doubt(self, call: Call, path: Path) -> str | None:
+        """Hold what the Hub has given against what the LAN has said; say how they differ, and remove it. None: it is the same."""
+        if call.etag is None:
+            return None
+        try:
+            verify_file(path, call.etag, call.size)
+        except ContentMismatch as error:
+            path.unlink(missing_ok=True)
+            router = self._routers.get(call.endpoint.rstrip("/"))
+            return str(error) if router is None else router.unlike(call)
+        return None
 
     def run(self, download: LibraryDownload) -> bool:
         """Fetch it; True when the file lies at its destination, verified."""

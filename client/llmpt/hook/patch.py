@@ -23,11 +23,11 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from llmpt.hook.call import Call, current
+from llmpt.hook.call import Call, HubDisagrees, current
 from llmpt.hook.download import LibraryDownload
 from llmpt.hook.downloads import Connect, LibraryDownloads
 from llmpt.hook.lan import Lan
-from llmpt.hook.library import BYTES, METADATA, OUTER, Chunks, unfit
+from llmpt.hook.library import BYTES, METADATA, MOVE, OUTER, Chunks, unfit
 from llmpt.hook.questions.door import HubDoor
 from llmpt.hook.questions.sessions import Sessions, module_of
 from llmpt.hook.questions.sessions import unfit as unfit_sessions
@@ -91,16 +91,17 @@ def is_enabled() -> bool:
 
 
 class Hook:
-    """The four wrappers. Wrappers that another library kept pass straight through after `take_back`."""
+    """The five wrappers. Wrappers that another library kept pass straight through after `take_back`."""
 
     def __init__(self, file_download: ModuleType, connect: Connect) -> None:
         self._library = file_download
         self._active = False
-        self._originals = {name: getattr(file_download, name) for name in (BYTES, METADATA, *OUTER)}
+        self._originals = {name: getattr(file_download, name) for name in (BYTES, METADATA, MOVE, *OUTER)}
         self._signature = inspect.signature(self._originals[BYTES])
         self._wrappers = {
             BYTES: self._wrap(BYTES, self._bytes),
             METADATA: self._wrap(METADATA, self._metadata),
+            MOVE: self._wrap(MOVE, self._move),
             **{name: self._wrap(name, functools.partial(self._outer, name)) for name in OUTER},
         }
         self._chunks = Chunks(file_download)
@@ -155,6 +156,14 @@ class Hook:
         call = guarded(self.downloads.call, kwargs)
         if call is None:
             return self._originals[name](*args, **kwargs)
+        try:
+            return self._downloaded(call, name, *args, **kwargs)
+        except HubDisagrees as error:  # what the LAN has said of the file is forgotten: the Hub says all of it now
+            log.warning("%s: once more, since %s", call.filename, error)
+            again = guarded(self.downloads.call, kwargs)
+            return self._downloaded(call if again is None else again, name, *args, **kwargs)
+
+    def _downloaded(self, call: Call, name: str, *args: Any, **kwargs: Any) -> Any:
         token = current.set(call)
         guarded(self.downloads.summary.begin)
         try:
@@ -204,6 +213,16 @@ class Hook:
         finally:
             guarded(download.close_bar, of_a_callback=True)
             apart.afterwards(download.close)
+
+    def _move(self, *args: Any, **kwargs: Any) -> Any:
+        """Move what the Hub has given to its place, if it is what the LAN has said."""
+        call, original = current.get(), self._originals[MOVE]
+        if call is not None and call.is_unheld:
+            apart = Apart()
+            words = apart.do(self.downloads.doubt, call, inspect.signature(original).bind(*args, **kwargs).args[0])
+            if words is not None:
+                raise HubDisagrees(words)
+        return original(*args, **kwargs)
 
     def _wanted(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LibraryDownload | None:
         arguments = self._signature.bind(*args, **kwargs).arguments if args else kwargs  # the library names them all

@@ -31,11 +31,13 @@ _AT_FAULT = (OSError, ValueError, TypeError, KeyError, InvalidInput)
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A commit for which the LAN has answered in place of the Hub at `endpoint`."""
+    """A commit for which the LAN has answered in place of the Hub at `endpoint`; `path`: the file that is to be looked at, if one
+    is."""
 
     endpoint: str
     repo: RepoRef
     commit: str
+    path: str = ""
 
     @property
     def name(self) -> str:
@@ -59,7 +61,19 @@ def note(environ: Mapping[str, str], answered: Answered) -> None:
         path = found / f"{answered.name}.{USED}"
         if not path.exists() and sum(1 for _ in found.iterdir()) >= MAX_NOTES:
             return
-        _write(path, {**asdict(answered), "repo": [answered.repo.type, answered.repo.id]})
+        _write(path, _document(answered))
+
+
+def doubt(environ: Mapping[str, str], answered: Answered, words: str) -> None:
+    """Trust the LAN's answers for the repo no more, as a program has seen that they differ, and have the agent look at it."""
+    found = folder(environ)
+    if found is None:
+        return
+    with suppress(*_AT_FAULT):
+        found.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (found / f"{answered.name}.{HELD}").unlink(missing_ok=True)
+        _write(found / f"{answered.name}.{USED}", _document(answered))
+        _say_wrong(found, answered, words)
 
 
 def distrusted(environ: Mapping[str, str], endpoint: str, repo: RepoRef) -> bool:
@@ -81,7 +95,7 @@ def due(found: Path, *, now: float) -> list[Answered]:
                 continue
         with suppress(*_AT_FAULT):
             said = read_json(path.read_bytes(), most_bytes=MAX_NOTE_BYTES)
-            one = Answered(str(said["endpoint"]), RepoRef(*said["repo"]), Commit(said["commit"]).value)
+            one = Answered(str(said["endpoint"]), RepoRef(*said["repo"]), Commit(said["commit"]).value, str(said.get("path", "")))
             if path.stem == one.name:
                 wanted.append(one)
     return wanted
@@ -92,8 +106,7 @@ def held(found: Path, answered: Answered, *, wrong: str | None) -> None:
     any more."""
     with suppress(OSError):
         if wrong is not None:
-            said = {"repo": str(answered.repo), "commit": answered.commit, "wrong": wrong, "at": time.time()}
-            _write(found / f"{answered.name}.{WRONG}", said)
+            _say_wrong(found, answered, wrong)
         (found / f"{answered.name}.{USED}").unlink(missing_ok=True)  # it is made anew when it is used again
         _write(found / f"{answered.name}.{HELD}", {})
 
@@ -106,6 +119,15 @@ def wrongs(found: Path) -> list[str]:
             told = read_json(path.read_bytes(), most_bytes=MAX_NOTE_BYTES)
             said.append(f"{told['repo']}: {told['wrong']} (remove {path} to trust the LAN again)")
     return said
+
+
+def _document(answered: Answered) -> dict[str, object]:
+    return {**asdict(answered), "repo": [answered.repo.type, answered.repo.id]}
+
+
+def _say_wrong(found: Path, answered: Answered, words: str) -> None:
+    said = {"repo": str(answered.repo), "commit": answered.commit, "wrong": words, "at": time.time()}
+    _write(found / f"{answered.name}.{WRONG}", said)
 
 
 def _name(endpoint: str, repo: RepoRef) -> str:

@@ -58,7 +58,7 @@ def doubt() -> ResponseReturnValue:
     _keep_paces(token)
     said = publication.parse_json(DoubtBody, body(MAX_BODY_BYTES))
     repo = repo_named(said.repo_type, said.repo_id)
-    where, why = plain(said.path), plain(said.reason)
+    where, why = plain(said.path) or "listing", plain(said.reason)
     with state().database.writing() as session:
         find_revision(session, repo, said.commit)
         by = Actor.of(token, str(asker()))

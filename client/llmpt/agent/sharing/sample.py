@@ -1,10 +1,11 @@
-"""Is what the LAN says of a commit what the Hub says? A sample: one file of a repo a day, held against the Hub's own word.
+"""Is what the LAN says of a commit what the Hub says? A sample: one file of a repo a day, and the commit's list of names, held
+against the Hub's own word. A file of which a program has seen that it differs comes first.
 
     Sample(folder, manifest=catalogue.manifest, tell=…, health=health).check()
 
 Only what programs of this user had answered by the LAN is looked at, only where the Hub can be reached, and without a token.
 Where the two differ the repo's answers are not used on this host any more, the log and `llmpt status` say so, and the tracker is
-told. A repo that the Hub no longer shows says nothing of what the LAN said of its commit.
+told. A repo that the Hub no longer shows says nothing of what the LAN said of its commit; one that it shows without that does.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from pathlib import Path
 
 from llmpt.core.breaker import Breaker
 from llmpt.core.errors import TrackerError
+from llmpt.core.hub_headers import NO_SUCH_COMMIT, NO_SUCH_FILE
 from llmpt.core.repo import RepoRef
 from llmpt.host.loops import Health, Trouble
-from llmpt.hub.asking import TRACKERS_OWN, HubNo, HubUnreachable, describe
+from llmpt.hub.asking import TRACKERS_OWN, HubNo, HubReply, HubUnreachable, ask, describe
 from llmpt.hub.visibility import HUB_PAUSES
 from llmpt.link import answered
 from llmpt.link.answered import Answered
@@ -29,7 +31,7 @@ from llmpt.tracker.client import TrackerClient
 
 log = logging.getLogger("llmpt.agent")
 
-NO_SUCH_FILE = "EntryNotFound"
+NAMES = 1000  # a Hub's list of more of them may not be whole
 SHOWN = 5
 NAME = "answering by the LAN"
 
@@ -50,9 +52,10 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How it is done: who is asked (`describe`), at which Unix time, and which file is taken of all."""
+    """How it is done: who is asked for a file (`describe`) and for a list, at which Unix time, and which file is taken of all."""
 
     describe: Callable[[str], Mapping[str, str]] = describe
+    ask: Callable[[str], HubReply] = ask
     clock: Callable[[], float] = time.time
     choose: Callable[[Sequence[File]], File] = random.choice
 
@@ -103,18 +106,41 @@ class Sample:
     def _look(self, one: Answered) -> Doubt | None:
         """Return how a file differs; None: it does not, or nothing follows from what the Hub says. Raises `HubUnreachable`."""
         files = self._manifest(one.repo, one.commit).files
-        if not files:
+        file = next((file for file in files if file.path.value == one.path), None) if one.path else None
+        try:
+            if file is None and files:
+                file = self._sampling.choose(files)
+            doubt = None if file is None else self._look_at(one, file)
+            return doubt or self._look_at_names(one, {file.path.value for file in files})
+        except HubNo as no:
+            if no.code == NO_SUCH_COMMIT:
+                return Doubt(one, "", f"of {one.commit[:12]} the LAN has {len(files)} files, and the Hub has no such commit")
+            if no.status in (401, 403, 404):
+                return None
+            raise HubUnreachable(f"the Hub answered {no.status}") from None
+
+    def _look_at_names(self, one: Answered, ours: set[str]) -> Doubt | None:
+        """Return what the LAN has left out, or added. Of a long list the Hub may give a part."""
+        reply = self._sampling.ask(f"{one.endpoint.rstrip('/')}/api/{one.repo.type}s/{one.repo.id}/revision/{one.commit}")
+        document = reply.document if isinstance(reply.document, dict) and not reply.is_a_trackers else {}
+        rows = document.get("siblings")
+        if document.get("sha") != one.commit or not isinstance(rows, list):
             return None
-        file = self._sampling.choose(files)
+        theirs = {str(row.get("rfilename")) for row in rows if isinstance(row, dict)}
+        for path in sorted(theirs - ours)[:1]:
+            return Doubt(one, path, f"{path} of {one.commit[:12]} is on the Hub, and for the LAN there is no such file")
+        for path in sorted(ours - theirs if len(theirs) < NAMES else ())[:1]:
+            return Doubt(one, path, f"{path} of {one.commit[:12]} is there for the LAN, and the Hub has no such file")
+        return None
+
+    def _look_at(self, one: Answered, file: File) -> Doubt | None:
         path = file.path.value
         try:
             said = self._sampling.describe(one.endpoint.rstrip("/") + one.repo.file_route(one.commit, path))
         except HubNo as no:
             if no.code == NO_SUCH_FILE:
                 return Doubt(one, path, f"{path} of {one.commit[:12]} is {file.etag} for the LAN, and the Hub has no such file")
-            if no.status in (401, 403, 404):
-                return None
-            raise HubUnreachable(f"the Hub answered {no.status}") from None
+            raise
         headers = {name.lower(): text for name, text in said.items()}
         if TRACKERS_OWN.lower() in headers or headers.get("x-repo-commit") != one.commit:
             return None  # no Hub, or a proxy's page

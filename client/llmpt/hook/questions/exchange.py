@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from llmpt.core.errors import LlmptError
+from llmpt.hook.call import HubDisagrees
+from llmpt.hook.questions.heard import Heard
 from llmpt.hook.questions.question import Question
-from llmpt.hook.questions.router import Heard, Router
+from llmpt.hook.questions.router import Router
 from llmpt.hook.steps import guarded
 from llmpt.tracker.endpoint import EndpointReply
 
@@ -47,7 +49,8 @@ class HubSide(Protocol[R]):
 def exchange(router: Router, question: Question, hub: HubSide[R], note: Note) -> EndpointReply | R:
     """Return the LAN's answer or the Hub's.
 
-    Raises `NoAnswer`. `note` is told of the LAN's, and whether the Hub was asked before; of None when the Hub is asked.
+    Raises `NoAnswer` and `HubDisagrees`. `note` is told of the LAN's, and whether the Hub was asked before; of None when the
+    Hub is asked.
     """
     reply = guarded(router.answer, question)
     if reply is not None:
@@ -83,6 +86,9 @@ def _asked(router: Router, question: Question, hub: HubSide[R], note: Note) -> E
         return answer
     if not heard.is_failure:
         guarded(router.heard, question, heard)
+        if (words := guarded(router.doubt, question, heard)) is not None:
+            guarded(hub.drop, answer)
+            raise HubDisagrees(words)
         return answer
     reply = _instead(router, question, str(heard.status), time.monotonic() - started, heard.retry_after_s)
     if reply is None:

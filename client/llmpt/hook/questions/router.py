@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from llmpt.core.blob import Etag
@@ -22,8 +21,9 @@ from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import InvalidName, LlmptError, TrackerError
 from llmpt.core.hub_headers import OTHER_HUB
 from llmpt.core.repo import Commit, RepoPath, RepoRef
-from llmpt.hook.call import current
+from llmpt.hook.call import Call, current
 from llmpt.hook.questions import replies
+from llmpt.hook.questions.heard import Heard, is_of_the_lans_word, otherwise
 from llmpt.hook.questions.knowledge import REF_S, Knowledge, Known
 from llmpt.hook.questions.question import Question
 from llmpt.hook.questions.sources import Sources
@@ -35,22 +35,8 @@ from llmpt.tracker.endpoint import EndpointReply
 log = logging.getLogger("llmpt")
 
 T = TypeVar("T")
-TOO_MANY = 429
 HUB_QUIET = Pauses(first_s=30.0, longest_s=300.0)
 MOST_FIXED = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What matters of an answer of the Hub's: its status, the commit that it names, and for how long it asks to be left alone."""
-
-    status: int
-    commit: str | None = None
-    retry_after_s: float | None = None
-
-    @property
-    def is_failure(self) -> bool:
-        return self.status == TOO_MANY or self.status >= 500
 
 
 def _at_once(step: Callable[[], T]) -> T | None:
@@ -76,6 +62,7 @@ class Router:
         self._hub = Breaker(HUB_QUIET, clock=clock)
         self._fixed: dict[tuple[RepoRef, str], tuple[str, float]] = {}
         self._said: frozenset[RepoRef] = frozenset()
+        self._doubted: frozenset[RepoRef] = frozenset()
         self.turns = Turns()
 
     @property
@@ -123,6 +110,35 @@ class Router:
         except LlmptError as error:
             log.debug("%s@%s: %s", repo, question.revision, error)
 
+    def doubt(self, question: Question, heard: Heard) -> str | None:
+        """Say how the file that the Hub begins to give is another one than the LAN has said; None: it is not, so far as it says.
+
+        Where the ref has moved meanwhile nobody is wrong, and it is to be asked for anew. Else the LAN is not believed any more.
+        """
+        call, repo = current.get(), question.repo
+        if call is None or repo is None or not is_of_the_lans_word(call, question, heard):
+            return None
+        if heard.commit is not None and heard.commit != call.commit and question.commit is None:
+            return f"{repo}@{question.revision} has moved from {call.commit[:12]} to {heard.commit[:12]}"
+        theirs = otherwise(call, heard)
+        call.is_unheld = theirs is None and heard.etag is None
+        return None if theirs is None else self._disagree(call, repo, theirs)
+
+    def unlike(self, call: Call) -> str:
+        """Say that a file of the Hub's is not what the LAN has said of it. That of a branch may be another one by now."""
+        repo, theirs = RepoRef(call.repo_type, call.repo_id), "and the Hub gives something else"
+        if call.commit == call.revision:
+            return self._disagree(call, repo, theirs)
+        self._doubted |= {repo}
+        return f"{call.filename} of {call.commit[:12]} is {call.etag}, for the LAN, {theirs} at {call.revision}"
+
+    def _disagree(self, call: Call, repo: RepoRef, theirs: str) -> str:
+        words = f"{call.filename} of {call.commit[:12]} is {call.etag}, {call.size} bytes, for the LAN, {theirs}"
+        self._doubted |= {repo}
+        self._sources.doubt(repo, call.commit, call.filename, words)
+        self._say(f"llmpt: the LAN's answers for {repo} are not used any more on this machine: {words}")
+        return words
+
     def instead(
         self, question: Question, reason: str, *, cost_s: float, retry_after_s: float | None = None
     ) -> EndpointReply | None:
@@ -132,7 +148,7 @@ class Router:
 
     def _from_lan(self, question: Question, *, any_age: bool = False) -> EndpointReply | None:
         repo = question.repo
-        if repo is None or not (question.is_of_file or question.is_listing):
+        if repo is None or repo in self._doubted or not (question.is_of_file or question.is_listing):
             return None
         commit, age = question.commit or self._commit_of(repo, question.revision), ""
         if commit is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from llmpt.core.blob import Etag
+from llmpt.core.repo import RepoRef
 from llmpt.hook.questions.knowledge import Manifests
 from llmpt.link.silence import TrackerSilence
 from llmpt.tracker.blob_streams import Stretch
@@ -34,6 +36,10 @@ class Endpoint(Protocol):
     ) -> EndpointReply: ...
 
 
+def _say_nothing(*_: object) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What of the LAN answers questions.
@@ -43,6 +49,7 @@ class Sources:
     is_only: no question of a download goes to the Hub
     bridges: the last known answer stands in for a Hub that fails
     silence: what this user's other programs know of a tracker that does not answer
+    doubt: is told of a file of a commit of which the Hub says something else, and what
     streams: where what a program reads of a larger file, and does not download, comes from; None: from the Hub
     """
 
@@ -54,3 +61,4 @@ class Sources:
     bridges: bool = True
     silence: TrackerSilence | None = None
     streams: Streams | None = None
+    doubt: Callable[[RepoRef, str, str, str], None] = _say_nothing

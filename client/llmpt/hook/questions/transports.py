@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from http.client import responses
 from typing import Any
 
-from llmpt.core.errors import LlmptError
+from llmpt.core.blob import Etag
+from llmpt.core.errors import InvalidName, LlmptError
+from llmpt.core.hub_headers import NO_SUCH_FILE
+from llmpt.hook.questions.heard import Heard
 from llmpt.hook.questions.question import Question
-from llmpt.hook.questions.router import Heard
 from llmpt.tracker.blob_streams import Stretch
 from llmpt.tracker.endpoint import EndpointReply
 
@@ -186,7 +188,26 @@ def _heard(status: int, header: Callable[[str], str | None], content: bytes | No
         except ValueError:
             document = None
         commit = document.get("sha") if isinstance(document, dict) else None
-    return Heard(status, commit, float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 9 else None)
+    length = header("Content-Length") if status == 200 and not header("Content-Encoding") else None
+    return Heard(
+        status,
+        commit,
+        float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 9 else None,
+        _etag(header("X-Linked-Etag") or header("ETag") or ""),
+        _size(header("X-Linked-Size") or length or ""),
+        header("X-Error-Code") == NO_SUCH_FILE,
+    )
+
+
+def _etag(text: str) -> Etag | None:
+    try:
+        return Etag(text.removeprefix("W/").strip('"'))
+    except InvalidName:
+        return None
+
+
+def _size(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _bytes(body: Any) -> bytes:

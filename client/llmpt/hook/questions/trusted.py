@@ -38,6 +38,10 @@ class TrustedManifests:
         """See `Manifests`."""
         return self._held(self._manifests.refreshed_manifest(ref, revision))
 
+    def doubt(self, repo: RepoRef, commit: str, path: str, words: str) -> None:
+        """Believe the LAN about a repo no more on this host, and have the agent look at the file."""
+        answered.doubt(self._environ, Answered(self._hub, repo, commit, path), words)
+
     def _held(self, manifest: Manifest) -> Manifest:
         if not (manifest.open and manifest.complete):
             return manifest

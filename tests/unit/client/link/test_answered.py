@@ -95,3 +95,16 @@ def test_notes_are_bounded(environ: dict[str, str], folder: Path, monkeypatch: p
     for number in range(9):
         answered.note(environ, one(RepoRef("model", f"org/{number}")))
     assert len(list(folder.iterdir())) == 3
+
+
+def test_what_a_program_doubts_is_not_trusted_and_the_agent_looks_at_that_file_at_once(
+    environ: dict[str, str], folder: Path
+) -> None:
+    answered.note(environ, one())
+    answered.held(folder, one(), wrong=None)
+    answered.doubt(environ, one(), "its etag is another one")
+    assert answered.distrusted(environ, HUB, ORG)
+    assert answered.wrongs(folder)[0].startswith("org/name: its etag is another one")
+    assert answered.due(folder, now=time.time()) == [one()]
+    answered.doubt(environ, Answered(HUB, ORG, COMMIT, "config.json"), "its etag is another one")
+    assert [used.path for used in answered.due(folder, now=time.time())] == ["config.json"]

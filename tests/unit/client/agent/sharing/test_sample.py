@@ -63,13 +63,13 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("path", list(CONTENT))
-def test_what_the_hub_says_too_is_looked_at_once_a_day_by_one_question_without_a_token(world: World, path: str) -> None:
+def test_what_the_hub_says_too_is_looked_at_once_a_day_by_two_questions_without_a_token(world: World, path: str) -> None:
     for _ in range(3):
         world.check(path)
         answered.note(world.environ, Answered(world.hub.url, ORG, world.commit))
     assert world.is_trusted
-    (request,) = world.hub.requests
-    assert (request.method, request.path, request.authorized) == ("HEAD", path, False)
+    said = [(request.method, request.path, request.authorized) for request in world.hub.requests]
+    assert said == [("HEAD", path, False), ("GET", f"/api/models/org/name/revision/{world.commit}", False)]
     assert (world.told, world.health.troubles()) == ([], [])
 
 
@@ -89,6 +89,26 @@ def test_a_difference_is_loud_and_the_repo_is_not_trusted_any_more(
     (trouble,) = world.health.troubles()
     assert trouble.name == NAME
     assert doubt.words in trouble.error
+
+
+@pytest.mark.parametrize("what", ["all", "one", "added", "commit"])
+def test_what_the_lan_leaves_out_or_makes_up_is_found_whichever_file_is_taken(world: World, what: str) -> None:
+    more = replace(world.files[0], path=RepoPath("more.py"))
+    world.files = {"all": (), "one": world.files[:1], "added": (*world.files, more), "commit": world.files}[what]
+    if what == "commit":
+        repo = world.hub.repos["model", "org/name"]
+        repo.commits = {"e" * 40: repo.commits[world.commit]}
+        repo.refs = {"main": "e" * 40}
+    world.check()
+    assert not world.is_trusted
+    (doubt,) = world.told
+    assert doubt.path == {"all": "config.json", "one": "model.safetensors", "added": "more.py", "commit": ""}[what]
+
+
+def test_a_file_that_a_program_doubts_is_the_one_that_is_looked_at(world: World) -> None:
+    answered.doubt(world.environ, Answered(world.hub.url, ORG, world.commit, "model.safetensors"), "it differs")
+    world.check()
+    assert world.hub.requests[0].path == "model.safetensors"
 
 
 def test_a_repo_that_the_hub_shows_no_longer_says_nothing_of_the_commit(world: World) -> None:

@@ -14,8 +14,9 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerUnavailable
 from llmpt.hook.call import Call, current
 from llmpt.hook.questions.exchange import NoAnswer, exchange
+from llmpt.hook.questions.heard import Heard
 from llmpt.hook.questions.question import Question
-from llmpt.hook.questions.router import Heard, Router
+from llmpt.hook.questions.router import Router
 from llmpt.tracker.catalogue import Manifest
 from llmpt.tracker.endpoint import EndpointReply
 from tests.unit.client.hook.questions.lan import FIRST, SECOND, Clock, MemoryLan, manifest
