@@ -184,6 +184,17 @@ def test_refs(hub: HubClient) -> None:
     assert "pullRequests" not in hub.json("/api/models/org/name/refs")
 
 
+def test_a_ref_that_reads_as_a_version_is_a_tag(hub: HubClient, api: Api) -> None:
+    refs = ["main", "v1", "v1.0", "2.3.1-rc1", "v-1.0x", "release-1.0"]
+    assert api.publish(manifest(small("x"), repo_id="org/kernel", commit=OTHER_COMMIT, refs=refs)).status_code == 200
+    shown = hub.json("/api/models/org/kernel/refs")
+    assert [(one["name"], one["ref"]) for one in shown["tags"]] == [
+        ("2.3.1-rc1", "refs/tags/2.3.1-rc1"),
+        ("v1.0", "refs/tags/v1.0"),
+    ]
+    assert [one["name"] for one in shown["branches"]] == ["main", "release-1.0", "v-1.0x", "v1"]
+
+
 def test_commits_and_access(hub: HubClient) -> None:
     (commit,) = hub.json("/api/models/org/name/commits/main?p=0")
     assert (commit["id"], commit["authors"], commit["date"]) == (COMMIT, [], DATE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlencode
 
 from flask import Response, request
@@ -17,6 +18,7 @@ from llmpt_tracker.views.access import base_url
 from llmpt_tracker.views.hub.answers import flag, json_response, last_commit, look_up
 from llmpt_tracker.views.readers import reading
 
+_VERSION = re.compile(r"v?\d+(?:\.\d+)+(?:[.+-]?[A-Za-z0-9]+)*")  # v1.0, 2.3.1-rc1
 MAX_LISTED, MAX_LISTED_FULL = 1000, 50
 
 
@@ -48,18 +50,30 @@ def list_repos(asked: HubTarget) -> Response:
 
 
 def refs(asked: HubTarget) -> Response:
-    """`GET …/refs`: branches, converts and, if asked for, pull requests; a tag is told as a branch."""
+    """`GET …/refs`: branches, converts, tags and, if asked for, pull requests.
+
+    What a cache calls a ref may be a branch or a tag, and it does not say which: one that reads as a version is told as a tag.
+    """
     found = look_up(asked, hub.refs, lambda _: None)
     shown: dict[str, list[dict[str, str]]] = {"branches": [], "converts": [], "tags": []}
     if flag("include_prs"):
         shown["pullRequests"] = []
     for name, commit in found:
-        kind = "pullRequests" if name.startswith("refs/pr/") else "converts" if name.startswith("refs/convert/") else "branches"
+        kind, ref, short = _kind(name)
         if kind in shown:
-            ref = name if name.startswith("refs/") else f"refs/heads/{name}"
-            short = name.removeprefix("refs/convert/") if kind == "converts" else name
             shown[kind].append({"name": short, "ref": ref, "targetCommit": commit})
     return json_response(shown)
+
+
+def _kind(name: str) -> tuple[str, str, str]:
+    """Return in which list a ref stands, what git calls it, and its short name there."""
+    if name.startswith("refs/pr/"):
+        return "pullRequests", name, name
+    if name.startswith("refs/convert/"):
+        return "converts", name, name.removeprefix("refs/convert/")
+    if _VERSION.fullmatch(name):
+        return "tags", f"refs/tags/{name}", name
+    return "branches", name if name.startswith("refs/") else f"refs/heads/{name}", name
 
 
 def commits(asked: HubTarget) -> Response:
