@@ -1,7 +1,7 @@
 """What the order of a snapshot's files costs, and what it costs to connect for each: 283 MB as one file, as 16 files one of which
 is asked for after the other by the library's eight workers, and as one file before or after 300 small ones.
 
-One program per run, with a machine of its own whose agent runs already. LLMPT_BENCH_ROUNDS says how often, 4 times by default.
+One program per run, with a machine of its own whose agent runs already. LLMPT_BENCH_ROUNDS says how often, 3 times by default.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llmpt.tracker.catalogue import Catalogue
 from tests.support.lan import Lan
 from tests.support.waiting import eventually
 
-ROUNDS = int(os.environ.get("LLMPT_BENCH_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("LLMPT_BENCH_ROUNDS", "3"))
 SMALL = 300
 _PROGRAM = """
 import time
