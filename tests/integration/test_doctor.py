@@ -107,6 +107,12 @@ def test_what_fails_is_shown_with_its_remedy_and_exit_code_1(machine: Machine) -
 # Settings, Python, the hook
 
 
+def test_the_mode_in_which_questions_are_answered_is_said(machine: Machine) -> None:
+    assert "the LAN answers first" in look(machine, "settings").message
+    assert "LLMPT_HUB=never" in look(machine, "settings", LLMPT_HUB="never").message
+    assert "LLMPT_HUB_DOWN=fail" in look(machine, "settings", LLMPT_HUB_DOWN="fail").message
+
+
 def test_a_bogus_setting_is_named(machine: Machine) -> None:
     assert_named(look(machine, "settings", LLMPT_STALL_TIMEOUT="soon"), FAIL, "LLMPT_STALL_TIMEOUT='soon'", "config show")
     assert_named(look(machine, "settings", LLMPT_TRACKER=""), FAIL, "no tracker is set", "llmpt join")

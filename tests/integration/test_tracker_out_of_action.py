@@ -1,12 +1,14 @@
-"""What a tracker costs that is down, or accepts and never answers: once for a whole snapshot, and little."""
+"""What a tracker costs that is down, or accepts and never answers, or trickles: once for a whole snapshot, and little."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -59,3 +61,40 @@ def test_a_tracker_out_of_action_costs_a_snapshot_little_and_once(tracker: objec
         assert hub.byte_gets == 3 * len(FILES)
         assert first - without < first_s
         assert second - without < second_s
+
+
+@contextmanager
+def trickling() -> Iterator[tuple[str, list[float]]]:
+    """An address that answers each question with a byte now and then; and when it was connected to."""
+    met: list[float] = []
+    over = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
+            while not over.wait(0.2):
+                connection.sendall(b" ")
+
+    def listen(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                met.append(time.monotonic())
+                threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        threading.Thread(target=listen, args=(listener,), daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", met
+        over.set()
+
+
+def test_a_tracker_that_trickles_is_waited_for_once_and_not_for_each_file() -> None:
+    with trickling() as (url, met), FakeHub() as hub, Machine("ann", tracker=url, hub=hub.url) as ann:
+        hub.add("org/model", {f"{number}.json": b"{%d}" % number for number in range(40)} | {"m.bin": b"m" * BIG})
+        for cache in ("first", "second"):
+            hub.forget()
+            ann.run("-c", SECONDS, cache)
+            assert hub.byte_gets == 41
+        print(f"{len(met)} connections to the tracker")
+        assert len(met) <= 6, "by the hook once, and by the agent, which has more than one thing to ask"

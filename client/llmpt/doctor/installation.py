@@ -31,7 +31,9 @@ def settings(context: Context) -> Finding:
     if context.settings.tracker is None:
         return fail("no tracker is set: nothing is asked of the LAN", "`llmpt join http://server:8000`, with your server's name")
     streams = "; what is read and not downloaded comes from the LAN, unverified" if context.settings.streams else ""
-    return ok(f"tracker {context.settings.tracker}; {_ANSWERS[context.settings.hub]}{streams}")
+    is_told = context.settings.hub == "auto" and context.settings.hub_down == "fail"
+    down = "; a program is told where the Hub fails (LLMPT_HUB_DOWN=fail)" if is_told else ""
+    return ok(f"tracker {context.settings.tracker}; {_ANSWERS[context.settings.hub]}{down}{streams}")
 
 
 def python(context: Context) -> Finding:
