@@ -260,6 +260,7 @@ def _doors(settings: SeederSettings) -> Doors:
         settings.peer_cidrs,
         network=HostNetwork.read(),
         names=settings.hosts.also(own_names()),
+        origins=settings.origins,
         certificate=Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert is not None else None,
     )
 

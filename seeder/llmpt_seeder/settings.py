@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmpt.core import settings as core
-from llmpt.core.browsers import HostNames
+from llmpt.core.browsers import HostNames, Origins
 from llmpt.core.errors import SettingError
 from llmpt.core.files import real_path
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
@@ -65,6 +65,7 @@ class SeederSettings:
     bind: tuple[str, ...] = setting("LLMPT_BIND", core.addresses, "0.0.0.0,[::]", "addresses to listen on")
     peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", core.cidrs, DEFAULT_PEER_CIDRS, "networks that may talk to us")
     hosts: HostNames = setting("LLMPT_HOSTS", HostNames.parse, "", "names of this server, also patterns, that others could own")
+    origins: Origins = setting("LLMPT_ORIGINS", Origins.parse, "", "web pages, by origin, that may read what we serve")
     tls_cert: Path | None = setting(
         "LLMPT_TLS_CERT", core.optional_path, "", "certificate, with its chain, of files over HTTP; empty: no TLS"
     )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from llmpt.core.browsers import SAFE_HEADERS, HostNames
+from llmpt.core.browsers import SAFE_HEADERS, HostNames, Origins
 from llmpt.core.networks import CidrSet
 from llmpt_seeder.blobs import BlobServer, Doors, FileSource, Notices
 from tests.contract.blob_server.world import CONTENT, Shelf
@@ -57,6 +57,24 @@ def test_a_page_reads_no_file(world: World, method: str, status: int, fields: tu
     answer = world.asked(method, world.path, *fields)
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
     assert CONTENT not in answer
+
+
+def test_a_page_reads_a_file_where_the_operator_named_origins_and_does_not_knock_there(tmp_path: Path) -> None:
+    shelf, knocks = Shelf(tmp_path), list[None]()
+    blob = shelf.put(CONTENT)
+    doors = Doors(("127.0.0.1",), 0, CidrSet.parse("127.0.0.0/8"), origins=Origins.parse("https://page.lan"))
+    with BlobServer([FileSource(shelf.files.get)], doors, notices=Notices(on_knock=lambda: knocks.append(None))) as server:
+        world = World(server.port, f"/blobs/{blob.etag}", knocks)
+        for origin in ("https://page.lan", "null"):
+            answer = world.asked("GET", world.path, HERE, BROWSER, f"Origin: {origin}", "Sec-Fetch-Site: cross-site")
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert f"\r\nAccess-Control-Allow-Origin: {origin}\r\n".encode() in answer
+            assert world.asked("POST", "/knock", HERE, BROWSER, f"Origin: {origin}").startswith(b"HTTP/1.1 403 ")
+        answer = world.asked("GET", world.path, HERE, BROWSER, "Origin: https://elsewhere.example")
+        assert answer.startswith(b"HTTP/1.1 403 ")
+        assert world.asked("GET", world.path, "Host: rebound.example:8001", "Origin: null").startswith(b"HTTP/1.1 421 ")
+        assert b"Access-Control" not in world.asked("GET", world.path, HERE)
+    assert knocks == []
 
 
 @pytest.mark.parametrize(

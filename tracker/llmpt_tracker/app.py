@@ -102,6 +102,7 @@ def create_app(
     app.before_request(clients.leave_the_gone)
     app.before_request(access.guard)
     app.before_request(access.guard_pages)
+    app.before_request(access.answer_preflight)
     app.before_request(versions.guard)
     app.before_request(spell_as_here)
     app.before_request(readers.guard)
@@ -109,6 +110,7 @@ def create_app(
     app.before_request(hub.serve)
     app.teardown_request(clients.give_seat_back)
     app.after_request(versions.label)
+    app.after_request(access.let_page_read)
     app.wsgi_app = Forwarded(app.wsgi_app, trusted=settings.trusted_proxies)  # type: ignore[method-assign]
     errors.register(app)
     api = (

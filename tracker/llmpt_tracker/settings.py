@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmpt.core import settings as core
-from llmpt.core.browsers import HostNames
+from llmpt.core.browsers import HostNames, Origins
 from llmpt.core.files import expand_home
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
 from llmpt.core.settings import load, setting
@@ -73,6 +73,7 @@ class TrackerSettings:
     )
     trusted_proxies: CidrSet = setting("LLMPT_TRUSTED_PROXIES", core.cidrs, "", "Proxies whose X-Forwarded-… is believed")
     hosts: HostNames = setting("LLMPT_HOSTS", HostNames.parse, "", "Names of this server, also patterns, that others could own")
+    origins: Origins = setting("LLMPT_ORIGINS", Origins.parse, "", "Web pages, by origin, that may read what we serve")
     tls_cert: Path | None = setting(
         "LLMPT_TLS_CERT", file, "", "Certificate, with its chain, of the API and the page; empty: no TLS"
     )

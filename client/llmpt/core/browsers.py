@@ -74,6 +74,11 @@ class Caller(NamedTuple):
         said = self.origin or self.referer
         return bool(said) and _is_same(said, self.host)
 
+    @property
+    def as_program(self) -> Caller:
+        """The same without what says that a page asks."""
+        return self._replace(origin="", referer="", fetch_site="")
+
 
 class Refusal(NamedTuple):
     """Why a request gets no answer: the status, and a sentence for a person."""
@@ -115,6 +120,33 @@ class HostNames:
         if "." not in name and not name.startswith("["):
             return bool(name)
         return _is_literal(name) or _is_below(name, NEVER_PUBLIC) or any(fnmatchcase(name, one) for one in self.named)
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """The web pages of other origins that may read what the Hub's API gives (CORS). `origin in origins` takes an Origin header.
+
+    named: origins, as browsers write them: https://page.lan, http://10.0.0.7:3000
+    """
+
+    named: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Origins:
+        """Read origins separated by commas or blanks. Raises `ValueError` saying what would be right."""
+        found = [one.lower().rstrip("/") for one in text.replace(",", " ").split()]
+        for one in found:
+            match = _ORIGIN.fullmatch(one)
+            if match is None or not _HOST.fullmatch(match[2]) or one != f"{match[1]}://{match[2]}":
+                raise ValueError(f"{one!r:.100} is no origin; write https://page.example.com or http://10.0.0.7:3000")
+        return cls(tuple(dict.fromkeys(found)))
+
+    def __contains__(self, origin: str) -> bool:
+        return origin.strip().lower() in self.named
+
+    def admit_sent(self, origin: str) -> bool:
+        """Say whether a page may read that one of our servers sent to another one: as its origin a browser says `null` then."""
+        return bool(self.named) and (origin == "null" or origin in self)
 
 
 def refusal(caller: Caller, names: HostNames, *, is_link: bool = False) -> Refusal | None:

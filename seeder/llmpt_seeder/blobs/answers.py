@@ -12,6 +12,7 @@ from llmpt.core.http_head import Head, wanted_part
 from llmpt.core.hub_headers import disposition, name_in
 
 _SAFE = tuple(f"{name}: {value}" for name, value in SAFE_HEADERS.items())
+_EXPOSED = "ETag, Accept-Ranges, Content-Range, Content-Disposition"
 
 
 class Answer(NamedTuple):
@@ -37,8 +38,11 @@ def refusal(status: int, code: str, message: str, *fields: str) -> Answer:
     return Answer(HTTPStatus(status), ("Content-Type: application/json", *fields), body)
 
 
-def blob_answer(head: Head, etag: Etag, size: int) -> Answer:
-    """Answer a GET or HEAD for a blob of `size` bytes: 200, 206, 304 or 416. Several ranges at once get the whole."""
+def blob_answer(head: Head, etag: Etag, size: int, *, page: str = "") -> Answer:
+    """Answer a GET or HEAD for a blob of `size` bytes: 200, 206, 304 or 416. Several ranges at once get the whole.
+
+    `page`: the origin of a page that may read the answer.
+    """
     name = f'"{etag}"'
     fields: tuple[str, ...] = (
         "Content-Type: application/octet-stream",
@@ -48,6 +52,8 @@ def blob_answer(head: Head, etag: Etag, size: int) -> Answer:
     filename = name_in(head.query.decode("latin-1"))
     if filename is not None:
         fields += (f"Content-Disposition: {disposition(filename)}",)
+    if page:
+        fields += (f"Access-Control-Allow-Origin: {page}", f"Access-Control-Expose-Headers: {_EXPOSED}", "Vary: Origin")
     if _matches(head.field(b"if-none-match"), name):
         return Answer(HTTPStatus.NOT_MODIFIED, fields)
     if_range = head.field(b"if-range")

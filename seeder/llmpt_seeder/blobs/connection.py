@@ -16,7 +16,7 @@ from http import HTTPStatus
 
 from llmpt.core import browsers
 from llmpt.core.blob import Etag
-from llmpt.core.browsers import Caller, HostNames
+from llmpt.core.browsers import Caller, HostNames, Origins
 from llmpt.core.errors import InvalidName
 from llmpt.core.http_head import MAX_HEAD_BYTES, BadRequest, Head, parse_head
 from llmpt.core.signed_address import etag_of
@@ -81,6 +81,7 @@ class Counter:
     on_get: called with a blob that a client gets, and the client's address
     certificate: with which TLS is spoken, and nothing else; None: no TLS
     may_get: says whether the blob at a path may be had
+    origins: pages of these may read it
     """
 
     sources: Sequence[BlobSource]
@@ -93,6 +94,7 @@ class Counter:
     on_get: Callable[[Etag, str], None] = lambda _etag, _address: None
     certificate: Certificate | None = None
     may_get: Callable[[str], bool] = lambda _path: True
+    origins: Origins = Origins()
 
 
 class Connection:
@@ -181,6 +183,8 @@ class Connection:
     def _answer(self, head: Head) -> tuple[Answer, OpenBlob | None]:
         caller = _caller(head)
         knocks = head.path == _KNOCK  # which has an effect; a file may be linked to, as our page on the tracker's port does
+        page = caller.origin if not knocks and self._counter.origins.admit_sent(caller.origin) else ""
+        caller = caller.as_program if page else caller
         why = browsers.refusal(caller, self._counter.names, is_link=not knocks)
         if why is None and knocks:
             why = browsers.effect_refusal(caller)
@@ -212,7 +216,7 @@ class Connection:
             if blob is not None:
                 if head.method == b"GET":
                     self._counter.on_get(etag, self._address)
-                return blob_answer(head, etag, blob.size), blob
+                return blob_answer(head, etag, blob.size, page=page), blob
         if unsure is not None:
             return busy(str(unsure)), None
         return refusal(404, "not_found", f"no file that is shared here has the etag {etag}"), None

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from llmpt.core.blob import Etag
 from llmpt.core.breaker import Pauses
-from llmpt.core.browsers import HostNames
+from llmpt.core.browsers import HostNames, Origins
 from llmpt.core.networks import Address, CidrSet, Origin, parse_address
 from llmpt.core.rates import NO_LIMIT, RateLimit
 from llmpt.host import loops
@@ -46,6 +46,7 @@ class Doors:
     peer_cidrs: the networks that may come
     network: of this host; the tracker in the container beside ours is let in, as it lets us in
     names: of this server, beside those that no stranger can own
+    origins: pages of these may read files
     certificate: with which TLS is spoken, and nothing else; None: no TLS
     """
 
@@ -54,6 +55,7 @@ class Doors:
     peer_cidrs: CidrSet
     network: HostNetwork = field(default_factory=HostNetwork)
     names: HostNames = HostNames()
+    origins: Origins = Origins()
     certificate: Certificate | None = None
 
 
@@ -93,6 +95,7 @@ class BlobServer:
         self._counter = Counter(
             sources=tuple(sources),
             names=doors.names,
+            origins=doors.origins,
             pace=Pace(upload_limit),
             limits=limits,
             places=self._places,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from flask import Request, request
+from flask import Request, Response, request
 
 from llmpt.core.browsers import Caller, Refusal, effect_refusal, refusal
 from llmpt.core.networks import Address, behind_proxies, parse_address
@@ -16,8 +16,13 @@ from llmpt.host.pacing import Paced
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.state import state
 from llmpt_tracker.views.forwarded import HOST, PORTS
+from llmpt_tracker.views.hub.request import target
 
 log = logging.getLogger(__name__)
+_EXPOSED = (
+    "ETag, Link, Accept-Ranges, Content-Range, Content-Disposition, X-Repo-Commit, X-Linked-Size, X-Linked-ETag, X-Error-Code, "
+    "X-Error-Message, X-Total-Count"
+)
 _refused = Paced(log.warning)
 _turned_away = Paced(log.warning)
 
@@ -51,10 +56,38 @@ def guard() -> None:
 def guard_pages() -> None:
     """Refuse what a web page of another site asks (403), and a name that could be its own (421)."""
     is_link = request.method in ("GET", "HEAD") and (request.blueprint in ("pages", "dist") or request.endpoint == "static")
-    why = refusal(_caller(), state().names, is_link=is_link)
+    caller = _caller().as_program if foreign_origin() else _caller()
+    why = refusal(caller, state().names, is_link=is_link)
     if why is not None:
         _turned_away("refused %s: %s", asker(), why.message)
         raise _as_error(why)
+
+
+def foreign_origin() -> str:
+    """Return the origin of the page that asks, where `LLMPT_ORIGINS` lets it read the Hub's API; else nothing."""
+    origin, asked = request.headers.get("Origin", ""), target()
+    reads = asked is not None and (request.method in ("GET", "HEAD", "OPTIONS") or asked.route == "paths-info")
+    return origin if reads and origin in state().settings.origins else ""
+
+
+def answer_preflight() -> Response | None:
+    """Answer what a browser asks before it lets such a page ask (CORS); None: it is no such question."""
+    if request.method != "OPTIONS" or not foreign_origin():
+        return None
+    response = Response(status=204)
+    response.headers["Access-Control-Allow-Methods"] = "GET, HEAD, POST"
+    response.headers["Access-Control-Allow-Headers"] = request.headers.get("Access-Control-Request-Headers", "")[:1000]
+    response.headers["Access-Control-Max-Age"] = "600"
+    return response
+
+
+def let_page_read(response: Response) -> Response:
+    """Tell a browser that such a page may read the answer."""
+    if origin := foreign_origin():
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+        response.vary.add("Origin")
+    return response
 
 
 def guard_effect() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import event
 
+from llmpt.core.browsers import Origins
 from tests.unit.tracker.bodies import COMMIT, OTHER_COMMIT, manifest, small
 from tests.unit.tracker.conftest import Api, state_of
 from tests.unit.tracker.fakes import FakeAnnouncer, FakeBlobs
@@ -264,6 +266,35 @@ def test_a_gguf_file_is_found_by_its_quantisation(hub: HubClient, api: Api) -> N
     assert hub.json("/v2/Org/m-gguf/manifests/q8_0")["ggufFile"]["rfilename"] == "m-Q8_0.gguf"
     assert hub.get("/v2/org/m-GGUF/manifests/Q2_K").headers["X-Error-Code"] == "EntryNotFound"
     assert hub.get("/v2/org/none/manifests/latest").headers["X-Error-Code"] == "RepoNotFound"
+
+
+PAGE = {"Origin": "https://page.lan", "User-Agent": "Mozilla/5.0", "Sec-Fetch-Site": "cross-site"}
+
+
+def test_a_page_reads_what_the_hub_gives_only_where_the_operator_named_its_origin(
+    hub: HubClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.all_are_here()
+    assert hub.get("/api/models/org/name", headers=PAGE).status_code == 403
+    settings = replace(state_of(hub.app).settings, origins=Origins.parse("https://page.lan"))
+    monkeypatch.setitem(hub.app.extensions, "llmpt", replace(state_of(hub.app), settings=settings))
+    for method, target, status in (
+        ("GET", "/api/models/org/name", 200),
+        ("GET", "/api/models/org/none", 404),
+        ("GET", "/org/name/resolve/main/model.safetensors", 302),
+        ("OPTIONS", "/api/models/org/name/paths-info/main", 204),
+    ):
+        answer = hub.ask(method, target, headers={**PAGE, "Access-Control-Request-Headers": "content-type"})
+        assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (status, "https://page.lan"), target
+        assert answer.headers["Vary"] == "Origin"
+        assert "X-Error-Code" in answer.headers["Access-Control-Expose-Headers"]
+    for origin in ("https://other.lan", "https://page.lan.evil.example", "null"):
+        for method in ("GET", "OPTIONS"):
+            answer = hub.ask(method, "/api/models/org/name", headers={**PAGE, "Origin": origin})
+            assert (answer.status_code, "Access-Control-Allow-Origin" in answer.headers) == (403, False)
+    assert hub.get("/api/v1/repos", headers=PAGE).status_code == 403
+    assert hub.ask("POST", "/api/models/org/name/commit/main", headers=PAGE).status_code == 403
+    assert "Access-Control-Allow-Origin" not in hub.get("/api/models/org/name").headers
 
 
 def test_an_owner_is_known_by_its_repos(hub: HubClient) -> None:
