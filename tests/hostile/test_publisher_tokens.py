@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from click.testing import CliRunner
 
+from llmpt_tracker.announcer.peers.seeders import MAX_SEEDERS, Seeders
 from llmpt_tracker.cli import cli
 from tests.support.holder import Holder, holder
 from tests.support.tracker import TrackerProcess
@@ -73,7 +74,9 @@ def _await_location(asker: Holder, repo: str, server: Server) -> None:
     expected = f"http://127.0.0.1:{server.server_address[1]}/blobs/{small('config.json')['etag']}"
     ask = f"/{repo}/resolve/main/config.json"
     eventually(
-        lambda: asker.send("GET", ask)[2].get("location") == expected, timeout_s=10, what=f"{repo} is served by {expected}"
+        lambda: asker.send("GET", ask)[2].get("location", "").partition("?")[0] == expected,
+        timeout_s=10,
+        what=f"{repo} is served by {expected}",
     )
 
 
@@ -181,6 +184,15 @@ def test_a_token_with_the_name_of_the_appliances_seeder_does_not_take_its_place(
     assert (
         rogue.send("POST", "/api/v1/mirrors", {"repo_type": "model", "repo_id": repo, "revision": "main"})[0] == 409
     )  # no upstream
+
+
+def test_a_token_that_names_seeders_without_end_displaces_none_of_anothers() -> None:
+    seeders = Seeders()
+    seeders.beat("appliance", key="k", report={"token_id": 1}, now=0.0)
+    for number in range(2 * MAX_SEEDERS):
+        seeders.beat(f"made-up-{number}", key=str(number), report={"token_id": 2}, now=1.0 + number / 100)
+    assert seeders.is_alive("k", 20.0)
+    assert len(seeders.all()) == MAX_SEEDERS
 
 
 def test_what_a_publisher_did_stands_in_the_audit_log(

@@ -6,6 +6,7 @@ and so is an answer as a peer where that announce came from.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -51,13 +52,18 @@ class Seeders:
         publisher may call itself so."""
         stale = {k for k, beat in self._by_key.items() if now - beat.at_s >= FORGOTTEN_S or _is_same(beat, seeder, report)}
         if len(self._by_key) >= MAX_SEEDERS and key not in self._by_key:
-            stale.add(min(self._by_key.values(), key=lambda beat: beat.at_s).key)
+            stale.add(self._one_too_many().key)
         for old in stale:
             del self._by_key[old]
             if old != key:
                 self._signs.pop(old, None)
         self._by_key[key] = Heartbeat(seeder, key, report, now, address)
         self._signs[key] = self._signs.get(key, Sign(now))._replace(at_s=now)
+
+    def _one_too_many(self) -> Heartbeat:
+        """Return the oldest of the token that has most: one may name as many as it likes, and displaces its own."""
+        of_each = Counter(beat.report.get("token_id") for beat in self._by_key.values())
+        return min(self._by_key.values(), key=lambda beat: (-of_each[beat.report.get("token_id")], beat.at_s))
 
     def announced(self, key: str, info_hash: bytes, endpoint: Endpoint, now: float) -> None:
         """Record that the seeder of `key`, which is known, announced a torrent."""
