@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,30 @@ def test_half_open_requests_hold_up_nobody_else(tracker: TrackerProcess, start: 
 def test_slow_bodies_hold_up_nobody_else(tracker: TrackerProcess, start: bytes) -> None:
     with attack(tracker, 600, start):
         assert slowest(tracker) < SOON_S
+
+
+def test_tiny_chunks_without_end_hold_up_nobody_else(tracker: TrackerProcess) -> None:
+    is_over = threading.Event()
+
+    def send() -> None:
+        while not is_over.is_set():
+            with contextlib.suppress(OSError), socket.socket() as sock:
+                sock.bind((ATTACKER, 0))
+                sock.settimeout(5)
+                sock.connect((tracker.host, tracker.http_port))
+                sock.sendall(HALF_A_CHUNK.partition(b"ffff")[0])
+                while not is_over.is_set():
+                    sock.sendall(b"1\r\nx\r\n" * 20_000)
+
+    senders = [threading.Thread(target=send) for _ in range(8)]
+    try:
+        for one in senders:
+            one.start()
+        assert slowest(tracker) < SOON_S
+    finally:
+        is_over.set()
+        for one in senders:
+            one.join()
 
 
 @pytest.mark.parametrize("start", [A_WHEEL, PART_OF_A_WHEEL], ids=["file", "range"])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from llmpt.core.http_head import BadRequest
 
 MAX_HEAD_BYTES = 32 << 10
+MAX_CHUNKS = 16_384  # of one body: each takes its time, however small it is
 _MAX_LINE = 256  # of a chunk's head, or a trailer
 _MAX_TRAILERS = 16
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\0")
@@ -67,7 +68,7 @@ class Chunks:
     """Finds the end of a body in chunks. Its bytes are passed on as they come: the parser takes them out of their chunks."""
 
     def __init__(self, max_body_bytes: int) -> None:
-        self._left = max_body_bytes
+        self._left, self._chunks_left = max_body_bytes, MAX_CHUNKS
         self._skip = 0  # bytes of the chunk, and of its CR LF, that are still to come
         self._line = b""
         self._trailers: int | None = None
@@ -108,6 +109,9 @@ class Chunks:
             raise BadRequest(400, "not the chunks of a body")
         size = int(match[1], 16)
         self._left -= size
+        self._chunks_left -= 1
+        if self._chunks_left < 0:
+            raise BadRequest(413, "a body here has fewer and larger chunks")
         if self._left < 0:
             raise BadRequest(413, "the body is too long")
         if size:

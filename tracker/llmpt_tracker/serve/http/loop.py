@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 TICK_S = 1.0
+READS_AT_ONCE = 2
 ASKING_S = 0.05  # to those that send something, before others are looked at again
 SENDING_S = 0.02  # to those that take bytes
 
@@ -199,6 +200,8 @@ class EventLoop:
         self._read(connection)
 
     def _read(self, connection: Connection) -> None:
+        """Read some of a request, and no more: a client may send as fast as that is read, and others wait meanwhile."""
+        reads = 0
         while True:
             progress = self._reading.advance(connection)
             if progress is Progress.NOTHING:
@@ -212,7 +215,8 @@ class EventLoop:
                 self._watch(connection, 0)
                 self._waiting.append(connection)
                 return
-            came = connection.receive()
+            reads += 1
+            came = -1 if reads > READS_AT_ONCE else connection.receive()
             if came < 0:
                 self._watch(connection, READ)
                 return
