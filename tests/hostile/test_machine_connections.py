@@ -84,8 +84,8 @@ def test_a_machine_with_many_prefixes_delays_its_own_site() -> None:
         turns.add(f"fd00:0:0:{number:x}::1", f"loud {number}")
     turns.add("10.0.0.2", "quiet")
     turns.add("fd00:0:1::1", "elsewhere")
-    found = [turns.take() for _ in range(7)]
-    assert found == ["loud 0", "quiet", "elsewhere", "loud 1", "loud 2", "loud 3", None]
+    found = [turns.take() for _ in range(6)]
+    assert found == ["loud 0", "quiet", "elsewhere", "loud 1", "loud 2", None]
 
 
 def test_a_machine_with_many_prefixes_gives_its_places_to_others() -> None:

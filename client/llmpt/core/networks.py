@@ -39,8 +39,7 @@ class Origin(NamedTuple):
 
     machine: the address
     neighbourhood: as `neighbourhood` says
-    site: the /48 of an IPv6 address, which a router may be given; the /24 of an IPv4 address, of which a machine may take those
-    that are free
+    site: the /48 of an IPv6 address, which a router may be given; an IPv4 address itself
     """
 
     machine: str
@@ -49,7 +48,7 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, address: Address) -> Origin:
-        site = f"{address.packed[:3].hex()}/24" if address.version == 4 else f"{address.packed[:6].hex()}/48"
+        site = str(address) if address.version == 4 else f"{address.packed[:6].hex()}/48"
         return cls(str(address), neighbourhood(address), site)
 
     @classmethod

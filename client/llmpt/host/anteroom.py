@@ -15,8 +15,8 @@ from typing import Any, Generic, TypeVar
 from llmpt.core.networks import Origin
 from llmpt.host.visitors import in_turn
 
-ACCEPTING_S = 0.01  # at one go; then others are looked at again
-BEGINNING_S = 0.02
+ACCEPTING_S = 0.003  # at one go; then others are looked at again
+BEGINNING_S = 0.006
 OF_NEIGHBOURHOOD, OF_SITE = 1024, 4096
 
 T = TypeVar("T")

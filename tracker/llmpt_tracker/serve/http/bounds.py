@@ -37,7 +37,7 @@ class Memory:
 
     body_bytes: the longest body of all
     small_bytes: a body up to this needs no place
-    large_bodies, of_address, of_site: so many larger ones come at once, so many of one machine or /64, so many of one /48 (/24)
+    large_bodies, of_address, of_site: so many larger ones come at once, so many of one machine or /64, so many of one /48
     held_bytes: of all requests that are not whole, and all answers that are on their way
     """
 

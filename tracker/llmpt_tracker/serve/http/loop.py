@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 TICK_S = 1.0
 READS_AT_ONCE = 2
-ASKING_S = 0.05  # to those that send something, before others are looked at again
-SENDING_S = 0.02  # to those that take bytes
+ASKING_S = 0.015  # to those that send something, before others are looked at again
+SENDING_S = 0.006  # to those that take bytes
 
 
 class EventLoop:

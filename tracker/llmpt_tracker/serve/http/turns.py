@@ -4,8 +4,8 @@ Threads of one process take turns at the interpreter: each that computes makes a
 among them. So few requests are answered at once, and one machine that sends many delays its own. A request that only waits steps
 aside, and others take its place.
 
-One machine may have all addresses of an IPv6 /64, and be given a whole /48; on a LAN it may take many of an IPv4 /24. So sites
-take turns, in each its neighbourhoods, and in those the machines; each has a bound of its own.
+One machine may have all addresses of an IPv6 /64, and be given a whole /48. So sites take turns, in each its neighbourhoods, and
+in those the machines; each has a bound of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 OWN = "the appliance's own"  # it has its turn whatever the others do
 AT_ONCE = 16
 OF_OWN = 2
-OF_SITE = 4
+OF_SITE = 3
 OF_NEIGHBOURHOOD = 2
 OF_EACH = 1
 
