@@ -53,7 +53,7 @@ class Crowd:
 @pytest.mark.parametrize(
     "crowd",
     [
-        pytest.param(Crowd(2, 4, 30, 1, 60), id="few"),
+        pytest.param(Crowd(2, 4, 30, 1, 60), id="few", marks=pytest.mark.slow),
         # 388 s of a processor's time: huggingface_hub's own 8 ms for each of 48,480 files
         pytest.param(Crowd(20, 8, 300, 3, 3000), id="160-processes", marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
