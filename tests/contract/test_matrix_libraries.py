@@ -9,14 +9,19 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmpt.core.errors import TrackerError
+from llmpt.core.repo import RepoRef
+from llmpt.tracker.catalogue import Catalogue
 from tests.contract.conftest import IS_MATRIX, NEWEST_HUB_VERSION
 from tests.support import libraries, minilm
 from tests.support.environments import environment
+from tests.support.hub import Mode
 from tests.support.lan import Lan
 from tests.support.waiting import eventually
 
@@ -78,11 +83,48 @@ def test_transformers_loads_a_configuration_and_a_tokenizer(lan: Lan) -> None:
 @matrix
 def test_datasets_loads_a_table(lan: Lan, tmp_path: Path) -> None:
     python = environment(NEWEST_HUB_VERSION, beside=PLAIN)
-    expected = make(python, "table", tmp_path / "table.parquet")
-    lan.hub.add("org/table", {TABLE: (tmp_path / "table.parquet").read_bytes(), "README.md": b"# A table\n"}, repo_type="dataset")
+    expected = table(lan, python, tmp_path)
+    assert load(lan, python, "datasets") == expected
+
+
+@matrix
+@pytest.mark.parametrize("trouble", ["504", "silent"])
+def test_libraries_load_all_the_same_from_a_hub_that_fails_from_the_start(lan: Lan, tmp_path: Path, trouble: str) -> None:
+    python = environment(NEWEST_HUB_VERSION, beside=PLAIN)
+    expected = table(lan, python, tmp_path)
+    for repo, kind in ((minilm.REPO_ID, "model"), ("org/table", "dataset")):
+        eventually(partial(answers_for, lan, repo, kind), timeout_s=60, what=f"the LAN to answer for {repo}")
+    lan.hub.mode = Mode(fail_status=504) if trouble == "504" else Mode(is_silent=True)
+    try:
+        assert load(lan, python, "transformers") == {"model_type": "bert", "tokens": [101, 1037, 4248, 4419, 102]}
+        assert len(of_library(lan)) <= 1
+        assert load(lan, python, "datasets") == expected
+        assert len(of_library(lan)) <= 1
+    finally:
+        lan.hub.mode = Mode()
+
+
+def answers_for(lan: Lan, repo_id: str, repo_type: str) -> bool:
+    try:
+        found = Catalogue(lan.catalogue).manifest(RepoRef(repo_type, repo_id), "main")
+    except TrackerError:
+        return False
+    return found.open and all(file.here for file in found.files)
+
+
+def of_library(lan: Lan) -> list[str]:
+    """What was asked of the Hub about the repos; what a library asks about itself does not count."""
+    return [one.raw_path for one in lan.hub.requests if minilm.REPO_ID in one.raw_path or "org/table" in one.raw_path]
+
+
+def table(lan: Lan, python: Path, folder: Path) -> Any:
+    """Have a dataset on the Hub and seeded; return what it holds."""
+    expected = make(python, "table", folder / "table.parquet")
+    files = {TABLE: (folder / "table.parquet").read_bytes(), "README.md": b"# A table\n"}
+    lan.hub.add("org/table", files, repo_type="dataset")
     lan.mirror("org/table", repo_type="dataset")
     seed(lan, "org/table", repo_type="dataset")
-    assert load(lan, python, "datasets") == expected
+    return expected
 
 
 @torch
