@@ -22,11 +22,9 @@ from llmpt.core.errors import SettingError
 from llmpt.core.hub_target import hub_name
 from llmpt.core.mirrors import OPEN, asker_name
 from llmpt.core.networks import parse_address
-from llmpt.host.certificate import Certificate
 from llmpt.host.data_folder import make_private
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.host.loops import Rhythm
-from llmpt.host.own_names import own_names
 from llmpt.host.routes import HostNetwork, address_towards
 from llmpt.hub.visibility import HUB_PAUSES, ask_hub
 from llmpt.net.authorities import Trust
@@ -89,7 +87,7 @@ def run(settings: SeederSettings) -> int:
         make_private(settings.data)
     # A bad address or certificate ends it before anything runs.
     tracker = TrackerClient(settings.tracker, trust=Trust(settings.ca))
-    doors = _doors(settings)
+    doors = Doors.of(settings)
     ends: SimpleQueue[str] = SimpleQueue()  # its `put` may be called in a signal handler, an Event's `set` may not
 
     with ExitStack() as stack:
@@ -251,18 +249,6 @@ def _mirroring(settings: SeederSettings, tracker: TrackerClient, core: _Core, st
     life.start("receivers", note_receivers, NOTE_RECEIVERS)
     life.start("leases", lambda: leases.tell(fetcher.wanted()), TELL_LEASES)
     return mirroring
-
-
-def _doors(settings: SeederSettings) -> Doors:
-    return Doors(
-        settings.bind,
-        settings.blob_port,
-        settings.peer_cidrs,
-        network=HostNetwork.read(),
-        names=settings.hosts.also(own_names()),
-        origins=settings.origins,
-        certificate=Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert is not None else None,
-    )
 
 
 def _blob_server(settings: SeederSettings, doors: Doors, core: _Core, mirroring: Mirroring | None) -> BlobServer:

@@ -21,6 +21,7 @@ from llmpt.host.anteroom import Anteroom, accepted
 from llmpt.host.certificate import Certificate
 from llmpt.host.listening import listen_on
 from llmpt.host.loops import Health, Rhythm
+from llmpt.host.own_names import own_names
 from llmpt.host.pacing import Paced
 from llmpt.host.routes import HostNetwork
 from llmpt.host.visitors import VisitorLimits, Visitors
@@ -29,6 +30,7 @@ from llmpt_seeder.blobs.connection import BlobLimits, Connection, Counter
 from llmpt_seeder.blobs.pace import Pace
 from llmpt_seeder.blobs.places import Places
 from llmpt_seeder.blobs.sources import BlobSource
+from llmpt_seeder.settings import SeederSettings
 
 log = logging.getLogger("llmpt.seeder")
 _refused = Paced(log.warning)
@@ -57,6 +59,19 @@ class Doors:
     names: HostNames = HostNames()
     origins: Origins = Origins()
     certificate: Certificate | None = None
+
+    @classmethod
+    def of(cls, settings: SeederSettings) -> Doors:
+        """Return those that a seeder was told to have."""
+        return cls(
+            settings.bind,
+            settings.blob_port,
+            settings.peer_cidrs,
+            network=HostNetwork.read(),
+            names=settings.hosts.also(own_names()),
+            origins=settings.origins,
+            certificate=Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert is not None else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
