@@ -118,6 +118,21 @@ def test_a_machine_learns_whether_others_can_connect_to_it(tracker: TrackerProce
     assert (seen[0]["address"], seen[0]["protocol"]) == ("127.0.0.1", 1)
 
 
+def test_metrics_tell_of_all_processes_and_of_the_announcer(tracker: TrackerProcess) -> None:
+    def found(name: str) -> float:
+        with DIRECT.open(f"{tracker.url}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    health = 'llmpt_http_requests_total{method="GET",route="health'
+    answered, announced = found(health), found("llmpt_announces_total")
+    for _ in range(40):  # among several processes
+        assert ask(tracker, "GET", "/healthz")[0] == 200
+    announce(tracker, torrent("metrics", 1 << 20))  # refused, and counted
+    assert found(health) >= answered + 40
+    assert found("llmpt_announces_total") == announced + 1
+
+
 def test_a_packed_upload_is_refused(tracker: TrackerProcess) -> None:
     status, _ = ask(tracker, "POST", "/api/v1/publish", gzip.compress(b"{}"), **{"Content-Encoding": "gzip"})
     assert status == 415

@@ -40,6 +40,7 @@ from llmpt_tracker.views import (
     health,
     leases,
     lookups,
+    metrics,
     mirrors,
     openapi,
     pages,
@@ -99,6 +100,7 @@ def create_app(
     told_by = (behind, limits, waiting, seats, notes, identity, names, read_keys, hub_rights)
     learning = Learning(timings=LearningTimings(again_s=settings.ref_ttl_s))
     attach(app, State(settings, clock, database, announcer, network, places, *told_by, learning=learning))
+    app.before_request(metrics.begin)
     app.before_request(clients.leave_the_gone)
     app.before_request(access.guard)
     app.before_request(access.guard_pages)
@@ -111,6 +113,7 @@ def create_app(
     app.teardown_request(clients.give_seat_back)
     app.after_request(versions.label)
     app.after_request(access.let_page_read)
+    app.after_request(metrics.count)
     app.wsgi_app = Forwarded(app.wsgi_app, trusted=settings.trusted_proxies)  # type: ignore[method-assign]
     errors.register(app)
     api = (
@@ -127,7 +130,7 @@ def create_app(
         identity_views,
         visibility,
     )
-    for views in (*api, blob_views, health, dist, pages):
+    for views in (*api, blob_views, health, metrics, dist, pages):
         app.register_blueprint(views.blueprint)
     return app
 

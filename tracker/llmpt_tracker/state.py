@@ -18,6 +18,7 @@ from llmpt_tracker.holdings import HoldingsDigests
 from llmpt_tracker.hub_rights import HubRights
 from llmpt_tracker.identity import Identity
 from llmpt_tracker.limits import Limits
+from llmpt_tracker.metrics import RequestMetrics
 from llmpt_tracker.notes import Notes
 from llmpt_tracker.read_keys import ReadKeys
 from llmpt_tracker.rules.catalogue.metainfo_texts import MetainfoTexts
@@ -52,7 +53,7 @@ class State:
     the Hub behind this one if a seeder fetches from one, when it was asked for what, how repos are written here, how many
     requests do what at once, this server's key and names, the keys of its readers if reading takes a token, what tokens of the
     Hub are good for, what is here on whose word, what is written down in a while, metainfo that was asked for, which repos
-    readers may read, where announces go, by boot id."""
+    readers may read, what is counted of requests, where announces go, by boot id."""
 
     settings: TrackerSettings
     clock: Clock
@@ -74,6 +75,7 @@ class State:
     holdings: HoldingsDigests = field(default_factory=HoldingsDigests)
     metainfo_texts: MetainfoTexts = field(default_factory=MetainfoTexts)
     granted: GrantedRepos = field(default_factory=GrantedRepos)
+    metrics: RequestMetrics = field(default_factory=RequestMetrics)
 
     ports: dict[str, int] = field(default_factory=dict)
 

@@ -35,6 +35,8 @@
     ├── Broke                  this server does not send the blob now; another one may (tracker.blobs)
     ├── NotInParts             the rest of a file cannot be fetched alone, so the library fetches all of it (hook.fallback)
     │   └── DiskFull           there is no room for the rest (hook.fallback)
+    ├── NoAnswer               the LAN does not answer, and the Hub may not be asked (hook.questions.exchange)
+    ├── HubDisagrees           the Hub gives another file than the LAN has said it is (hook.call; also an OSError)
     ├── DiskRefused            nothing more can be written to the disk (archive.disk)
     ├── Forged                 a signature that is not that of the key (identity.keys)
     ├── Occupied               there is another file where one is imported to (archive.hub_cache)

@@ -34,7 +34,7 @@ def neighbourhood(address: Address) -> str:
     return str(address) if address.version == 4 else f"{ipaddress.IPv6Address(address.packed[:8] + bytes(8))}/64"
 
 
-class Origin(NamedTuple):
+class AddressGroups(NamedTuple):
     """Where something comes from, in groups that one machine may be all of, each within the next.
 
     machine: the address
@@ -47,12 +47,12 @@ class Origin(NamedTuple):
     site: str
 
     @classmethod
-    def of(cls, address: Address) -> Origin:
+    def of(cls, address: Address) -> AddressGroups:
         site = str(address) if address.version == 4 else f"{address.packed[:6].hex()}/48"
         return cls(str(address), neighbourhood(address), site)
 
     @classmethod
-    def named(cls, name: str) -> Origin:
+    def named(cls, name: str) -> AddressGroups:
         """What has a name instead of an address is a site of its own."""
         return cls(name, name, name)
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmpt.core.blob import Etag
+from llmpt.core.errors import LlmptError
 from llmpt.link.client import AgentClient
 from llmpt.link.requests import Landed
 
 
-class HubDisagrees(OSError):
+class HubDisagrees(LlmptError, OSError):
     """The Hub gives another file than the LAN has said it is: it enters no cache, and the Hub alone is asked about it."""
 
 

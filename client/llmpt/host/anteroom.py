@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from llmpt.core.networks import Origin
+from llmpt.core.networks import AddressGroups
 from llmpt.host.visitors import in_turn
 
 ACCEPTING_S = 0.003  # at one go; then others are looked at again
@@ -41,7 +41,7 @@ class Anteroom(Generic[T]):
     """Those who wait. `origin` says where one comes from; of a neighbourhood and of a site that is not many machines there are
     `of_each` at most. Used by one thread."""
 
-    def __init__(self, origin: Callable[[T], Origin], *, of_each: tuple[int, int] = (OF_NEIGHBOURHOOD, OF_SITE)) -> None:
+    def __init__(self, origin: Callable[[T], AddressGroups], *, of_each: tuple[int, int] = (OF_NEIGHBOURHOOD, OF_SITE)) -> None:
         self._origin, self._of_each = origin, of_each
         self._waiting: list[T] = []
         self._of: Counter[str] = Counter()  # by neighbourhood and by site

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from llmpt.core.networks import Origin
+from llmpt.core.networks import AddressGroups
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -98,7 +98,7 @@ class Visitors(Generic[V]):
         return visitor
 
 
-def in_turn(waiting: Sequence[T], origin: Callable[[T], Origin], *, for_s: float) -> Iterator[T]:
+def in_turn(waiting: Sequence[T], origin: Callable[[T], AddressGroups], *, for_s: float) -> Iterator[T]:
     """Yield those that wait as long as `for_s` lasts, one at least: those of a machine that has few first, of equals those of a
     neighbourhood and then of a site that has few, and of equals the earlier one."""
     until = time.monotonic() + for_s

@@ -14,7 +14,7 @@ from types import TracebackType
 from llmpt.core.blob import Etag
 from llmpt.core.breaker import Pauses
 from llmpt.core.browsers import HostNames, Origins
-from llmpt.core.networks import Address, CidrSet, Origin, parse_address
+from llmpt.core.networks import Address, AddressGroups, CidrSet, parse_address
 from llmpt.core.rates import NO_LIMIT, RateLimit
 from llmpt.host import loops
 from llmpt.host.anteroom import Anteroom, accepted
@@ -134,7 +134,7 @@ class BlobServer:
         for sock in (*self._listening, self._woken):
             self._selector.register(sock, selectors.EVENT_READ)
         self._acceptor: threading.Thread | None = None
-        self._newcomers: Anteroom[tuple[socket.socket, Address]] = Anteroom(lambda one: Origin.of(one[1]))
+        self._newcomers: Anteroom[tuple[socket.socket, Address]] = Anteroom(lambda one: AddressGroups.of(one[1]))
 
     def __enter__(self) -> BlobServer:
         self._acceptor = loops.start("blobs", self._accept, ACCEPTING, stop=self._stopping, health=self._health)

@@ -47,6 +47,7 @@ class Tracker:
         self.leases, self.limiter, self.reached, self.health = LeaseBook(), Limiter(), ReachedLimits(), Health()
         self.started_at, self.readers = clock(), Readers()
         self.boot_id = secrets.token_hex(8)
+        self.counts = dict.fromkeys(("announces", "scrapes", "refusals"), 0)
         self._trusted_proxies, self._callers = trusted_proxies or CidrSet(()), Callers(hosts)
 
     def moment(self) -> Moment:
@@ -72,6 +73,7 @@ class Tracker:
             if path.startswith(b"/announce/"):
                 return self._announce(head, asker, path[len(b"/announce/") :])
         except ClientError as error:
+            self.counts["refusals"] += 1
             return wire.encode_failure(str(error))
         raise BadRequest(404, "here are /announce and /scrape")
 
@@ -97,6 +99,7 @@ class Tracker:
 
     def announce(self, request: wire.AnnounceRequest, asker: Asker, *, reached_at: Address | None) -> wire.AnnounceReply:
         """Enter a peer, and tell it of others; `reached_at`: the literal address at which it reached us. Raises `ClientError`."""
+        self.counts["announces"] += 1
         if request.key and is_announce_key(request.key):
             self.readers.check(request.key, (request.info_hash,))
             request = request._replace(key="")
@@ -107,6 +110,7 @@ class Tracker:
 
     def scrape(self, hashes: Sequence[bytes], asker: Asker, *, key: str = "") -> dict[bytes, wire.ScrapeEntry]:
         """Count the peers of torrents. `key` is what stood behind `/scrape/`. Raises `ClientError`."""
+        self.counts["scrapes"] += 1
         swarms.check_allowed(asker, "", self.visibility)
         if self.readers.are_asked:
             if is_announce_key(key):

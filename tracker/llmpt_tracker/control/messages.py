@@ -28,6 +28,7 @@ class AnnouncerStatus:
     `troubles`: what it does again and again and cannot now, a sentence each.
     `age_s`: since its start; None: its port is not open yet, or it is one of old.
     `limits`: of the application, those that were reached of late, a sentence each.
+    `counts`: how many announces and scrapes came since the start, and how many of both were refused.
     """
 
     boot_id: str
@@ -38,6 +39,7 @@ class AnnouncerStatus:
     troubles: tuple[str, ...] = ()
     age_s: float | None = None
     limits: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, said: Json) -> AnnouncerStatus:
@@ -50,11 +52,12 @@ class AnnouncerStatus:
             troubles=tuple(map(str, said["troubles"])),
             age_s=None if said.get("age_s") is None else float(said["age_s"]),
             limits=tuple(map(str, said.get("limits", ()))),
+            counts={str(name): int(count) for name, count in said.get("counts", {}).items()},
         )
 
     def as_json(self) -> dict[str, Any]:
         said = {**dataclasses.asdict(self), "announce_port": self.announce_port or None}
-        return {name: value for name, value in said.items() if not (name in ("age_s", "limits") and not value)}
+        return {name: value for name, value in said.items() if not (name in ("age_s", "limits", "counts") and not value)}
 
 
 @dataclass(frozen=True, slots=True)

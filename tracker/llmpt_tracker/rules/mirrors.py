@@ -163,6 +163,14 @@ def next_page(
     return [_mirror(row, now) for row in rows[:limit]], key
 
 
+def count_by_state(session: Session) -> dict[str, int]:
+    """Return how many mirrors are kept in each state."""
+    counts = {state.value: 0 for state in MirrorState}
+    for state, count in session.execute(select(MirrorRow.state, func.count()).group_by(MirrorRow.state)):
+        counts[state] = count
+    return counts
+
+
 def progress(session: Session, *, since: datetime, limit: int) -> list[MirroredCommit]:
     """Return what is under way or has ended after `since`, by commit, the latest wanted first."""
     latest = func.max(MirrorRow.wanted_at).label("latest")

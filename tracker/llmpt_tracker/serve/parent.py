@@ -33,6 +33,7 @@ from llmpt_tracker.clock import utc_now
 from llmpt_tracker.control.client import AnnouncerClient
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import AnnouncerUnavailable, StartEnded
+from llmpt_tracker.metrics import FOLDER
 from llmpt_tracker.rules import dist
 from llmpt_tracker.rules.catalogue import torrents
 from llmpt_tracker.serve import state_files
@@ -68,7 +69,9 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
         runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llmpt-tracker-")))
         stack.callback(family.stop)  # before the folder with their socket goes away
         control = runtime / "announcer.sock"
-        environ = {**without_tokens(environ), CONTROL_SOCKET: str(control), "HF_USE_P2P": "0"}
+        counted = runtime / "metrics"
+        counted.mkdir()
+        environ = {**without_tokens(environ), CONTROL_SOCKET: str(control), FOLDER: str(counted), "HF_USE_P2P": "0"}
         family.start("the announcer", [sys.executable, "-m", "llmpt_tracker.announcer"], env=environ)
         _start_application(family, sockets, environ, settings)  # it takes a while to load; /healthz waits for the announcer
         try:

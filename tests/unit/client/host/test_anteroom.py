@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 
-from llmpt.core.networks import Origin
+from llmpt.core.networks import AddressGroups
 from llmpt.host.anteroom import Anteroom, accepted
 
 
-def origin(name: str) -> Origin:
+def origin(name: str) -> AddressGroups:
     """Return the machine `ma` of `ma100`, its neighbourhood and site `m`; of `s.ma100` the site is `s`."""
     site, _, rest = name.rpartition(".")
-    return Origin(name[:-3], f"{site}.{rest[:1]}", site or rest[:1])
+    return AddressGroups(name[:-3], f"{site}.{rest[:1]}", site or rest[:1])
 
 
 def test_a_machine_that_opens_one_connection_is_looked_at_before_one_that_opens_many() -> None:

@@ -30,7 +30,7 @@ class World:
     def __init__(self, state: SeederState) -> None:
         self.state, self.hub, self.now, self.news = state, FakeHubTree(), 1_000_000.0, 0
         self.stop = threading.Event()
-        self.breaker = Breaker(HUB_PAUSES, clock=lambda: self.now)
+        self.breaker = Breaker(HUB_PAUSES, clock=lambda: self.now, chance=lambda: 0.0)
         self.restart()
 
     def restart(self) -> None:

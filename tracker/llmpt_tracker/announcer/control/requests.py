@@ -110,7 +110,8 @@ class ControlServer:
         now = tracker.clock()
         age_s = None if port is None else round(now - tracker.started_at, 3)
         limits = tracker.reached.sentences(now)
-        return AnnouncerStatus(tracker.boot_id, port is not None, port or 0, swarms, peers, troubles, age_s, limits)
+        counts = tracker.counts
+        return AnnouncerStatus(tracker.boot_id, port is not None, port or 0, swarms, peers, troubles, age_s, limits, counts)
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

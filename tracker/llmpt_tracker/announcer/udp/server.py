@@ -111,6 +111,7 @@ class DatagramFrontEnd:
         try:
             return self._serve(data, address, family)
         except ClientError as error:
+            self._tracker.counts["refusals"] += 1
             return packets.encode_error(transaction, str(error))
         except Exception:
             log.exception("a bug of llmpt in answering %s", address)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from llmpt.core.networks import Address, Origin
+from llmpt.core.networks import Address, AddressGroups
 from llmpt_tracker.serve.http.bounds import ConnectionBounds
 
 Group = tuple[int, str]  # its place in an origin, and its name
@@ -26,7 +26,7 @@ class Guest:
     is_many: whether it is a proxy that many machines come through
     """
 
-    origin: Origin
+    origin: AddressGroups
     is_own: bool = False
     is_many: bool = False
 
@@ -37,10 +37,10 @@ class Guest:
 
     @classmethod
     def of(cls, address: Address, *, is_own: bool = False, is_many: bool = False) -> Guest:
-        return cls(Origin.of(address), is_own, is_many)
+        return cls(AddressGroups.of(address), is_own, is_many)
 
 
-OUTSIDE = Guest(Origin.named("outside"))
+OUTSIDE = Guest(AddressGroups.named("outside"))
 
 
 class Places:

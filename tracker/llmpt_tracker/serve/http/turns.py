@@ -14,7 +14,7 @@ from collections import Counter, OrderedDict, deque
 from functools import lru_cache
 from typing import Generic, TypeVar
 
-from llmpt.core.networks import Origin, parse_address
+from llmpt.core.networks import AddressGroups, parse_address
 
 T = TypeVar("T")
 
@@ -30,9 +30,9 @@ OF_EACH = 1
 def groups_of(machine: str) -> tuple[str, ...]:
     """Return the groups that a machine is in, the largest first."""
     try:
-        origin = Origin.of(parse_address(machine))._replace(machine=machine)
+        origin = AddressGroups.of(parse_address(machine))._replace(machine=machine)
     except ValueError:
-        origin = Origin.named(machine)
+        origin = AddressGroups.named(machine)
     return origin[::-1]
 
 
