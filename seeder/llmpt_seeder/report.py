@@ -101,7 +101,7 @@ def _read_answers(database: Path) -> dict[RepoRef, HubAnswer]:
         return {}
     try:
         rows = connection.execute("SELECT repo, public, reason, asked_at FROM hub_answers").fetchall()
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):  # of a damaged file not even the message can be read
         return {}
     finally:
         connection.close()

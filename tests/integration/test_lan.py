@@ -262,7 +262,8 @@ def test_switched_off_the_lan_is_not_asked(lan: Lan, ann: Machine, repo: str) ->
     assert_snapshot(folder, files)
     assert lan.hub.gets("dummy_model.bin") == 1
     said = json.loads(ann.llmpt("agent", "status", "--json", check=False))
-    assert said == {"running": False, "reason": "no agent is running"}
+    counted = {"questions": {"by_lan": 0, "by_hub": 0, "streamed_bytes": 0}}
+    assert said == {"running": False, "reason": "no agent is running", "today": counted}
 
 
 def test_a_python_without_libtorrent_takes_its_files_from_the_seeder_over_http(lan: Lan, ann: Machine, repo: str) -> None:

@@ -65,7 +65,15 @@ def connect(database: Path, way: Way, schema: str) -> sqlite3.Connection:
     except sqlite3.Error:
         connection.close()
         raise
+    except UnicodeDecodeError as error:
+        connection.close()
+        raise unreadable(error) from error
     return connection
+
+
+def unreadable(error: UnicodeDecodeError) -> sqlite3.DatabaseError:
+    """Return the error that SQLite meant with a message that Python cannot read: it quotes the bytes of a damaged file."""
+    return sqlite3.DatabaseError(f"malformed: its bytes are no text ({error.reason})")
 
 
 def opened(make: Callable[[Way], T], database: Path) -> tuple[T, str | None]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmpt.core.errors import StateUnavailable
-from llmpt.disk.database import Way, connect, is_damaged, set_aside
+from llmpt.disk.database import Way, connect, is_damaged, set_aside, unreadable
 
 log = logging.getLogger("llmpt.disk")
 
@@ -86,10 +86,11 @@ class Memory:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
-            if self._is_open and is_damaged(error):
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            said = unreadable(error) if isinstance(error, UnicodeDecodeError) else error
+            if self._is_open and is_damaged(said):
                 self.begin_anew()
-            raise StateUnavailable(f"the state at {self._database} cannot be used: {error}") from error
+            raise StateUnavailable(f"the state at {self._database} cannot be used: {said}") from said
 
     def begin_anew(self) -> None:
         """Set the file aside and go on with an empty one: it is damaged. What was read of it goes on counting in this life."""

@@ -85,7 +85,7 @@ def translated() -> Iterator[None]:
     """Raise `DatabaseUnavailable`, with the database's own error as its cause, for whatever a database says no with."""
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
+    except (SQLAlchemyError, sqlite3.Error, UnicodeDecodeError) as error:  # the last: of a damaged file SQLite quotes its bytes
         said = str(error)
         for words, code, message in _WORDS:
             if words in said:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -130,4 +132,16 @@ def test_where_nothing_can_be_had_it_remembers_for_its_life(tmp_path: Path) -> N
     with inventory:
         assert words is not None
         assert "x.db" in words
+        assert keeps(inventory)
+
+
+def test_a_damaged_file_of_which_sqlite_quotes_bytes_that_are_no_text_is_set_aside(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as sql:
+        sql.execute("PRAGMA writable_schema = ON")
+        sql.execute("UPDATE sqlite_master SET name = CAST(x'f3f3' AS TEXT), sql = 'CREATE nonsense' WHERE type = 'table'")
+        sql.commit()
+    inventory, words = best(file)
+    with inventory:
+        assert words is not None
+        assert "set aside" in words
         assert keeps(inventory)
