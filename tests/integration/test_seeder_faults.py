@@ -132,7 +132,7 @@ def test_a_state_that_is_damaged_is_made_anew(lan: Lan, tmp_path: Path, state: s
         (data / "seeder.db").mkdir()
     with seeder(lan, data) as running:
         lan.seeded("state/model")
-        assert "set aside as" in page(lan)
+        eventually(lambda: "set aside as" in page(lan), timeout_s=15, what="the problem on the page, with a heartbeat")
         assert (data / "seeder.db.bad").exists()
         assert "Traceback" not in running.log.read_text()
 
