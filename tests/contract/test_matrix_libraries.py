@@ -113,8 +113,9 @@ def answers_for(lan: Lan, repo_id: str, repo_type: str) -> bool:
 
 
 def of_library(lan: Lan) -> list[str]:
-    """What was asked of the Hub about the repos; what a library asks about itself does not count."""
-    return [one.raw_path for one in lan.hub.requests if minilm.REPO_ID in one.raw_path or "org/table" in one.raw_path]
+    """What a library asked of the Hub about the repos: not about itself, and not the agent's sample of the day."""
+    asked = [one.raw_path for one in lan.hub.requests if not one.program.startswith("llmpt")]
+    return [path for path in asked if minilm.REPO_ID in path or "org/table" in path]
 
 
 def table(lan: Lan, python: Path, folder: Path) -> Any:

@@ -117,6 +117,7 @@ class Request:
     range: str
     authorized: bool
     client: str  # the asker's address
+    program: str = ""  # its User-Agent
 
 
 @dataclass
@@ -319,7 +320,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET = do_POST = _serve
 
     def _say_nothing(self) -> None:
-        self.hub.note(Request(self.command, self.path, *self._where, 0, 0, "", False, self.client_address[0]))
+        asker = (self.client_address[0], self.headers.get("User-Agent", ""))
+        self.hub.note(Request(self.command, self.path, *self._where, 0, 0, "", False, *asker))
         while not self.hub.closed and not select.select([self.connection], [], [], 0.05)[0]:
             pass
         self.close_connection = True
@@ -478,8 +480,8 @@ class _Handler(BaseHTTPRequestHandler):
         note: bool = True,
         limits: bool = True,
     ) -> None:
-        authorized, client = "Authorization" in self.headers, self.client_address[0]
-        request = Request(self.command, self.path, *self._where, status, 0, self.headers.get("Range", ""), authorized, client)
+        authorized, asker = "Authorization" in self.headers, (self.client_address[0], self.headers.get("User-Agent", ""))
+        request = Request(self.command, self.path, *self._where, status, 0, self.headers.get("Range", ""), authorized, *asker)
         if note:
             self.hub.note(request)
         self.send_response(status)
