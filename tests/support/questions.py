@@ -23,12 +23,12 @@ counting = threading.Event()
 
 
 def requests_at(hub: str) -> list[dict[str, Any]]:
-    """What the stand-in Hub was asked so far; what the library asks about itself does not count."""
+    """What the stand-in Hub was asked so far; what the library asks about itself does not count, nor the agent's sample."""
     counting.set()
     with urllib.request.urlopen(f"{hub}/_counts", timeout=5) as answer:
         asked: list[dict[str, Any]] = json.load(answer)["requests"]
     counting.clear()
-    return [one for one in asked if "agent-harnesses" not in one["raw_path"]]
+    return [one for one in asked if "agent-harnesses" not in one["raw_path"] and not one["program"].startswith("llmpt")]
 
 
 def cut_off(hub: str, way: str) -> None:
