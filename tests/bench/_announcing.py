@@ -19,6 +19,12 @@ class Result(NamedTuple):
     p99_ms: float
     cpu_us: float
 
+    @classmethod
+    def of(cls, latencies: list[float], *, elapsed_s: float, cpu_s: float) -> Result:
+        """Sum up the seconds of each announce."""
+        ordered, count = sorted(latencies), len(latencies)
+        return cls(count / elapsed_s, 1000 * ordered[int(count * 0.99)], 1e6 * cpu_s / count)
+
 
 def show(name: str, mode: str, result: Result) -> None:
     print(
@@ -59,13 +65,11 @@ def udp_load(pid: int, server: tuple[str, int], tails: Sequence[bytes], *, secon
             assert answer[:4] == bytes((0, 0, 0, 1)), answer[:200]
             latencies.append(time.perf_counter() - sent_at[fd])
             send(open_sockets[fd])
-    elapsed = time.perf_counter() - started
-    cpu = cpu_seconds(pid) - cpu
+    result = Result.of(latencies, elapsed_s=time.perf_counter() - started, cpu_s=cpu_seconds(pid) - cpu)
     for sock in open_sockets.values():
         sock.close()
     poll.close()
-    latencies.sort()
-    return Result(len(latencies) / elapsed, 1000 * latencies[int(len(latencies) * 0.99)], 1e6 * cpu / len(latencies))
+    return result
 
 
 def cpu_seconds(pid: int) -> float:

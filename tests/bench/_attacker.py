@@ -15,11 +15,16 @@ import resource
 import select
 import signal
 import socket
+import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import FrameType
 
+ROOT = Path(__file__).parents[2]
 _READ_BYTES = 1 << 20
 _STAR = re.compile(r"\*")
 _OPENED_AT_ONCE = 64
@@ -54,6 +59,24 @@ class Attack:
     window_bytes: int = 0
     source: str = ""
     body_bytes: int = 0
+
+
+@contextmanager
+def attacking(attack: Attack, *, inside: Callable[[], AbstractContextManager[object]] = nullcontext) -> Iterator[dict[str, int]]:
+    """Let another process, started `inside` a machine, do this; what is yielded holds, in the end, how much it did."""
+    did: dict[str, int] = {}
+    command = ["nice", "-n", "19", sys.executable, "-m", "tests.bench._attacker"]
+    with inside():
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(asdict(attack)))
+    process.stdin.close()
+    process.stdin = None
+    try:
+        yield did
+    finally:
+        process.terminate()
+        did.update(json.loads(process.communicate(timeout=60)[0]))
 
 
 class _One:

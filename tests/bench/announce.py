@@ -109,7 +109,7 @@ def _load(pid: int, port: int, *, keep_alive: bool, count: int = 0) -> Result:
     open_sockets: dict[int, socket.socket] = {}
     sent_at: dict[int, float] = {}
     latencies: list[float] = []
-    at = done = 0
+    at = 0
 
     def send(sock: socket.socket) -> None:
         nonlocal at
@@ -128,7 +128,7 @@ def _load(pid: int, port: int, *, keep_alive: bool, count: int = 0) -> Result:
     started = time.perf_counter()
     for _ in range(CONNECTIONS):
         connect()
-    while done < count if count else time.perf_counter() - started < SECONDS:
+    while len(latencies) < count if count else time.perf_counter() - started < SECONDS:
         for fd, _events in poll.poll(5):
             sock = open_sockets[fd]
             try:
@@ -138,20 +138,17 @@ def _load(pid: int, port: int, *, keep_alive: bool, count: int = 0) -> Result:
             if answer:
                 assert b"\r\n\r\nd8:complete" in answer, answer[:200]
                 latencies.append(time.perf_counter() - sent_at[fd])
-                done += 1
             if answer and keep_alive:
                 send(sock)
             elif answer or keep_alive:
                 poll.unregister(fd)
                 open_sockets.pop(fd).close()
                 connect()
-    elapsed = time.perf_counter() - started
-    cpu = cpu_seconds(pid) - cpu
+    result = Result.of(latencies, elapsed_s=time.perf_counter() - started, cpu_s=cpu_seconds(pid) - cpu)
     for sock in open_sockets.values():
         sock.close()
     poll.close()
-    latencies.sort()
-    return Result(done / elapsed, 1000 * latencies[int(len(latencies) * 0.99)], 1e6 * cpu / done)
+    return result
 
 
 @contextlib.contextmanager

@@ -24,16 +24,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 from llmpt.core.metainfo import Metainfo
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.tracker.client import TrackerClient
-from tests.bench._attacker import Attack
+from tests.bench._attacker import Attack, attacking
 from tests.bench._attacks import AGENT_PORT, BLOB_PORT, PEER_PORT, attacks
 from tests.support import network
 from tests.support.cache_builder import CacheBuilder
@@ -172,25 +172,9 @@ class World:
                 raise http.client.HTTPException("an answer without the files")
         return time.monotonic() - began
 
-    @contextmanager
-    def attacked(self, attack: Attack | None) -> Iterator[dict[str, int]]:
+    def attacked(self, attack: Attack | None) -> AbstractContextManager[dict[str, int]]:
         """Let the attacker do this; what is yielded holds, in the end, how much it did."""
-        did: dict[str, int] = {}
-        if attack is None:
-            yield did
-            return
-        command = ["nice", "-n", "19", sys.executable, "-m", "tests.bench._attacker"]
-        with self.mallory.inside():
-            process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(asdict(attack)))
-        process.stdin.close()
-        process.stdin = None
-        try:
-            yield did
-        finally:
-            process.terminate()
-            did.update(json.loads(process.communicate(timeout=60)[0]))
+        return nullcontext({}) if attack is None else attacking(attack, inside=self.mallory.inside)
 
     def _seeded(self) -> str | None:
         found = TrackerClient(self.tracker.url).get_torrents(repo_id="bench/files") or []

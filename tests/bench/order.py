@@ -12,9 +12,6 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from llmpt.core.errors import TrackerError
-from llmpt.core.repo import RepoRef
-from llmpt.tracker.catalogue import Catalogue
 from tests.support.lan import Lan
 from tests.support.waiting import eventually
 
@@ -47,7 +44,7 @@ def main() -> None:
         for repo, files in repos.items():
             lan.hub.add(f"org/{repo}", files)
             lan.mirror(f"org/{repo}")
-        eventually(lambda: all(_answers(lan, f"org/{repo}") for repo in repos), timeout_s=90, what="the LAN to answer")
+        eventually(lambda: all(lan.answers_for(f"org/{repo}") for repo in repos), timeout_s=90, what="the LAN to answer")
         for repo in repos.keys() - {"small"}:  # whose files have no swarm
             lan.seeded(f"org/{repo}")
         took: dict[str, list[float]] = {repo: [] for repo in repos if repo != "start"}
@@ -66,14 +63,6 @@ def main() -> None:
 
 def _small() -> dict[str, bytes]:
     return {f"m/{number}.json": os.urandom(2000) for number in range(SMALL)}
-
-
-def _answers(lan: Lan, repo: str) -> bool:
-    try:
-        manifest = Catalogue(lan.catalogue).manifest(RepoRef("model", repo), "main")
-    except TrackerError:
-        return False
-    return manifest.complete and manifest.open and all(file.here for file in manifest.files)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,6 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from llmpt.core.errors import TrackerError
-from llmpt.core.repo import RepoRef
-from llmpt.tracker.catalogue import Catalogue
 from tests.support.hub import Mode
 from tests.support.lan import Lan
 from tests.support.machine import Machine
@@ -46,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, Lan(Path(name) / "lan") as lan:
         commit = lan.hub.add(REPO, files)
         lan.mirror(REPO)
-        eventually(lambda: _answers(lan), timeout_s=30 + FILES / 100, what="the LAN to answer for the repo")
+        eventually(lambda: lan.answers_for(REPO), timeout_s=30 + FILES / 100, what="the LAN to answer for the repo")
         ways = {
             "Hub": ("", "0", 0.0),
             "LAN, branch": ("", "1", 0.0),
@@ -84,14 +81,6 @@ def _peak_mib(pid: int) -> float:
     own = int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return own + sum(_peak_mib(int(child)) for child in children)
-
-
-def _answers(lan: Lan) -> bool:
-    try:
-        manifest = Catalogue(lan.catalogue).manifest(RepoRef("model", REPO), "main")
-    except TrackerError:
-        return False
-    return manifest.complete and manifest.open and all(file.here for file in manifest.files)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,6 @@ from typing import Any
 
 import pytest
 
-from llmpt.core.errors import TrackerError
-from llmpt.core.repo import RepoRef
-from llmpt.tracker.catalogue import Catalogue
 from tests.contract.conftest import IS_MATRIX, NEWEST_HUB_VERSION
 from tests.support import libraries, minilm
 from tests.support.environments import environment
@@ -93,7 +90,7 @@ def test_libraries_load_all_the_same_from_a_hub_that_fails_from_the_start(lan: L
     python = environment(NEWEST_HUB_VERSION, beside=PLAIN)
     expected = table(lan, python, tmp_path)
     for repo, kind in ((minilm.REPO_ID, "model"), ("org/table", "dataset")):
-        eventually(partial(answers_for, lan, repo, kind), timeout_s=60, what=f"the LAN to answer for {repo}")
+        eventually(partial(lan.answers_for, repo, kind), timeout_s=60, what=f"the LAN to answer for {repo}")
     lan.hub.mode = Mode(fail_status=504) if trouble == "504" else Mode(is_silent=True)
     try:
         assert load(lan, python, "transformers") == {"model_type": "bert", "tokens": [101, 1037, 4248, 4419, 102]}
@@ -102,14 +99,6 @@ def test_libraries_load_all_the_same_from_a_hub_that_fails_from_the_start(lan: L
         assert len(of_library(lan)) <= 1
     finally:
         lan.hub.mode = Mode()
-
-
-def answers_for(lan: Lan, repo_id: str, repo_type: str) -> bool:
-    try:
-        found = Catalogue(lan.catalogue).manifest(RepoRef(repo_type, repo_id), "main")
-    except TrackerError:
-        return False
-    return found.open and all(file.here for file in found.files)
 
 
 def of_library(lan: Lan) -> list[str]:

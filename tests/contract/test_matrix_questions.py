@@ -17,9 +17,6 @@ from typing import Any
 
 import pytest
 
-from llmpt.core.errors import TrackerError
-from llmpt.core.repo import RepoRef
-from llmpt.tracker.catalogue import Catalogue
 from tests.contract.conftest import HUB_VERSIONS
 from tests.support import questions
 from tests.support.environments import environment
@@ -52,16 +49,8 @@ def lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
         for repo in (REPO, GATED):
             running.mirror(repo)
         running.seeded(REPO)
-        eventually(lambda: _answers_for(running, REPO), timeout_s=30, what="the LAN to answer for the repo")
+        eventually(lambda: running.answers_for(REPO), timeout_s=30, what="the LAN to answer for the repo")
         yield running
-
-
-def _answers_for(lan: Lan, repo: str) -> bool:
-    try:
-        manifest = Catalogue(lan.catalogue).manifest(RepoRef("model", repo), "main")
-    except TrackerError:
-        return False
-    return manifest.complete and manifest.open and all(file.here for file in manifest.files)
 
 
 @dataclass(frozen=True)

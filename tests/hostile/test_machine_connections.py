@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from llmpt.core.networks import parse_address
 from llmpt_tracker.serve.http.bounds import ConnectionBounds, Memory, ServingLimits, TimeLimits
@@ -43,7 +45,9 @@ def test_a_machine_that_comes_once_is_answered_before_one_that_came_three_hundre
     assert answered.index(ANOTHER) < 150, "it came last"
 
 
-def test_requests_of_a_machine_that_has_gone_are_not_answered() -> None:
+@contextmanager
+def slow_server(limits: ServingLimits = ServingLimits()) -> Iterator[tuple[EventLoop, list[str], tuple[str, int]]]:
+    """Yield a loop that takes 0.3 s for each answer, from which addresses it has answered, and where it listens."""
     answered: list[str] = []
 
     def slowly(connection: Connection) -> bool:
@@ -52,10 +56,20 @@ def test_requests_of_a_machine_that_has_gone_are_not_answered() -> None:
         return False
 
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, ThreadPoolExecutor(4) as pool:
-        loop = EventLoop([listening], slowly, pool, ways=Ways(guest=lambda text: Guest.of(parse_address(text))))
-        socks = [socket.create_connection(listening.getsockname(), timeout=5, source_address=(ATTACKER, 0)) for _ in range(100)]
-        for sock in socks:
-            sock.sendall(b"GET / HTTP/1.1\r\n\r\nGET /the-next HTTP/1.1\r\n")
+        ways = Ways(guest=lambda text: Guest.of(parse_address(text)))
+        yield EventLoop([listening], slowly, pool, ways=ways, limits=limits), answered, listening.getsockname()
+
+
+def a_hundred_ask(at: tuple[str, int], said: bytes) -> list[socket.socket]:
+    socks = [socket.create_connection(at, timeout=5, source_address=(ATTACKER, 0)) for _ in range(100)]
+    for sock in socks:
+        sock.sendall(said)
+    return socks
+
+
+def test_requests_of_a_machine_that_has_gone_are_not_answered() -> None:
+    with slow_server() as (loop, answered, at):
+        socks = a_hundred_ask(at, b"GET / HTTP/1.1\r\n\r\nGET /the-next HTTP/1.1\r\n")
         deadline = time.monotonic() + 20
         while len(answered) < 2:
             loop.run_once(0.05)
@@ -110,19 +124,8 @@ def _with_a_large_body(address: str) -> Connection:
 
 
 def test_requests_that_have_waited_in_vain_are_told_so_though_their_client_does_not_show_that_it_has_gone() -> None:
-    answered: list[str] = []
-
-    def slowly(connection: Connection) -> bool:
-        answered.append(connection.guest.address)
-        time.sleep(0.3)
-        return False
-
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, ThreadPoolExecutor(4) as pool:
-        ways = Ways(guest=lambda text: Guest.of(parse_address(text)))
-        loop = EventLoop([listening], slowly, pool, ways=ways, limits=ServingLimits(patience=TimeLimits(turn_s=0.5)))
-        socks = [socket.create_connection(listening.getsockname(), timeout=5, source_address=(ATTACKER, 0)) for _ in range(100)]
-        for sock in socks:
-            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")  # more than the kernel takes of a client would hide that it hangs up
+    with slow_server(ServingLimits(patience=TimeLimits(turn_s=0.5))) as (loop, answered, at):
+        socks = a_hundred_ask(at, b"GET / HTTP/1.1\r\n\r\n")  # more than the kernel takes would hide that a client hangs up
         deadline = time.monotonic() + 20
         while (len(loop.crowd) < 100 or loop.is_busy) and time.monotonic() < deadline:
             loop.run_once(0.05)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -18,7 +14,7 @@ import pytest
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.tracker.client import TrackerClient
 from llmpt.tracker.torrents import Torrent
-from tests.bench._attacker import Attack
+from tests.bench._attacker import Attack, attacking
 from tests.support.cache_builder import CacheBuilder
 from tests.support.hostile import ATTACKER
 from tests.support.hub import FakeHub
@@ -69,17 +65,8 @@ def test_a_seeder_whose_heartbeats_do_not_arrive_is_handed_out_while_every_port_
 def _filled(port: int) -> Iterator[None]:
     """Have another machine hold so many connections, and make another one for each that is ended."""
     attack = Attack([("127.0.0.1", port)], ON_EACH, source=ATTACKER)
-    command = ["nice", "-n", "19", sys.executable, "-m", "tests.bench._attacker"]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(asdict(attack)))
-    process.stdin.close()
-    process.stdin = None
-    try:
+    with attacking(attack) as did:
         yield
-    finally:
-        process.terminate()
-        did = json.loads(process.communicate(timeout=60)[0])
     assert did["connections"] >= ON_EACH
 
 

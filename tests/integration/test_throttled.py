@@ -11,9 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from llmpt.core.errors import TrackerError
-from llmpt.core.repo import RepoRef
-from llmpt.tracker.catalogue import Catalogue
 from tests.support.hub import Mode
 from tests.support.lan import BIG, Lan
 from tests.support.waiting import eventually
@@ -66,7 +63,7 @@ def test_a_crowd_gets_the_whole_repo_and_none_is_throttled(tmp_path: Path, crowd
         lan.hub.add(REPO, files)
         lan.mirror(REPO)
         lan.seeded(REPO)
-        eventually(lambda: _answers(lan), timeout_s=30, what="the LAN to answer for the repo")
+        eventually(lambda: lan.answers_for(REPO), timeout_s=30, what="the LAN to answer for the repo")
         machines = [stack.enter_context(lan.machine(f"m{number}")) for number in range(crowd.machines)]
         lan.hub.forget()
         lan.hub.mode = Mode(requests_in_window=crowd.requests)
@@ -79,14 +76,6 @@ def test_a_crowd_gets_the_whole_repo_and_none_is_throttled(tmp_path: Path, crowd
         assert [one.raw_path for one in lan.hub.requests if one.status == 429] == []
         most = crowd.machines * (crowd.processes + 2)  # one by each, and the agents' own; more where the LAN is late
         assert len(asked) <= most * 1.1, Counter(f"{one.method} {one.raw_path}" for one in asked)
-
-
-def _answers(lan: Lan) -> bool:
-    try:
-        manifest = Catalogue(lan.catalogue).manifest(RepoRef("model", REPO), "main")
-    except TrackerError:
-        return False
-    return manifest.complete and manifest.open and all(file.here for file in manifest.files)
 
 
 def _ended(process: subprocess.Popen[str]) -> tuple[str, str]:

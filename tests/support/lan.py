@@ -15,7 +15,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from llmpt.core.errors import TrackerError
 from llmpt.core.repo import RepoRef
+from llmpt.tracker.catalogue import Catalogue
 from llmpt.tracker.client import TrackerClient
 from llmpt.tracker.reading import ReadToken
 from llmpt.tracker.torrents import Torrent
@@ -67,6 +69,14 @@ class Lan:
     @property
     def catalogue(self) -> TrackerClient:
         return TrackerClient(self.tracker.url).read_with(ReadToken(lambda: self.tracker.token))
+
+    def answers_for(self, repo_id: str, repo_type: str = "model") -> bool:
+        """Say whether the tracker may answer for the repo in place of the Hub, and every file of its main is here."""
+        try:
+            manifest = Catalogue(self.catalogue).manifest(RepoRef(repo_type, repo_id), "main")
+        except TrackerError:
+            return False
+        return manifest.complete and manifest.open and all(file.here for file in manifest.files)
 
     def machine(self, name: str, *, python: Path | None = None, **environ: str) -> Machine:
         """A workstation of this LAN; a context manager of its own. `python` is an environment's, None this one."""

@@ -18,7 +18,7 @@ GET_ONLY = (b"GET",)
 _FIELDS = re.compile(rb"(?:\r\n[!#$%&'*+.^_`|~0-9a-z-]+:[^\r\n\0]*)*")  # another reader could see other ones
 _ONCE = (b"\r\nhost:", b"\r\ncontent-length:")
 _MAX_LITERAL = 80  # an IPv6 address in brackets with its zone, and a port
-_RANGE = re.compile(rb"bytes[ \t]*=[ \t]*([0-9]{0,19})[ \t]*-[ \t]*([0-9]{0,19})")
+_RANGE = re.compile(rb"bytes[ \t]*=[ \t]*([0-9]{0,19})[ \t]*-[ \t]*([0-9]{0,19})", re.IGNORECASE)
 
 
 class BadRequest(InvalidInput):

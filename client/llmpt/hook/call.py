@@ -6,6 +6,7 @@ import os
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from llmpt.core.blob import Etag
@@ -16,6 +17,14 @@ from llmpt.link.requests import Landed
 
 class HubDisagrees(LlmptError, OSError):
     """The Hub gives another file than the LAN has said it is: it enters no cache, and the Hub alone is asked about it."""
+
+
+class Proof(Enum):
+    """Whether what the Hub gives is held against what the LAN has said of the file."""
+
+    NONE = "the LAN has said nothing, or the Hub says the same"
+    AT_THE_MOVE = "before the library moves it to its place: the Hub has not said what it is"
+    AS_IT_COMES = "by the hook, which takes it itself"
 
 
 @dataclass
@@ -29,8 +38,7 @@ class Call:
     `commit`: the commit that the Hub says it is of; empty before.
     `anonymous`: the Hub showed the file to a question without a token.
     `told_by_lan`, `lan_bytes`: the LAN said what the file is, and gave so many bytes of it as a Hub would.
-    `is_unheld`: the Hub gives it, and has not said that it is what the LAN said: it is to be held against the etag.
-    `is_held`: the hook holds what comes against the etag before it enters a cache.
+    `proof`: whether what the Hub gives is held against the etag, and when.
     `served`: filled when the agent is to know where the file lies.
     `fetching`: while it is open, the agent watches the library's download.
     """
@@ -47,8 +55,7 @@ class Call:
     anonymous: bool = False
     told_by_lan: bool = False
     lan_bytes: int = 0
-    is_unheld: bool = False
-    is_held: bool = False
+    proof: Proof = Proof.NONE
     served: Served | None = None
     fetching: ExitStack = field(default_factory=ExitStack)
 

@@ -19,7 +19,7 @@ from llmpt.core.errors import ContentMismatch
 from llmpt.core.files import FileId
 from llmpt.disk.verification import verify_file, verify_open
 from llmpt.hook import fallback
-from llmpt.hook.call import Call, Served
+from llmpt.hook.call import Call, Proof, Served
 from llmpt.hook.for_all import WatchedDownload
 from llmpt.hook.lan import Lan
 from llmpt.hook.library import Asked
@@ -174,7 +174,7 @@ class LibraryDownload:
             self._bar.show(shown)
 
         self._begin_for_all()
-        self._call.is_held = True
+        self._call.proof = Proof.AS_IT_COMES
         try:
             fallback.fetch(self._asked, descriptor, gaps, on_bytes=on_bytes)
             verify_open(descriptor, self._etag, size)
@@ -188,7 +188,7 @@ class LibraryDownload:
             log.warning("llmpt: %s: the rest alone cannot be had (%s)", self._call.filename, error)
             return False
         finally:
-            self._call.is_held = False
+            self._call.proof = Proof.NONE
         self._summary.from_lan(size - from_hub, machines=0)
         self._summary.from_hub(from_hub, after_lan=True, is_server=self._call.is_server)
         log.info("%s: %d bytes were there, %d from the Hub", self._call.filename, size - from_hub, from_hub)

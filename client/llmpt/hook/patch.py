@@ -23,7 +23,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from llmpt.hook.call import Call, HubDisagrees, current
+from llmpt.hook.call import Call, HubDisagrees, Proof, current
 from llmpt.hook.download import LibraryDownload
 from llmpt.hook.downloads import Connect, LibraryDownloads
 from llmpt.hook.lan import Lan
@@ -217,7 +217,7 @@ class Hook:
     def _move(self, *args: Any, **kwargs: Any) -> Any:
         """Move what the Hub has given to its place, if it is what the LAN has said."""
         call, original = current.get(), self._originals[MOVE]
-        if call is not None and call.is_unheld:
+        if call is not None and call.proof is Proof.AT_THE_MOVE:
             apart = Apart()
             words = apart.do(self.downloads.doubt, call, inspect.signature(original).bind(*args, **kwargs).args[0])
             if words is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llmpt.core.blob import Etag
-from llmpt.hook.call import Call
+from llmpt.hook.call import Call, Proof
 from llmpt.hook.questions.question import Question
 
 TOO_MANY = 429
@@ -35,7 +35,7 @@ class Heard:
 def is_of_the_lans_word(call: Call, question: Question, heard: Heard) -> bool:
     """Whether the Hub is asked for the bytes of a file of which the LAN has said what it is, and that is all that says so."""
     is_wanted = question.method == "GET" and question.is_of_file and call.told_by_lan and call.etag is not None
-    return is_wanted and not call.is_held and (heard.status < 400 or heard.is_absence)
+    return is_wanted and call.proof is not Proof.AS_IT_COMES and (heard.status < 400 or heard.is_absence)
 
 
 def otherwise(call: Call, heard: Heard) -> str | None:

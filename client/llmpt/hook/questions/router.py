@@ -21,7 +21,7 @@ from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import InvalidName, LlmptError, TrackerError
 from llmpt.core.hub_headers import OTHER_HUB
 from llmpt.core.repo import Commit, RepoPath, RepoRef
-from llmpt.hook.call import Call, current
+from llmpt.hook.call import Call, Proof, current
 from llmpt.hook.questions import replies
 from llmpt.hook.questions.heard import Heard, is_of_the_lans_word, otherwise
 from llmpt.hook.questions.knowledge import REF_S, Knowledge, Known
@@ -121,7 +121,7 @@ class Router:
         if heard.commit is not None and heard.commit != call.commit and question.commit is None:
             return f"{repo}@{question.revision} has moved from {call.commit[:12]} to {heard.commit[:12]}"
         theirs = otherwise(call, heard)
-        call.is_unheld = theirs is None and heard.etag is None
+        call.proof = Proof.AT_THE_MOVE if theirs is None and heard.etag is None else Proof.NONE
         return None if theirs is None else self._disagree(call, repo, theirs)
 
     def unlike(self, call: Call) -> str:
@@ -171,7 +171,7 @@ class Router:
         """Return what the tracker's endpoint has, where there is no other source; of a file that is downloaded only what was held
         against its etag. What the hook is to hold against it itself may come in any way."""
         call = current.get()
-        if call is None or call.is_held or question.method != "GET" or not question.is_of_file:
+        if call is None or call.proof is Proof.AS_IT_COMES or question.method != "GET" or not question.is_of_file:
             return self._ask_endpoint(question, question.raw)
         try:
             path = RepoPath(question.target.path)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from llmpt.core.errors import SettingError
-from llmpt.core.networks import Address
+from llmpt.core.networks import Address, neighbourhood
 from llmpt.host.listening import listen_on
 from llmpt.host.routes import address_towards
 from llmpt_tracker.announcer.peers.wire import V4_BYTES, V6_BYTES
@@ -93,7 +93,7 @@ class DatagramFrontEnd:
 
     def _is_heard(self, address: str, family: int) -> bool:
         """Count a datagram; say whether it is one too many of its sender. What comes through a gateway is many senders'."""
-        name = address if family == V4_BYTES else _prefix(address)
+        name = address if family == V4_BYTES else neighbourhood(self._tracker.asker(address).address)
         count = self._heard[name] = self._heard.get(name, 0) + 1
         return count <= self._per_second or self._tracker.asker(address).is_gateway
 
@@ -140,8 +140,3 @@ def _listen(addresses: Sequence[str], port: int, *, is_any: bool) -> list[socket
         if not is_any:
             raise
         return listen_on(addresses, 0, setting=PORT_SETTING, kind=socket.SOCK_DGRAM)
-
-
-def _prefix(address: str) -> str:
-    """Return the /64 of an IPv6 address: one machine may take all of it."""
-    return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])[:8].hex()

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from flask import Response, request
-from werkzeug.http import parse_range_header
 
+from llmpt.core.http_head import wanted_part
 from llmpt.core.hub_headers import file_headers, named
 from llmpt.core.hub_target import HubTarget
 from llmpt_tracker.control.messages import BlobAddress
@@ -181,17 +181,15 @@ def _own(body: bytes, headers: Mapping[str, str]) -> Response:
     """Answer with a few bytes of our own, or the one part of them that is asked for."""
     response = Response(body)
     response.headers.update(headers)
-    wanted = parse_range_header(request.headers.get("Range")) if request.method == "GET" else None
-    if wanted is not None and not body:  # no part of nothing can be had, and @huggingface/hub ends at a 416
+    wanted = wanted_part(request.headers.get("Range", "").encode("latin-1", "replace"), len(body))
+    if wanted is None or request.method != "GET":
+        return response
+    if not body:  # no part of nothing can be had, and @huggingface/hub ends at a 416
         response.headers["Content-Range"] = "bytes */0"
-        return response
-    if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
-        return response
-    part = wanted.range_for_length(len(body))
-    if part is None:
+    elif not wanted:
         response.status_code, response.data = 416, b""
         response.headers["Content-Range"] = f"bytes */{len(body)}"
     else:
-        response.status_code, response.data = 206, body[part[0] : part[1]]
-        response.headers["Content-Range"] = f"bytes {part[0]}-{part[1] - 1}/{len(body)}"
+        response.status_code, response.data = 206, body[wanted.start : wanted.stop]
+        response.headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{len(body)}"
     return response

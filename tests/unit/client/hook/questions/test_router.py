@@ -12,7 +12,7 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerUnavailable
-from llmpt.hook.call import Call, current
+from llmpt.hook.call import Call, Proof, current
 from llmpt.hook.questions.exchange import NoAnswer, exchange
 from llmpt.hook.questions.heard import Heard
 from llmpt.hook.questions.question import Question
@@ -230,8 +230,8 @@ def test_the_lan_alone_answers_where_the_setting_says_so() -> None:
 
 
 @contextmanager
-def downloading(etag: str, size: int, *, is_held: bool = False) -> Iterator[None]:
-    call = Call("model", "org/name", "main", "config.json", etag=Etag(etag), size=size, commit=FIRST, is_held=is_held)
+def downloading(etag: str, size: int, *, proof: Proof = Proof.NONE) -> Iterator[None]:
+    call = Call("model", "org/name", "main", "config.json", etag=Etag(etag), size=size, commit=FIRST, proof=proof)
     token = current.set(call)
     try:
         yield
@@ -252,7 +252,7 @@ def test_no_file_of_the_lan_alone_is_downloaded_that_was_not_held_against_its_et
     assert not [what for what in program.lan.asked if "/resolve/" in what], (
         "the tracker's endpoint redirects to what was not verified"
     )
-    with downloading("2" * 64, 50_000_000, is_held=True):
+    with downloading("2" * 64, 50_000_000, proof=Proof.AS_IT_COMES):
         assert program.ask(file("main", "model.bin")) == 200
     assert program.ask(file("main", "model.bin")) == 200, "it is read, and not downloaded"
 
