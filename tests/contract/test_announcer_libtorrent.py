@@ -15,7 +15,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet, parse_address
 from llmpt.disk.torrents import create_torrent
-from llmpt.swarm import Engine, EngineSettings, SeededBlob, free_port
+from llmpt.swarm import Engine, EngineSettings, SeededBlob
 from tests.support.announcer import AnnouncerProcess
 from tests.support.waiting import eventually
 
@@ -209,9 +209,7 @@ def without_seeder(announcer: AnnouncerProcess, blobs: list[SeededBlob]) -> int:
 
 
 def seeding_engine(*listen: str) -> Engine:
-    return Engine(
-        EngineSettings(listen, free_port(0), CidrSet.parse(DEFAULT_PEER_CIDRS), parse_address("127.0.0.1"), downloads=False)
-    )
+    return Engine(EngineSettings(listen, 0, CidrSet.parse(DEFAULT_PEER_CIDRS), parse_address("127.0.0.1"), downloads=False))
 
 
 def test_a_seeder_on_all_addresses_announces_hundreds_of_blobs_at_once(announcer: AnnouncerProcess, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def engine(
     limit: str = "0", *, downloads: bool = True, shares: bool = True, engine_timings: EngineTimings | None = None
 ) -> Iterator[Engine]:
     limits = RateLimit.parse(limit)
-    settings = EngineSettings(("127.0.0.1",), free_port(0), LOOPBACK, upload_limit=limits, downloads=downloads, shares=shares)
+    settings = EngineSettings(("127.0.0.1",), 0, LOOPBACK, upload_limit=limits, downloads=downloads, shares=shares)
     with Engine(settings, timings=engine_timings) as running:
         yield running
 

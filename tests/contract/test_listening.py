@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from llmpt.core.networks import CidrSet
-from llmpt.swarm import Engine, EngineSettings, free_port
+from llmpt.swarm import Engine, EngineSettings
 from tests.support.waiting import eventually
 
 
@@ -22,7 +22,7 @@ def listens(host: str, port: int) -> bool:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere 127.0.0.2 is nobody's address")
 def test_an_engine_can_be_told_to_listen_elsewhere() -> None:
-    settings = EngineSettings(listen=("127.0.0.1",), port=free_port(0), peer_cidrs=CidrSet.parse("127.0.0.0/8"))
+    settings = EngineSettings(listen=("127.0.0.1",), port=0, peer_cidrs=CidrSet.parse("127.0.0.0/8"))
     with Engine(settings) as engine:
         port = engine.port
         assert listens("127.0.0.1", port)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from collections.abc import Iterator
 from datetime import time
 from itertools import pairwise
@@ -31,9 +32,7 @@ LOOPBACK = CidrSet.parse("127.0.0.0/8")
 
 def engine(*, downloads: bool = True, cidrs: CidrSet = LOOPBACK, limit: str = "0", shares: bool = True) -> Engine:
     upload_limit = RateLimit.parse(limit)
-    return Engine(
-        EngineSettings(("127.0.0.1",), free_port(0), cidrs, upload_limit=upload_limit, downloads=downloads, shares=shares)
-    )
+    return Engine(EngineSettings(("127.0.0.1",), 0, cidrs, upload_limit=upload_limit, downloads=downloads, shares=shares))
 
 
 @pytest.fixture
@@ -71,6 +70,17 @@ def finished(download: Download) -> bool:
     return download.state == "finished"
 
 
+def test_a_port_that_another_process_takes_in_the_very_moment_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = int(other.getsockname()[1])
+        said = iter([taken])  # it was free when that was looked at
+        monkeypatch.setattr("llmpt.swarm.engine.free_port", lambda wanted: next(said, None) or free_port(wanted))
+        with Engine(EngineSettings(("127.0.0.1",), taken, LOOPBACK, or_another_port=True)) as running:
+            assert running.port not in (0, taken)
+        with pytest.raises(SwarmError, match="Address already in use"), Engine(EngineSettings(("127.0.0.1",), taken, LOOPBACK)):
+            pass
+
+
 def test_a_blob_seeded_in_place_arrives_whole_and_every_byte_is_accounted_for(
     seeder: Engine, leecher: Engine, tmp_path: Path
 ) -> None:
@@ -102,7 +112,7 @@ def test_a_file_that_is_let_go_of_takes_no_room_and_is_told_to_its_owner(seeder:
 
 
 def test_beyond_the_limit_of_open_files_only_what_nobody_else_can_replace_is_seeded(tmp_path: Path) -> None:
-    settings = EngineSettings(("127.0.0.1",), free_port(0), LOOPBACK, downloads=False)
+    settings = EngineSettings(("127.0.0.1",), 0, LOOPBACK, downloads=False)
     with Engine(settings, holder=Holder(most=1)) as seeder:
         answers = []
         for number, mode in enumerate((0o777, 0o700, 0o777)):
@@ -327,7 +337,7 @@ def test_no_torrent_exchanges_its_peers(seeder: Engine, leecher: Engine, tmp_pat
 
 def test_limits_follow_the_hours_of_the_day() -> None:
     hours = RateLimit.parse("10M@08:00-18:00,0")
-    settings = EngineSettings(("127.0.0.1",), free_port(0), LOOPBACK, upload_limit=hours, download_limit=hours)
+    settings = EngineSettings(("127.0.0.1",), 0, LOOPBACK, upload_limit=hours, download_limit=hours)
     with Engine(settings) as running:
         for hour, bytes_s in ((9, 10 << 20), (20, 0)):
             running.apply_limits(time(hour))
@@ -343,7 +353,7 @@ def test_the_session_takes_the_limits_of_the_hour_by_itself() -> None:
             return self.bytes_s
 
     limit: Any = Changing()
-    settings = EngineSettings(("127.0.0.1",), free_port(0), LOOPBACK, upload_limit=limit)
+    settings = EngineSettings(("127.0.0.1",), 0, LOOPBACK, upload_limit=limit)
     with Engine(settings, timings=EngineTimings(limits_interval_s=0.05)) as running:
         assert running.session_settings()["upload_rate_limit"] == 5 << 20
         limit.bytes_s = 7 << 20
@@ -352,7 +362,7 @@ def test_the_session_takes_the_limits_of_the_hour_by_itself() -> None:
 
 def test_limits_hold_on_the_local_network_too(seeder: Engine, tmp_path: Path) -> None:
     metainfo, path = make_blob(tmp_path, 16 << 20)
-    settings = EngineSettings(("127.0.0.1",), free_port(0), LOOPBACK, download_limit=RateLimit.parse("8M"))
+    settings = EngineSettings(("127.0.0.1",), 0, LOOPBACK, download_limit=RateLimit.parse("8M"))
     with Engine(settings) as limited:
         started = monotonic()
         download = start(limited, metainfo, tmp_path / "tmp", seed(seeder, metainfo, path))

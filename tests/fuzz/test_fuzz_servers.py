@@ -16,7 +16,7 @@ import pytest
 from llmpt.core.blob import Etag
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.networks import CidrSet
-from llmpt.swarm import Engine, EngineSettings, SeededBlob, free_port
+from llmpt.swarm import Engine, EngineSettings, SeededBlob
 from llmpt_seeder.blobs import BlobServer, Doors, FileSource
 from llmpt_tracker.openapi.document import document
 from tests.contract.blob_server.world import CONTENT, Shelf
@@ -229,7 +229,7 @@ def test_peers_of_a_swarm(fuzz: Fuzz, tmp_path: Path) -> None:
     shake = b"\x13BitTorrent protocol" + b"\0\0\0\0\0\x10\0\x15" + metainfo.info_hash.truncated + b"-XX0001-abcdefghijkl"
     messages = [b"\0\0\0\x01\x02", b"\0\0\0\x0d\x06" + b"\0" * 8 + b"\0\0\x40\0", b"\0\0\0\x05\x04\0\0\0\1", b"\0\0\0\x1a\x14\0d1:md11:ut_metadatai1eee",
                 b"\0\0\0\x03\x09\x1a\xe1", b"\0\0\0\x31\x15" + metainfo.root + b"\0" * 16, b"\xff\xff\xff\xff", b"\0\0\0\0"]  # fmt: skip
-    settings = EngineSettings(("127.0.0.1",), free_port(0), CidrSet.parse("127.0.0.0/8"), downloads=False)
+    settings = EngineSettings(("127.0.0.1",), 0, CidrSet.parse("127.0.0.0/8"), downloads=False)
     with Engine(settings, user_agent="fuzz") as engine:
         engine.seed(SeededBlob(metainfo.etag, metainfo.size, metainfo.root, tmp_path / "blob"))
         for _ in fuzz:

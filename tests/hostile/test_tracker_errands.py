@@ -16,7 +16,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.networks import CidrSet, parse_address
-from llmpt.swarm import Engine, EngineSettings, Source, free_port
+from llmpt.swarm import Engine, EngineSettings, Source
 from llmpt.tracker.blobs import BlobHttp, BlobTimings, NotOverHttp
 from llmpt.tracker.client import TrackerClient
 from tests.support.rogue_tracker import BLOB, RIGHT, RogueTracker, changed, redirect
@@ -171,7 +171,7 @@ def test_the_swarm_knocks_at_no_service_that_an_announce_names(bystander: Bystan
             socket.inet_aton(host) + port.to_bytes(2, "big") for host, port in (("127.0.0.1", bystander.port), (own, there.port))
         )
         tracker.says("/announce", b"d8:intervali60e12:min intervali30e5:peers%d:%be" % (len(peers), peers))
-        settings = EngineSettings((own,), free_port(0), CidrSet.parse("0.0.0.0/0"), parse_address(own))
+        settings = EngineSettings((own,), 0, CidrSet.parse("0.0.0.0/0"), parse_address(own))
         with Engine(settings, user_agent="test") as engine:
             (tmp_path / "file").touch()
             source = Source(metainfo, (), f"http://{own}:{tracker.port}/announce", None)

@@ -80,7 +80,7 @@ def run(
     from llmpt.agent.transfer.partials import Partials
     from llmpt.agent.transfer.parts import JobParts
     from llmpt.agent.transfer.timings import JobTimings
-    from llmpt.swarm import Engine, EngineSettings, free_port
+    from llmpt.swarm import Engine, EngineSettings
     from llmpt.tracker.catalogue import Catalogue
 
     log_to_stderr(form="%(asctime)s %(levelname)s %(message)s")
@@ -102,12 +102,13 @@ def run(
             health.is_bad(Trouble("state", trouble, time.time()))
         engine_settings = EngineSettings(
             listen=listening.hosts,
-            port=free_port(settings.peer_port),
+            port=settings.peer_port,
             peer_cidrs=settings.peer_cidrs,
             announce_address=listening.announced,
             upload_limit=settings.upload_limit,
             download_limit=settings.download_limit,
             shares=settings.share,
+            or_another_port=True,
         )
         with anchors.shown(client.trust, os.environ):
             engine = stack.enter_context(Engine(engine_settings, user_agent="llmpt-agent", health=health))

@@ -19,6 +19,7 @@ from typing import Any
 import libtorrent as lt
 
 from llmpt.core.blob import Etag
+from llmpt.core.errors import SwarmError
 from llmpt.core.networks import Address
 from llmpt.host.loops import Health
 from llmpt.swarm.alerts import Alerts
@@ -30,7 +31,7 @@ from llmpt.swarm.sampling import receivers
 from llmpt.swarm.session import await_listening, limits, listening, open_session, peer_filter
 from llmpt.swarm.torrent import SessionTorrent
 from llmpt.swarm.torrents import Torrents
-from llmpt.swarm.types import EngineSettings, EngineTimings, Given, Receiver, SeededBlob, Totals
+from llmpt.swarm.types import EngineSettings, EngineTimings, Given, Receiver, SeededBlob, Totals, free_port
 
 
 class Engine:
@@ -66,10 +67,20 @@ class Engine:
         self.downloads = Downloads(self._torrents, timings, shares=settings.shares)
 
     def __enter__(self) -> Engine:
-        self._session = self._torrents.session = open_session(self._settings, user_agent=self._user_agent)
-        await_listening(self._session, self._settings)
-        self._alerts.start()
-        return self
+        wanted = self._settings
+        while True:
+            if wanted.or_another_port or not wanted.port:
+                self._settings = replace(wanted, port=free_port(wanted.port))
+            self._session = self._torrents.session = open_session(self._settings, user_agent=self._user_agent)
+            try:
+                await_listening(self._session, self._settings)
+            except SwarmError:
+                self._session = self._torrents.session = None
+                if self._settings is wanted or free_port(self._settings.port) == self._settings.port:
+                    raise
+                continue  # another process has taken it meanwhile
+            self._alerts.start()
+            return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._alerts.stop()

@@ -19,7 +19,8 @@ class EngineSettings:
     """How an engine meets its peers.
 
     `listen`: the addresses to listen on.
-    `port`: the TCP port.
+    `port`: the TCP port; 0: any that is free.
+    `or_another_port`: where that one is taken, any that is free.
     `peer_cidrs`: only these may connect or be connected to.
     `announce_address`: our own address towards the tracker, from which we announce, and which a tracker is told that sees a
     gateway instead of us.
@@ -38,6 +39,7 @@ class EngineSettings:
     shares: bool = True
     downloads: bool = True
     gateways: frozenset[Address] = frozenset()
+    or_another_port: bool = False
 
 
 @dataclass(frozen=True, slots=True)
