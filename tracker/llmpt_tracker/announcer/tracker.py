@@ -47,6 +47,7 @@ class Tracker:
         self.leases, self.limiter, self.reached, self.health = LeaseBook(), Limiter(), ReachedLimits(), Health()
         self.started_at, self.readers = clock(), Readers()
         self.boot_id = secrets.token_hex(8)
+        self._tracker_id = self.boot_id.encode()
         self.counts = dict.fromkeys(("announces", "scrapes", "refusals"), 0)
         self._trusted_proxies, self._callers = trusted_proxies or CidrSet(()), Callers(hosts)
 
@@ -123,7 +124,7 @@ class Tracker:
         if not asker.is_allowed:  # before anything that it says is looked at
             swarms.check_allowed(asker, key.decode("latin-1"), self.visibility)
         request = wire.parse_announce(head.query, key=key)
-        return wire.encode_announce(self.announce(request, asker, reached_at=head.reached_at))
+        return wire.encode_announce(self.announce(request, asker, reached_at=head.reached_at), tracker_id=self._tracker_id)
 
     def _check_seeder(self, key: str) -> None:
         """Raise `ClientError` unless a key is one of our seeders', where others need one of a reader."""

@@ -48,22 +48,26 @@ class Announcing(NamedTuple):
 
 def chosen(at: Moment, peer: Announcing, *, has_unreachable: bool) -> tuple[bytes, bytes]:
     """Choose up to `numwant` peers, compact, by family: reachable ones before those that are not; of each, tagged ones first,
-    then seeders; the asker's own family first, and of that its own subnet. Within, at random."""
+    then seeders; the asker's own family first, and of that its own subnet. Within, at random. Where no seeder was reachable,
+    leechers leave a place to one that was not: it may reach the asker, and has what the asker wants."""
     request = peer.request
     room = request.numwant
     found_of = dict.fromkeys(FAMILIES, b"")
     roles = _FOR_SEEDERS if peer.is_seeding or request.event is Event.PAUSED else _FOR_LEECHERS
-    families = FAMILIES if len(peer.asker.packed) + 2 == V4_BYTES else FAMILIES[::-1]
+    own_first = FAMILIES if len(peer.asker.packed) + 2 == V4_BYTES else FAMILIES[::-1]
+    families = own_first[: 1 if request.own_family else 2]
     tagged = at.store.tagged(request.info_hash) if room else ()
     for is_reachable in _ALL if has_unreachable else _REACHABLE_ONLY:
         for endpoint in islice(_endpoints(at, peer, tagged, roles, is_reachable=is_reachable), room):
             found_of[len(endpoint)] += endpoint
             room -= 1
         for role in roles:
+            leaves_one = role is Role.LEECHER and roles is _FOR_LEECHERS and is_reachable and has_unreachable and room > 1
+            kept = int(leaves_one and not any(found_of.values()))
             for family in families:
-                if room > 0:
+                if room > kept:
                     group = Group(request.info_hash, role, family, is_reachable)
-                    found = _near(at, group, room, asker=peer.asker, exclude=peer.endpoint)
+                    found = _near(at, group, room - kept, asker=peer.asker, exclude=peer.endpoint)
                     if found:
                         found_of[family] += found
                         room -= len(found) // family
@@ -118,7 +122,9 @@ def _endpoints(
             continue
         shown = at.visibility.shown(peer, announcing.asker, now=at.now)
         address = announcing.reached_at if shown is HERE else shown
-        if address is not None and at.visibility.may_hand_out(address):
+        if address is None or (announcing.request.own_family and len(address.packed) != len(announcing.asker.packed)):
+            continue
+        if at.visibility.may_hand_out(address):
             yield address.packed + peer.endpoint[-2:]
 
 

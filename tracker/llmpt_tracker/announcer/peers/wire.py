@@ -56,7 +56,8 @@ _UNKNOWN_LEFT = (1 << 64) - 1  # what libtorrent sends before it has the metainf
 class AnnounceRequest(NamedTuple):
     """One announce, every field checked. `left` is bytes, and more than there can be where it is not known; `ip` is what the
     client claims, believed only by the gateway rule; `key` is what stood behind `/announce/`, our seeder's or a
-    reader's, `secret` what BEP 7 calls `key`."""
+    reader's, `secret` what BEP 7 calls `key`; `own_family`: the answer can hold no peers
+    of another family than the asker's."""
 
     info_hash: bytes
     peer_id: bytes
@@ -69,6 +70,7 @@ class AnnounceRequest(NamedTuple):
     ip: str = ""
     key: str = ""
     secret: bytes = b""
+    own_family: bool = False
 
     @property
     def owner(self) -> bytes:
@@ -136,13 +138,13 @@ def parse_scrape(query: bytes) -> list[bytes]:
     return list(dict.fromkeys(_twenty_bytes("info_hash", value) for value in values))
 
 
-def encode_announce(reply: AnnounceReply) -> bytes:
-    """Write the answer to an announce."""
+def encode_announce(reply: AnnounceReply, *, tracker_id: bytes) -> bytes:
+    """Write the answer to an announce. `tracker_id`: what the peer sends back as `trackerid`."""
     if reply.peer_ids is not None:
-        return _encode_dictionaries(reply, reply.peer_ids)
+        return _encode_dictionaries(reply, reply.peer_ids, tracker_id)
     return (
         b"d8:completei%de10:downloadedi%de11:external ip%d:%b10:incompletei%de8:intervali%de%b"
-        b"12:min intervali%de5:peers%d:%b%b%be"
+        b"12:min intervali%de5:peers%d:%b%b10:tracker id%d:%b%be"
         % (
             reply.complete,
             reply.downloaded,
@@ -155,12 +157,14 @@ def encode_announce(reply: AnnounceReply) -> bytes:
             len(reply.peers4),
             reply.peers4,
             b"6:peers6%d:%b" % (len(reply.peers6), reply.peers6) if reply.peers6 else b"",
+            len(tracker_id),
+            tracker_id,
             b"15:warning message" + bencode.encode(reply.warning) if reply.warning else b"",
         )
     )
 
 
-def _encode_dictionaries(reply: AnnounceReply, peer_ids: Mapping[Endpoint, bytes]) -> bytes:
+def _encode_dictionaries(reply: AnnounceReply, peer_ids: Mapping[Endpoint, bytes], tracker_id: bytes) -> bytes:
     """Write the answer as BEP 3 had it: a list of dictionaries for both families."""
     peers = []
     for endpoint in (*split(reply.peers4, V4_BYTES), *split(reply.peers6, V6_BYTES)):
@@ -176,6 +180,7 @@ def _encode_dictionaries(reply: AnnounceReply, peer_ids: Mapping[Endpoint, bytes
         "interval": reply.interval_s,
         "min interval": MIN_INTERVAL_S,
         "peers": peers,
+        "tracker id": tracker_id,
     }
     if reply.reachable is not None:
         answer["llmpt reachable"] = int(reply.reachable)

@@ -43,6 +43,7 @@ def parse_announce(data: bytes) -> AnnounceRequest:
         ip="" if ip == b"\0\0\0\0" else socket.inet_ntoa(ip),
         key=wire.announce_key(key) if key else "",
         secret=secret.hex().upper().encode(),  # as it stands in an announce over HTTP
+        own_family=True,
     )
 
 

@@ -190,15 +190,17 @@ def test_a_compact_answer_to_the_byte() -> None:
     reply = AnnounceReply(
         2, 1, 7, 913, b"\x0a\x00\x00\x01\x1a\xe1", b"\xfd" + bytes(15) + b"\x1a\xe1", b"\x0a\x00\x00\x09", "mind the gap"
     )
-    assert wire.encode_announce(reply) == (
+    assert wire.encode_announce(reply, tracker_id=b"boot") == (
         b"d8:completei2e10:downloadedi7e11:external ip4:\x0a\x00\x00\x0910:incompletei1e8:intervali913e12:min intervali60e"
-        b"5:peers6:\x0a\x00\x00\x01\x1a\xe16:peers618:\xfd" + bytes(15) + b"\x1a\xe115:warning message12:mind the gape"
+        b"5:peers6:\x0a\x00\x00\x01\x1a\xe16:peers618:\xfd" + bytes(15) + b"\x1a\xe110:tracker id4:boot"
+        b"15:warning message12:mind the gape"
     )
-    assert bencode.encode(bencode.decode(wire.encode_announce(reply))) == wire.encode_announce(reply)
+    raw = wire.encode_announce(reply, tracker_id=b"boot")
+    assert bencode.encode(bencode.decode(raw)) == raw
 
 
 def test_an_empty_answer_has_peers_all_the_same() -> None:
-    answer = bencode.decode(wire.encode_announce(AnnounceReply(0, 0, 0, 900, b"", b"", b"\x7f\x00\x00\x01")))
+    answer = bencode.decode(wire.encode_announce(AnnounceReply(0, 0, 0, 900, b"", b"", b"\x7f\x00\x00\x01"), tracker_id=b"boot"))
     assert answer[b"peers"] == b""
     assert b"peers6" not in answer
     assert b"warning message" not in answer
@@ -207,7 +209,7 @@ def test_an_empty_answer_has_peers_all_the_same() -> None:
 def test_a_dictionary_answer_lists_both_families() -> None:
     four, six = b"\x0a\x00\x00\x01\x1a\xe1", b"\xfd" + bytes(14) + b"\x05\x1a\xe2"
     reply = AnnounceReply(1, 1, 0, 900, four, six, b"\x0a\x00\x00\x09", peer_ids={four: b"a" * 20})
-    assert bencode.decode(wire.encode_announce(reply))[b"peers"] == [
+    assert bencode.decode(wire.encode_announce(reply, tracker_id=b"boot"))[b"peers"] == [
         {b"ip": b"10.0.0.1", b"peer id": b"a" * 20, b"port": 6881},
         {b"ip": b"fd00::5", b"port": 6882},
     ]
@@ -218,7 +220,8 @@ def test_a_dictionary_answer_lists_both_families() -> None:
 def test_whether_others_can_connect_stands_under_a_key_of_ours_in_its_place(
     peer_ids: dict[bytes, bytes] | None, reachable: bool, said: int
 ) -> None:
-    raw = wire.encode_announce(AnnounceReply(0, 0, 0, 900, b"", b"", b"\x7f\x00\x00\x01", "", peer_ids, reachable))
+    reply = AnnounceReply(0, 0, 0, 900, b"", b"", b"\x7f\x00\x00\x01", "", peer_ids, reachable)
+    raw = wire.encode_announce(reply, tracker_id=b"boot")
     assert bencode.decode(raw)[b"llmpt reachable"] == said
     assert bencode.encode(bencode.decode(raw)) == raw
 
