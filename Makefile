@@ -11,6 +11,11 @@ PYTEST := $(BIN)/pytest $(PYTEST_OPTIONS)
 PARALLEL := -n $(WORKERS) --dist worksteal -m 'not alone and not slow'
 TESTS := tests/unit tests/contract tests/integration tests/hostile tests/fuzz
 
+# $(call twice,NAME,OPTIONS): run tests; those that failed run once more, one after the other. What fails again is a fault, and what
+# does not is a test that a busy machine disturbs: the first run has shown how.
+twice = $(PYTEST) -o cache_dir=.cache/pytest/$(1) $(2) || { test $$? = 1 && printf '\n%s\n' 'What failed is run once more, alone.' \
+	&& $(PYTEST) -o cache_dir=.cache/pytest/$(1) $(2) -n 0 --last-failed --last-failed-no-failures=none --exitfirst; }
+
 .DEFAULT_GOAL := help
 
 .PHONY: help install check format unit test hook matrix torch-check live fuzz soak e2e once bench mutants demo clean
@@ -58,8 +63,8 @@ unit: $(STAMP)  ## Unit tests: seconds, no network, no libtorrent session
 	$(PYTEST) tests/unit
 
 test: $(STAMP)  ## Unit, contract, integration and hostile tests, a minute of fuzz: real roles as processes on loopback, no Docker
-	$(PYTEST) -m 'alone and not slow' $(shell grep -rl --include='*.py' 'mark\.alone' $(TESTS))
-	$(PYTEST) $(PARALLEL) $(TESTS)
+	$(call twice,alone,-m 'alone and not slow' $(shell grep -rl --include='*.py' 'mark\.alone' $(TESTS)))
+	$(call twice,test,$(PARALLEL) $(TESTS))
 
 HOOK := test_boot.py test_public_api.py core hook link settings
 
@@ -70,7 +75,7 @@ VERSIONS ?= all
 MATRIX := matrix or hook_download or hook_bars or hook_future or hub_endpoint
 
 matrix: $(STAMP)  ## Eight versions of huggingface_hub × every way to download; transformers and datasets (VERSIONS=others: what `make test` leaves)
-	LLMPT_TEST_HUB_VERSIONS='$(VERSIONS)' $(PYTEST) $(PARALLEL) tests/contract -k '$(MATRIX)'
+	export LLMPT_TEST_HUB_VERSIONS='$(VERSIONS)'; $(call twice,matrix,$(PARALLEL) tests/contract -k '$(MATRIX)')
 
 torch-check: $(STAMP)  ## sentence-transformers and diffusers load from the swarm (installs torch; UV_FIND_LINKS may name wheels)
 	LLMPT_TEST_TORCH=1 $(BIN)/pytest tests/contract/test_matrix_libraries.py
@@ -86,7 +91,7 @@ soak: $(STAMP)  ## Hundreds of downloads, many killed in the middle; then on fou
 	$(PYTEST) -m slow $(TESTS)
 
 e2e: $(STAMP)  ## The three-node universe under docker compose (needs a Docker engine)
-	$(PYTEST) tests/e2e
+	$(call twice,e2e,tests/e2e)
 
 .PHONY: images
 images: $(STAMP)  ## The images of the end-to-end tests, built beforehand
