@@ -19,7 +19,8 @@ from tests.support.certificates import Authority
 from tests.support.hostile import OTHER, crowd
 from tests.support.waiting import eventually
 
-LIMITS = BlobLimits(head_s=60, connections=8, guests=4, own=2)
+TIMES = 5
+LIMITS = BlobLimits(head_s=60, connections=8, guests=4, own=TIMES)  # none of them waits until the one before is forgotten
 HALF_A_HEAD, HALF_A_HELLO = b"GET /blobs/", b"\x16\x03\x01"
 
 
@@ -36,7 +37,7 @@ def test_slow_connections_of_many_machines_do_not_shut_out_the_tracker(tls: bool
             stack.enter_context(crowd(server.port, 10, said, source=f"127.0.0.{number + 100}"))
         eventually(lambda: len(server._connections) == LIMITS.connections + LIMITS.guests, what="all places to be taken")
         stack.enter_context(crowd(server.port, 5, HALF_A_HEAD, source=OTHER))
-        for _ in range(5):  # one connection that is kept, and ones that are not
+        for _ in range(TIMES):  # one connection that is kept, and ones that are not
             tracker = AskedByTracker(BlobPlace("127.0.0.1", server.port, tls), timeout_s=5, skipped_s=0, clock=lambda: 0)
             assert tracker.ask("HEAD", PATH) == 200
             assert tracker.ask("POST", "/knock") == 204
