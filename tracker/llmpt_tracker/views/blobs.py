@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput
+from llmpt.core.hub_headers import name_in, named
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules.reading import may_read_blob
 from llmpt_tracker.state import state
@@ -24,7 +25,7 @@ blueprint = Blueprint("blobs", __name__)
 @blueprint.get("/blobs/<etag>")
 @blueprint.get("/blobs/<key>/<etag>")
 def blob(etag: str, key: str = "") -> ResponseReturnValue:
-    """Redirect to a seeder that is alive and has the blob; the next request may be sent to another."""
+    """Redirect to a seeder that is alive and has the blob, and pass on `?name=`; the next request may be sent to another."""
     try:
         Etag(etag)
     except InvalidInput as error:
@@ -36,4 +37,5 @@ def blob(etag: str, key: str = "") -> ResponseReturnValue:
     url = state().blobs.locate(etag, asker=str(asker()), host_as_asked=host, may_serve=may) if may_read else None
     if url is None:
         raise Refused(404, "not_found", f"no seeder that is alive has a file with the etag {etag}")
-    return Response(status=302, headers={"Location": url})
+    name = name_in(request.query_string.decode("latin-1"))
+    return Response(status=302, headers={"Location": named(url, name) if name else url})

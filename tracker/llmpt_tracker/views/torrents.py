@@ -13,6 +13,7 @@ from flask.typing import ResponseReturnValue
 from llmpt.core import bencode
 from llmpt.core.blob import Etag
 from llmpt.core.errors import InvalidInput
+from llmpt.core.hub_headers import named
 from llmpt.core.repo import check_path, check_ref
 from llmpt_tracker.control.messages import Swarm
 from llmpt_tracker.errors import Refused
@@ -28,6 +29,7 @@ blueprint = Blueprint("torrents", __name__, url_prefix="/api/v1")
 PEERS_IN_LIST = 50
 PEERS_OF_ONE = 100
 METAINFO_OF_PAGE = 4 << 20  # bytes: a page with metainfo may be shorter than its limit
+NO_V2 = "BitTorrent v2 (BEP 52). Clients that know no v2, as Transmission 3 and aria2, take the file over HTTP: {}"
 _HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _FILTERS = ("repo_type", "repo_id", "revision", "path", "etag", "info_hash")
 
@@ -86,7 +88,8 @@ def one_torrent(info_hash: str) -> ResponseReturnValue:
 
 @blueprint.get("/torrents/<info_hash>.torrent")
 def torrent_file(info_hash: str) -> ResponseReturnValue:
-    """Return the .torrent, with this tracker as announce URL and web seed, under the name by which it was asked."""
+    """Return the .torrent, with this tracker as announce URL and web seed, under the name by which it was asked; and with the
+    file's own address, for clients that know no v2."""
     arguments()
     found = _find(info_hash)
     with state().database.reading() as session:
@@ -96,7 +99,10 @@ def torrent_file(info_hash: str) -> ResponseReturnValue:
     # Without the name, which clients append (BEP 19). With it libtorrent asks for …/<etag>/<etag> when the size is no multiple
     # of the piece length: in v2 such a torrent has a second, padding file in its eyes.
     web_seed = f"{base_url(request)}/blobs/" + (f"{key}/" if key else "")
-    response = Response(with_servers(stored, announce=announce, web_seed=web_seed), mimetype="application/x-bittorrent")
+    path = found.appears_in[0].path if found.appears_in else str(found.etag)
+    comment = NO_V2.format(named(f"{web_seed}{found.etag}", path))
+    torrent = with_servers(stored, announce=announce, comment=comment, web_seed=web_seed)
+    response = Response(torrent, mimetype="application/x-bittorrent")
     response.headers["Content-Disposition"] = f'attachment; filename="{found.etag}.torrent"'
     return response
 
@@ -110,12 +116,14 @@ def torrent_peers(info_hash: str) -> ResponseReturnValue:
     return jsonify({"peers": _peers(swarms.get(found.swarm)), "boot_id": boot_id})
 
 
-def with_servers(stored: bytes, *, announce: str, web_seed: str) -> bytes:
-    """Put an announce URL and a web seed (BEP 19) into the outer dictionary of a stored metainfo; `info` keeps its very bytes.
+def with_servers(stored: bytes, *, announce: str, comment: str, web_seed: str) -> bytes:
+    """Put an announce URL, a comment and a web seed (BEP 19) into the outer dictionary of a stored metainfo; `info` keeps its
+    very bytes.
 
-    Stored metainfo holds `info` and `piece layers`: `announce` sorts before them, `url-list` behind.
+    Stored metainfo holds `info` and `piece layers`: `announce` and `comment` sort before them, `url-list` behind.
     """
-    return b"d8:announce" + bencode.encode(announce) + stored[1:-1] + b"8:url-list" + bencode.encode([web_seed]) + b"e"
+    before = b"8:announce" + bencode.encode(announce) + b"7:comment" + bencode.encode(comment)
+    return b"d" + before + stored[1:-1] + b"8:url-list" + bencode.encode([web_seed]) + b"e"
 
 
 def _include(text: str, known: Collection[str]) -> frozenset[str]:

@@ -298,3 +298,10 @@ def test_blobs_by_etag_are_a_503_while_a_seeder_is_busy(hub: HubClient) -> None:
     hub.blobs.busy = True
     answer = hub.get(f"/blobs/{WEIGHTS.etag}")
     assert (answer.status_code, answer.headers["Retry-After"], answer.get_json()["error"]["code"]) == (503, "5", "busy")
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"), [("", ""), ("?name=a%20b.bin", "?name=a%20b.bin"), ("?name=..%2Fx", ""), ("?x=y", "")]
+)
+def test_blobs_by_etag_keep_the_name_to_save_them_by(hub: HubClient, asked: str, sent: str) -> None:
+    assert hub.get(f"/blobs/{WEIGHTS.etag}{asked}").headers["Location"] == f"http://localhost:8001/blobs/{WEIGHTS.etag}{sent}"

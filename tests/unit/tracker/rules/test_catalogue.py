@@ -160,6 +160,7 @@ def test_the_torrent_file_names_us_as_it_was_asked_for(catalogue: Api, host: str
     outer = bencode.decode(answer.get_data())
     assert outer[b"announce"].decode() == announce
     assert outer[b"url-list"] == [f"{web_seed}/blobs/".encode()]
+    assert outer[b"comment"].decode().endswith(f"over HTTP: {web_seed}/blobs/{A.etag}?name=model.safetensors")
     assert Metainfo.parse(answer.get_data()) == A
 
 
