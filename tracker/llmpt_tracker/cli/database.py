@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 def opened() -> Iterator[Database]:
     """Yield the database that the settings name."""
     settings = TrackerSettings.read()
-    from llmpt_tracker.serve.parent import make_data_folder, open_database  # a wrong setting is told before this is loaded
+    from llmpt_tracker.serve import folder_lock  # a wrong setting is told before this is loaded
+    from llmpt_tracker.serve.parent import make_data_folder, open_database
 
     make_data_folder(settings.data)
-    with open_database(settings) as database:
+    with folder_lock.shared(settings.data), open_database(settings) as database:
         yield database

@@ -5,7 +5,6 @@ The steps are in `migrations/` (alembic). A SQLite file that has something to lo
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
 from llmpt.core.errors import SettingError
+from llmpt_tracker.database import copies
 from llmpt_tracker.database.sessions import Database, translated
 
 BACKUPS_KEPT = 3
@@ -30,18 +30,22 @@ def migrate(database: Database, *, backups: Path, now: datetime) -> str | None:
     A SQLite file is copied into `backups` before; the last few copies are kept. Raises `SettingError` when the database was
     made by a newer llmpt, `DatabaseUnavailable` when it cannot be used.
     """
-    scripts = ScriptDirectory(str(MIGRATIONS))
-    head = scripts.get_current_head()
+    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     current = current_revision(database)
     if current == head:
         return None
     if current is not None:
-        if current not in {script.revision for script in scripts.walk_revisions()}:
+        if not is_known(current):
             raise SettingError(f"the database was made by a newer llmpt (its schema is {current!r}): update the tracker")
         _back_up(database.engine, backups, f"{now:%Y%m%dT%H%M%SZ}-before-{head}")
     with database.engine.begin() as connection:
         command.upgrade(_config(connection), "head")
     return head
+
+
+def is_known(revision: str) -> bool:
+    """Whether a database at that step can be used, or brought up to date."""
+    return revision in {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
 
 
 @translated()
@@ -66,10 +70,7 @@ def _back_up(engine: Engine, folder: Path, label: str) -> None:
     if engine.dialect.name != "sqlite" or not file or file == ":memory:":
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    copy = folder / f"tracker-{label}.db"
-    with contextlib.closing(sqlite3.connect(file)) as source, contextlib.closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
-    copy.chmod(0o600)
+    copies.copy(Path(file), folder / f"tracker-{label}.db")
     for old in sorted(folder.glob("tracker-*-before-*.db"))[:-BACKUPS_KEPT]:
         old.unlink()
 

@@ -36,7 +36,7 @@ from llmpt_tracker.errors import AnnouncerUnavailable, StartEnded
 from llmpt_tracker.metrics import FOLDER
 from llmpt_tracker.rules import dist
 from llmpt_tracker.rules.catalogue import torrents
-from llmpt_tracker.serve import state_files
+from llmpt_tracker.serve import folder_lock, state_files
 from llmpt_tracker.serve.bookkeeping import Bookkeeping
 from llmpt_tracker.serve.key_file import ensure_key
 from llmpt_tracker.serve.token_file import ensure_token
@@ -57,6 +57,7 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
     """
     make_data_folder(settings.data)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(folder_lock.shared(settings.data))
         family = stack.enter_context(Supervisor())
         database = stack.enter_context(open_database(settings))
         ensure_token(settings.token_file, database, now=utc_now())
