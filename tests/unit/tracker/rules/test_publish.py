@@ -181,7 +181,7 @@ def test_a_torrents_foreign_trackers_do_not_reach_the_catalogue(api: Api) -> Non
     api.publish({"torrents": [base64.b64encode(bencode.encode(outer)).decode()]})
     served = api.get(f"/api/v1/torrents/{MODEL.info_hash}.torrent").get_data()
     assert b"foreign" not in served
-    assert set(bencode.decode(served)) == {b"announce", b"info", b"piece layers", b"url-list"}
+    assert set(bencode.decode(served)) == {b"announce", b"comment", b"info", b"piece layers", b"url-list"}
 
 
 @pytest.mark.parametrize(
