@@ -64,6 +64,19 @@ def test_a_snapshot_comes_from_the_swarm_and_the_hub_gives_small_files_at_most(l
     assert blob.st_blocks * 512 >= 5_000_000
 
 
+def test_a_repo_in_another_case_is_the_same_repo_in_the_folder_that_was_asked_for(lan: Lan, ann: Machine, repo: str) -> None:
+    files = publish(lan, repo)
+    eventually(lambda: lan.answers_for(repo), timeout_s=30, what="the LAN to answer for the repo")
+    commit, asked = lan.hub.repos["model", repo].commit_of("main"), repo.upper()
+    lan.hub.forget()
+    folder = ann.download(asked, revision=commit)
+    assert_snapshot(folder, files)
+    assert folder.parents[1].name == RepoRef("model", asked).folder, "as huggingface_hub itself names it"
+    assert not [request for request in lan.hub.requests if "/resolve/" in request.raw_path or "/tree/" in request.raw_path]
+    assert {torrent.etag for torrent in lan.torrents(asked)} == {torrent.etag for torrent in lan.torrents(repo)}
+    assert "whole listing" in ann.llmpt("ls", "--repo", asked)
+
+
 def test_a_second_machine_is_served_by_the_first_when_the_seeder_is_gone(lan: Lan, ann: Machine, repo: str) -> None:
     files = publish(lan, repo)
     lan.hub.mode.refuse_bytes_over = BIG

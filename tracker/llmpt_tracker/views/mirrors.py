@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
@@ -17,6 +19,7 @@ from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker
 from llmpt_tracker.views.arguments import arguments, document
 from llmpt_tracker.views.holders import Pace, holder, keep_pace
+from llmpt_tracker.views.hub.request import as_here
 from llmpt_tracker.views.readers import may_read
 
 blueprint = Blueprint("mirrors", __name__, url_prefix="/api/v1")
@@ -36,6 +39,7 @@ def ask() -> ResponseReturnValue:
     if token.scope == SHARE:
         keep_pace(ASKS_OF_ONE, neighbourhood(asker()))
     wanted = _wanted(document(MAX_BODY_BYTES))
+    wanted = replace(wanted, repo=as_here(wanted.repo))
     check_names(token, wanted.repo)
     if state().upstream is None:
         raise Refused(409, "upstream_off", "this server fetches nothing from a Hub: no seeder of it has LLMPT_UPSTREAM set")

@@ -15,6 +15,7 @@ from llmpt_tracker.rules.catalogue import repos
 from llmpt_tracker.state import state
 from llmpt_tracker.views.arguments import arguments, repo_named, terms
 from llmpt_tracker.views.hub.answers import upstream
+from llmpt_tracker.views.hub.request import as_here
 from llmpt_tracker.views.readers import reading
 
 blueprint = Blueprint("repos", __name__, url_prefix="/api/v1")
@@ -49,7 +50,7 @@ def manifest(repo_type: str, repo_id: str, revision: str) -> ResponseReturnValue
     """Return the manifest of a revision (a commit or the name of a ref): a page of the files that are known of it, by path. The
     first page may be signed: the signature is that of the whole. Where a ref points may be asked of upstream first."""
     args = arguments("signed", "refresh", "limit", "cursor")
-    repo = repo_named(repo_type, repo_id)
+    repo = as_here(repo_named(repo_type, repo_id))
     limit = paging.read_limit(args.get("limit"), default=FILES_OF_PAGE, most=FILES_OF_PAGE)
     after = paging.read_path_cursor(args.get("cursor"))
     if args.get("refresh") == "1":

@@ -45,6 +45,8 @@ def test_without_filters_everything_is_listed_newest_first(catalogue: Api) -> No
         ({"info_hash": A.info_hash.truncated.hex()}, [A]),
         ({"repo_id": "org/name"}, [A, B]),
         ({"repo_id": "org/name", "repo_type": "dataset"}, []),
+        ({"repo_id": "ORG/Name", "repo_type": "model"}, [A, B]),
+        ({"repo_id": "SQuAD"}, [C]),
         ({"repo_type": "dataset"}, [C]),
         ({"repo_id": "org/name", "revision": "main"}, [A]),
         ({"repo_id": "org/name", "revision": "refs/pr/1"}, [A, B]),
@@ -185,6 +187,14 @@ def test_repos_are_listed_with_their_revisions(catalogue: Api) -> None:
 def test_a_manifest_is_found_by_commit_and_by_ref(catalogue: Api, revision: str) -> None:
     answer = catalogue.get(f"/api/v1/repos/model/org/name/revisions/{revision}").get_json()
     assert "model.safetensors" in [file["path"] for file in answer["files"]]
+
+
+def test_a_manifest_is_found_in_any_case_and_has_the_name_that_is_written_here(catalogue: Api) -> None:
+    told, asked = (
+        catalogue.get(f"/api/v1/repos/model/{name}/revisions/{COMMIT}").get_json() for name in ("org/name", "Org/NAME")
+    )
+    assert asked == told
+    assert asked["repo_id"] == "org/name"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.mirrored_upstream import MirroredUpstream
 from llmpt_tracker.rules import mirrors, tokens
-from tests.unit.tracker.bodies import COMMIT
+from tests.unit.tracker.bodies import COMMIT, manifest, small
 from tests.unit.tracker.conftest import NOW, Api, state_of
 from tests.unit.tracker.fakes import FakeBlobs
 
@@ -159,6 +159,12 @@ def test_a_publisher_and_a_sharer_may_ask_and_the_seeder_is_knocked_for(api: Api
     assert (again.status_code, again.get_json()["id"]) == (202, answer.get_json()["id"])
     assert api.send("POST", "/api/v1/mirrors", {"repo_id": "org/new"}, token="llmpt_pub_x").status_code == 401
     assert api.send("PUT", "/api/v1/mirrors/1", {"state": "done"}, token=share).status_code == 403
+
+
+@pytest.mark.usefixtures("fetching")
+def test_a_repo_that_is_here_is_asked_for_under_its_name(api: Api) -> None:
+    api.publish(manifest(small("config.json"), repo_id="org/Cased"))
+    assert api.send("POST", "/api/v1/mirrors", {"repo_id": "ORG/cased"}).get_json()["repo_id"] == "org/Cased"
 
 
 @pytest.mark.usefixtures("fetching")

@@ -115,6 +115,10 @@ def test_the_other_files_of_a_commit_come_with_the_first_that_is_wanted(listed: 
     assert len(announcer.askers) == 1, "the announcer is asked once"
 
 
+def test_a_commits_repo_may_be_written_in_any_case(listed: Api) -> None:
+    assert len(ask(listed, etags=ETAGS[:1], beside={**COMMIT_OF_ALL, "repo_id": "Org/Name"})["torrents"]) == len(ETAGS)
+
+
 def test_what_is_known_of_a_commit_is_not_told_again(listed: Api) -> None:
     answer = ask(listed, etags=[ETAGS[0]], beside={**COMMIT_OF_ALL, "but": ETAGS[2:]})["torrents"]
     assert [one["etag"] for one in answer] == ETAGS[:2]

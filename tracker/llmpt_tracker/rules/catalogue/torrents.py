@@ -38,6 +38,7 @@ _PLACES = (
 class TorrentQuery:
     """Exact filters, and words to look for; None filters nothing.
 
+    `repo_id`: in any case, as on the Hub.
     `revision`: a commit, or the name of a ref.
     `info_hash`: 20 or 32 bytes.
     `most_bytes`: a page ends before the metainfo of its torrents is more than this; one torrent is always in it.
@@ -172,7 +173,7 @@ def _place_filters(session: Session, query: TorrentQuery) -> list[ColumnElement[
     if query.repo_type is not None:
         places.append(Repo.type == query.repo_type)
     if query.repo_id is not None:
-        places.append(Repo.name == query.repo_id)
+        places.append(Repo.folded == query.repo_id.lower())
     if query.revision is not None:
         by_ref = select(Ref.revision_id).where(Ref.name == query.revision, holders.is_ref_here())
         places.append((Revision.commit == query.revision) | Revision.id.in_(by_ref))

@@ -34,10 +34,16 @@ def spell_as_here() -> None:
         repo = RepoRef(asked.repo_type, asked.repo_id)
     except InvalidName:
         return
+    request.environ[_KEY] = replace(asked, repo_id=as_here(repo).id)
+
+
+def as_here(repo: RepoRef) -> RepoRef:
+    """Return a repo under its name in the catalogue: on the Hub, names in lower and upper case are the same."""
     spelling = state().spelling
-    if not spelling.is_exact(repo):
-        with state().database.reading() as session:
-            request.environ[_KEY] = replace(asked, repo_id=spelling.as_here(session, repo).id)
+    if spelling.is_exact(repo):
+        return repo
+    with state().database.reading() as session:
+        return spelling.as_here(session, repo)
 
 
 def client_version() -> tuple[int, int] | None:
