@@ -49,9 +49,9 @@ def main() -> None:
 def run(verbose: bool) -> None:
     """Publish and seed the cache until told to stop."""
     _need_extra()
-    log_to_stderr(level=logging.DEBUG if verbose else logging.INFO)
     with _told():
         settings = SeederSettings.read()
+        log_to_stderr(settings.log, level=logging.DEBUG if verbose else logging.INFO)
         forget_tokens(os.environ)
         from llmpt_seeder.app import run as run_seeder  # libtorrent is loaded only here
 

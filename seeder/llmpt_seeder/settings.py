@@ -75,6 +75,7 @@ class SeederSettings:
     )
     min_blob_bytes: int = setting("LLMPT_MIN_BLOB_BYTES", core.size, "1M", "smallest file that gets a swarm")
     scan_interval_s: float = setting("LLMPT_SCAN_INTERVAL", core.number(0.1, 86400), "10", "seconds between looks at the cache")
+    log: str = setting("LLMPT_LOG", core.log_form, "text", "how lines are logged: text, or json for programs that collect them")
     upload_limit: RateLimit = setting(
         "LLMPT_UPLOAD_LIMIT", rate_limit, "0", "bytes per second to send at most, also by hours: `10M@08:00-18:00,0`; 0: none"
     )

@@ -57,7 +57,9 @@ def test_the_hub_gives_only_what_is_missing(workstation: Workstation, hub: FakeH
     assert [told["path"] for told in agent.landed] == [str(path.resolve())]
     assert not workstation.leftovers()
     warning, summary = run.summary
-    assert warning == "llmpt: model.safetensors: the LAN broke off (every peer has gone); the rest comes from the Hub"
+    words, _, request = warning.rpartition(" [")
+    assert words == "llmpt: model.safetensors: the LAN broke off (every peer has gone); the rest comes from the Hub"
+    assert re.fullmatch(r"[0-9a-f]{16}\]", request)
     assert summary.startswith("llmpt: 6.0 MB from the LAN (")
     assert summary.endswith("/s), 4.0 MB from the Hub, the LAN broke off in the middle of a file")
 

@@ -48,6 +48,7 @@ from llmpt_tracker.views import (
     readers,
     reports,
     repos,
+    request_ids,
     torrents,
     versions,
     visibility,
@@ -101,6 +102,7 @@ def create_app(
     learning = Learning(timings=LearningTimings(again_s=settings.ref_ttl_s))
     attach(app, State(settings, clock, database, announcer, network, places, *told_by, learning=learning))
     app.before_request(metrics.begin)
+    app.before_request(request_ids.begin)
     app.before_request(clients.leave_the_gone)
     app.before_request(access.guard)
     app.before_request(access.guard_pages)
@@ -111,9 +113,11 @@ def create_app(
     app.before_request(clients.take_seat)
     app.before_request(hub.serve)
     app.teardown_request(clients.give_seat_back)
+    app.teardown_request(request_ids.end)
     app.after_request(versions.label)
     app.after_request(access.let_page_read)
     app.after_request(metrics.count)
+    app.after_request(request_ids.label)
     app.wsgi_app = Forwarded(app.wsgi_app, trusted=settings.trusted_proxies)  # type: ignore[method-assign]
     errors.register(app)
     api = (
@@ -137,8 +141,8 @@ def create_app(
 
 def wsgi() -> Flask:
     """Build the application in a gunicorn worker."""
-    log_to_stderr()
     settings = TrackerSettings.read()
+    log_to_stderr(settings.log)
     if settings.control_socket is None:
         raise SettingError(f"{CONTROL_SOCKET} is not set: start the tracker with `llmpt-tracker serve`")
     return create_app(settings, utc_now, AnnouncerClient(settings.control_socket), HostNetwork.read())

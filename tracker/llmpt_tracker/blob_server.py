@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
+from llmpt.core import request_id
 from llmpt_tracker.control.messages import BlobAddress
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class BlobServer:
             except IndexError:
                 connection, is_kept = self._connection(), False
             try:
-                connection.request(method, path)
+                connection.request(method, path, headers=request_id.header())
                 answer = connection.getresponse()
                 answer.read()
             except (OSError, http.client.HTTPException) as error:

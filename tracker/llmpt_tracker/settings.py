@@ -100,6 +100,7 @@ class TrackerSettings:
         "60",
         "Seconds for which upstream's word counts on where a branch or tag points; then it is asked again",
     )
+    log: str = setting("LLMPT_LOG", core.log_form, "text", "How lines are logged: text, or json for programs that collect them")
     dist: Path | None = setting("LLMPT_DIST", folder, "", "Folder of wheels that /dist/ hands out; empty: none")
     control_socket: Path | None = None  # of the announcer; given by the parent
 

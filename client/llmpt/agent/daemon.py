@@ -83,7 +83,7 @@ def run(
     from llmpt.swarm import Engine, EngineSettings
     from llmpt.tracker.catalogue import Catalogue
 
-    log_to_stderr(form="%(asctime)s %(levelname)s %(message)s")
+    log_to_stderr(settings.log, text="%(asctime)s %(levelname)s %(message)s")
     memory.share_one_arena()
     stopping, health = threading.Event(), Health()
     client = joined(settings.tracker, settings.ca, environ, token=settings.token).patient()

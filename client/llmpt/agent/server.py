@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmpt.agent.conversation import Conversation
 from llmpt.agent.seeding.offers import Offers
+from llmpt.core import request_id
 from llmpt.core.blob import Etag
 from llmpt.core.errors import AgentEnding, AgentUnavailable, InvalidInput, LlmptError
 from llmpt.link import protocol, requests
@@ -156,7 +157,7 @@ class Server:
     def _beside(self, work: Callable[[], None]) -> None:
         """Do it on a thread of its own; raise `AgentUnavailable` when there is none to be had."""
         try:
-            threading.Thread(target=work, name="agent-landed", daemon=True).start()
+            threading.Thread(target=request_id.carrying(work), name="agent-landed", daemon=True).start()
         except RuntimeError as error:
             raise AgentUnavailable(f"the agent has no thread left: {error}") from None
 
@@ -186,12 +187,16 @@ class Server:
             self._slots.release()
 
     def _answer(self, reader: LineReader, asker: Conversation) -> Answer | None:
-        """Read one request and return the last word of its answer; None when all is said, or nothing was asked."""
+        """Read one request and return the last word of its answer; None when all is said, or nothing was asked.
+
+        This thread, which serves no other connection, works for the request's id from here on.
+        """
         request: Request | None = None
         try:
             message = reader.read(timeout_s=self._timings.request_s, any_version=True)
             if message is None:
                 return None
+            request_id.put(request_id.parse(message.get("request")))
             if not requests.is_of_every_version(message):
                 protocol.check_version(message)
             request = requests.parse(message)

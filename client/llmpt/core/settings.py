@@ -162,6 +162,9 @@ def choice(*values: str) -> Callable[[str], str]:
     return read
 
 
+log_form = choice("text", "json")  # how a process writes what it logs
+
+
 def size(value: str) -> int:
     """Read a number of bytes: 1048576, 1M, 50MiB, 1.5G (powers of 1024)."""
     match = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", value.lower())

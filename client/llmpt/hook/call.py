@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from llmpt.core import request_id
 from llmpt.core.blob import Etag
 from llmpt.core.errors import LlmptError
 from llmpt.link.client import AgentClient
@@ -41,6 +42,7 @@ class Call:
     `proof`: whether what the Hub gives is held against the etag, and when.
     `served`: filled when the agent is to know where the file lies.
     `fetching`: while it is open, the agent watches the library's download.
+    `request_id`: what all that is done for it is known by, here, at the agent and at the server.
     """
 
     repo_type: str
@@ -58,6 +60,7 @@ class Call:
     proof: Proof = Proof.NONE
     served: Served | None = None
     fetching: ExitStack = field(default_factory=ExitStack)
+    request_id: str = field(default_factory=request_id.new)
 
 
 current: ContextVar[Call | None] = ContextVar("llmpt_call", default=None)

@@ -14,6 +14,7 @@ from typing import Any
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, InvalidName, SettingError
 from llmpt.disk.verification import verify_file
+from llmpt.hook import lines
 from llmpt.hook.call import Call, current
 from llmpt.hook.download import LibraryDownload
 from llmpt.hook.lan import Lan
@@ -53,6 +54,8 @@ class LibraryDownloads:
         self._lan = None if settings is None else self._connect(settings)
         self._routers = {}
         self._quiet = settings is not None and settings.quiet
+        if settings is not None:
+            lines.use(settings.log)
         self.settings_read = True
 
     def call(self, asked: Mapping[str, Any]) -> Call | None:

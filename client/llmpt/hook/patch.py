@@ -23,6 +23,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from llmpt.core import request_id
+from llmpt.hook import lines
 from llmpt.hook.call import Call, HubDisagrees, Proof, current
 from llmpt.hook.download import LibraryDownload
 from llmpt.hook.downloads import Connect, LibraryDownloads
@@ -116,6 +118,7 @@ class Hook:
         for name, wrapper in self._wrappers.items():
             setattr(self._library, name, wrapper)
         self._chunks.put()
+        lines.put()
         if self._sessions is not None:
             guarded(self._sessions.put)
 
@@ -125,6 +128,7 @@ class Hook:
             if getattr(self._library, name) is wrapper:  # else ours was wrapped in turn, and is passed through
                 setattr(self._library, name, self._originals[name])
         self._chunks.take_back()
+        lines.take_back()
         if self._sessions is not None:
             guarded(self._sessions.take_back)
         guarded(self.downloads.summary.close)
@@ -164,7 +168,7 @@ class Hook:
             return self._downloaded(call if again is None else again, name, *args, **kwargs)
 
     def _downloaded(self, call: Call, name: str, *args: Any, **kwargs: Any) -> Any:
-        token = current.set(call)
+        token, asked = current.set(call), request_id.put(call.request_id)
         guarded(self.downloads.summary.begin)
         try:
             result = self._originals[name](*args, **kwargs)
@@ -175,6 +179,7 @@ class Hook:
             guarded(call.fetching.close)
             guarded(self.downloads.summary.end)
             current.reset(token)
+            request_id.take_back(asked)
 
     def _metadata(self, *args: Any, **kwargs: Any) -> Any:
         """Note what the Hub says about this very file."""

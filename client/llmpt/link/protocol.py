@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from llmpt.core import request_id
 from llmpt.core.documents import read_json
 from llmpt.core.errors import InvalidInput
 from llmpt.link import versions
@@ -23,10 +24,11 @@ MAX_ANSWER_BYTES = 1 << 26  # the status of an agent names all that it seeds
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """Write a message as one line, with the protocol's version and our own."""
-    return (
-        json.dumps({"v": PROTOCOL_VERSION, "version": versions.own_version(), **message}, separators=(",", ":")).encode() + b"\n"
-    )
+    """Write a message as one line, with the protocol's version and our own, and the id of the request that it is about."""
+    said = {"v": PROTOCOL_VERSION, "version": versions.own_version(), **message}
+    if asked := request_id.current():
+        said["request"] = asked
+    return json.dumps(said, separators=(",", ":")).encode() + b"\n"
 
 
 def decode(line: bytes) -> Message:

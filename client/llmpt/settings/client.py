@@ -11,7 +11,21 @@ from typing import Any
 
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
 from llmpt.core.rates import RateLimit, rate_limit
-from llmpt.core.settings import choice, cidrs, flag, load, number, optional_text, patterns, port, setting, size, text, url
+from llmpt.core.settings import (
+    choice,
+    cidrs,
+    flag,
+    load,
+    log_form,
+    number,
+    optional_text,
+    patterns,
+    port,
+    setting,
+    size,
+    text,
+    url,
+)
 from llmpt.settings.sources import sources
 
 
@@ -56,6 +70,7 @@ class ClientSettings:
         "LLMPT_DISCOVERY", flag, "1", "0: no tracker of the LAN is looked for by mDNS, and `llmpt serve` is not announced"
     )
     quiet: bool = setting("LLMPT_QUIET", flag, "0", "1 leaves out the line that says how much came from the LAN")
+    log: str = setting("LLMPT_LOG", log_form, "text", "how lines are logged: text, or json for programs that collect them")
     peer_port: int = setting("LLMPT_PEER_PORT", port, "6882", "where the agent listens for peers (any free port if it is taken)")
     peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", cidrs, DEFAULT_PEER_CIDRS, "networks whose addresses may talk to us")
     bind: tuple[str, ...] = setting("LLMPT_BIND", patterns, "0.0.0.0,[::]", "addresses to listen on")

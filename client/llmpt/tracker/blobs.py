@@ -31,7 +31,7 @@ from llmpt.tracker.descriptors import beginning, write_at
 from llmpt.tracker.hops import check_place, hop
 from llmpt.tracker.reading import ReadToken
 from llmpt.tracker.url import HttpUrl
-from llmpt.tracker.wire import CONNECT_TIMEOUT_S, NETWORK_ERRORS, Wire, reason_of, user_agent
+from llmpt.tracker.wire import CONNECT_TIMEOUT_S, NETWORK_ERRORS, Wire, own_headers, reason_of
 
 log = logging.getLogger("llmpt")
 
@@ -255,7 +255,7 @@ def _request(
 ) -> Iterator[http.client.HTTPResponse]:
     """Make one request, with `part` as its Range; the answer's head comes within `bounds`, and so does what is read of it."""
     connection = Connection(url.host, url.port, tls=url.tls and trust, bounds=bounds, connect_s=CONNECT_TIMEOUT_S)
-    headers = {**more, "User-Agent": user_agent(), "Connection": "close"}
+    headers = {**more, **own_headers(), "Connection": "close"}
     if part:
         headers["Range"] = part
     try:

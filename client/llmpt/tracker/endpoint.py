@@ -10,6 +10,7 @@ import copy
 import http.client
 from dataclasses import dataclass
 
+from llmpt.core import request_id
 from llmpt.core.errors import TrackerUnavailable
 from llmpt.core.hub_headers import ASKED_HUB
 from llmpt.core.hub_target import hub_name
@@ -72,7 +73,7 @@ class HubEndpoint:
 
     def ask(self, method: str, target: str, *, program: str, part: str = "", body: bytes = b"", kind: str = "") -> EndpointReply:
         """Ask; `program` is the asker's User-Agent, `part` a Range, `kind` the type of `body`. Raises `TrackerUnavailable`."""
-        headers = {"User-Agent": f"{program} {user_agent()}".strip(), "Accept-Encoding": "identity"}
+        headers = {"User-Agent": f"{program} {user_agent()}".strip(), "Accept-Encoding": "identity", **request_id.header()}
         headers |= {name: text for name, text in (("Range", part), ("Content-Type", kind), (ASKED_HUB, self._hub)) if text}
         while True:
             sent = self._reader.header()

@@ -23,7 +23,7 @@ from llmpt.tracker.blobs import NotOverHttp
 from llmpt.tracker.hops import check_place, hop
 from llmpt.tracker.reading import ReadToken
 from llmpt.tracker.url import HttpUrl
-from llmpt.tracker.wire import NETWORK_ERRORS, Wire, reason_of, user_agent
+from llmpt.tracker.wire import NETWORK_ERRORS, Wire, own_headers, reason_of
 
 LARGEST_BYTES = 8 << 20  # it is held in memory
 ANSWER_S = 2.0
@@ -84,7 +84,7 @@ class SmallBlobs:
         for _ in range(_MAX_HOPS):
             is_trackers = url.text.startswith(f"{self._tracker.text}/")
             sent = self._reader.header() if is_trackers else {}
-            headers = {**sent, "User-Agent": user_agent()}
+            headers = {**sent, **own_headers()}
             place = ServerPlace(url.host, url.port, url.tls)
             with self._kept.asked("GET", place, url.target, headers, whole_s=self._answer_s) as response:
                 most = size if response.status == http.client.OK else _WORDS

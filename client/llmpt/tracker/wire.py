@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlencode
 
+from llmpt.core import request_id
 from llmpt.core.documents import read_json
 from llmpt.core.errors import (
     InvalidInput,
@@ -126,7 +127,7 @@ class Wire:
         timeout_s: float | None,
     ) -> Reply:
         bounds = Bounds.of(timeout_s or self._timeout_s)
-        headers = {**headers, "Accept": "application/json", "Connection": "close", "User-Agent": user_agent()}
+        headers = {**headers, "Accept": "application/json", "Connection": "close", **own_headers()}
         data = None
         if body is not None:
             data = written(body)
@@ -167,7 +168,7 @@ class Wire:
             self.host, self.port, tls=self._tls, bounds=Bounds.of(within_s), connect_s=min(CONNECT_TIMEOUT_S, within_s)
         )
         try:
-            connection.request("GET", self._base + LIVENESS, headers={"Connection": "close", "User-Agent": user_agent()})
+            connection.request("GET", self._base + LIVENESS, headers={"Connection": "close", **own_headers()})
             with connection.getresponse() as response:
                 return response.status == http.HTTPStatus.NO_CONTENT
         except NETWORK_ERRORS:
@@ -212,6 +213,11 @@ def user_agent() -> str:
         return f"llmpt/{version('llmpt')}"
     except PackageNotFoundError:  # removed while we run
         return "llmpt/unknown"
+
+
+def own_headers() -> dict[str, str]:
+    """Return the headers of each request of ours: what asks, and the id of what it asks for."""
+    return {"User-Agent": user_agent(), **request_id.header()}
 
 
 def reason_of(error: BaseException) -> str:

@@ -6,12 +6,15 @@ import json
 from http import HTTPStatus
 from typing import NamedTuple
 
+from llmpt.core import request_id
 from llmpt.core.blob import Etag
 from llmpt.core.browsers import SAFE_HEADERS
 from llmpt.core.http_head import Head, wanted_part
 from llmpt.core.hub_headers import disposition, name_in
+from llmpt.core.signed_address import etag_of
 
 _SAFE = tuple(f"{name}: {value}" for name, value in SAFE_HEADERS.items())
+RETRY_AFTER_S = 5
 _EXPOSED = "ETag, Accept-Ranges, Content-Range, Content-Disposition"
 
 
@@ -26,6 +29,7 @@ class Answer(NamedTuple):
     def head(self, *, keep_alive: bool) -> bytes:
         """Write everything up to the body."""
         lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}", *self.fields, *_SAFE]
+        lines += (f"{name}: {value}" for name, value in request_id.header().items())
         if self.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             lines.append(f"Content-Length: {len(self.span) or len(self.body)}")
         lines.append(f"Connection: {'keep-alive' if keep_alive else 'close'}")
@@ -36,6 +40,17 @@ def refusal(status: int, code: str, message: str, *fields: str) -> Answer:
     """Say no, in the shape of all our APIs."""
     body = json.dumps({"error": {"code": code, "message": message}}).encode() + b"\n"
     return Answer(HTTPStatus(status), ("Content-Type: application/json", *fields), body)
+
+
+def busy(reason: str) -> Answer:
+    """Say that a blob may be here, and when to ask again."""
+    return refusal(503, "busy", reason, f"Retry-After: {RETRY_AFTER_S}")
+
+
+def shown(head: Head) -> str:
+    """Return what was asked for: of a signed address, the blob alone."""
+    path = head.path.decode("latin-1")
+    return f"/blobs/{etag_of(path)}" if etag_of(path) else path
 
 
 def blob_answer(head: Head, etag: Etag, size: int, *, page: str = "") -> Answer:

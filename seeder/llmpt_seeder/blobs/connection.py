@@ -14,15 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from llmpt.core import browsers
+from llmpt.core import browsers, request_id
 from llmpt.core.blob import Etag
 from llmpt.core.browsers import Caller, HostNames, Origins
 from llmpt.core.errors import InvalidName
 from llmpt.core.http_head import MAX_HEAD_BYTES, BadRequest, Head, parse_head
 from llmpt.core.signed_address import etag_of
 from llmpt.host.certificate import Certificate
+from llmpt.host.logs import RequestLines
 from llmpt.host.pacing import Paced
-from llmpt_seeder.blobs.answers import Answer, blob_answer, refusal
+from llmpt_seeder.blobs.answers import Answer, blob_answer, busy, refusal, shown
 from llmpt_seeder.blobs.channel import Channel
 from llmpt_seeder.blobs.pace import Pace
 from llmpt_seeder.blobs.places import Places
@@ -31,11 +32,11 @@ from llmpt_seeder.errors import Cut, InDoubt
 
 log = logging.getLogger("llmpt.seeder")
 _cut_off = Paced(log.info)
+_served = RequestLines(log.info)
 
 METHODS = (b"GET", b"HEAD", b"POST")
 WITHHELD_BYTES = 64 << 10  # of a blob that grows: no client has the whole before it is known to be right
 LOOK_AGAIN_MS = 50
-RETRY_AFTER_S = 5
 _BLOBS, _KNOCK = b"/blobs/", b"/knock"
 _GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
@@ -160,11 +161,16 @@ class Connection:
             head = parse_head(data, METHODS)
         except BadRequest as error:
             return self._end(refusal(error.status, "bad_request", str(error)))
+        with request_id.carried(request_id.parse(head.field(b"x-request-id").decode("latin-1"))):
+            return self._serve_head(head)
+
+    def _serve_head(self, head: Head) -> bool:
         if self._turned_away is not None:
             return self._end(self._turned_away, is_head=head.method == b"HEAD")
         blob = None
         try:
             answer, blob = self._answer(head)
+            _served("%s %s for %s: %d", head.method.decode(), shown(head), self._address, answer.status)
             if head.method == b"HEAD":
                 self._channel.send(answer.head(keep_alive=head.keep_alive))
             elif blob is None or not answer.span:
@@ -271,11 +277,6 @@ class Connection:
     def _wait_for_growth(self) -> None:
         if self._channel.poll(_GONE, LOOK_AGAIN_MS):
             raise Cut("its client has gone")
-
-
-def busy(reason: str) -> Answer:
-    """Say that a blob may be here, and when to ask again."""
-    return refusal(503, "busy", reason, f"Retry-After: {RETRY_AFTER_S}")
 
 
 def _caller(head: Head) -> Caller:

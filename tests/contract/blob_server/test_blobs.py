@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 
 import pytest
@@ -23,6 +24,17 @@ def test_a_blob_is_served_whole_and_in_parts(serve: Serve) -> None:
     assert (answer.status, body) == (206, CONTENT[1_000_000:2_000_001])
     assert answer.getheader("Content-Range") == f"bytes 1000000-2000000/{len(CONTENT)}"
     assert ask(server, Range=f"bytes={len(CONTENT)}-")[0].status == 416
+
+
+def test_a_request_with_an_id_is_a_line_and_its_answer_has_it(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="llmpt.seeder")
+    server = serve()
+    assert ask(server, X_Request_Id="b126f")[0].getheader("X-Request-Id") == "b126f"
+    for none in ("a b", "x" * 65):
+        assert ask(server, X_Request_Id=none)[0].getheader("X-Request-Id") is None
+    assert ask(server)[0].getheader("X-Request-Id") is None
+    said = [record.getMessage() for record in caplog.records if ETAG.value in record.getMessage()]
+    assert said == [f"GET /blobs/{ETAG} for 127.0.0.1: 200"]
 
 
 def test_a_head_has_the_length_and_no_bytes(serve: Serve) -> None:

@@ -41,9 +41,9 @@ EVERY_SECOND = Rhythm(interval_s=1.0, pauses=Pauses(first_s=1.0, longest_s=10.0)
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; return the exit code."""
-    log_to_stderr()
+    settings = TrackerSettings.read()  # which the parent has read before
+    log_to_stderr(settings.log)
     try:
-        settings = TrackerSettings.read()
         if settings.control_socket is None:
             raise LlmptError(f"{CONTROL_SOCKET} is not set: `llmpt-tracker serve` starts the announcer")
         asyncio.run(serve(settings, VisitorLimits().within(raise_descriptor_limit())))

@@ -44,7 +44,7 @@ def serve() -> None:
     settings = TrackerSettings.read()
     from llmpt_tracker.serve import parent  # a wrong setting is told before all this is loaded
 
-    log_to_stderr()
+    log_to_stderr(settings.log)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     sys.exit(parent.serve(settings, os.environ))
 

@@ -32,4 +32,5 @@ forwarder_headers = ""
 control_socket_disable = True  # it would listen under the user's home
 proc_name = "llmpt-tracker"
 accesslog = None
+logger_class = "llmpt_tracker.serve.http.logger.GunicornLogger"
 loglevel = "warning"

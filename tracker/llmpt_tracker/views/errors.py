@@ -13,6 +13,7 @@ from functools import partial
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from llmpt.core import request_id
 from llmpt.core.browsers import SAFE_HEADERS
 from llmpt.host.pacing import Paced
 from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, Refused, RefusedAsHub, SeedersBusy
@@ -106,7 +107,7 @@ def _http(error: HTTPException) -> Response:
 
 def _bug(error: Exception) -> Response:
     log.exception("%s %r failed", request.method, request.full_path, exc_info=error)
-    return answer(500, "internal", "something went wrong here; the tracker's log says what")
+    return answer(500, "internal", f"something went wrong here; the tracker's log says what ({request_id.current()})")
 
 
 def _safe(response: Response) -> Response:

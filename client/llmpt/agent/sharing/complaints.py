@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 
 from llmpt.agent.sharing.right import Sharing
+from llmpt.core import request_id
 from llmpt.core.errors import TrackerError
 from llmpt.core.metainfo import InfoHash, Metainfo
 
@@ -23,7 +25,9 @@ class Complaints:
         """Say that the content of `torrent` is wrong. Returns at once; the tracker is told behind our back."""
         if torrent.info_hash not in self._made:
             self._made.add(torrent.info_hash)
-            threading.Thread(target=self._make, args=(torrent, reason), name="complaint", daemon=True).start()
+            threading.Thread(
+                target=request_id.carrying(partial(self._make, torrent, reason)), name="complaint", daemon=True
+            ).start()
 
     def _make(self, torrent: Metainfo, reason: str) -> None:
         try:

@@ -18,6 +18,7 @@ from llmpt.agent.transfer.state import JobState, after
 from llmpt.agent.transfer.steps import Step
 from llmpt.agent.transfer.subscribers import Subscribers
 from llmpt.agent.transfer.work import NotWanted, Work
+from llmpt.core import request_id
 from llmpt.core.errors import LlmptError
 from llmpt.disk.inventory import BlobOrigin
 from llmpt.link.requests import FetchRequest
@@ -56,7 +57,7 @@ class Job:
     def start(self) -> None:
         """Begin. The first program has to have joined: a job that is not wanted ends."""
         try:
-            threading.Thread(target=self._run, name=f"job-{self.etag.value[:8]}", daemon=True).start()
+            threading.Thread(target=request_id.carrying(self._run), name=f"job-{self.etag.value[:8]}", daemon=True).start()
         except RuntimeError as error:  # no thread is left: it ends at once, or its etag would never come to an end
             self._end(BrokenOff(f"the agent cannot begin it: {error}"))
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 
 from llmpt.agent.directory import Directory, Peer
 from llmpt.agent.transfer.web_seed import WebSeed
+from llmpt.core import request_id
 from llmpt.core.blob import Etag
 from llmpt.core.errors import LlmptError
 from llmpt.swarm import Download, Engine
@@ -31,7 +33,9 @@ class Search:
     def begin(self, download: Download, *, in_vain: tuple[Peer, ...]) -> None:
         """Look, unless that is under way. `in_vain`: peers of which none has answered as yet."""
         if not self.is_under_way:
-            self._thread = threading.Thread(target=self._look, args=(download, in_vain), name="search", daemon=True)
+            self._thread = threading.Thread(
+                target=request_id.carrying(partial(self._look, download, in_vain)), name="search", daemon=True
+            )
             self._thread.start()
 
     def _look(self, download: Download, in_vain: tuple[Peer, ...]) -> None:

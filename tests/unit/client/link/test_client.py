@@ -61,7 +61,9 @@ def agent(environ: dict[str, str], answer: Answer) -> Iterator[list[Message | No
                     if request is not None and request["op"] == "hello":
                         connection.sendall(protocol.encode({"event": "hello"}))
                         continue
-                    asked.append(request and {name: value for name, value in request.items() if name not in ("v", "version")})
+                    asked.append(
+                        request and {name: value for name, value in request.items() if name not in ("v", "version", "request")}
+                    )
                     answer(connection)
 
         thread = threading.Thread(target=serve)

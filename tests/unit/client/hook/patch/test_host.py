@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def test_our_own_bugs_are_logged_and_hurt_nobody(
     assert "this is a bug of llmpt" in caplog.text
 
 
-def test_each_decision_is_one_line(download: Download, library: Any, agent: Agent, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_decision_is_one_line_that_names_its_request(
+    download: Download, library: Any, agent: Agent, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG, logger="llmpt")
     agent.answer = agent.refuse
     download(force_download=True)
@@ -58,8 +61,10 @@ def test_each_decision_is_one_line(download: Download, library: Any, agent: Agen
     agent.answer = agent.serve
     download(force_download=False).unlink()
     download()
-    said = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "llmpt"]
-    assert said == [
+    lines = [(record.levelname, *record.getMessage().rpartition(" [")) for record in caplog.records if record.name == "llmpt"]
+    assert len({asked for *_, asked in lines}) == len(lines), "each download has an id of its own"
+    assert all(re.fullmatch(r"[0-9a-f]{16}\]", asked) for *_, asked in lines)
+    assert [line[:2] for line in lines] == [
         ("DEBUG", "w.bin: not from the LAN (nobody has it)"),
         ("WARNING", "llmpt: w.bin: the LAN broke off (gone); fetching it the ordinary way"),
         ("INFO", "w.bin: 2097152 bytes from the LAN"),
