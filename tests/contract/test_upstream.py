@@ -52,6 +52,14 @@ def test_a_revision_is_its_commit_its_refs_and_its_listing(hub: FakeHub) -> None
     assert not any(request.authorized for request in hub.requests)
 
 
+def test_what_the_hub_has_found_out_of_a_repo_is_its_card_whatever_lies_in_its_readme(hub: FakeHub) -> None:
+    hub.add("org/name", {"config.json": b"{}"})
+    assert asking(hub).revision(ORG, "main").card is None
+    about = {"pipeline_tag": "text-generation", "library_name": "transformers", "tags": ["safetensors", "license:mit"]}
+    hub.repos["model", "org/name"].about = {**about, "cardData": {"license": "mit", "tags": ["own"]}}
+    assert asking(hub).revision(ORG, "main").card == {**about, "license": "mit"}
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "code"),
     [({"private": True}, 401, "RepoNotFound"), ({"gated": True}, 401, "GatedRepo"), (None, 401, "RepoNotFound")],

@@ -90,6 +90,7 @@ class Repo:
     private: bool = False
     gated: bool = False
     readers: frozenset[str] | None = None  # tokens that may read it, where it is private or gated; None: any
+    about: dict[str, Any] = field(default_factory=dict)  # what the Hub has found out: its task, library, tags, its card
 
     def is_open_to(self, authorization: str | None) -> bool:
         """Whether the holder of a token may read it though it is private or gated."""
@@ -462,7 +463,7 @@ class _Handler(BaseHTTPRequestHandler):
         who = {"id": repo.id, "modelId": repo.id, "author": repo.id.partition("/")[0]}
         state = {"private": repo.private, "gated": "auto" if repo.gated else False, "disabled": False}
         fame = {"tags": [], "downloads": 0, "likes": 0, "lastModified": DATE, "createdAt": DATE}
-        return {**who, "sha": commit, "siblings": siblings, **state, **fame}
+        return {**who, "sha": commit, "siblings": siblings, **state, **fame, **repo.about}
 
     def _json(self, value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None, note: bool = True) -> None:
         body = File.of(json.dumps(value).encode(), lfs=False)

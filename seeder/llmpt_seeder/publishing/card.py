@@ -1,4 +1,5 @@
-"""The card of a repo: the YAML between two lines of `---` at the start of its README.md, which the Hub's API shows as JSON.
+"""The card of a repo: the YAML between two lines of `---` at the start of its README.md, which the Hub's API shows as JSON, with
+what the Hub makes of it and of the repo's files: its task, its library, its tags.
 
 Any publisher of a repo can write one. It is read with bounds: so many bytes, no anchors (an alias makes ten lines a billion), no
 deep nesting, and nothing in it that JSON does not have.
@@ -24,6 +25,8 @@ README = "README.md"
 MAX_READ_BYTES = 256 << 10
 MAX_CARD_BYTES = 64 << 10  # of JSON: what a tracker takes
 MAX_DEPTH = 32
+MAX_WORD = 200  # characters of a task, a library, or a tag
+MAX_TAGS = 500
 _FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _BOOL = "tag:yaml.org,2002:bool"
 
@@ -58,10 +61,38 @@ def read_card(path: Path, stamp: FileStamp) -> dict[str, Any] | None:
     try:
         _check(front[1])
         card = _plain(yaml.load(front[1], Loader=_CardLoader))  # noqa: S506 - a safe loader
-        size = len(json.dumps(card, ensure_ascii=False, allow_nan=False).encode())
+        size = _size(card)
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError):
         return None
     return card if isinstance(card, dict) and size <= MAX_CARD_BYTES else None
+
+
+def card_in(info: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the card in the Hub's own answer about a repo, as far as it makes sense; None when there is nothing in it.
+
+    The task and the library of a model may follow from its files alone; `pipeline(model=…)` of transformers asks for both.
+    """
+    card = info.get("cardData")
+    words = {name: info[name] for name in ("pipeline_tag", "library_name") if _is_word(info.get(name))}
+    listed = info.get("tags")
+    tags = [tag for tag in listed if _is_word(tag)][:MAX_TAGS] if isinstance(listed, list) else []
+    found = words | ({"tags": tags} if tags else {})
+    for candidate in ({**card, **found} if isinstance(card, dict) else found, found):
+        try:
+            plain = _plain(candidate)
+            if _size(plain) <= MAX_CARD_BYTES:
+                return plain or None
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            continue
+    return None
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_WORD and value.isprintable()
+
+
+def _size(card: Any) -> int:
+    return len(json.dumps(card, ensure_ascii=False, allow_nan=False).encode())
 
 
 def _check(text: str) -> None:

@@ -7,7 +7,7 @@ that the proxies of the environment count.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -18,17 +18,23 @@ from llmpt.core.repo import RepoRef, check_commit, check_ref
 from llmpt.hub.asking import HubNo, HubUnreachable, ask
 from llmpt_seeder.cache.listing import Listing
 from llmpt_seeder.hub.tree import fetch_tree
+from llmpt_seeder.publishing.card import card_in
 
 ANY_FILE = ".gitattributes"  # every repo of the Hub begins with one
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What a revision is on the Hub. `public`: it may be read without a token."""
+    """What a revision is on the Hub.
+
+    public: it may be read without a token
+    card: what the Hub says of the repo at that commit
+    """
 
     commit: str
     refs: tuple[str, ...]
     public: bool
+    card: Mapping[str, Any] | None = None
 
 
 def token_rule(patterns: tuple[str, ...], token: str | None) -> Callable[[RepoRef], str | None]:
@@ -72,7 +78,7 @@ class UpstreamHub:
                 raise HubNo(403, "GatedRepo", f"Access to {repo} is restricted.", None)
         named = () if revision == commit else (revision,)
         refs = dict.fromkeys((*named, *self._refs(repo, commit, token)))
-        return Revision(commit, tuple(refs), not (info.get("gated") or info.get("private")))
+        return Revision(commit, tuple(refs), not (info.get("gated") or info.get("private")), card_in(info))
 
     def listing(self, repo: RepoRef, commit: str) -> Listing:
         """Return what a commit holds."""

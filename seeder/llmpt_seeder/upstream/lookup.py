@@ -14,7 +14,7 @@ from llmpt_seeder.hub.listings import HubListings
 from llmpt_seeder.publishing.manifest import Line, Manifest
 from llmpt_seeder.publishing.visibility import Visibilities
 from llmpt_seeder.sharing import Sharing
-from llmpt_seeder.upstream.hub import UpstreamHub
+from llmpt_seeder.upstream.hub import Revision, UpstreamHub
 
 log = logging.getLogger("llmpt.seeder")
 
@@ -56,7 +56,7 @@ class Lookup:
         if files is None:
             files = self._hub.listing(repo, found.commit)
             self._listings.keep(repo, found.commit, files)
-        self._tell(repo, found.commit, found.refs, files)
+        self._tell(repo, found, files)
         return found.commit, files
 
     def known(self, repo: RepoRef, revision: str) -> tuple[str, Listing]:
@@ -73,12 +73,13 @@ class Lookup:
         if excluded is not None:
             raise HubNo(403, "", f"{repo} is not fetched here: {excluded}", None)
 
-    def _tell(self, repo: RepoRef, commit: str, refs: tuple[str, ...], files: Listing) -> None:
+    def _tell(self, repo: RepoRef, found: Revision, files: Listing) -> None:
+        commit, refs = found.commit, found.refs
         key = (self._instance(), repo, commit)
         if self._published.get(key) == refs:
             return
         lines = tuple(Line(path, file.etag, file.size, False) for path, file in sorted(files.items()))
-        for body in Manifest(repo, commit, refs, lines, complete=True).bodies():
+        for body in Manifest(repo, commit, refs, lines, complete=True, card=found.card).bodies():
             self._publish(body)
         log.info("%s@%s: %d files listed by upstream, refs %s", repo, commit[:12], len(files), ",".join(refs) or "none")
         if len(self._published) >= MAX_REMEMBERED:

@@ -19,6 +19,7 @@ from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import MACHINES, UNNAMED, Absent, Blob, File, Path, PublisherToken, Ref, Repo, Revision
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import entries, holders, refs
+from llmpt_tracker.rules.hub import cards
 from llmpt_tracker.rules.publication import Manifest, ManifestFile, Publication, refuse_folders
 from llmpt_tracker.rules.refs import Claims
 from llmpt_tracker.rules.rights import rank
@@ -103,7 +104,7 @@ def _enter_manifest(
     _enter_paths(session, repo_id, manifest.repo, [file.path for file in added])
     _enter_absent(session, revision.id, manifest.absent, {file.path for file in added})
     if manifest.card is not None:
-        revision.card = manifest.card
+        revision.card = cards.joined(manifest.card, revision.card)
     is_the_hubs = by.appliance and publication.seeder is None  # a seeder that tells what the Hub lists does not sign it
     claims = refs.claim(session, revision, manifest.refs, by=by, bit=bit, confirmed=is_the_hubs)
     session.flush()

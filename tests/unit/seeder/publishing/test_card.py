@@ -11,7 +11,7 @@ import yaml
 
 from llmpt.disk.stamp import FileStamp
 from llmpt_seeder.publishing import card as module
-from llmpt_seeder.publishing.card import read_card
+from llmpt_seeder.publishing.card import card_in, read_card
 
 
 @pytest.fixture(params=["C", "Python"])
@@ -87,3 +87,19 @@ def test_ten_lines_that_would_be_a_billion_are_none(tmp_path: Path) -> None:
 
 def test_a_readme_that_is_not_there_has_no_card(tmp_path: Path) -> None:
     assert read_card(tmp_path / "README.md", FileStamp(0, 0, 0)) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ({}, None),
+        ({"pipeline_tag": 7, "library_name": ["x"], "tags": "x", "cardData": []}, None),
+        ({"pipeline_tag": "x" * 201, "library_name": "a\x1b[2J", "tags": ["good", 7, "", "x" * 201]}, {"tags": ["good"]}),
+        ({"tags": ["t"] * 1000}, {"tags": ["t"] * 500}),
+        ({"pipeline_tag": "a", "cardData": {"license": "mit", "much": "x" * 70_000}}, {"pipeline_tag": "a"}),
+        ({"pipeline_tag": "a", "cardData": {"n": float("inf")}}, {"pipeline_tag": "a"}),
+        ({"cardData": {"license": "mit"}}, {"license": "mit"}),
+    ],
+)
+def test_of_the_hubs_own_answer_what_makes_sense_is_taken(said: dict[str, Any], taken: dict[str, Any] | None) -> None:
+    assert card_in(said) == taken

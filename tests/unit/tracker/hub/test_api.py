@@ -51,6 +51,22 @@ def test_info(hub: HubClient, target: str) -> None:
     assert shown["tags"] == ["transformers", "tiny", "text-generation", "en", "license:mit"]
 
 
+def test_what_upstream_has_found_out_of_a_repo_stays_when_its_readme_comes(hub: HubClient, api: Api) -> None:
+    found_out = {"pipeline_tag": "fill-mask", "library_name": "transformers", "tags": ["safetensors", "bert"]}
+    for card in (found_out, {"license": "mit", "tags": ["own"], "pipeline_tag": "text-generation"}):
+        api.publish(manifest(small("config.json"), repo_id="org/learned", card=card))
+    shown = hub.json("/api/models/org/learned")
+    assert (shown["pipeline_tag"], shown["library_name"]) == ("text-generation", "transformers")
+    assert shown["tags"] == ["transformers", "own", "safetensors", "bert", "text-generation", "license:mit"]
+
+
+def test_a_library_that_an_older_card_names_among_its_tags_is_one(hub: HubClient, api: Api) -> None:
+    api.publish(manifest(small("config.json"), repo_id="org/old", card={"tags": ["bert", "sentence-transformers"]}))
+    api.publish(manifest(small("config.json"), repo_id="org/odd", card={"library_name": 7, "pipeline_tag": ["x"], "tags": [7]}))
+    assert hub.json("/api/models/org/old")["library_name"] == "sentence-transformers"
+    assert not {"library_name", "pipeline_tag"} & hub.json("/api/models/org/odd").keys()
+
+
 def test_info_with_blobs(hub: HubClient) -> None:
     siblings = {one["rfilename"]: one for one in hub.json("/api/models/org/name?blobs=True&securityStatus=true")["siblings"]}
     config = small("config.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,11 @@ from llmpt_tracker.rules.hub.files import HubFile, Json, moment, sibling
 from llmpt_tracker.rules.hub.revisions import HubRevision
 
 MAX_CARD_BYTES = 1 << 20  # far above what is published
+MAX_TAGS = 1000
+TASK, LIBRARY, TAGS = "pipeline_tag", "library_name", "tags"  # what programs choose by: `pipeline(model=…)`, and lists
+LIBRARIES = frozenset(  # which older cards name among their tags
+    ("transformers", "sentence-transformers", "diffusers", "timm", "peft", "setfit", "keras", "spacy", "flair", "fastai", "mlx")
+)
 
 
 def info(revision: HubRevision, files: Iterable[HubFile] | None, *, blobs: bool = False) -> Json:
@@ -34,9 +40,9 @@ def info(revision: HubRevision, files: Iterable[HubFile] | None, *, blobs: bool 
         shown["modelId"] = repo.id
     if told:
         shown["cardData"] = told
-    for name in ("pipeline_tag", "library_name", "sdk"):
-        if isinstance(told.get(name), str):
-            shown[name] = told[name]
+    words = {name: told.get(name) for name in (TASK, LIBRARY, "sdk")}
+    words[LIBRARY] = told.get(LIBRARY) or next((tag for tag in shown["tags"] if tag in LIBRARIES), None)
+    shown |= {name: word for name, word in words.items() if isinstance(word, str)}
     if files is not None:
         shown["siblings"] = [sibling(file, blobs=blobs) for file in files]
     return shown
@@ -51,9 +57,20 @@ def card(text: str | None) -> Json:
     return found if isinstance(found, dict) else {}
 
 
+def joined(text: str, before: str | None) -> str:
+    """Return a card that is published, with the task, the library and the tags that were told of its commit before: the front
+    matter of a README does not say all that the Hub has found out from the files."""
+    told, known = card(text), card(before)
+    kept = {name: known[name] for name in (TASK, LIBRARY) if name in known and name not in told}
+    tags = list(dict.fromkeys((*_texts(told.get(TAGS)), *_texts(known.get(TAGS)))))[:MAX_TAGS]
+    if not kept and tags == _texts(told.get(TAGS)):
+        return text
+    return json.dumps(told | kept | {TAGS: tags}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def tags(card: Json) -> list[str]:
     """Return the tags that the Hub makes of a card."""
-    found = [card.get("library_name"), *_texts(card.get("tags")), card.get("pipeline_tag"), *_texts(card.get("language"))]
+    found = [card.get(LIBRARY), *_texts(card.get(TAGS)), card.get(TASK), *_texts(card.get("language"))]
     for name, prefix in (("license", "license"), ("datasets", "dataset"), ("base_model", "base_model")):
         found += [f"{prefix}:{text}" for text in _texts(card.get(name))]
     for name in ("task_categories", "size_categories"):
