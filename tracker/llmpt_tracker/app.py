@@ -50,6 +50,7 @@ from llmpt_tracker.views import (
     repos,
     request_ids,
     torrents,
+    traffic,
     versions,
     visibility,
 )
@@ -129,6 +130,7 @@ def create_app(
         token_views,
         leases,
         reports,
+        traffic,
         mirrors,
         versions,
         identity_views,

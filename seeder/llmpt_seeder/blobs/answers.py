@@ -36,6 +36,12 @@ class Answer(NamedTuple):
         return "\r\n".join((*lines, "", "")).encode("latin-1")
 
 
+def is_swarms_peer(head: Head) -> bool:
+    """Say whether the client is a peer of a swarm that takes the blob from here, too (BEP 19): our agents call themselves so."""
+    program = head.field(b"user-agent").lower()
+    return program == b"llmpt" or b"torrent" in program
+
+
 def refusal(status: int, code: str, message: str, *fields: str) -> Answer:
     """Say no, in the shape of all our APIs."""
     body = json.dumps({"error": {"code": code, "message": message}}).encode() + b"\n"

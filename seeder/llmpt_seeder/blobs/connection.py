@@ -23,7 +23,7 @@ from llmpt.core.signed_address import etag_of
 from llmpt.host.certificate import Certificate
 from llmpt.host.logs import RequestLines
 from llmpt.host.pacing import Paced
-from llmpt_seeder.blobs.answers import Answer, blob_answer, busy, refusal, shown
+from llmpt_seeder.blobs.answers import Answer, blob_answer, busy, is_swarms_peer, refusal, shown
 from llmpt_seeder.blobs.channel import Channel
 from llmpt_seeder.blobs.pace import Pace
 from llmpt_seeder.blobs.places import Places
@@ -78,7 +78,7 @@ class Counter:
     limits: what a client may do
     places: a client holds one while it gets bytes
     on_knock: called when a client knocks
-    on_sent: called with the number of bytes that were sent
+    on_sent: called with the number of bytes that were sent, and whether to a peer of a swarm
     on_get: called with a blob that a client gets, and the client's address
     certificate: with which TLS is spoken, and nothing else; None: no TLS
     may_get: says whether the blob at a path may be had
@@ -91,7 +91,7 @@ class Counter:
     limits: BlobLimits
     places: Places
     on_knock: Callable[[], None]
-    on_sent: Callable[[int], None]
+    on_sent: Callable[[int, bool], None]
     on_get: Callable[[Etag, str], None] = lambda _etag, _address: None
     certificate: Certificate | None = None
     may_get: Callable[[str], bool] = lambda _path: True
@@ -180,7 +180,7 @@ class Connection:
                     if not has_place:
                         return self._end(busy(f"{self._limits.connections} clients are served already"))
                     self._channel.send(answer.head(keep_alive=head.keep_alive), more=True)
-                    self._send(blob, answer.span)
+                    self._send(blob, answer.span, is_peer=is_swarms_peer(head))
         finally:
             if blob is not None:
                 blob.close()
@@ -260,14 +260,14 @@ class Connection:
             pass
         return False
 
-    def _send(self, blob: OpenBlob, span: range) -> None:
+    def _send(self, blob: OpenBlob, span: range, *, is_peer: bool) -> None:
         """Send those bytes of a blob as they become available."""
-        at, grew_at = span.start, time.monotonic()
+        at, grew_at, on_sent = span.start, time.monotonic(), self._counter.on_sent
         while at < span.stop:
             ready = _sendable(blob, span.stop)
             if ready > at:
                 count = self._counter.pace.take(ready - at)
-                at += self._channel.send_file(blob.fileno(), at, count, self._counter.on_sent)
+                at += self._channel.send_file(blob.fileno(), at, count, lambda sent: on_sent(sent, is_peer))
                 grew_at = time.monotonic()
             elif time.monotonic() - grew_at > self._limits.growth_s:
                 raise Cut(f"no new bytes for {self._limits.growth_s:.0f} s")

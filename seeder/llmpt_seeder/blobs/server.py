@@ -121,7 +121,7 @@ class BlobServer:
             certificate=doors.certificate,
         )
         self._lock = threading.Lock()
-        self._sent = 0
+        self._sent = self._sent_to_peers = 0
         self._connections: dict[Connection, threading.Thread] = {}
         self._visitors: Visitors[Connection] = Visitors(
             VisitorLimits(limits.per_address, limits.per_neighbourhood, total=1 << 30, reserved=0)
@@ -148,7 +148,8 @@ class BlobServer:
         trouble = self._places.trouble()
         problems = [{"what": "files over HTTP", "reason": trouble}] if trouble else []
         tls = {} if self._doors.certificate is None else {"blob_tls": True}  # which older trackers do not know
-        return {"blob_port": self.port, **tls, "http_bytes": self._sent, "problems": problems}
+        sent = {"http_bytes": self._sent, "peer_http_bytes": self._sent_to_peers}
+        return {"blob_port": self.port, **tls, **sent, "problems": problems}
 
     def close(self) -> None:
         """Stop listening and end every connection."""
@@ -238,9 +239,10 @@ class BlobServer:
         min(idle, key=lambda one: one[0])[1].hang_up()
         return True
 
-    def _count(self, sent: int) -> None:
+    def _count(self, sent: int, is_peer: bool) -> None:
         with self._lock:
             self._sent += sent
+            self._sent_to_peers += sent if is_peer else 0
 
 
 class _Knocks:

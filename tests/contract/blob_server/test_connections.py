@@ -149,6 +149,14 @@ def test_many_clients_at_once_get_all_of_it(serve: Serve) -> None:
     eventually(lambda: server.report()["http_bytes"] == 64 * len(CONTENT), what="the bytes to be counted")
 
 
+def test_what_peers_of_swarms_take_is_counted_apart(serve: Serve) -> None:
+    server = serve()
+    for program in ("llmpt", "qBittorrent/4.6", "llmpt/0.1.0", "curl/8"):
+        assert ask(server, User_Agent=program)[1] == CONTENT
+    eventually(lambda: server.report()["http_bytes"] == 4 * len(CONTENT), what="the bytes to be counted")
+    assert server.report()["peer_http_bytes"] == 2 * len(CONTENT)
+
+
 def test_it_answers_while_another_thread_computes(serve: Serve) -> None:
     server = serve()
     done = threading.Event()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from llmpt.core.leases import Grant, LeaseAnswer, LeaseRole, Poll
-from llmpt_tracker.control.messages import AnnouncerStatus, BlobAddress, HeldLease, Owner, SeederReport, Swarm
+from llmpt_tracker.control.messages import AnnouncerStatus, BlobAddress, HeldLease, Owner, SeederReport, Swarm, Traffic
 from llmpt_tracker.errors import AnnouncerUnavailable, SeedersBusy
 
 
@@ -87,6 +87,10 @@ class FakeAnnouncer:
     def note_limit(self, sentence: str, *, times: int) -> None:
         self._answer()
         self.limits.append(sentence)
+
+    def traffic(self) -> Traffic:
+        self._answer()
+        return Traffic()
 
     def blob_servers(self, *, asker: str) -> list[BlobAddress]:
         self._answer()

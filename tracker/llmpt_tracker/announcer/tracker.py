@@ -12,6 +12,7 @@ from llmpt.core.callers import Callers
 from llmpt.core.http_head import BadRequest, Head
 from llmpt.core.networks import Address, CidrSet, behind_proxies
 from llmpt.host.loops import Health
+from llmpt_tracker.announcer.arrivals import Arrivals
 from llmpt_tracker.announcer.leases.book import LeaseBook
 from llmpt_tracker.announcer.limiter import Limiter
 from llmpt_tracker.announcer.peers import swarms, wire
@@ -20,6 +21,7 @@ from llmpt_tracker.announcer.peers.prober import Prober
 from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.store import SwarmStore
 from llmpt_tracker.announcer.peers.visibility import Asker, Visibility
+from llmpt_tracker.announcer.peers.wire import Endpoint
 from llmpt_tracker.announcer.reached import ReachedLimits
 from llmpt_tracker.announcer.readers import Readers
 from llmpt_tracker.errors import ClientError
@@ -42,7 +44,8 @@ class Tracker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.prober = Prober(store, clock=clock)
-        self._probes = swarms.Probes(self.prober.ask, self.prober.doubt, self.prober.prove, self.prober.forget)
+        self.arrivals = Arrivals()
+        self._probes = swarms.Probes(self.prober.ask, self.prober.doubt, self.prober.prove, self.prober.forget, self._arrived)
         self.store, self.seeders, self.visibility, self.clock = store, seeders, visibility, clock
         self.leases, self.limiter, self.reached, self.health = LeaseBook(), Limiter(), ReachedLimits(), Health()
         self.started_at, self.readers = clock(), Readers()
@@ -125,6 +128,9 @@ class Tracker:
             swarms.check_allowed(asker, key.decode("latin-1"), self.visibility)
         request = wire.parse_announce(head.query, key=key)
         return wire.encode_announce(self.announce(request, asker, reached_at=head.reached_at), tracker_id=self._tracker_id)
+
+    def _arrived(self, info_hash: bytes, endpoint: Endpoint) -> None:
+        self.arrivals.note(info_hash, endpoint, self.clock())
 
     def _check_seeder(self, key: str) -> None:
         """Raise `ClientError` unless a key is one of our seeders', where others need one of a reader."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from llmpt.core.documents import read_json
 from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt_tracker.control.connections import ControlConnections
-from llmpt_tracker.control.messages import AnnouncerStatus, BlobAddress, HeldLease, Owner, SeederReport, Swarm
+from llmpt_tracker.control.messages import AnnouncerStatus, BlobAddress, HeldLease, Owner, SeederReport, Swarm, Traffic
 from llmpt_tracker.errors import AnnouncerUnavailable
 
 T = TypeVar("T")
@@ -83,6 +83,10 @@ class AnnouncerClient:
         return self._ask(
             "completed", lambda reply: {bytes.fromhex(name): int(count) for name, count in reply["completed"].items()}
         )
+
+    def traffic(self) -> Traffic:
+        """Return what came to machines since this was asked last."""
+        return self._ask("traffic", Traffic.parse)
 
     def kept(self, swarms: Iterable[bytes]) -> frozenset[bytes]:
         """Return those of these swarms that machines of the LAN seed, beside our seeders."""

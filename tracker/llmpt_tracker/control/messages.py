@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -179,6 +180,38 @@ class HeldLease:
             "bytes": self.bytes,
             "rate_bytes_s": self.rate_bytes_s,
             "waiting": self.waiting,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What came to machines since this was asked last.
+
+    `arrived`: how many machines got a torrent to the end, by its truncated info-hash.
+    `hub_bytes`: what came from the Hub, for all.
+    `mirrored`: those of them that the appliance fetched for others, by repo.
+    """
+
+    arrived: Mapping[bytes, int] = field(default_factory=dict)
+    hub_bytes: int = 0
+    mirrored: Mapping[RepoRef, int] = field(default_factory=dict)
+
+    def __add__(self, other: Traffic) -> Traffic:
+        arrived, mirrored = Counter(self.arrived) + Counter(other.arrived), Counter(self.mirrored) + Counter(other.mirrored)
+        return Traffic(arrived, self.hub_bytes + other.hub_bytes, mirrored)
+
+    @classmethod
+    def parse(cls, said: Json) -> Traffic:
+        arrived = {bytes.fromhex(name): int(count) for name, count in said["arrived"].items()}
+        mirrored = {RepoRef(*name.split("/", 1)): int(count) for name, count in said["mirrored"].items()}
+        return cls(arrived, int(said["hub_bytes"]), mirrored)
+
+    def as_json(self) -> dict[str, Any]:
+        mirrored = {f"{repo.type}/{repo.id}": count for repo, count in self.mirrored.items()}
+        return {
+            "arrived": {name.hex(): count for name, count in self.arrived.items()},
+            "hub_bytes": self.hub_bytes,
+            "mirrored": mirrored,
         }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmpt_tracker.openapi import identity, lookups, manifests, mirrors, sharing
+from llmpt_tracker.openapi import identity, lookups, manifests, mirrors, sharing, traffic
 from llmpt_tracker.openapi.terms import (
     ANNOUNCE_KEY,
     BOOT_ID,
@@ -38,13 +38,20 @@ def document() -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {"title": "llmpt tracker", "version": VERSION, "license": {"name": "Apache-2.0"}},
-        "paths": _paths() | identity.paths() | lookups.paths() | mirrors.paths(PAGING) | sharing.paths() | manifests.paths(),
+        "paths": _paths()
+        | identity.paths()
+        | lookups.paths()
+        | mirrors.paths(PAGING)
+        | sharing.paths()
+        | manifests.paths()
+        | traffic.paths(),
         "components": {
             "schemas": _schemas()
             | identity.schemas()
             | lookups.schemas()
             | mirrors.schemas()
             | sharing.schemas()
+            | traffic.schemas()
             | manifests.schemas(),
             "securitySchemes": {"publisher": {"type": "http", "scheme": "bearer", "description": "llmpt_pub_… or llmpt_share_…"}},
         },
@@ -137,7 +144,7 @@ def _schemas() -> Schema:
             message=text("what moves it"),
         ),
         "Report": partly(
-            ("hashing", "problems", "blob_port", "blob_tls", "http_bytes", "upstream"),
+            ("hashing", "problems", "blob_port", "blob_tls", "http_bytes", "peer_http_bytes", "upstream"),
             port=PORT,
             version=text(),
             blobs=count(),
@@ -148,6 +155,7 @@ def _schemas() -> Schema:
             blob_tls={"type": "boolean", "description": "files come over https there"},
             upstream={"type": ["string", "null"], "description": "the Hub from which it fetches; null: none"},
             http_bytes=count("bytes of files sent over HTTP since its start"),
+            peer_http_bytes=count("those of them that went to peers of swarms"),
             hashing={"anyOf": [ref("Hashing"), {"type": "null"}]},
             problems=array(record(what=text(), reason=text())),
         ),

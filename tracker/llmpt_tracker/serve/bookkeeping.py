@@ -1,4 +1,4 @@
-"""What the parent writes down once a minute of what the announcer knows: downloads, and what is here still.
+"""What the parent writes down once a minute of what the announcer knows: downloads, bytes, and what is here still.
 
 A publisher withdraws what it no longer has. One that has not been heard of for a day can't: what it had is here no longer, until
 it says so again. And what no publisher has is here as long as machines of the LAN seed it.
@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from llmpt_tracker.clock import Clock, utc_now
-from llmpt_tracker.control.messages import SeederReport
+from llmpt_tracker.control.messages import SeederReport, Traffic
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable
-from llmpt_tracker.rules import audit, completions, holders, quotas, reading
+from llmpt_tracker.rules import audit, completions, holders, quotas, reading, traffic
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ class Observer(Protocol):
     """The calls of `AnnouncerClient` that this needs."""
 
     def newly_completed(self) -> Mapping[bytes, int]: ...
+
+    def traffic(self) -> Traffic: ...
 
     def kept(self, swarms: Sequence[bytes]) -> frozenset[bytes]: ...
 
@@ -55,11 +57,13 @@ class Bookkeeping:
         self._seen_due = self._prune_due = monotonic()
         self._silent_s, self._monotonic = silent_s, monotonic
         self._started = monotonic()
+        self._traffic, self._traffic_since = Traffic(), clock()
 
     def keep(self) -> None:
         """Write all down; what cannot be kept is said to the log, and waits for the next time."""
         for what, write in (
             ("the counts of downloads", self._counts),
+            ("what came to machines", self._bytes),
             ("what machines of the LAN have", self._kept),
             ("which seeders are silent", self._silent),
             ("what is kept no longer", self._prune),
@@ -80,6 +84,14 @@ class Bookkeeping:
         if counts := self._announcer.newly_completed():
             with self._database.writing() as session:
                 completions.keep(session, counts)
+
+    def _bytes(self) -> None:
+        """Write down what came since the last time; what cannot be written is added to the next."""
+        self._traffic += self._announcer.traffic()
+        seeders, now = self._announcer.seeders(), self._clock()
+        with self._database.writing() as session:
+            traffic.keep(session, self._traffic, seeders, since=self._traffic_since, now=now)
+        self._traffic, self._traffic_since = Traffic(), now
 
     def _kept(self) -> None:
         after, is_due = 0, self._monotonic() >= self._seen_due

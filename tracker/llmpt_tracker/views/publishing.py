@@ -76,7 +76,7 @@ class SeederReportBody(BaseModel):
     `uploaded_bytes`, `upload_rate_bytes_s`: how much it has sent by BitTorrent, and sends now.
     `blob_port`: where it serves files over HTTP.
     `blob_tls`: it speaks TLS there.
-    `http_bytes`: how much it has sent there since its start.
+    `http_bytes`: how much it has sent there since its start; `peer_http_bytes`: of that, to peers of swarms.
     `upstream`: the Hub from which it fetches what the LAN does not have.
     `hashing`: how far it is with reading new blobs; None when there is nothing to read.
     `problems`: what it could not share.
@@ -93,6 +93,7 @@ class SeederReportBody(BaseModel):
     blob_port: int | None = Field(default=None, ge=1, le=65535)
     blob_tls: bool = False
     http_bytes: int = Field(default=0, ge=0)
+    peer_http_bytes: int = Field(default=0, ge=0)
     upstream: str | None = Field(default=None, max_length=1000, pattern=r"^https?://[!-~]+$")
     hashing: Hashing | None = None
     problems: list[Problem] = Field(default=[], max_length=1000)

@@ -88,6 +88,8 @@ REQUESTS: list[tuple[str, str, Callable[[Api], TestResponse]]] = [
     ("/api/v1/reports", "post", lambda api: api.post("reports", WRONG)),
     ("/api/v1/doubts", "post", lambda api: api.post("doubts", DOUBT)),
     ("/api/v1/doubts", "post", lambda api: api.post("doubts", {**DOUBT, "repo_id": "org/lost"})),
+    ("/api/v1/traffic", "get", lambda api: api.get("/api/v1/traffic")),
+    ("/api/v1/traffic", "get", lambda api: api.get("/api/v1/traffic?x=1")),
     ("/api/v1/whoami", "get", lambda api: api.get("/api/v1/whoami?port=6881")),
     ("/api/v1/whoami", "get", lambda api: api.get("/api/v1/whoami", headers={"User-Agent": "llmpt/0.0.1"})),
     ("/api/v1/openapi.json", "get", lambda api: api.get("/api/v1/openapi.json")),

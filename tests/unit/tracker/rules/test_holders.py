@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from llmpt_tracker.control.messages import SeederReport
+from llmpt_tracker.control.messages import SeederReport, Traffic
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.rules import tokens
 from llmpt_tracker.serve.bookkeeping import Bookkeeping
@@ -171,6 +171,9 @@ class Observer:
 
     def newly_completed(self) -> dict[bytes, int]:
         return {}
+
+    def traffic(self) -> Traffic:
+        return Traffic()
 
     def kept(self, swarms: list[bytes]) -> frozenset[bytes]:
         return frozenset(self.kept_by_machines.intersection(swarms))

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from llmpt.core.repo import RepoRef
-from llmpt_tracker.control.messages import SeederReport
+from llmpt_tracker.control.messages import SeederReport, Traffic
 from llmpt_tracker.database.models import Blob, PublisherToken
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import Refused
@@ -111,6 +111,9 @@ class Observer:
 
     def newly_completed(self) -> dict[bytes, int]:
         return {}
+
+    def traffic(self) -> Traffic:
+        return Traffic()
 
     def kept(self, _swarms: object) -> frozenset[bytes]:
         return frozenset([B.info_hash.truncated])

@@ -27,7 +27,7 @@ def test_what_it_says_of_itself_reaches_the_announcer_whole(api: Api, announcer:
     problems = [{"what": "blobs/x", "reason": "not what its etag says"}]
     body = report(blob_port=8001, blob_tls=True, http_bytes=7, upstream="http://hub", hashing=hashing, problems=problems)
     assert api.beat(body).status_code == 200
-    assert announcer.beats["server"][1] == {**body, "token_id": 1, "for_all": False}
+    assert announcer.beats["server"][1] == {**body, "peer_http_bytes": 0, "token_id": 1, "for_all": False}
 
 
 def test_names_of_files_reach_nobodys_eyes_with_what_is_not_printable(api: Api, announcer: FakeAnnouncer) -> None:

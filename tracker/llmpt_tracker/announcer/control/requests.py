@@ -21,7 +21,7 @@ from llmpt_tracker.announcer.control import sharing
 from llmpt_tracker.announcer.peers import selection
 from llmpt_tracker.announcer.peers.visibility import HERE
 from llmpt_tracker.announcer.tracker import Tracker
-from llmpt_tracker.control.messages import AnnouncerStatus, BlobAddress, SeederReport, Swarm
+from llmpt_tracker.control.messages import AnnouncerStatus, BlobAddress, SeederReport, Swarm, Traffic
 from llmpt_tracker.read_keys import KeyOwner
 
 log = logging.getLogger(__name__)
@@ -144,6 +144,11 @@ def _completed(tracker: Tracker, _request: Reply) -> Reply:
     return {"completed": {info_hash.hex(): count for info_hash, count in tracker.store.newly_completed().items()}}
 
 
+def _traffic(tracker: Tracker, _request: Reply) -> Reply:
+    fetched = tracker.leases.take_fetched()
+    return Traffic(tracker.arrivals.take(), fetched.total, fetched.mirrored).as_json()
+
+
 def _unregister(tracker: Tracker, request: Reply) -> Reply:
     tracker.store.unregister([truncated_hex(text) for text in request["hashes"]])
     return {}
@@ -210,6 +215,7 @@ _OPERATIONS: dict[str, Callable[[Tracker, Reply], Reply]] = {
     "register": _register,
     "unregister": _unregister,
     "completed": _completed,
+    "traffic": _traffic,
     "swarms": _swarms,
     "kept": _kept,
     "heartbeat": _heartbeat,

@@ -24,7 +24,7 @@ from llmpt.core.leases import FetchProgress, Grant, LeaseOutcome, LeaseRole, Pol
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.announcer.leases.machines import Machines
 from llmpt_tracker.announcer.leases.past import Past
-from llmpt_tracker.announcer.leases.state import Lease, Machine, RepoTurns
+from llmpt_tracker.announcer.leases.state import Fetched, Lease, Machine, RepoTurns
 from llmpt_tracker.announcer.leases.terms import LeaseTerms
 from llmpt_tracker.control.messages import HeldLease, Owner
 
@@ -41,6 +41,12 @@ class LeaseBook:
         self._repos: OrderedDict[RepoRef, RepoTurns] = OrderedDict()  # what was asked for last stands last
         self._leases: OrderedDict[Etag, Lease] = OrderedDict()
         self._past = Past(terms)
+        self._fetched = Fetched()
+
+    def take_fetched(self) -> Fetched:
+        """Return how many bytes came from the Hub since this was asked last."""
+        taken, self._fetched = self._fetched, Fetched()
+        return taken
 
     def poll(
         self, poll: Poll, owner: Owner, *, here: Collection[Etag] = (), listed: Collection[Etag] = (), now: float
@@ -205,10 +211,11 @@ class LeaseBook:
             lease = Lease(progress.etag, 0, None, machine, unlimited=False, moved_at=now, lent_at=now)
             self._place(lease)
         if lease.holder is machine:
-            lease.move(progress, now)
+            self._fetched.add(lease, lease.move(progress, now))
 
     def _end(self, lease: Lease, outcome: LeaseOutcome, now: float) -> None:
         if outcome is LeaseOutcome.PUBLISHED:
+            self._fetched.add(lease, lease.finish(now))
             self._remove(lease)
             self._past.note_published(lease, now)
         else:

@@ -90,12 +90,21 @@ class Lease:
     lent_at: float = 0.0
     moves: int = 0
 
-    def move(self, progress: FetchProgress, now: float) -> None:
-        """Note how far its holder is; it never goes back."""
-        if progress.bytes > self.bytes:
-            self.moved_at = now
-            self.bytes = min(progress.bytes, self.size) if self.size else progress.bytes
+    def move(self, progress: FetchProgress, now: float) -> int:
+        """Note how far its holder is; it never goes back. Return how many bytes came, as far as a line can bring them."""
         self.rate_bytes_s = progress.rate_bytes_s
+        return self._reach(progress.bytes, now)
+
+    def finish(self, now: float) -> int:
+        """Note that its holder has it all; return how many bytes came, as `move` does."""
+        return self._reach(self.size, now)
+
+    def _reach(self, count: int, now: float) -> int:
+        if count <= self.bytes:
+            return 0
+        before, since_s = self.bytes, now - self.moved_at
+        self.moved_at, self.bytes = now, min(count, self.size) if self.size else count
+        return min(self.bytes - before, int(since_s * self.holder.terms.fetched_bytes_s))
 
     def is_slow_beside(self, hub_rate_bytes_s: int, now: float) -> bool:
         """Say whether a machine with that rate should rather have it."""
@@ -111,6 +120,20 @@ class Lease:
         finishing_s = self.size / holder.terms.finishing_bytes_s if self.bytes >= self.size else 0.0
         is_silent = now - holder.polled_at > max(holder.patience_s, 2 * holder.pause_s)
         return is_silent or now - self.moved_at > holder.patience_s + finishing_s
+
+
+@dataclass(slots=True)
+class Fetched:
+    """Bytes that came from the Hub: `total`, and of those what the appliance fetched for others, by repo."""
+
+    total: int = 0
+    mirrored: dict[RepoRef, int] = field(default_factory=dict)
+
+    def add(self, lease: Lease, count: int) -> None:
+        """Count bytes that came by a lease."""
+        self.total += count
+        if lease.unlimited and lease.repo is not None and count:
+            self.mirrored[lease.repo] = self.mirrored.get(lease.repo, 0) + count
 
 
 @dataclass(slots=True, eq=False)

@@ -23,6 +23,7 @@ class LeaseTerms:
     let_go_s: for so long a file is rather another machine's than the one's that gave it up
     in_vain: of its stall time-out: a machine that asks for so long for what is here could not get it
     published_s: from published to seeded
+    fetched_bytes_s: no line to a Hub is faster: a holder that says so is not believed
     finishing_bytes_s: a holder that has every byte still reads them all once, this fast
     judged_s: a holder that has had a lease for so long has shown its pace
     times_faster: a machine whose Hub is so many times as fast as a holder's pace may take the lease
@@ -52,6 +53,7 @@ class LeaseTerms:
     let_go_s: float = 10.0
     in_vain: float = 0.6
     published_s: float = 5.0
+    fetched_bytes_s: int = 1_250_000_000
     finishing_bytes_s: int = 50 << 20
     judged_s: float = 5.0
     times_faster: float = 8.0

@@ -31,18 +31,20 @@ _STOPPED, _COMPLETED = Event.STOPPED, Event.COMPLETED
 
 
 class Probes(NamedTuple):
-    """What is asked for of endpoints, and done later.
+    """What is asked for of endpoints, and done later, or told.
 
     ask: have one tried
     doubt: the same, and that peer of it dropped that cannot be reached
     prove: call the function when what listens there is a peer of the swarm, unless its owner takes it back
     forget: what its owner does then
+    arrived: the peer at one has got the torrent to the end
     """
 
     ask: Callable[[Endpoint], None] = lambda _: None
     doubt: Callable[[bytes, Endpoint], None] = lambda _hash, _endpoint: None
     prove: Callable[[bytes, Endpoint, bytes, Callable[[], None]], None] = lambda _hash, _endpoint, _owner, _then: None
     forget: Callable[[bytes, Endpoint, bytes], None] = lambda _hash, _endpoint, _owner: None
+    arrived: Callable[[bytes, Endpoint], None] = lambda _hash, _endpoint: None
 
 
 def announce(
@@ -111,9 +113,9 @@ def _enter(at: Moment, peer: Announcing, probes: Probes, warning: str) -> tuple[
             probes.doubt(request.info_hash, endpoint)
         return None, warning
     if asker.is_gateway and there is None and not request.key:
-        probes.prove(request.info_hash, endpoint, request.owner, lambda: _record(at, peer, None, right))
+        probes.prove(request.info_hash, endpoint, request.owner, lambda: _record(at, peer, None, right, probes))
         return None, warning
-    _record(at, peer, there, right)
+    _record(at, peer, there, right, probes)
     if asker.is_gateway:
         return None, warning
     reachable = _reachable(at, endpoint, probes.ask, is_new=there is None)
@@ -154,7 +156,7 @@ def _peer_address(request: AnnounceRequest, asker: Asker, visibility: Visibility
     return claimed.packed, f"{through}: others are told of you as {claimed}, once you were found there"
 
 
-def _record(at: Moment, peer: Announcing, there: Peer | None, right: Right) -> None:
+def _record(at: Moment, peer: Announcing, there: Peer | None, right: Right, probes: Probes) -> None:
     """Enter the asker into the store, or its claim."""
     request, store = peer.request, at.store
     if peer.is_seeding:
@@ -168,6 +170,7 @@ def _record(at: Moment, peer: Announcing, there: Peer | None, right: Right) -> N
         store.put(request.info_hash, peer.endpoint, role, now=at.now, tag=tag, owner=request.owner)
     if request.event is _COMPLETED and there is not None and there.role is not _SEEDER:
         store.add_completed(request.info_hash)
+        probes.arrived(request.info_hash, peer.endpoint)
 
 
 def _reachable(at: Moment, endpoint: Endpoint, probe: Callable[[Endpoint], None], *, is_new: bool) -> bool | None:

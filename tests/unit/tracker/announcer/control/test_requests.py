@@ -13,12 +13,14 @@ import pytest
 from llmpt.core.errors import SettingError
 from llmpt.core.http_head import parse_head
 from llmpt.core.networks import Address, CidrSet
+from llmpt.core.repo import RepoRef
 from llmpt.host.loops import Trouble
 from llmpt.host.routes import HostNetwork
 from llmpt_tracker.announcer.control import requests
 from llmpt_tracker.announcer.control.requests import MAX_LINE_BYTES, ControlServer
 from llmpt_tracker.announcer.peers.prober import Prober
 from llmpt_tracker.announcer.tracker import Tracker
+from llmpt_tracker.control.messages import Traffic
 from tests.unit.tracker.announcer.world import CONTAINER, GATEWAY, HASH, KEY, World
 
 
@@ -74,6 +76,16 @@ def test_downloads_are_counted_on_from_what_the_parent_knew() -> None:
     announcer.world.store.add_completed(bytes.fromhex("ab" * 20))
     assert announcer.ask("completed") == {"ok": True, "completed": {"ab" * 20: 6}}
     assert announcer.ask("completed") == {"ok": True, "completed": {}}
+
+
+def test_what_came_to_machines_is_told_once() -> None:
+    announcer = Announcer()
+    announcer.tracker.arrivals.note(HASH, bytes(6), 0)
+    said = announcer.ask("traffic")
+    assert Traffic.parse(said) == Traffic({HASH: 1})
+    assert Traffic.parse(announcer.ask("traffic")) == Traffic()
+    some = Traffic({HASH: 2}, 7, {RepoRef("model", "org/name"): 5})
+    assert Traffic.parse(json.loads(json.dumps(some.as_json()))) == some
 
 
 def test_a_batch_with_a_bad_hash_changes_nothing() -> None:

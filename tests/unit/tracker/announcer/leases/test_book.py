@@ -241,6 +241,34 @@ def test_the_appliance_goes_before_all_and_needs_no_share() -> None:
     assert talk.roles("a", A) == [("wait", "server")]
 
 
+def test_bytes_from_the_hub_are_counted_once_and_the_appliances_by_repo() -> None:
+    talk = Talk()
+    talk.poll("server", A, unlimited=True)
+    talk.poll("a", B)
+    for talk.now, count in ((1.0, 30 * MB), (2.0, 60 * MB), (3.0, 50 * MB)):
+        for name, file in (("server", A), ("a", B)):
+            talk.poll(name, unlimited=name == "server", fetching=(FetchProgress(file.etag, count, 1),))
+    fetched = talk.leases.take_fetched()
+    assert (fetched.total, fetched.mirrored) == (120 * MB, {REPO: 60 * MB})
+    talk.poll("a", published=(B.etag,))
+    talk.poll("server", unlimited=True, failed=(A.etag,))
+    assert talk.leases.take_fetched().total == 40 * MB
+    assert talk.leases.take_fetched().total == 0
+
+
+def test_a_machine_is_believed_as_many_bytes_as_a_line_can_bring() -> None:
+    talk = Talk(LeaseTerms(fetched_bytes_s=10))
+    talk.poll("a", Want(A.etag, 1 << 62, REPO))
+    talk.now = 2.0
+    talk.poll("a", fetching=(FetchProgress(A.etag, 1 << 62, 1),), published=(A.etag,))
+    assert talk.leases.take_fetched().total == 20
+    talk.poll("b", Want(C.etag, 1 << 62, REPO))
+    talk.now = 4.0
+    talk.poll("b", fetching=(FetchProgress(C.etag, 1 << 61, 1),))
+    talk.poll("b", published=(C.etag,))
+    assert talk.leases.take_fetched().total == 20
+
+
 def test_what_the_appliance_has_taken_over_goes_on_when_it_asks_again() -> None:
     talk = Talk()
     talk.poll("a", A)

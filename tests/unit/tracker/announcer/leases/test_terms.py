@@ -16,6 +16,7 @@ def test_these_figures_change_only_with_intent() -> None:
         "leases_per_repo": 8, "settling_s": 1.5, "starting_s": 30.0, "returning_s": 6.0,
         "rush_s": 0.5, "turn_s": 0.5, "asking_s": 10.0, "present_s": 3.0,
         "let_go_s": 10.0, "in_vain": 0.6, "published_s": 5.0, "finishing_bytes_s": 52_428_800, "judged_s": 5.0,
+        "fetched_bytes_s": 1_250_000_000,
         "times_faster": 8.0, "worth_moving_s": 60.0, "max_moves": 2, "forgotten_s": 60.0, "min_patience_s": 1.0,
         "max_patience_s": 60.0, "min_pause_s": 0.5, "max_pause_s": 2.0, "soonest_s": 0.05, "polls_per_second": 100,
         "max_machines": 2048, "max_lives": 16, "max_wants": 256, "max_held": 64, "max_unlimited": 2000,

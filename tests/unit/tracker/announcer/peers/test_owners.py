@@ -96,7 +96,7 @@ def test_who_stops_behind_a_gateway_before_it_was_found_is_not_told_of() -> None
             return True
 
         prober = Prober(world.store, clock=lambda: world.now, greet=greet, timings=ProbeTimings(pace_s=0))
-        world.probes = swarms.Probes(**{name: getattr(prober, name) for name in swarms.Probes._fields})
+        world.probes = swarms.Probes(**{name: getattr(prober, name) for name in ("ask", "doubt", "prove", "forget")})
         running = asyncio.create_task(prober.run(Health()))
         for event in events:
             world.announce(GATEWAY, left=0, ip="192.168.1.50", event=event)
