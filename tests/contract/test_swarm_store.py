@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from llmpt_tracker.announcer.peers.memory_store import MemoryStore
-from llmpt_tracker.announcer.peers.store import Counts, PortVerdict, Role, StoreLimits, SwarmStore
+from llmpt_tracker.announcer.peers.store import LOOPBACK_TAG, Counts, PortVerdict, Role, StoreLimits, SwarmStore
 from llmpt_tracker.announcer.peers.wire import split
 
 Make = Callable[..., SwarmStore]
@@ -94,6 +94,18 @@ def test_put_returns_the_role_that_the_peer_had(make: Make) -> None:
     assert store.put(ONE, v4(1), Role.SEEDER, now=2) is Role.PAUSED
     assert store.counts(ONE) == Counts(seeders=1)
     assert store.peer_count == 1
+
+
+def test_all_peers_are_counted_by_role(make: Make) -> None:
+    store = make()
+    for number, role in enumerate((Role.LEECHER, Role.LEECHER, Role.SEEDER, Role.PAUSED)):
+        store.put(ONE, v4(number), role, now=0, tag=LOOPBACK_TAG if number == 1 else None)
+    store.put(TWO, v4(0), Role.LEECHER, now=0)
+    store.put(ONE, v4(0), Role.SEEDER, now=1)
+    store.remove(ONE, v4(3))
+    assert dict(store.roles) == {Role.SEEDER: 2, Role.LEECHER: 2, Role.PAUSED: 0}
+    store.unregister([ONE])
+    assert dict(store.roles) == {Role.SEEDER: 0, Role.LEECHER: 1, Role.PAUSED: 0}
 
 
 def test_remove_returns_the_role_and_forgets_the_peer(make: Make) -> None:

@@ -17,7 +17,7 @@ BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class RequestMetrics:
-    """Counts requests by route, method and status, and their seconds by route. Threads may share it."""
+    """Counts requests by route, method and status, their seconds by route, and what was looked for. Threads may share it."""
 
     def __init__(self) -> None:
         self._own = CollectorRegistry()
@@ -31,6 +31,16 @@ class RequestMetrics:
             buckets=BUCKETS_S,
             registry=self._own,
         )
+
+        self._lookups = Counter(
+            "llmpt_lookups", "Files that machines looked for, by whether the LAN had them.", ("found",), registry=self._own
+        )
+
+    def looked_up(self, *, found: int, missing: int) -> None:
+        """Count files that a machine looked for."""
+        for name, count in (("yes", found), ("no", missing)):
+            if count:
+                self._lookups.labels(name).inc(count)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request that took so many seconds."""

@@ -39,7 +39,15 @@ class FakeAnnouncer:
         self._answer()
         peers = sum(len(swarm.peers) for swarm in self.live.values())
         return AnnouncerStatus(
-            "boot-1", self.is_open, 6969, len(self.registered), peers, self.troubles, self.age_s, tuple(self.limits)
+            "boot-1",
+            self.is_open,
+            6969,
+            len(self.registered),
+            peers,
+            self.troubles,
+            self.age_s,
+            tuple(self.limits),
+            roles={"seeder": peers, "leecher": 0, "paused": 0},
         )
 
     def register(self, swarms: Iterable[bytes]) -> None:

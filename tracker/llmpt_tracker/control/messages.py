@@ -30,6 +30,7 @@ class AnnouncerStatus:
     `age_s`: since its start; None: its port is not open yet, or it is one of old.
     `limits`: of the application, those that were reached of late, a sentence each.
     `counts`: how many announces and scrapes came since the start, and how many of both were refused.
+    `roles`: of the peers, how many are seeders, leechers and paused.
     """
 
     boot_id: str
@@ -41,6 +42,7 @@ class AnnouncerStatus:
     age_s: float | None = None
     limits: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    roles: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, said: Json) -> AnnouncerStatus:
@@ -54,11 +56,12 @@ class AnnouncerStatus:
             age_s=None if said.get("age_s") is None else float(said["age_s"]),
             limits=tuple(map(str, said.get("limits", ()))),
             counts={str(name): int(count) for name, count in said.get("counts", {}).items()},
+            roles={str(name): int(count) for name, count in said.get("roles", {}).items()},
         )
 
     def as_json(self) -> dict[str, Any]:
         said = {**dataclasses.asdict(self), "announce_port": self.announce_port or None}
-        return {name: value for name, value in said.items() if not (name in ("age_s", "limits", "counts") and not value)}
+        return {name: value for name, value in said.items() if not (name in ("age_s", "limits", "counts", "roles") and not value)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ def blob(etag: str, key: str = "") -> ResponseReturnValue:
     may = may_serve(state().database, etag)
     host = host_as_asked(request)[0]
     url = state().blobs.locate(etag, asker=str(asker()), host_as_asked=host, may_serve=may) if may_read else None
+    state().metrics.looked_up(found=int(url is not None), missing=int(url is None))
     if url is None:
         raise Refused(404, "not_found", f"no seeder that is alive has a file with the etag {etag}")
     name = name_in(request.query_string.decode("latin-1"))

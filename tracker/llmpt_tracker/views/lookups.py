@@ -98,10 +98,13 @@ def lookup() -> ResponseReturnValue:
     with reading() as session:
         seen, wanted = readable(session, etags), frozenset(asked.metainfo_of)
         found = lookups.find(session, seen, texts=state().metainfo_texts, metainfo_of=wanted)
+        asked_for = len(found)
         if asked.beside is not None:
             found += _beside(session, asked.beside, {*etags, *asked.beside.but})
     peers = asked.peers if asked.beside is None else min(asked.peers, PEERS_BESIDE)
     swarms, boot_id = state().announcer.swarms([one.swarm for one in found], peers=peers, asker=str(asker()))
+    there = sum(swarms[one.swarm].seeders > 0 for one in found[:asked_for])
+    state().metrics.looked_up(found=there, missing=len(etags) - there)
     entries: list[dict[str, Any]] = []
     for one in found:
         swarm = swarms[one.swarm]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 
@@ -13,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from llmpt_tracker.control.messages import SeederReport
 from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable, Refused
-from llmpt_tracker.rules import mirrors, reports, tokens
+from llmpt_tracker.rules import mirrors, reports, tokens, traffic
 from llmpt_tracker.rules.catalogue import repos
 from llmpt_tracker.state import state
 from llmpt_tracker.version import VERSION
@@ -89,6 +90,9 @@ def _of_the_database() -> Iterator[Metric]:
         problems = reports.open_problems(session, limit=MOST_COUNTED, now=now)
         sharers = tokens.count_sharers(session)
         wanted = mirrors.count_by_state(session)
+        bytes_ = traffic.ever(session, now=now)
+    yield from _of_bytes(bytes_)
+    yield from _of_the_disk()
     yield _gauge("llmpt_repos", "Repos of which a seeder has files.", {}, repo_count)
     yield _gauge("llmpt_blobs", "Blobs that a seeder has, or machines of the LAN.", {}, blob_count)
     yield _gauge("llmpt_blob_bytes", "Bytes of these blobs, each counted once.", {}, blob_bytes)
@@ -100,11 +104,35 @@ def _of_the_database() -> Iterator[Metric]:
     yield queue
 
 
+def _of_bytes(counted: traffic.ByteCounts) -> Iterator[Metric]:
+    given = CounterMetricFamily("llmpt_bytes", "Bytes that were given or fetched, to a minute, by their way.", labels=("way",))
+    for way, count in (("swarm", counted.swarm_bytes), ("http", counted.http_bytes), ("hub", counted.hub_bytes)):
+        given.add_metric((way,), count)
+    yield given
+    yield CounterMetricFamily("llmpt_received_bytes", "Bytes that machines received from the LAN.", counted.received_bytes)
+    yield CounterMetricFamily("llmpt_mirrored_bytes", "Bytes that the appliance fetched for others.", counted.mirrored_bytes)
+    yield _gauge("llmpt_saved_bytes", "Bytes that did not come from the Internet.", {}, counted.saved_bytes)
+
+
+def _of_the_disk() -> Iterator[Metric]:
+    settings = state().settings
+    try:
+        disk = shutil.disk_usage(settings.data)
+    except OSError:
+        return
+    yield _gauge("llmpt_disk_bytes", "Size of the disk with the tracker's data (LLMPT_DATA).", {}, disk.total)
+    yield _gauge("llmpt_disk_free_bytes", "What is free on that disk.", {}, disk.free)
+
+
 def _of_the_announcer() -> Iterator[Metric]:
     announcer = state().announcer
     status, seeders = announcer.status(), announcer.seeders()
     yield _gauge("llmpt_swarms", "Torrents that may be announced.", {}, status.swarms)
     yield _gauge("llmpt_peers", "Peers, each counted once in each swarm.", {}, status.peers)
+    states = GaugeMetricFamily("llmpt_peers_by_state", "Peers, by whether they have all, want more, or not.", labels=("state",))
+    for name, number in status.roles.items():
+        states.add_metric((name,), number)
+    yield states
     for name, about in _OF_THE_ANNOUNCER.items():
         yield CounterMetricFamily(f"llmpt_{name}", about, status.counts.get(name, 0))
     yield _gauge("llmpt_leases", "Files that machines fetch from the Hub for all.", {}, len(announcer.fetches(MOST_COUNTED)))

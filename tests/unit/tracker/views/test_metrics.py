@@ -15,9 +15,12 @@ import pytest
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
+from llmpt.core.repo import RepoRef
 from llmpt_tracker.app import create_app
-from llmpt_tracker.control.messages import AnnouncerStatus
+from llmpt_tracker.control.messages import AnnouncerStatus, Swarm, Traffic
+from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.metrics import FOLDER
+from llmpt_tracker.rules import traffic
 from llmpt_tracker.serve.key_file import ensure_key
 from llmpt_tracker.settings import TrackerSettings
 from tests.unit.tracker.bodies import MIB, big, manifest, packed, torrent
@@ -85,6 +88,36 @@ def test_the_catalogue_the_announcer_and_the_seeders_are_told_of(api: Api, annou
     assert found["llmpt_part_up", (("part", "announcer"),)] == found["llmpt_part_up", (("part", "database"),)] == 1
 
 
+def test_bytes_and_what_was_saved_are_told(api: Api, database: Database, announcer: FakeAnnouncer) -> None:
+    one = torrent("one", 2 * MIB)
+    api.publish(manifest(big("a.bin", one), torrents=packed(one)))
+    with database.writing() as session:
+        traffic.keep(
+            session, Traffic({one.info_hash.truncated: 3}, 5, {RepoRef("model", "org/name"): 4}), (), since=None, now=NOW
+        )
+    found = samples(api)
+    assert found["llmpt_bytes_total", (("way", "hub"),)] == 5
+    assert found["llmpt_received_bytes_total", ()] == 6 * MIB
+    assert found["llmpt_saved_bytes", ()] == 6 * MIB - 4
+    assert found["llmpt_disk_bytes", ()] >= found["llmpt_disk_free_bytes", ()] > 0
+    assert found["llmpt_peers_by_state", (("state", "leecher"),)] == 0
+
+
+def test_files_that_are_looked_for_are_counted_by_whether_they_were_there(api: Api, announcer: FakeAnnouncer) -> None:
+    one, other = torrent("one"), torrent("other")
+    api.publish({"torrents": packed(one, other)})
+    announcer.live[one.info_hash.truncated.hex()] = Swarm(1, 0, 0)
+    before = samples(api)
+    api.post("lookup", {"etags": [one.etag.value, other.etag.value, "e" * 64]})
+    api.get(f"/blobs/{one.etag}")
+    after = samples(api)
+    counted = {
+        found: after["llmpt_lookups_total", (("found", found),)] - before.get(("llmpt_lookups_total", (("found", found),)), 0)
+        for found in ("yes", "no")
+    }
+    assert counted == {"yes": 1, "no": 3}
+
+
 @pytest.mark.parametrize("wrong", [{"blobs": "many"}, {"hashing": [1]}, {"problems": 7}, {"bytes": 10**400}, {"blobs": None}])
 def test_a_report_of_nonsense_is_left_out(api: Api, announcer: FakeAnnouncer, wrong: dict[str, object]) -> None:
     announcer.beats["5eed"] = ("key", REPORT | wrong)
@@ -107,7 +140,7 @@ def test_where_reading_takes_a_token_so_do_metrics(settings: TrackerSettings) ->
 
 
 def test_counts_of_the_announcer_cross_its_socket() -> None:
-    status = AnnouncerStatus("b", True, 1, 2, 3, counts={"announces": 4})
+    status = AnnouncerStatus("b", True, 1, 2, 3, counts={"announces": 4}, roles={"seeder": 1})
     assert AnnouncerStatus.parse(json.loads(json.dumps(status.as_json()))) == status
 
 
@@ -129,6 +162,10 @@ def test_all_processes_count_together(tmp_path: Path) -> None:
 def test_what_compose_asks_for_is_there(api: Api, announcer: FakeAnnouncer, file: str) -> None:
     announcer.beats["5eed"] = ("key", REPORT)
     api.get("/healthz")
+    found = torrent("found")
+    api.publish({"torrents": packed(found)})
+    announcer.live[found.info_hash.truncated.hex()] = Swarm(1, 0, 0)
+    api.post("lookup", {"etags": [found.etag.value]})
     samples(api)  # which is counted itself
     names = {name for name, _ in samples(api)}
     asked = set(re.findall(r"\bllmpt_[a-z_]+", (METRICS / file).read_text()))

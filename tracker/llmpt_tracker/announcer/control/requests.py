@@ -110,8 +110,9 @@ class ControlServer:
         now = tracker.clock()
         age_s = None if port is None else round(now - tracker.started_at, 3)
         limits = tracker.reached.sentences(now)
-        counts = tracker.counts
-        return AnnouncerStatus(tracker.boot_id, port is not None, port or 0, swarms, peers, troubles, age_s, limits, counts)
+        roles = {role.name.lower(): count for role, count in tracker.store.roles.items()}
+        about = (troubles, age_s, limits, tracker.counts, roles)
+        return AnnouncerStatus(tracker.boot_id, port is not None, port or 0, swarms, peers, *about)
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

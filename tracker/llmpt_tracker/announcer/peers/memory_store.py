@@ -32,7 +32,7 @@ class MemoryStore:
         self._addresses: dict[bytes, AddressPeers] = {}
         self._crowds = Crowds()
         self._to_sweep: list[bytes] = []
-        self._peers = 0
+        self._roles = dict.fromkeys(Role, 0)
 
     def register(self, hashes: Iterable[bytes], *, completed: Mapping[bytes, int] = MappingProxyType({})) -> None:
         for info_hash in hashes:
@@ -52,7 +52,11 @@ class MemoryStore:
 
     @property
     def peer_count(self) -> int:
-        return self._peers
+        return sum(self._roles.values())
+
+    @property
+    def roles(self) -> Mapping[Role, int]:
+        return self._roles
 
     def put(
         self, info_hash: bytes, endpoint: Endpoint, role: Role, *, now: float, tag: str | None = None, owner: bytes = b""
@@ -64,6 +68,8 @@ class MemoryStore:
             return None
         before, was_keyed = entry.role, entry.is_keyed
         if before != role or entry.tag != tag:
+            self._roles[before] -= 1
+            self._roles[role] += 1
             swarm.displace(endpoint, entry)
             entry.role, entry.tag = role, tag
             swarm.place(endpoint, entry)
@@ -108,7 +114,7 @@ class MemoryStore:
         swarm.place(endpoint, entry)
         address.note(info_hash, endpoint, is_keyed=entry.is_keyed)
         self._crowds.count(endpoint[:-2], 1)
-        self._peers += 1
+        self._roles[entry.role] += 1
 
     def _make_room(self, info_hash: bytes, endpoint: Endpoint, tag: str | None) -> bool:
         """Drop the peers that were silent longest where one more would be over a limit; return whether there is room then.
@@ -144,7 +150,7 @@ class MemoryStore:
                 self.remove(oldest, endpoints[0])
 
     def _make_room_among_addresses(self, packed: bytes) -> None:
-        if self._peers >= self._limits.total:
+        if self.peer_count >= self._limits.total:
             going = self._crowds.anywhere()
         elif self._crowds.total_beside(packed) >= self._limits.per_neighbourhood:
             going = self._crowds.beside(packed)
@@ -169,7 +175,7 @@ class MemoryStore:
             self._crowds.drop(endpoint[:-2])
         else:
             self._crowds.count(endpoint[:-2], -1)
-        self._peers -= 1
+        self._roles[entry.role] -= 1
         return entry.role
 
     def mark(self, endpoint: Endpoint, *, is_reachable: bool, now: float) -> None:

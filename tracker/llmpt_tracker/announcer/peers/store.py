@@ -101,6 +101,10 @@ class SwarmStore(Protocol):
     def peer_count(self) -> int:
         """How many peers there are in all swarms."""
 
+    @property
+    def roles(self) -> Mapping[Role, int]:
+        """How many of all peers are in each role."""
+
     def put(
         self, info_hash: bytes, endpoint: Endpoint, role: Role, *, now: float, tag: str | None = None, owner: bytes = b""
     ) -> Role | None:

@@ -100,6 +100,7 @@ def test_the_port_is_closed_until_it_is_opened() -> None:
     assert announcer.ask("status") == {
         "ok": True, "boot_id": boot_id, "swarms": 1, "peers": 0, "open": False, "announce_port": None,
         "troubles": [], "counts": {"announces": 0, "scrapes": 0, "refusals": 0},
+        "roles": {"seeder": 0, "leecher": 0, "paused": 0},
     }  # fmt: skip
     assert announcer.ask("open") == {"ok": True, "announce_port": 6969, "udp_port": 6969, "boot_id": boot_id}
     assert announcer.ask("status")["open"] is True
