@@ -12,6 +12,7 @@ from typing import Any
 from llmpt.core.repo import RepoRef
 from tests.support.lan import BIG, Lan
 from tests.support.machine import Machine
+from tests.support.screen import LEAVE, Screen
 from tests.support.waiting import eventually
 
 SMALL = {"config.json": b'{"a": 1}'}
@@ -185,6 +186,33 @@ def test_ctrl_c_ends_a_command_with_130_and_without_a_traceback(lan: Lan, ann: M
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
+
+
+def test_status_goes_on_while_the_agent_starts_anew_and_ends_with_ctrl_c(lan: Lan, ann: Machine, repo: str) -> None:
+    publish(lan, repo)
+    ann.environ["LLMPT_DOWNLOAD_LIMIT"] = "200K"
+    ann.llmpt("agent", "start")
+    with Screen(ann, "-m", "llmpt", "status", "--watch") as screen:
+        eventually(lambda: f"agent {ann.status()['pid']} · tracker" in screen.shown(), what="the agent on the screen")
+        ann.kill_agent()
+        eventually(lambda: "it starts with the first download" in screen.shown(), what="its end on the screen")
+        with ann.start_download(repo) as download:  # which starts the next agent
+            line = re.compile(rf"{repo}/model\.bin.*━.* of 2\.1 MB.*/s.*1 machine")
+            eventually(lambda: line.search(re.sub(r"\x1b\[[0-9;]*m", "", screen.shown())), what="a bar on the screen")
+            download.terminate()
+            download.communicate(timeout=60)
+        screen.process.send_signal(signal.SIGINT)
+        assert screen.process.wait(30) == 0
+        assert b"Traceback" not in screen.written()
+        assert LEAVE in screen.written()
+
+
+def test_without_a_terminal_watching_is_one_status(lan: Lan, ann: Machine) -> None:
+    ann.llmpt("agent", "start")
+    shown = ann.llmpt("status", "--watch")
+    assert shown.startswith(f"agent {ann.status()['pid']} ")
+    assert "\x1b" not in shown
+    assert "leave one out" in error(ann, "status", "--watch", "--json", code=2)
 
 
 def test_a_command_line_that_cannot_be_is_2(ann: Machine) -> None:

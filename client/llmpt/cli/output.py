@@ -10,17 +10,28 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 from rich import box
 from rich.console import Console
+from rich.filesize import decimal
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from llmpt.core.words import plain
 from llmpt.host.console import plain_console
 from llmpt.host.terminal import raw_stream
+
+BAR_WIDTH = 24
+
+
+class Out(Protocol):
+    """What things are shown on: a console, or one frame of what is shown again and again."""
+
+    def print(self, what: Any, /) -> None: ...
+
 
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Machine-readable, with all details.")
 
@@ -63,6 +74,12 @@ def table(*columns: str, title: str | None = None) -> Table:
 def add_row(to: Table, cells: Sequence[str]) -> None:
     """Add a row of plain text: what others named is never read as markup."""
     to.add_row(*map(Text, cells))
+
+
+def add_bar(to: Table, name: str, done: int, size: int, more: Sequence[str]) -> None:
+    """Add a row with a bar of bytes behind the name, and `more` behind the figures."""
+    bar = ProgressBar(total=max(size, 1), completed=done, width=BAR_WIDTH)
+    to.add_row(Text(name), bar, Text(f"{decimal(done)} of {decimal(size)}"), *map(Text, more))
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

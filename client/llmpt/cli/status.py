@@ -1,4 +1,4 @@
-"""`llmpt status`: what is seeded, to whom and how fast; what came from where today."""
+"""`llmpt status`: what is seeded, to whom and how fast; what came from where today. With `--watch`, as it goes on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.filesize import decimal
 from rich.text import Text
 
-from llmpt.cli.output import add_row, console, count, json_option, show_json, table
+from llmpt.cli.output import Out, add_bar, add_row, console, count, json_option, show_json, table
+from llmpt.cli.watching import is_screen, watched
 from llmpt.core.errors import AgentUnavailable
 from llmpt.core.settings import hub_cache, path
 from llmpt.disk.locking import why_no_locks
@@ -25,12 +25,20 @@ from llmpt.settings import ClientSettings
 
 DOWNLOADS_SHOWN = 20
 SEEDS_SHOWN = 50
+LATEST_SHOWN = 5  # below what is going on
 
 
 @click.command()
 @json_option
-def status(as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="Show it anew each second, with bars, until Ctrl-C; once where there is no terminal.")
+def status(as_json: bool, watch: bool) -> None:
     """Show what is seeded, to whom, how fast, and what came from where today. Exit code 1 when no agent runs."""
+    if watch and as_json:
+        raise click.UsageError("--watch is for people and --json for programs: leave one out")
+    if watch and is_screen(out := console()):
+        client = AgentClient(ClientSettings.read(), environ=os.environ)
+        watched(out, lambda frame: show_now(frame, client))
+        return
     settings, no_locks = ClientSettings.read(), why_no_locks_in_cache(os.environ)
     questions = counted.of_today(os.environ)
     try:
@@ -59,6 +67,46 @@ def status(as_json: bool) -> None:
         out.print(Text(f"not seeded: {row['path']}: {row['reason']}"))
 
 
+def show_now(out: Out, client: AgentClient) -> None:
+    """What `--watch` shows of this moment: transfers first, what has been done last, for the screen has an end."""
+    questions = counted.of_today(os.environ)
+    try:
+        found = client.status()
+    except AgentUnavailable as error:
+        out.print(Text(f"{error}; it starts with the first download, or by `llmpt agent start`", "yellow"))
+        show_questions(out, questions)
+        return
+    show_agent(out, found)
+    known = names(found["downloads"])
+    show_transfers(out, [row for row in found["downloads"] if row["outcome"] == "running"], found.get("fetching", []), known)
+    show_today(out, today(found["downloads"], midnight=_midnight()))
+    show_questions(out, questions)
+    show_troubles(out, found.get("troubles", ()))
+    taken = [row for row in found["seeding"] if row.get("to")]
+    seeded = decimal(sum(row["size"] for row in found["seeding"]))
+    out.print(f"seeding {count(len(found['seeding']), 'file')}, {seeded}; {len(taken)} taken now")
+    show_seeding(out, taken, known)
+    show_downloads(out, [row for row in found["downloads"] if row["outcome"] != "running"][-LATEST_SHOWN:])
+
+
+def show_transfers(
+    out: Out, running: list[Mapping[str, Any]], for_all: list[Mapping[str, Any]], known: Mapping[str, str]
+) -> None:
+    """A bar for each file that comes in; those that this machine fetches from the Hub `for_all` come as the Hub sends them."""
+    ours = {row["etag"]: row for row in for_all}
+    made = table("coming in", "", "of", "rate", "from")
+    for row in running:
+        fetched = ours.pop(row["etag"], None)
+        done = row["bytes_from_lan"] + row["resumed_bytes"] if fetched is None else fetched["bytes"]
+        source = "another machine fetches it" if row.get("waits") else count(len(row["bytes_by_peer"]), "machine")
+        rate = f"{decimal(row['rate_bytes_s'])}/s" if fetched is None else ""
+        add_bar(made, name_of(row), done, row["size"], (rate, "the Hub, for all" if fetched is not None else source))
+    for etag, row in ours.items():
+        add_bar(made, known.get(etag, etag[:12]), row["bytes"], row["size"], ("", "the Hub, for all"))
+    if made.row_count:
+        out.print(made)
+
+
 def why_no_locks_in_cache(environ: Mapping[str, str]) -> str | None:
     """Say why locks in the Hub cache keep no process away; None when they do, or nothing lies there that can be looked at."""
     try:
@@ -76,7 +124,7 @@ def show_no_agent(error: AgentUnavailable, *, as_json: bool, tracker: str | None
         click.echo(f"{error}; it starts with the first download, or by `llmpt agent start`")
 
 
-def show_agent(out: Console, found: Mapping[str, Any]) -> None:
+def show_agent(out: Out, found: Mapping[str, Any]) -> None:
     """Two lines: what the agent is, and what it moves."""
     answers = "answers" if found["tracker_answers"] else ("does not answer", "red")
     line: list[str | tuple[str, str]] = [f"agent {found['pid']} · tracker {found['tracker']} (", answers, ") · "]
@@ -90,12 +138,12 @@ def show_agent(out: Console, found: Mapping[str, Any]) -> None:
     )
 
 
-def show_no_locks(out: Console, reason: str | None) -> None:
+def show_no_locks(out: Out, reason: str | None) -> None:
     if reason is not None:
         out.print(Text(f"the file system of the Hub cache does not lock ({reason}): `llmpt doctor` says what follows"))
 
 
-def show_troubles(out: Console, troubles: Iterable[Mapping[str, Any]]) -> None:
+def show_troubles(out: Out, troubles: Iterable[Mapping[str, Any]]) -> None:
     """One line for each of the agent's loops that goes on failing."""
     for trouble in troubles:
         since = datetime.datetime.fromtimestamp(trouble["since"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
@@ -124,7 +172,7 @@ def today(downloads: Iterable[Mapping[str, Any]], *, midnight: float) -> dict[st
     return total
 
 
-def show_today(out: Console, total: Mapping[str, Any]) -> None:
+def show_today(out: Out, total: Mapping[str, Any]) -> None:
     if not total["files"]:
         return
     machines = sorted(total["by_machine"].items(), key=lambda item: -item[1])
@@ -137,7 +185,7 @@ def show_today(out: Console, total: Mapping[str, Any]) -> None:
         out.print(Text(f"      {count(files, 'file')} not from the LAN: {reason}"))
 
 
-def show_questions(out: Console, questions: Counted) -> None:
+def show_questions(out: Out, questions: Counted) -> None:
     """How many questions of the user's programs the LAN answered, and what they have read of it in streams."""
     if questions.by_lan or questions.streamed_bytes:
         streamed = f", {decimal(questions.streamed_bytes)} read in streams" if questions.streamed_bytes else ""
@@ -145,7 +193,7 @@ def show_questions(out: Console, questions: Counted) -> None:
         out.print(f"today {count(questions.by_lan, 'question')} answered by the LAN{streamed}; {asked} went to the Hub")
 
 
-def show_downloads(out: Console, downloads: list[Mapping[str, Any]]) -> None:
+def show_downloads(out: Out, downloads: list[Mapping[str, Any]]) -> None:
     if not downloads:
         return
     made = table("downloaded", "size", "from the LAN", "machines", "seconds", "outcome")
@@ -160,7 +208,7 @@ def show_downloads(out: Console, downloads: list[Mapping[str, Any]]) -> None:
     out.print(made)
 
 
-def show_seeding(out: Console, seeding: list[Mapping[str, Any]], known: Mapping[str, str]) -> None:
+def show_seeding(out: Out, seeding: list[Mapping[str, Any]], known: Mapping[str, str]) -> None:
     """The blobs that another machine takes at this moment come first; `known` maps etags to names."""
     if not seeding:
         return
