@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import socket
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +207,17 @@ def test_status_goes_on_while_the_agent_starts_anew_and_ends_with_ctrl_c(lan: La
         assert screen.process.wait(30) == 0
         assert b"Traceback" not in screen.written()
         assert LEAVE in screen.written()
+
+
+def test_the_agent_has_metrics_where_that_is_asked_for_and_a_taken_port_is_said(lan: Lan, ann: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ann.run("-m", "llmpt", "agent", "start", LLMPT_AGENT_METRICS_PORT=str(port))
+        assert f"port {port} on loopback" in ann.llmpt("status")
+        ann.stop_agent()
+    ann.run("-m", "llmpt", "agent", "start", LLMPT_AGENT_METRICS_PORT=str(port))
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert b"llmpt_agent_tracker_up 1\n" in answer.read()
 
 
 def test_without_a_terminal_watching_is_one_status(lan: Lan, ann: Machine) -> None:

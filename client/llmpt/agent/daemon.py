@@ -37,6 +37,7 @@ from llmpt.link.silence import TrackerSilence
 from llmpt.settings import ClientSettings
 
 if TYPE_CHECKING:  # they load libtorrent, or the like
+    from llmpt.agent.report import Report
     from llmpt.agent.seeding.seeds import Seeds
     from llmpt.agent.sharing.right import Sharing
     from llmpt.agent.sharing.sample import Doubt
@@ -135,11 +136,12 @@ def run(
         jobs = Jobs(parts, partials)
         threading.excepthook = _note_bug
         seeds.will_restore()
+        report = Report(engine, directory, seeds, jobs, listening, sharing, settings.agent, health)
         services = Services(
             jobs=jobs,
             landed=seeds.landed,
             offers=Offers(directory, seeds),
-            status=Report(engine, directory, seeds, jobs, listening, sharing, settings.agent, health).as_json,
+            status=report.as_json,
             used_by=users.join if users is not None else lambda _pid: None,
             stop=stopping.set,
             min_blob_bytes=lambda: directory.min_blob_bytes,
@@ -148,6 +150,8 @@ def run(
         stack.enter_context(server)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
+        if settings.metrics_port:
+            _serve_metrics(stack, settings.metrics_port, report, health)
         log.info("agent %d ready at %s, peers on port %d", os.getpid(), paths.socket_path(environ), engine.port)
         restoring = _restore(seeds, stopping, health)
         restoring.join(RESTORED_S)
@@ -191,6 +195,18 @@ def run(
         loops.loop("lifetime", look_for_the_end, LOOKING, stop=stopping, health=health)
         sweeping.join(LEAVE_S)
         restoring.join(LEAVE_S)
+
+
+def _serve_metrics(stack: ExitStack, port: int, report: Report, health: Health) -> None:
+    """Answer Prometheus until the end. A port that is taken stops no agent."""
+    from llmpt.agent import metrics
+
+    try:
+        stack.enter_context(metrics.served(port, report.as_json))
+    except OSError as error:
+        words = f"port {port} on loopback: {error.strerror or error} (LLMPT_AGENT_METRICS_PORT)"
+        log.warning("no metrics: %s", words)
+        health.is_bad(Trouble("metrics", words, time.time()))
 
 
 def _in_a_moment(name: str, step: Callable[[], object], *, within_s: float, stopping: threading.Event) -> None:

@@ -56,6 +56,7 @@ class Report:
             "troubles": [trouble.as_json() for trouble in self.health.troubles()],
             "sharing": {"why_not": "LLMPT_SHARE=off" if self.sharing is None else self.sharing.why_not},
             "fetching": self._fetching(),
+            "ended": dict(self.jobs.ended),
             "downloads": [record.as_json() for record in list(self.jobs.records)],
         }
 

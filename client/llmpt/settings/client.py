@@ -71,6 +71,9 @@ class ClientSettings:
     )
     quiet: bool = setting("LLMPT_QUIET", flag, "0", "1 leaves out the line that says how much came from the LAN")
     log: str = setting("LLMPT_LOG", log_form, "text", "how lines are logged: text, or json for programs that collect them")
+    metrics_port: int = setting(
+        "LLMPT_AGENT_METRICS_PORT", port, "0", "the port of 127.0.0.1 at which the agent answers Prometheus; 0: none"
+    )
     peer_port: int = setting("LLMPT_PEER_PORT", port, "6882", "where the agent listens for peers (any free port if it is taken)")
     peer_cidrs: CidrSet = setting("LLMPT_PEER_CIDRS", cidrs, DEFAULT_PEER_CIDRS, "networks whose addresses may talk to us")
     bind: tuple[str, ...] = setting("LLMPT_BIND", patterns, "0.0.0.0,[::]", "addresses to listen on")

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,7 +57,8 @@ class SharedFetchReport:
 
 
 class Jobs:
-    """Owns the jobs. `fetch`, `watch` and `finish` are called by one thread per request. `records` are the latest requests."""
+    """Owns the jobs. `fetch`, `watch` and `finish` are called by one thread per request. `records` are the latest
+    requests, `ended` counts all that are over by their outcome."""
 
     def __init__(self, parts: JobParts, partials: Partials) -> None:
         self._parts, self._partials = parts, partials
@@ -66,6 +67,7 @@ class Jobs:
         self._running: dict[Etag, Job] = {}
         self._wrong_until: dict[Etag, float] = {}
         self.records: deque[Record] = deque(maxlen=1000)
+        self.ended: Counter[str] = Counter()
 
     def fetch(self, request: FetchRequest, emit: Emit, cancelled: Cancelled) -> Done | Refused | Failed:
         """Serve one request; `emit` is called with progress until then."""
@@ -78,6 +80,8 @@ class Jobs:
         except (LlmptError, OSError) as error:
             result = BrokenOff(str(error))
         said = self._say(request, record, result, is_moved=is_moved)
+        with self._lock:
+            self.ended[record.outcome] += 1
         if not is_moved and cancelled():
             self._tidy(request)
         elif isinstance(result, Whole):
