@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -14,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from llmpt.core.blob import Etag
 from llmpt.core.repo import RepoRef
 from llmpt.hub.asking import HubNo, HubUnreachable
-from llmpt_seeder.cache.listing import Listing
+from llmpt.tracker.client import TrackerClient
+from llmpt_seeder.cache.listing import ListedFile, Listing
 from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.publishing.visibility import Visibilities
 from llmpt_seeder.sharing import Sharing
@@ -24,6 +27,7 @@ from llmpt_seeder.upstream import FetchProcess, Lookup, UpstreamHub, token_rule
 from llmpt_seeder.upstream.process import Place
 from tests.support.hub import FakeHub, Mode
 from tests.support.namespaces import python_with
+from tests.support.tracker import TrackerProcess
 from tests.support.waiting import eventually
 
 ORG = RepoRef("model", "org/name")
@@ -126,6 +130,45 @@ def test_a_hub_that_is_not_there_is_unreachable() -> None:
     gone = UpstreamHub("http://127.0.0.1:9", token=lambda repo: None, stopped=lambda: False)
     with pytest.raises(HubUnreachable):
         gone.revision(ORG, "main")
+
+
+# A tracker of another site in the place of the Hub.
+
+
+def test_another_sites_tracker_is_asked_for_what_it_grants_and_gives_no_part_for_the_whole(tmp_path: Path) -> None:
+    commits = {"acme/granted": "a" * 40, "acme/part": "b" * 40, "acme/other": "c" * 40}
+    with TrackerProcess(tmp_path / "data", settings={"LLMPT_REQUIRE_READ_TOKEN": "1"}) as tracker:
+        file = {"path": "config.json", "size": 2, "etag": "1" * 40, "lfs": False}
+        for repo, commit in commits.items():
+            body = {"repo_type": "model", "repo_id": repo, "commit": commit, "refs": ["main"], "files": [file]}
+            TrackerClient(tracker.url, token=tracker.token).publish(body | {"complete": repo != "acme/part"})
+        command = [
+            sys.executable,
+            "-m",
+            "llmpt_tracker",
+            "token",
+            "create",
+            "--scope",
+            "read",
+            "--repos",
+            "acme/granted,acme/part",
+        ]
+        made = subprocess.run(command, env=tracker.environ, check=True, capture_output=True, text=True, timeout=60)
+
+        def asking(*patterns: str) -> UpstreamHub:
+            return UpstreamHub(tracker.url, token=token_rule(patterns, made.stdout.strip()), stopped=lambda: False)
+
+        granted, part, other = (RepoRef("model", name) for name in commits)
+        upstream = asking("acme/*")
+        found = upstream.revision(granted, "main")
+        assert (found.commit, found.refs, found.public) == (commits["acme/granted"], ("main",), False)
+        assert upstream.listing(granted, found.commit) == {"config.json": ListedFile(Etag("1" * 40), 2)}
+        with pytest.raises(HubNo, match="in part only"):
+            upstream.listing(part, upstream.revision(part, "main").commit)
+        for hub, wanted, status in ((upstream, other, 404), (asking(), granted, 401)):
+            with pytest.raises(HubNo) as no:
+                hub.revision(wanted, "main")
+            assert no.value.status == status
 
 
 class Memory:

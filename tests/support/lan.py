@@ -64,7 +64,7 @@ class Lan:
     def _has_upstream(self) -> bool:
         request = urllib.request.Request(self.tracker.url, headers={"Authorization": f"Bearer {self.tracker.token}"})
         with urllib.request.urlopen(request, timeout=5) as page:
-            return self.hub.url.encode() in page.read()
+            return self._settings["LLMPT_UPSTREAM"].encode() in page.read()
 
     @property
     def catalogue(self) -> TrackerClient:

@@ -2,6 +2,9 @@
 
 Without a token, but for repos that the operator named: then with the server's token, if it has one. This is Internet traffic, so
 that the proxies of the environment count.
+
+The Hub may be a tracker of another site. It answers as the Hub does, of what it knows or learns from its own upstream; what a
+commit holds is read of its catalogue, which says whether that is all.
 """
 
 from __future__ import annotations
@@ -13,10 +16,14 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import quote
 
-from llmpt.core.errors import InvalidName
+from llmpt.core.errors import InvalidName, TrackerError, TrackerRefused
+from llmpt.core.hub_headers import NO_SUCH_COMMIT
 from llmpt.core.repo import RepoRef, check_commit, check_ref
-from llmpt.hub.asking import HubNo, HubUnreachable, ask
-from llmpt_seeder.cache.listing import Listing
+from llmpt.hub.asking import BODY_S, HubNo, HubUnreachable, ask
+from llmpt.tracker.catalogue import Catalogue
+from llmpt.tracker.client import TrackerClient
+from llmpt.tracker.reading import ReadToken
+from llmpt_seeder.cache.listing import ListedFile, Listing, checked
 from llmpt_seeder.hub.tree import fetch_tree
 from llmpt_seeder.publishing.card import card_in
 
@@ -57,6 +64,7 @@ class UpstreamHub:
     def __init__(self, endpoint: str, *, token: Callable[[RepoRef], str | None], stopped: Callable[[], bool]) -> None:
         self.endpoint = endpoint
         self._token, self._stopped = token, stopped
+        self._is_tracker = False  # as its last answer says
 
     def token(self, repo: RepoRef) -> str | None:
         """Return the token that is used for a repo."""
@@ -78,11 +86,27 @@ class UpstreamHub:
                 raise HubNo(403, "GatedRepo", f"Access to {repo} is restricted.", None)
         named = () if revision == commit else (revision,)
         refs = dict.fromkeys((*named, *self._refs(repo, commit, token)))
-        return Revision(commit, tuple(refs), not (info.get("gated") or info.get("private")), card_in(info))
+        is_hidden = info.get("gated") or info.get("private") or (self._is_tracker and token is not None)
+        return Revision(commit, tuple(refs), not is_hidden, card_in(info))
 
     def listing(self, repo: RepoRef, commit: str) -> Listing:
-        """Return what a commit holds."""
+        """Return what a commit holds, after its revision was looked up."""
+        if self._is_tracker:
+            return self._manifest(repo, commit)
         return fetch_tree(self.endpoint, repo, commit, token=self._token(repo), stopped=self._stopped)
+
+    def _manifest(self, repo: RepoRef, commit: str) -> Listing:
+        """Return what another site's tracker says that a commit holds; what it knows in part is not told as the whole."""
+        tracker = TrackerClient(self.endpoint, timeout_s=BODY_S).read_with(ReadToken(lambda: self._token(repo) or ""))
+        try:
+            manifest = Catalogue(tracker).manifest(repo, commit)
+        except TrackerRefused as no:
+            raise HubNo(no.status, "", str(no)) from None
+        except TrackerError as error:
+            raise HubUnreachable(str(error)) from None
+        if not manifest.complete:
+            raise HubNo(404, NO_SUCH_COMMIT, f"{self.endpoint} knows {repo}@{commit[:12]} in part only")
+        return checked({file.path.value: ListedFile(file.etag, file.size_bytes) for file in manifest.files})
 
     def _refs(self, repo: RepoRef, commit: str, token: str | None) -> list[str]:
         """Return the branches and tags that point at `commit`; none when the Hub doesn't say."""
@@ -103,8 +127,7 @@ class UpstreamHub:
 
     def _json(self, path: str, token: str | None) -> dict[str, Any]:
         reply = ask(f"{self.endpoint}{path}", token=token)
-        if reply.is_a_trackers:
-            raise HubUnreachable(f"{self.endpoint}{path}: that is a tracker of ours, no Hub")
+        self._is_tracker = reply.is_a_trackers
         if not isinstance(reply.document, dict):
             raise HubUnreachable(f"{self.endpoint}{path}: not the Hub's answer (a proxy's page?)")
         return dict(reply.document)
