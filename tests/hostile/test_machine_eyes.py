@@ -42,7 +42,7 @@ def test_no_machine_reads_which_one_fetches_what(tmp_path: Path, shown: str) -> 
     with TrackerProcess(tmp_path / "data", settings={"LLMPT_SHOW_MACHINES": shown}) as tracker:
         watched = Watched(tracker)
         assert (watched.eve.role, watched.eve.fetcher) == (LeaseRole.WAIT, ANN if shown == "1" else "another machine")
-        page = watched.read("/")
+        page = watched.read("/activity")
         assert ETAG.value[:16] in page, "what is fetched is shown"
         for text in (page, watched.read("/api/v1/mirrors"), watched.read("/api/v1/torrents?include=peers")):
             assert (ANN in text) == (shown == "1" and text is page)
@@ -54,4 +54,4 @@ def test_an_operator_does(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "llmpt_tracker", "token", "create", "--name", "operator", "--scope", "admin"]
         done = subprocess.run(command, env=tracker.environ, capture_output=True, text=True, timeout=60, check=True)
         token = next(word for word in done.stdout.split() if word.startswith("llmpt_admin_"))
-        assert ANN in watched.read("/", token)
+        assert ANN in watched.read("/activity", token)

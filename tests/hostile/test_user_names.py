@@ -19,6 +19,6 @@ def test_a_name_is_shown_as_one_printable_line_and_no_manifest_has_it(tmp_path: 
             assert appliance.send("POST", "/api/v1/publish", manifest(small(part)))[0] == 422
         problem = {"what": NAME, "reason": f"it is not what {NAME} says"}
         assert appliance.send("PUT", "/api/v1/seeders/server", report(problems=[problem]))[0] == 200
-        page = ask(tracker.http_port, get("/")).partition(b"\r\n\r\n")[2].decode()
+        page = ask(tracker.http_port, get("/servers")).partition(b"\r\n\r\n")[2].decode()
         assert "a?gpj.exe?&lt;img src=x" in page
         assert all(line.isprintable() for line in page.splitlines())

@@ -272,6 +272,6 @@ def test_libtorrent_without_a_peer_takes_the_file_from_the_web_seed(site: TwoSee
 
 def test_the_page_shows_the_port_and_what_was_sent(site: TwoSeeders) -> None:
     eventually(lambda: comes(site.url("model.bin")), timeout_s=AT_ONCE_S, what="a file, also just after a seeder was killed")
-    _, page = get(f"{site.tracker.url}/")
+    _, page = get(f"{site.tracker.url}/servers")
     ports = {int(port) for port in re.findall(r"HTTP port (\d+)", page.decode())}
     assert ports == site.ports()

@@ -14,6 +14,7 @@ from llmpt_tracker.clock import Clock
 from llmpt_tracker.control.client import Announcer
 from llmpt_tracker.control.messages import BlobAddress
 from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.figures import Figures
 from llmpt_tracker.holdings import HoldingsDigests
 from llmpt_tracker.hub_rights import HubRights
 from llmpt_tracker.identity import Identity
@@ -53,7 +54,7 @@ class State:
     the Hub behind this one if a seeder fetches from one, when it was asked for what, how repos are written here, how many
     requests do what at once, this server's key and names, the keys of its readers if reading takes a token, what tokens of the
     Hub are good for, what is here on whose word, what is written down in a while, metainfo that was asked for, which repos
-    readers may read, what is counted of requests, where announces go, by boot id."""
+    readers may read, what is counted of requests, figures over all there is, where announces go, by boot id."""
 
     settings: TrackerSettings
     clock: Clock
@@ -76,6 +77,7 @@ class State:
     metainfo_texts: MetainfoTexts = field(default_factory=MetainfoTexts)
     granted: GrantedRepos = field(default_factory=GrantedRepos)
     metrics: RequestMetrics = field(default_factory=RequestMetrics)
+    figures: Figures = field(default_factory=Figures)
 
     ports: dict[str, int] = field(default_factory=dict)
 

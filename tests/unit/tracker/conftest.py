@@ -115,6 +115,7 @@ def app(shared_app: Flask, announcer: FakeAnnouncer) -> Flask:
             if table.name != "instance":
                 session.execute(table.delete())
     state_of(shared_app).holdings.forget()
+    state_of(shared_app).figures.forget()
     return shared_app
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, Integer, TypeDecorator
+from sqlalchemy import BigInteger, Dialect, Index, Integer, TypeDecorator, text
 from sqlalchemy import DateTime as SqlDateTime
 from sqlalchemy.engine.default import DefaultExecutionContext
 
@@ -40,3 +40,9 @@ def folded_name(row: DefaultExecutionContext) -> str:
     """Return the name of a row that is entered in lower case."""
     name: str = row.get_current_parameters()["name"]  # type: ignore[no-untyped-call]
     return name.lower()
+
+
+def away_index() -> Index:
+    """Return the index of the files that no machine has now, which are few."""
+    away = text("holders = 0")
+    return Index("ix_files_away", "revision_id", "blob_id", sqlite_where=away, postgresql_where=away)

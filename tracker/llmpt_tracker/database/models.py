@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from llmpt_tracker.database.columns import NAMING, Key, Utc, folded_name
+from llmpt_tracker.database.columns import NAMING, Key, Utc, away_index, folded_name
 
 # Bits of `holders`, beside one for each publisher that has a name (rules/holders.py).
 MACHINES = 1 << 0  # of the LAN, as long as they seed it
@@ -115,7 +115,7 @@ class Repo(Base):
     """A repo of the Hub of which at least one manifest was published. `folded`: its name in lower case, for all spellings."""
 
     __tablename__ = "repos"
-    __table_args__ = (Index(None, "type", "name", unique=True), Index(None, "type", "folded"))
+    __table_args__ = (Index(None, "type", "name", unique=True), Index(None, "type", "folded"), Index(None, "folded"))
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     type: Mapped[str] = mapped_column(String(16))
@@ -217,7 +217,7 @@ class File(Base):
     the bits of the publishers that have the bytes now, and of the LAN's machines (rules/holders.py)."""
 
     __tablename__ = "files"
-    __table_args__ = (Index(None, "blob_id", "revision_id"), Index(None, "etag"))
+    __table_args__ = (Index(None, "blob_id", "revision_id"), Index(None, "etag"), away_index())
 
     revision_id: Mapped[int] = mapped_column(ForeignKey(Revision.id, ondelete="CASCADE"), primary_key=True)
     path: Mapped[str] = mapped_column(String(2048), primary_key=True)

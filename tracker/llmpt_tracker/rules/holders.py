@@ -132,6 +132,12 @@ def is_blob_here() -> ColumnElement[bool]:
     return exists(named.where(_FILE.holders != 0)) | ~exists(named)
 
 
+def is_blob_away() -> ColumnElement[bool]:
+    """Return the condition that a blob is not here now: files are it, and no machine has one of them."""
+    away = select(_FILE.blob_id).where(_FILE.holders == 0, _FILE.blob_id.is_not(None))
+    return Blob.id.in_(away) & ~exists(select(_FILE.path).where(_FILE.blob_id == Blob.id, _FILE.holders != 0))
+
+
 def told(session: Session, bit: int) -> Holdings:
     """Return all that is here on a publisher's word. It is counted, line by line: what was lost is not in it."""
     mine = File.holders.op("&")(bit) != 0

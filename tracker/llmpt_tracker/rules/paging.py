@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
+from typing import TypeVar
 
 from llmpt.core.errors import InvalidName
 from llmpt.core.repo import check_path
@@ -51,6 +53,25 @@ def read_path_cursor(text: str | None) -> str | None:
         return check_path(_decoded(text).decode())
     except (UnicodeDecodeError, InvalidName):
         raise _not_ours() from None
+
+
+_Key = TypeVar("_Key", str, int)
+
+
+def write_pair_cursor(value: str | int, key: int) -> str:
+    """Return the cursor of a page in an order of values that ended with row `key`, which has `value`."""
+    return base64.urlsafe_b64encode(json.dumps([value, key]).encode()).rstrip(b"=").decode()
+
+
+def read_pair_cursor(text: str, kind: type[_Key]) -> tuple[_Key, int]:
+    """Return the value, which is of a `kind`, and the row that a cursor stands for. Raises `Refused` (400) for any other text."""
+    try:
+        value, key = json.loads(_decoded(text))
+    except (ValueError, TypeError):
+        raise _not_ours() from None
+    if type(value) is not kind or type(key) is not int or not all(abs(one) < 1 << 63 for one in (key, value) if type(one) is int):
+        raise _not_ours()
+    return value, key
 
 
 def _decoded(text: str) -> bytes:

@@ -95,7 +95,7 @@ def torrent_file(info_hash: str) -> ResponseReturnValue:
     with state().database.reading() as session:
         stored = torrents.metainfo(session, [found.key])[found.key]
     key = announce_key(found.info_hash.truncated)
-    announce = _announce_url(state().announcer.status().announce_port, key)
+    announce = announce_url(state().announcer.status().announce_port, key)
     # Without the name, which clients append (BEP 19). With it libtorrent asks for …/<etag>/<etag> when the size is no multiple
     # of the piece length: in v2 such a torrent has a second, padding file in its eyes.
     web_seed = f"{base_url(request)}/blobs/" + (f"{key}/" if key else "")
@@ -159,7 +159,7 @@ def _swarms(hashes: list[str], *, peers: int) -> tuple[dict[str, Swarm], str]:
     return state().announcer.swarms(hashes, peers=peers, asker=str(asker()))
 
 
-def _announce_url(port: int, key: str) -> str:
+def announce_url(port: int, key: str) -> str:
     """Return the announce URL as the asker reaches it, with the asker's key for the torrent if there is one."""
     host, _ = host_as_asked(request)
     return f"http://{host}:{port}/announce" + (f"/{key}" if key else "")
@@ -178,7 +178,7 @@ def _entry(one: torrents.Torrent, swarms: Mapping[str, Swarm], *, announce_port:
         "seeders": swarm.seeders,
         "leechers": swarm.leechers,
         "completed": swarm.completed,
-        "magnet": one.magnet(_announce_url(announce_port, key)),
+        "magnet": one.magnet(announce_url(announce_port, key)),
         **({"announce_key": key} if key else {}),
     }
 

@@ -47,7 +47,7 @@ def test_models_and_migrations_agree(file: Path) -> None:
 
 
 def test_an_empty_database_is_made_without_a_copy(file: Path) -> None:
-    assert migrate(file) == "0012"
+    assert migrate(file) == "0013"
     assert migrate(file) is None
     assert not (file.parent / "backups").exists()
 

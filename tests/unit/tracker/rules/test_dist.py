@@ -101,7 +101,7 @@ def test_a_folder_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None
 
 def lines_to_paste(api: Api) -> list[list[str]]:
     text = api.get("/", headers={"Host": "server:8000"}).get_data(as_text=True)
-    block = re.findall(r"<pre><code>(.*?)</code></pre>", text, re.DOTALL)[0]
+    block = re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", text, re.DOTALL)[0]
     return [shlex.split(line) for line in html.unescape(block).splitlines()]
 
 

@@ -228,7 +228,7 @@ def test_the_seeders_word_is_kept_and_the_page_shows_it(api: Api) -> None:
     known = api.get(f"/api/v1/mirrors/{row}").get_json()
     assert {name: known[name] for name in figures} == figures
     assert known["error"] == {**error, "code": None}
-    text = api.get("/").get_data(as_text=True)
+    text = api.get("/activity").get_data(as_text=True)
     assert "Fetched by this server" in text
     assert "3 of 12" in text
     assert "500 kB of 2.0 MB" in text

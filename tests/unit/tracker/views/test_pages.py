@@ -14,12 +14,13 @@ from llmpt.core.repo import RepoRef
 from llmpt_tracker.control.messages import HeldLease, Swarm
 from llmpt_tracker.rules import tokens
 from llmpt_tracker.state import attach
-from llmpt_tracker.views.pages import human_ago, human_bytes
+from llmpt_tracker.views.pages.words import human_ago, human_bytes
 from tests.unit.tracker.bodies import big, manifest, packed, report, small, torrent
 from tests.unit.tracker.conftest import NOW, Api, state_of
 from tests.unit.tracker.fakes import FakeAnnouncer
 
 A = torrent("a")
+PAGES = ("/", "/repos", "/activity", "/servers", "/install")
 
 
 def page(api: Api, path: str = "/", host: str = "server:8000") -> str:
@@ -37,13 +38,13 @@ def test_an_empty_tracker_says_what_to_do(api: Api) -> None:
 
 def test_a_file_that_no_manifest_names_is_shown_by_its_etag(api: Api) -> None:
     api.publish({"torrents": packed(A)})
-    assert f"<code>{A.etag.value[:16]}…</code>" in page(api)
+    assert f"<code>{A.etag.value[:16]}…</code>" in page(api, "/activity")
 
 
 def test_repos_files_and_counts_are_shown(api: Api, announcer: FakeAnnouncer) -> None:
     api.publish(manifest(big("model.safetensors", A), small("config.json"), torrents=packed(A)))
     announcer.live[A.info_hash.truncated.hex()] = Swarm(41, 17, 0)
-    for path in ("/", "/repos/model/org/name/revisions/main"):
+    for path in ("/activity", "/repos/model/org/name", "/repos/model/org/name/revisions/main"):
         text = page(api, path)
         assert "org/name" in text
         assert "model.safetensors" in text
@@ -54,8 +55,8 @@ def test_repos_files_and_counts_are_shown(api: Api, announcer: FakeAnnouncer) ->
 def test_a_seeder_that_hashes_has_a_progress_bar(api: Api) -> None:
     hashing = {"blobs_done": 1, "blobs_total": 4, "bytes_done": 10, "bytes_total": 90, "current": "model.bin"}
     api.beat(report(hashing=hashing, problems=[{"what": "blobs/x", "reason": "rotten"}]))
-    text = page(api)
-    assert '<progress max="90" value="10">' in text
+    text = page(api, "/servers")
+    assert '<progress max="90" value="10" aria-label=' in text
     assert "model.bin" in text
     assert "rotten" in text
 
@@ -67,9 +68,9 @@ def test_who_fetches_what_from_the_hub_is_shown(api: Api, announcer: FakeAnnounc
         HeldLease(A.etag, 4_000_000, RepoRef("model", "org/name"), "desk-7", 1_000_000, 250_000, 9),
         HeldLease(Etag("e" * 64), 5, RepoRef("dataset", "org/other"), "<desk-8>", 0, 0, 0),
     ]
-    text = page(api)
-    assert "desk-" not in text, "which machine it is, no other machine is told"
-    assert '<progress max="4000000" value="1000000">' in text
+    text = page(api, "/activity")
+    assert "desk-" not in page(api) + text, "which machine it is, no other machine is told"
+    assert '<progress max="4000000" value="1000000" aria-label="' in text
     for shown in ("model.safetensors", "1.0 MB of 4.0 MB", "250 kB/s", ">9<", "e" * 16, "org/other"):
         assert shown in text
     assert "1 token to share" in text
@@ -86,12 +87,12 @@ def test_an_operator_sees_which_machine_fetches_what(api: Api, app: Flask, annou
     for scope, secret in secrets.items():
         password = base64.b64encode(f"anybody:{secret}".encode()).decode()
         for header in (f"Bearer {secret}", f"Basic {password}"):
-            text = api.get("/", headers={"Authorization": header}).get_data(as_text=True)
+            text = api.get("/activity", headers={"Authorization": header}).get_data(as_text=True)
             assert (shown in text) == (scope == "admin"), scope
     state = state_of(app)
     attach(app, replace(state, settings=replace(state.settings, show_machines=True)))
     try:
-        assert shown in page(api), "LLMPT_SHOW_MACHINES"
+        assert shown in page(api, "/activity"), "LLMPT_SHOW_MACHINES"
     finally:
         attach(app, state)
 
@@ -100,14 +101,16 @@ def test_what_a_publisher_wrote_is_text_and_never_markup(api: Api) -> None:
     evil = "<script>alert(1)</script>.bin"
     api.publish(manifest(small(evil.replace("/", "_"))))
     api.beat(report(problems=[{"what": evil, "reason": evil}]))
-    for path in ("/", "/repos/model/org/name/revisions/main"):
-        assert "<script" not in page(api, path)
+    for path in (*PAGES, "/repos/model/org/name"):
+        assert "<script>" not in page(api, path)
 
 
 def test_nothing_is_inline_and_nothing_comes_from_elsewhere(api: Api) -> None:
-    text = page(api)
-    assert not re.search(r"<style|<script|\sstyle=|\son\w+=", text)
-    assert not re.search(r"(?:src|href)=\"(?!/)", text)
+    api.publish(manifest(big("model.safetensors", A), torrents=packed(A)))
+    for path in (*PAGES, "/repos/model/org/name"):
+        text = page(api, path)
+        assert not re.search(r"<style|<script(?! src)|\sstyle=|\son\w+=", text)
+        assert not re.search(r"(?:src|href|action)=\"(?!/|#|magnet:)", text)
 
 
 def test_a_host_header_that_is_none_is_not_repeated(api: Api) -> None:
@@ -119,13 +122,14 @@ def test_a_host_header_that_is_none_is_not_repeated(api: Api) -> None:
 def test_without_the_announcer_the_page_shows_what_it_can(api: Api, announcer: FakeAnnouncer) -> None:
     api.publish(manifest(big("model.safetensors", A), torrents=packed(A)))
     announcer.down = True
-    text = page(api)
-    assert "The announcer does not answer" in text
-    assert "model.safetensors" in text
+    for path in PAGES:
+        assert "The announcer does not answer" in page(api, path)
+    assert "model.safetensors" in page(api, "/activity")
+    assert "model.safetensors" in page(api, "/repos/model/org/name")
 
 
 def test_an_unknown_repo_is_a_plain_404(api: Api) -> None:
-    for path in ("/repos/model/org/none/revisions/main", "/repos/models/a/revisions/main"):
+    for path in ("/repos/model/org/none", "/repos/model/org/none/revisions/main", "/repos/models/a/revisions/main"):
         answer = api.get(path)
         assert (answer.status_code, answer.mimetype) == (404, "text/plain")
 

@@ -30,7 +30,12 @@ from tests.unit.tracker.fakes import FakeAnnouncer, FakeBlobs
 OPEN, SECRET, BOTH, SHARED, COMING = (torrent(name) for name in ("open", "secret", "both", "shared", "coming"))
 ROUTES = [
     "/",
+    "/repos",
+    "/repos/model/acme/open",
     "/repos/model/acme/open/revisions/main",
+    "/activity",
+    "/servers",
+    "/install",
     "/api/v1/torrents",
     f"/api/v1/torrents/{OPEN.info_hash}",
     f"/api/v1/torrents/{OPEN.info_hash}.torrent",
@@ -186,8 +191,11 @@ def test_a_browser_has_the_token_as_its_password(world: World) -> None:
     text = world.client.get("/", headers=basic).get_data(as_text=True)
     assert "acme/open" in text
     assert "secret" not in text
+    for path in ("/repos", "/repos?sort=name", "/repos?sort=size", "/repos?q=model", "/activity", "/servers", "/install"):
+        assert "secret" not in world.client.get(path, headers=basic).get_data(as_text=True), path
     assert "acme/secret" in world.get("/", world.all).get_data(as_text=True)
-    assert world.client.get("/repos/model/acme/secret/revisions/main", headers=basic).status_code == 404
+    for path in ("/repos/model/acme/secret", "/repos/model/acme/secret/revisions/main"):
+        assert world.client.get(path, headers=basic).status_code == 404
     asked = world.client.post("/api/v1/lookup", json={"etags": [OPEN.etag.value]}, headers=basic)
     assert asked.status_code == 401  # what a browser adds by itself counts for GET
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session
 
+from llmpt.core.metainfo import InfoHash
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import Blob, File, Instance, Path, Ref, Repo, Revision
 from llmpt_tracker.errors import Refused
@@ -41,6 +42,18 @@ class RevisionSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class RevisionLine:
+    """A commit in the list of a repo's. `complete`: its whole listing is known; `is_whole`: and each file of it is here."""
+
+    key: int
+    commit: str
+    refs: tuple[str, ...]
+    complete: bool
+    is_whole: bool
+    published_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RepoSummary:
     """A repo and the newest of its revisions that are here, at most 20."""
 
@@ -54,7 +67,7 @@ class ManifestLine:
     """A file of a manifest.
 
     `here`: whether a publisher, or a machine of the LAN, has its bytes now.
-    `swarm`: the truncated info-hash in hex; None for a file that has no swarm.
+    `info_hash`: None for a file that has no swarm.
     """
 
     path: str
@@ -62,7 +75,12 @@ class ManifestLine:
     etag: str
     lfs: bool
     here: bool
-    swarm: str | None
+    info_hash: InfoHash | None
+
+    @property
+    def swarm(self) -> str | None:
+        """The truncated info-hash in hex."""
+        return self.info_hash.truncated.hex() if self.info_hash else None
 
 
 def list_repos(
@@ -77,9 +95,44 @@ def list_repos(
         statement = statement.where(Repo.id.in_(select(Path.repo_id).where(search(session, terms))))
     repos = session.scalars(statement).all()
     page = repos[:limit]
-    revisions = _revisions(session, [repo.id for repo in page], holders.has_files(Revision.id))
-    summaries = [RepoSummary(repo.id, RepoRef(repo.type, repo.name), tuple(revisions[repo.id])) for repo in page]
-    return summaries, page[-1].id if len(repos) > limit else None
+    return summaries(session, page, shown=REVISIONS_SHOWN), page[-1].id if len(repos) > limit else None
+
+
+def summaries(session: Session, repos: Sequence[Repo], *, shown: int) -> list[RepoSummary]:
+    """Return what is known of these repos, in their order, each with the newest of its revisions that are here, so many of them
+    at most."""
+    revisions = _revisions(session, [repo.id for repo in repos], holders.has_files(Revision.id), shown=shown)
+    return [RepoSummary(repo.id, RepoRef(repo.type, repo.name), tuple(revisions[repo.id])) for repo in repos]
+
+
+def revision_lines(session: Session, repo: RepoRef, *, limit: int, before: int | None) -> tuple[list[RevisionLine], int | None]:
+    """Return a page of a repo's revisions, here or not, the newest first, and the key after which the next page begins. Their
+    files are not counted. Raises `Refused` (404)."""
+    away = exists(select(File.path).where(File.revision_id == Revision.id, File.holders == 0))
+    statement = select(Revision.id, Revision.commit, Revision.complete, ~away, Revision.published_at)
+    statement = statement.where(Revision.repo_id == _row(session, repo).id)
+    if before is not None:
+        statement = statement.where(Revision.id < before)
+    rows: Any = session.execute(statement.order_by(Revision.id.desc()).limit(limit + 1)).all()
+    page = rows[:limit]
+    refs = _refs(session, [row[0] for row in page])
+    lines = [
+        RevisionLine(key, commit, tuple(refs[key]), complete, complete and has_all, published_at)
+        for key, commit, complete, has_all, published_at in page
+    ]
+    return lines, page[-1][0] if len(rows) > limit else None
+
+
+def default_revision(session: Session, repo: RepoRef) -> str:
+    """Return what a repo is shown at: `main`, else its newest commit. Raises `Refused` (404)."""
+    row = _row(session, repo)
+    if session.scalar(select(Ref.name).where(Ref.repo_id == row.id, Ref.name == "main", holders.is_ref_here())):
+        return "main"
+    newest = select(Revision.commit).where(Revision.repo_id == row.id).order_by(Revision.id.desc())
+    found = session.scalar(newest.limit(1))
+    if found is None:
+        raise Refused(404, "not_found", f"nothing of {repo} is published here")
+    return found
 
 
 def find_revision(session: Session, repo: RepoRef, revision: str) -> RevisionSummary:
@@ -87,9 +140,7 @@ def find_revision(session: Session, repo: RepoRef, revision: str) -> RevisionSum
 
     Raises `Refused` (404).
     """
-    row = session.scalars(select(Repo).where(Repo.type == repo.type, Repo.name == repo.id)).one_or_none()
-    if row is None:
-        raise Refused(404, "not_found", f"nothing of {repo} is published here")
+    row = _row(session, repo)
     by_ref = select(Ref.revision_id).where(Ref.repo_id == row.id, Ref.name == revision, holders.is_ref_here())
     match = (Revision.commit == revision) | Revision.id.in_(by_ref)
     found = _revisions(session, [row.id], match)[row.id]
@@ -120,9 +171,10 @@ def paths_of(session: Session, etags: Collection[str]) -> dict[str, str]:
 def totals(session: Session) -> tuple[int, int, int]:
     """Return how many repos and blobs are here, and the bytes of the blobs."""
     repos = session.scalar(select(func.count()).select_from(Repo).where(holders.is_repo_here(Repo.id))) or 0
-    sums = select(func.count(), func.coalesce(func.sum(Blob.size), 0)).select_from(Blob).where(holders.is_blob_here())
+    sums = select(func.count(), func.coalesce(func.sum(Blob.size), 0)).select_from(Blob)
     blobs, size = session.execute(sums).one()
-    return repos, blobs, int(size)
+    away, away_size = session.execute(sums.where(holders.is_blob_away())).one()  # few, and by an index
+    return repos, blobs - away, int(size) - int(away_size)
 
 
 def instance_id(session: Session) -> str:
@@ -130,9 +182,16 @@ def instance_id(session: Session) -> str:
     return session.scalars(select(Instance.uuid)).one()
 
 
+def _row(session: Session, repo: RepoRef) -> Repo:
+    row = session.scalars(select(Repo).where(Repo.type == repo.type, Repo.name == repo.id)).one_or_none()
+    if row is None:
+        raise Refused(404, "not_found", f"nothing of {repo} is published here")
+    return row
+
+
 def _lines(revision: RevisionSummary) -> Any:
     return (
-        select(File.path, File.size, File.etag, File.lfs, holders.is_here(), Blob.swarm)
+        select(File.path, File.size, File.etag, File.lfs, holders.is_here(), Blob.info_hash)
         .outerjoin(Blob, Blob.id == File.blob_id)
         .where(File.revision_id == revision.key)
         .order_by(File.path)
@@ -140,15 +199,17 @@ def _lines(revision: RevisionSummary) -> Any:
 
 
 def _line(row: Any) -> ManifestLine:
-    path, size, etag, lfs, here, swarm = row
-    return ManifestLine(path, size, etag, lfs, here, swarm.hex() if swarm else None)
+    path, size, etag, lfs, here, info_hash = row
+    return ManifestLine(path, size, etag, lfs, here, InfoHash(info_hash) if info_hash else None)
 
 
-def _revisions(session: Session, repos: Sequence[int], *match: ColumnElement[bool]) -> defaultdict[int, list[RevisionSummary]]:
+def _revisions(
+    session: Session, repos: Sequence[int], *match: ColumnElement[bool], shown: int = REVISIONS_SHOWN
+) -> defaultdict[int, list[RevisionSummary]]:
     nth = func.row_number().over(partition_by=Revision.repo_id, order_by=Revision.id.desc()).label("nth")
     columns = (Revision.id, Revision.repo_id, Revision.commit, Revision.complete, Revision.published_at)  # cards may be long
     newest = select(*columns, nth).where(Revision.repo_id.in_(repos), *match).subquery()
-    rows = session.execute(select(newest).where(newest.c.nth <= REVISIONS_SHOWN).order_by(newest.c.nth)).all()
+    rows = session.execute(select(newest).where(newest.c.nth <= shown).order_by(newest.c.nth)).all()
     keys = [row.id for row in rows]
     is_here = holders.is_here()
     here = (func.count().filter(is_here), func.coalesce(func.sum(File.size).filter(is_here), 0))
@@ -160,10 +221,7 @@ def _revisions(session: Session, repos: Sequence[int], *match: ColumnElement[boo
             .group_by(File.revision_id)
         )
     }
-    refs: defaultdict[int, list[str]] = defaultdict(list)
-    named = select(Ref.revision_id, Ref.name).where(Ref.revision_id.in_(keys), holders.is_ref_here())
-    for key, name in session.execute(named.order_by(Ref.name)):
-        refs[key].append(name)
+    refs = _refs(session, keys)
     found: defaultdict[int, list[RevisionSummary]] = defaultdict(list)
     for row in rows:
         figures = counts.get(row.id, (0, 0, 0, 0))
@@ -171,3 +229,12 @@ def _revisions(session: Session, repos: Sequence[int], *match: ColumnElement[boo
             RevisionSummary(row.id, row.commit, tuple(refs[row.id]), row.complete, *figures, row.published_at)
         )
     return found
+
+
+def _refs(session: Session, keys: Sequence[int]) -> defaultdict[int, list[str]]:
+    """Return the refs that point at revisions now, by name."""
+    refs: defaultdict[int, list[str]] = defaultdict(list)
+    named = select(Ref.revision_id, Ref.name).where(Ref.revision_id.in_(keys), holders.is_ref_here())
+    for key, name in session.execute(named.order_by(Ref.name)):
+        refs[key].append(name)
+    return refs

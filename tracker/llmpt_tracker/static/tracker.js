@@ -1,0 +1,112 @@
+// Fetches the page that is shown anew, and changes in it what has changed: nodes stay, and with them focus, scroll and open details.
+// Without this script, and while the server does not answer, the page stands as it came.
+"use strict";
+
+const EVERY_MS = 10_000;
+const COPIED_MS = 2_000;
+const KEPT = new Set(["open", "value", "checked"]); // what a visitor changes
+let timer = 0;
+let busy = false;
+
+document.documentElement.classList.add("script");
+
+function isSame(old, fresh) {
+  return old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName && (old.id || "") === (fresh.id || "");
+}
+
+function takeOver(old, fresh) {
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+    return;
+  }
+  const isBar = old.nodeName === "PROGRESS";
+  for (const name of fresh.getAttributeNames()) {
+    if ((isBar || !KEPT.has(name)) && old.getAttribute(name) !== fresh.getAttribute(name)) old.setAttribute(name, fresh.getAttribute(name));
+  }
+  for (const name of old.getAttributeNames()) {
+    if ((isBar || !KEPT.has(name)) && !fresh.hasAttribute(name)) old.removeAttribute(name);
+  }
+  takeOverChildren(old, fresh);
+}
+
+function takeOverChildren(old, fresh) {
+  const children = [...fresh.childNodes];
+  const named = new Map([...old.children].filter((one) => one.id).map((one) => [one.id, one]));
+  const wanted = new Set(children.map((one) => one.id).filter(Boolean));
+  let at = old.firstChild;
+  for (const child of children) {
+    const its = child.id ? named.get(child.id) : null;
+    while (its && at && at !== its && !wanted.has(at.id)) { // rows that have gone
+      const gone = at;
+      at = at.nextSibling;
+      gone.remove();
+    }
+    if (at && isSame(at, child)) {
+      takeOver(at, child);
+      at = at.nextSibling;
+    } else if (its) {
+      old.insertBefore(its, at);
+      takeOver(its, child);
+    } else {
+      old.insertBefore(document.importNode(child, true), at);
+    }
+  }
+  while (at) {
+    const gone = at;
+    at = at.nextSibling;
+    gone.remove();
+  }
+}
+
+async function refresh() {
+  if (busy || document.hidden) return;
+  busy = true;
+  const stale = document.getElementById("stale");
+  try {
+    const answer = await fetch(location.href, { cache: "no-store" });
+    if (!answer.ok) throw new Error(`${answer.status}`);
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const region of document.querySelectorAll("[data-live][id]")) {
+      const its = fresh.getElementById(region.id);
+      if (its) takeOver(region, its);
+    }
+    if (stale && stale.textContent) stale.textContent = "";
+  } catch {
+    const since = new Date().toLocaleTimeString();
+    if (stale && !stale.textContent) stale.textContent = `The server does not answer since ${since}: this page is from before.`;
+  }
+  busy = false;
+}
+
+async function tick() {
+  await refresh();
+  plan();
+}
+
+function plan() {
+  clearTimeout(timer);
+  if (!document.hidden && document.querySelector("[data-live][id]")) timer = setTimeout(tick, EVERY_MS);
+}
+
+async function copy(button) {
+  const code = button.parentElement.querySelector("code");
+  try {
+    await navigator.clipboard.writeText(code.textContent); // https and localhost only
+  } catch {
+    const range = document.createRange();
+    range.selectNodeContents(code);
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+    document.execCommand("copy");
+  }
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = "Copy"; }, COPIED_MS);
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button.copy");
+  if (button) copy(button);
+});
+document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : tick()));
+document.addEventListener("llmpt:refresh", refresh);
+plan();
