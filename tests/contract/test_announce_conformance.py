@@ -313,6 +313,19 @@ def warning(at: Running) -> None:
         assert b"port 6881" in at.announce(compact=compact)[b"warning message"]
 
 
+def lenient(at: Running) -> None:
+    fields = {"info_hash": HASH, "peer_id": b"-XX0000- 0123456789+", "port": 6881}
+    raw = urlencode(fields)
+    assert "+" in raw
+    assert "%2B" in raw
+    for more in ("", "&left=", "&left=-1", "&left=18446744073709551615", "&numwant=-1&compact=&event=none&left=x"):
+        answer = at.get("/announce", raw + more)
+        assert (answer[b"complete"], answer[b"incomplete"], answer[b"peers"]) == (0, 1, b""), more
+    peer = at.tracker.store.peer(HASH, b"\x7f\0\0\1\x1a\xe1")
+    assert peer is not None
+    assert peer.owner == fields["peer_id"]
+
+
 def seeders_get_no_seeders(at: Running) -> None:
     at.enter("10.0.0.{}", 5)
     at.enter("10.0.1.{}", 2, role=Role.PAUSED)
@@ -369,6 +382,7 @@ HELD: dict[str, Callable[[Running], None]] = {
     "trackerid: given out, and taken back": tracker_id,
     "min interval": min_interval,
     "warning message": warning,
+    "what makes no sense, or is missing, has its default; a + is a blank": lenient,
     "peers: seeders get no seeders": seeders_get_no_seeders,
     "peers: leechers always get one that has something": leechers_get_what_has_something,
     "peers: those of one's own subnet first": own_subnet_first,

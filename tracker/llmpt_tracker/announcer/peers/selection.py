@@ -62,7 +62,7 @@ def chosen(at: Moment, peer: Announcing, *, has_unreachable: bool) -> tuple[byte
             found_of[len(endpoint)] += endpoint
             room -= 1
         for role in roles:
-            leaves_one = role is Role.LEECHER and roles is _FOR_LEECHERS and is_reachable and has_unreachable and room > 1
+            leaves_one = has_unreachable and is_reachable and role is Role.LEECHER and roles is _FOR_LEECHERS and room > 1
             kept = int(leaves_one and not any(found_of.values()))
             for family in families:
                 if room > kept:
