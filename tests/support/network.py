@@ -120,14 +120,28 @@ class Host:
         """Return how often its kernel has waited in vain for a word of TCP, and sent again."""
         return counters(self._holder.pid)["TCPTimeouts"]
 
+    def set_rate(self, rate: str) -> None:
+        """Let its cable take `rate` each way from now on, in the words of tc(8)."""
+        self._rate = rate
+        self._limit(f"to-{self.name}")
+        with self.inside():
+            self._limit(f"of-{self.name}")
+
     def _limit(self, device: str) -> None:
-        command = f"tc qdisc add dev {device} root tbf rate {self._rate} burst 256k latency 20ms"
+        command = f"tc qdisc replace dev {device} root tbf rate {self._rate} burst 256k latency 20ms"
         subprocess.run(command.split(), check=True)
 
     def received_bytes(self) -> int:
         """Return how many bytes have come to it."""
+        return self._counted()[0]
+
+    def sent_bytes(self) -> int:
+        """Return how many bytes it has sent."""
+        return self._counted()[8]
+
+    def _counted(self) -> list[int]:
         lines = Path(f"/proc/{self._holder.pid}/net/dev").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.strip().startswith(f"of-{self.name}:"))
+        return next([*map(int, line.split()[1:])] for line in lines if line.strip().startswith(f"of-{self.name}:"))
 
 
 def counters(pid: int) -> dict[str, int]:
