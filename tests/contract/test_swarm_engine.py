@@ -6,6 +6,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import time
 from itertools import pairwise
 from pathlib import Path
@@ -304,6 +305,19 @@ def test_alone_with_seeders_pieces_come_in_order_and_with_other_leechers_they_do
         eventually(lambda: download.prefix_bytes > before + (2 << 20), what="the prefix to grow")
         start(other, metainfo, tmp_path / "tmp2", peer, ("127.0.0.1", leecher.port))
         eventually(lambda: not download.in_order, what="pieces to be traded")
+
+
+def test_leechers_of_a_young_swarm_have_the_seeder_send_each_piece_once(tmp_path: Path) -> None:
+    size = 24 << 20
+    metainfo, path = make_blob(tmp_path, size)
+    with ExitStack() as stack:
+        slow = stack.enter_context(engine(downloads=False, limit="8M"))
+        leechers = [stack.enter_context(engine()) for _ in range(4)]
+        peers = [seed(slow, metainfo, path), *(("127.0.0.1", one.port) for one in leechers)]
+        downloads = [start(one, metainfo, tmp_path / f"{number}", *peers) for number, one in enumerate(leechers)]
+        eventually(lambda: all(finished(download) for download in downloads), timeout_s=60, what="the downloads")
+        assert slow.uploaded()[metainfo.etag] < 1.17 * size
+        assert all((tmp_path / f"{number}").read_bytes() == path.read_bytes() for number in range(4))
 
 
 def test_a_machine_that_shares_nothing_gives_nothing(seeder: Engine, leecher: Engine, tmp_path: Path) -> None:

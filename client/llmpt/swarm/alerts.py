@@ -63,6 +63,8 @@ class Alerts:
         session.wait_for_alert(int(1000 * (timings.busy_tick_s if running else timings.idle_tick_s / 2)))
         bugs = [bug for alert in session.pop_alerts() if (bug := self._take(alert)) is not None]
         self._door.judge()
+        with self._torrents.lock:
+            self._torrents.depth.judge()
         now = time.monotonic()
         if running and now >= self._next_sample:
             self._next_sample = now + timings.busy_tick_s
@@ -87,6 +89,7 @@ class Alerts:
                     self._count(alert)
                     return None
                 self._door.take(alert)
+                self._torrents.depth.take(alert)
                 if (torrent := self._torrents.of(alert)) is not None:
                     torrent.on(alert)
             except Exception as bug:  # noqa: BLE001  (the loop logs it)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmpt.core.metainfo import Metainfo
+from llmpt.swarm.shares import Shares
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 HTTP = "http"
@@ -41,7 +42,8 @@ class Download:
     `bytes_by_peer` maps `ip:port`, and `HTTP` for web seeds, to payload, `seeder_bytes` is what seeders sent by BitTorrent;
     `seen_at` is when libtorrent last said how it is (monotonic seconds; None: it was never asked);
     `in_order`: pieces come from the first to the last, `alone_since` no other leecher was seen, for `alone_s` at least before
-    they do; `told_peers` are those that were known from the start.
+    they do; `told_peers` are those that were known from the start; `shares`: which pieces are this machine's to take first (None:
+    it passes nothing on).
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Download:
         self.in_order = False
         self.alone_since: float | None = None
         self.alone_s = alone_s
+        self.shares: Shares | None = None
+        self.shared_at = 0.0
         self.bytes_by_peer: dict[str, int] = {}
         self.seeder_bytes = 0
         self.lost_peers: set[tuple[str, int]] = set()

@@ -13,6 +13,7 @@ from llmpt.core.errors import SwarmError
 from llmpt.swarm.download import Download
 from llmpt.swarm.params import into_file, native, web_seed_of
 from llmpt.swarm.sampling import verified
+from llmpt.swarm.shares import Shares
 from llmpt.swarm.torrents import Torrents
 from llmpt.swarm.types import EngineTimings, Source
 
@@ -20,11 +21,12 @@ from llmpt.swarm.types import EngineTimings, Source
 class Downloads:
     """The downloads of a session, each into a file that exists. Safe to call from any thread.
 
-    With `shares` off a finished blob leaves the session as soon as it is moved.
+    `peer_id` is what other leechers know this machine by. With `shares` off a finished blob leaves the session as soon as it is
+    moved.
     """
 
-    def __init__(self, torrents: Torrents, timings: EngineTimings, *, shares: bool) -> None:
-        self._torrents, self._timings, self._shares = torrents, timings, shares
+    def __init__(self, torrents: Torrents, timings: EngineTimings, *, peer_id: str, shares: bool) -> None:
+        self._torrents, self._timings, self._peer_id, self._shares = torrents, timings, peer_id.encode(), shares
 
     def begin(self, source: Source, path: Path, *, resume: bool) -> Download:
         """Begin to fetch a blob into the file at `path`, which exists; connect to all of `source` at once.
@@ -35,11 +37,13 @@ class Downloads:
         etag = source.metainfo.etag
         download = Download(source.metainfo, path, source.peers, alone_s=self._timings.alone_s)
         download.checking, download.seen_at = resume, time.monotonic()
+        download.shares = Shares(self._peer_id, source.metainfo.piece_count) if self._shares else None
         with self._torrents.lock:
             if self._torrents.find(etag) is not None:
                 raise SwarmError(f"{etag} is in the session already")
             params = into_file(source, path, resume=resume)
             self._torrents.know_key(etag, source.announce_key)
+            self._torrents.depth.expect(params.ti.info_hashes().v2.to_bytes(), len(source.peers))
             self._torrents.add(etag, params, announce_url=source.announce_url, download=download)
         return download
 

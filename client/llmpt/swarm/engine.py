@@ -23,12 +23,14 @@ from llmpt.core.errors import SwarmError
 from llmpt.core.networks import Address
 from llmpt.host.loops import Health
 from llmpt.swarm.alerts import Alerts
+from llmpt.swarm.depth import Depth
 from llmpt.swarm.doorkeeper import Doorkeeper
 from llmpt.swarm.downloads import Downloads
 from llmpt.swarm.held import Holder
 from llmpt.swarm.params import names_of
 from llmpt.swarm.sampling import receivers
 from llmpt.swarm.session import await_listening, limits, listening, open_session, peer_filter
+from llmpt.swarm.shares import make_peer_id
 from llmpt.swarm.torrent import SessionTorrent
 from llmpt.swarm.torrents import Torrents
 from llmpt.swarm.types import EngineSettings, EngineTimings, Given, Receiver, SeededBlob, Totals, free_port
@@ -52,9 +54,11 @@ class Engine:
         """`health` hears of what the session's thread strikes on; `holder` opens what is seeded."""
         timings = timings or EngineTimings()
         self._settings = settings
-        self._user_agent = user_agent
+        self._user_agent, self._peer_id = user_agent, make_peer_id()
         self._session: Any = None
-        self._torrents = Torrents(holder)
+        self._torrents = Torrents(
+            holder, Depth(lambda depth: self._session.apply_settings({"max_allowed_in_request_queue": depth}))
+        )
         self._alerts = Alerts(
             self._torrents,
             timings,
@@ -64,14 +68,16 @@ class Engine:
             ),
             health=health or Health(),
         )
-        self.downloads = Downloads(self._torrents, timings, shares=settings.shares)
+        self.downloads = Downloads(self._torrents, timings, peer_id=self._peer_id, shares=settings.shares)
 
     def __enter__(self) -> Engine:
         wanted = self._settings
         while True:
             if wanted.or_another_port or not wanted.port:
                 self._settings = replace(wanted, port=free_port(wanted.port))
-            self._session = self._torrents.session = open_session(self._settings, user_agent=self._user_agent)
+            self._session = self._torrents.session = open_session(
+                self._settings, user_agent=self._user_agent, peer_id=self._peer_id
+            )
             try:
                 await_listening(self._session, self._settings)
             except SwarmError:

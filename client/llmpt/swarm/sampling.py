@@ -12,6 +12,7 @@ from llmpt.swarm.types import Receiver, Totals
 
 _NOT_YET = lt.peer_info.connecting | lt.peer_info.handshake
 _WEB_SEEDS = frozenset({int(lt.peer_info.web_seed), int(lt.peer_info.http_seed)})
+SHARED_EVERY_S = 0.3
 _IN_ORDER = lt.torrent_flags.sequential_download
 
 
@@ -30,6 +31,7 @@ def sample(handle: Any, download: Download) -> None:
     if not download.checking:
         download.note_pieces(status.pieces)
     _choose_order(handle, download, alone=not download.leechers)
+    _take_share(handle, download, connected, status.pieces)
     download.seen_at = time.monotonic()
     if moved:
         download.touch()
@@ -104,3 +106,18 @@ def _choose_order(handle: Any, download: Download, *, alone: bool) -> None:
             handle.set_flags(_IN_ORDER)
         else:
             handle.unset_flags(_IN_ORDER)
+
+
+def _take_share(handle: Any, download: Download, connected: list[Any], there: list[bool]) -> None:
+    """Let this machine's own pieces come first, while other leechers take theirs."""
+    now = time.monotonic()
+    if download.shares is None or now < download.shared_at + SHARED_EVERY_S or not (download.leechers or download.shared_at):
+        return
+    download.shared_at = now if download.leechers else 0.0
+    leechers = [peer.pid.to_bytes() for peer in connected if not peer.flags & lt.peer_info.seed]
+    seeds = len(connected) - len(leechers)
+    counts = handle.piece_availability() if leechers else []
+    lacking = [piece for piece, count in enumerate(counts) if count <= seeds and not there[piece]]
+    priorities = download.shares.among(leechers, lacking)
+    if priorities is not None:
+        handle.prioritize_pieces(priorities)

@@ -16,6 +16,7 @@ import libtorrent as lt
 
 from llmpt.core.errors import SwarmError
 from llmpt.core.networks import Network
+from llmpt.swarm.depth import MOST
 from llmpt.swarm.types import EngineSettings
 
 _LOOPBACK = (("127.0.0.0", "127.255.255.255"), ("::1", "::1"))
@@ -23,9 +24,9 @@ _LINK_LOCAL = (("169.254.0.0", "169.254.255.255"), ("fe80::", "febf:ffff:ffff:ff
 _CATEGORIES = ("error", "status", "storage", "connect", "peer", "stats")  # peer: each connection that comes
 
 
-def open_session(settings: EngineSettings, *, user_agent: str) -> lt.session:
-    """Open a session that listens on `settings.listen` and talks to `settings.peer_cidrs` only."""
-    pack: Any = _pack(settings, user_agent)
+def open_session(settings: EngineSettings, *, user_agent: str, peer_id: str) -> lt.session:
+    """Open a session that listens on `settings.listen` and talks to `settings.peer_cidrs` only, in all torrents as `peer_id`."""
+    pack: Any = _pack(settings, user_agent) | {"peer_fingerprint": peer_id}
     params = lt.session_params(pack)
     params.disk_io_constructor = "posix_disk_io_constructor"
     session = lt.session(params)
@@ -116,7 +117,7 @@ def _pack(settings: EngineSettings, user_agent: str) -> dict[str, Any]:
         "peer_connect_timeout": 3,
         "handshake_timeout": 5,
         "connection_speed": 200,
-        "max_allowed_in_request_queue": 16,  # deeper queues send the same block from several peers
+        "max_allowed_in_request_queue": MOST,  # as long as there are few peers
         "whole_pieces_threshold": 0,
         # A downloader keeps its peers until the owner has read which peer sent what; a seeder lets finished peers go.
         "close_redundant_connections": not settings.downloads,

@@ -13,6 +13,7 @@ import libtorrent as lt
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import SwarmError
+from llmpt.swarm.depth import Depth
 from llmpt.swarm.download import Download
 from llmpt.swarm.held import Held, Holder
 from llmpt.swarm.params import in_place
@@ -26,10 +27,14 @@ AGAIN_S = 1.5  # after which such a torrent is announced once more
 
 
 class Torrents:
-    """All that is seeded and downloaded. `lock` is held where a torrent must not go away; the engine sets `session`."""
+    """All that is seeded and downloaded. `lock` is held where a torrent must not go away; the engine sets `session`.
 
-    def __init__(self, holder: Holder | None = None) -> None:
+    `depth`: how many requests each of their peers may make
+    """
+
+    def __init__(self, holder: Holder | None = None, depth: Depth | None = None) -> None:
         self._holder = holder or Holder()
+        self.depth = depth or Depth()
         self._to_release: list[Held] = []
         self._lost: set[Etag] = set()
         self._held = 0
@@ -132,6 +137,7 @@ class Torrents:
                 self._stopped_at[torrent.etag] = time.monotonic()
             self._by_etag.pop(torrent.etag, None)
             self._by_hash.pop(torrent.key, None)
+            self.depth.forget(torrent.key)
             if torrent.download is not None:
                 torrent.download.fail("withdrawn")
             self.session.remove_torrent(torrent.handle)

@@ -34,7 +34,7 @@ def crowd() -> Crowd:
 
 
 def test_the_busiest_torrent_says_how_many(crowd: Crowd) -> None:
-    crowd.comes(ONE, 2)
+    crowd.comes(ONE, 1)
     assert crowd.applied == []
     crowd.comes(OTHER, 4)
     assert crowd.applied == [IN_FLIGHT // 4]
