@@ -62,7 +62,9 @@ class Lan:
         self._stack.close()
 
     def _has_upstream(self) -> bool:
-        request = urllib.request.Request(self.tracker.url, headers={"Authorization": f"Bearer {self.tracker.token}"})
+        request = urllib.request.Request(
+            f"{self.tracker.url}/activity", headers={"Authorization": f"Bearer {self.tracker.token}"}
+        )
         with urllib.request.urlopen(request, timeout=5) as page:
             return self._settings["LLMPT_UPSTREAM"].encode() in page.read()
 
