@@ -34,6 +34,7 @@ from llmpt_tracker.state import BlobLocations, State, attach
 from llmpt_tracker.upstream_address import UpstreamAddress
 from llmpt_tracker.views import (
     access,
+    api_docs,
     clients,
     dist,
     errors,
@@ -136,7 +137,7 @@ def create_app(
         identity_views,
         visibility,
     )
-    for views in (*api, blob_views, health, metrics, dist, pages):
+    for views in (*api, api_docs, blob_views, health, metrics, dist, pages):
         app.register_blueprint(views.blueprint)
     return app
 

@@ -71,7 +71,7 @@ def parse(raw: str) -> HubTarget | None:
     segments = [segment for segment in path.split("/") if segment]
     if segments[:1] != ["api"]:
         return _file(segments)
-    if len(segments) == 1 or segments[1] == "v1":
+    if len(segments) == 1 or segments[1] == "v1" or segments[1:] == ["docs"]:
         return None
     return _api(segments[1:])
 

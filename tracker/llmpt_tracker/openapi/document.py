@@ -25,9 +25,15 @@ from llmpt_tracker.openapi.terms import (
     record,
     ref,
     text,
+    token,
 )
+from llmpt_tracker.rules.rights import PUBLISH, SHARE
 from llmpt_tracker.version import VERSION
 
+TOKENS = (
+    "A token of this tracker, such as llmpt_pub_…, with one of the scopes that a route names. Where reading takes a token "
+    "(LLMPT_REQUIRE_READ_TOKEN), all routes take one with the scope read"
+)
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
 
 PAGING = [query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}), query("cursor", text())]
@@ -53,7 +59,7 @@ def document() -> Schema:
             | sharing.schemas()
             | traffic.schemas()
             | manifests.schemas(),
-            "securitySchemes": {"publisher": {"type": "http", "scheme": "bearer", "description": "llmpt_pub_… or llmpt_share_…"}},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": TOKENS}},
         },
     }
 
@@ -206,14 +212,13 @@ def _paths() -> Schema:
         "description": "The .torrent, with this tracker's announce URL",
         "content": {"application/x-bittorrent": {"schema": text(format="binary")}},
     }
-    secured: Schema = {"security": [{"publisher": []}]}
     return {
         "/api/v1/publish": {
             "post": {
                 "summary": "Publish torrents and a manifest: all of it, or nothing. Idempotent",
                 "requestBody": {"required": True, **body(ref("Publish"), "A manifest, torrents, or both; at most 10 MiB")},
                 "responses": answer("Published", "Entered, and the announcer knows", 400, 401, 413, 415, 422, 429),
-                **secured,
+                **token(PUBLISH, SHARE),
             }
         },
         "/api/v1/torrents": {
@@ -263,7 +268,7 @@ def _paths() -> Schema:
                 "parameters": [path("seeder_id", text(pattern="^[A-Za-z0-9._-]{1,64}$"))],
                 "requestBody": {"required": True, **body(ref("Report"), "How it is")},
                 "responses": answer("Heartbeat", "Where to announce, and behind which key", 400, 401, 413, 415, 422, 429),
-                **secured,
+                **token(PUBLISH),
             }
         },
         "/api/v1/seeders/{seeder_id}/holdings": {
@@ -271,7 +276,7 @@ def _paths() -> Schema:
                 "summary": "What is here on a seeder's word, counted anew",
                 "parameters": [path("seeder_id", text(pattern="^[A-Za-z0-9._-]{1,64}$"))],
                 "responses": answer("Holdings", "What the catalogue has of it", 400, 401, 422, 429),
-                **secured,
+                **token(PUBLISH),
             }
         },
         "/api/v1/whoami": {

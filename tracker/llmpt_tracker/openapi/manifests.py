@@ -19,7 +19,9 @@ from llmpt_tracker.openapi.terms import (
     record,
     ref,
     text,
+    token,
 )
+from llmpt_tracker.rules.rights import PUBLISH
 
 # Of a manifest; the last two are said of a ref only.
 _NEWS: Schema = {
@@ -81,7 +83,7 @@ def paths() -> Schema:
                 "parameters": [path("seeder_id", text(pattern="^[A-Za-z0-9._-]{1,64}$"))],
                 "requestBody": {"required": True, **body(ref("SaidOfRepos"), "At most 20,000 repos")},
                 "responses": answer("HeardOfRepos", "Noted", 400, 401, 413, 415, 422, 429),
-                "security": [{"publisher": []}],
+                **token(PUBLISH),
             }
         },
     }

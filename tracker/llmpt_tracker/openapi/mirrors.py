@@ -18,7 +18,9 @@ from llmpt_tracker.openapi.terms import (
     record,
     ref,
     text,
+    token,
 )
+from llmpt_tracker.rules.rights import MIRROR, PUBLISH, SHARE
 
 _COMMIT: Schema = {"type": ["string", "null"], "pattern": "^[0-9a-f]{40}$"}
 _STATE = text(enum=[state.value for state in MirrorState])
@@ -69,7 +71,6 @@ def schemas() -> Schema:
 
 def paths(paging: list[Schema]) -> Schema:
     """Return the routes; `paging` are the parameters of every list."""
-    secured: Schema = {"security": [{"publisher": []}]}
     by_id = [path("mirror_id", count())]
     asked = answer("Mirror", "The mirror", 400, 401, 409, 413, 415, 422, 429)
     asked["202"] = asked.pop("200")
@@ -79,7 +80,7 @@ def paths(paging: list[Schema]) -> Schema:
                 "summary": "Have files of a revision fetched from upstream",
                 "requestBody": {"required": True, **body(ref("MirrorAsk"), "What is wanted")},
                 "responses": asked,
-                **secured,
+                **token(MIRROR, SHARE),
             },
             "get": {
                 "summary": "Mirrors that are queued, under way, and ended; the newest first, or as they are to be taken",
@@ -98,7 +99,7 @@ def paths(paging: list[Schema]) -> Schema:
                 "parameters": by_id,
                 "requestBody": {"required": True, **body(ref("MirrorReport"), "How far it is")},
                 "responses": answer("Mirror", "The mirror", 400, 401, 404, 413, 415, 429),
-                **secured,
+                **token(PUBLISH),
             },
         },
     }

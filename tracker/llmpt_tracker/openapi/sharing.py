@@ -17,7 +17,9 @@ from llmpt_tracker.openapi.terms import (
     record,
     ref,
     text,
+    token,
 )
+from llmpt_tracker.rules.rights import PUBLISH, SHARE
 
 _RATE = count("bytes per second")
 _INFO_HASH = text("64 hex digits, or the first 40", pattern="^([0-9a-f]{64}|[0-9a-f]{40})$")
@@ -73,7 +75,6 @@ def schemas() -> Schema:
 
 def paths() -> Schema:
     """Return the routes."""
-    secured: Schema = {"security": [{"publisher": []}]}
     made = answer("Token", "The token", 400, 413, 415, 422, 429)
     made["201"] = made.pop("200")
     return {
@@ -89,7 +90,7 @@ def paths() -> Schema:
                 "summary": "Which machine fetches what: say what you wait for, fetch and have fetched, again and again",
                 "requestBody": {"required": True, **body(ref("Poll"), "All that this machine wants and does now")},
                 "responses": answer("Leases", "A line for each want", 400, 401, 413, 415, 422, 429),
-                **secured,
+                **token(SHARE, PUBLISH),
             }
         },
         "/api/v1/doubts": {
@@ -97,7 +98,7 @@ def paths() -> Schema:
                 "summary": "The Hub says something else of a file of a commit than this catalogue",
                 "requestBody": {"required": True, **body(ref("Doubt"), "Which, and what")},
                 "responses": answer("Noted", "Noted for the operator", 400, 401, 404, 413, 415, 429),
-                **secured,
+                **token(SHARE, PUBLISH),
             }
         },
         "/api/v1/reports": {
@@ -105,7 +106,7 @@ def paths() -> Schema:
                 "summary": "The content of a torrent is not what its etag names",
                 "requestBody": {"required": True, **body(ref("WrongContent"), "Which, and what was wrong")},
                 "responses": answer("Dropped", "Noted", 400, 401, 413, 415, 429),
-                **secured,
+                **token(SHARE, PUBLISH),
             }
         },
     }

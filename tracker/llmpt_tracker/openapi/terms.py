@@ -74,6 +74,11 @@ def answer(schema: str, description: str, *errors: int) -> Schema:
     return {"200": body(ref(schema), description), **answers}
 
 
+def token(*scopes: str) -> Schema:
+    """Say that a route takes a token with one of these scopes."""
+    return {"security": [{"token": [scope]} for scope in scopes]}
+
+
 def body(schema: Schema, description: str) -> Schema:
     """Describe a JSON body."""
     return {"description": description, "content": {"application/json": {"schema": schema}}}

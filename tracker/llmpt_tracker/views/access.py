@@ -55,7 +55,8 @@ def guard() -> None:
 
 def guard_pages() -> None:
     """Refuse what a web page of another site asks (403), and a name that could be its own (421)."""
-    is_link = request.method in ("GET", "HEAD") and (request.blueprint in ("pages", "dist") or request.endpoint == "static")
+    is_page = request.blueprint in ("pages", "api_docs", "dist") or request.endpoint == "static"
+    is_link = request.method in ("GET", "HEAD") and is_page
     caller = _caller().as_program if foreign_origin() else _caller()
     why = refusal(caller, state().names, is_link=is_link)
     if why is not None:
