@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import types
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmpt.hook import fallback
-from llmpt.hook.fallback import DiskFull, NotInParts, missing
+from llmpt.hook.fallback import MOST_REQUESTS, DiskFull, NotInParts, missing
 from llmpt.hook.library import Asked
 from llmpt.link.answers import Ranges
 
@@ -28,19 +30,29 @@ ASKED = {"url_to_download": "http://hub/f", "headers": {"authorization": "Bearer
         (((4_000, 10_000),), ((0, 4_000),)),
         (((0, 10_000),), ()),
         (((100, 200), (300, 400)), ((0, 100), (200, 300), (400, 10_000))),
-        (((100, 110), (5_000, 6_000)), ((0, 100), (110, 5_000), (6_000, 10_000))),
-        (((100, 101), (5_000, 6_000)), ((0, 5_000), (6_000, 10_000))),  # one byte is not worth a request
+        (((0, 10), (9_990, 10_000)), ((10, 9_990),)),
+        (((100, 110), (5_000, 6_000)), ((0, 5_000), (6_000, 10_000))),  # ten bytes are not worth a request
     ],
 )
 def test_what_is_missing_is_fetched_in_few_stretches(have: Ranges, gaps: Ranges) -> None:
     assert missing(have, 10_000) == gaps
 
 
-def test_islands_cost_no_more_than_a_fraction_of_the_file_however_many_there_are() -> None:
-    size = 1 << 26
-    have = tuple((start, start + 100) for start in range(0, size, 1000))
-    fetched = sum(stop - start for start, stop in missing(have, size))
-    assert fetched - (size - 100 * len(have)) <= size / 500
+def test_however_many_islands_there_are_the_hub_is_asked_few_times_for_what_lies_between_the_largest() -> None:
+    size = 1 << 30
+    some = random.Random(1)
+    starts = range(0, size - size // 500, size // 500)
+    have = tuple((start, start + some.randrange(1, size // 500)) for start in starts)
+    gaps = missing(have, size)
+    assert len(gaps) == MOST_REQUESTS
+    lost = [stop - start for start, stop in have if any(gap[0] <= start and stop <= gap[1] for gap in gaps)]
+    kept = [stop - start for start, stop in have[1:] if not any(gap[0] <= start and stop <= gap[1] for gap in gaps)]
+    assert len(lost) + len(kept) == len(have) - 1
+    assert max(lost) <= min(kept)
+    covered = sorted([*gaps, *(one for one in have if not any(gap[0] <= one[0] and one[1] <= gap[1] for gap in gaps))])
+    assert covered[0][0] == 0
+    assert covered[-1][1] == size
+    assert all(one[1] == other[0] for one, other in pairwise(covered)), "no byte is left out"
 
 
 class Library(types.ModuleType):
