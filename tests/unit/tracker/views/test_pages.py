@@ -15,7 +15,7 @@ from llmpt_tracker.control.messages import HeldLease, Swarm
 from llmpt_tracker.rules import tokens
 from llmpt_tracker.state import attach
 from llmpt_tracker.views.pages.words import human_ago, human_bytes
-from tests.unit.tracker.bodies import big, manifest, packed, report, small, torrent
+from tests.unit.tracker.bodies import COMMIT, big, manifest, packed, report, small, torrent
 from tests.unit.tracker.conftest import NOW, Api, state_of
 from tests.unit.tracker.fakes import FakeAnnouncer
 
@@ -50,6 +50,16 @@ def test_repos_files_and_counts_are_shown(api: Api, announcer: FakeAnnouncer) ->
         assert "model.safetensors" in text
         assert ">41<" in text
         assert ">17<" in text
+
+
+def test_a_files_name_leads_to_it_and_a_repo_is_found_in_any_case(api: Api) -> None:
+    files = [big("model.safetensors", A), small("sub/a b.json"), {**small("away.json"), "here": False}]
+    api.publish(manifest(*files, torrents=packed(A)))
+    text = page(api, "/repos/model/ORG/Name/revisions/main")
+    for path in ("model.safetensors", "sub/a%20b.json"):
+        assert f'<a href="/org/name/resolve/{COMMIT}/{path}">' in text
+    assert "resolve/" + COMMIT + "/away.json" not in text
+    assert "Transmission 3" in text
 
 
 def test_a_seeder_that_hashes_has_a_progress_bar(api: Api) -> None:

@@ -22,6 +22,7 @@ from llmpt_tracker.state import state
 from llmpt_tracker.version import VERSION
 from llmpt_tracker.views.access import base_url, host_as_asked
 from llmpt_tracker.views.holders import sees_machines
+from llmpt_tracker.views.hub.request import as_here
 from llmpt_tracker.views.pages import words
 from llmpt_tracker.views.pages.live import Live, fetches
 from llmpt_tracker.views.pages.remedies import remedy
@@ -156,7 +157,7 @@ def _repo(ref: RepoRef, revision: str | None) -> ResponseReturnValue:
 
 def _named(repo_type: str, repo_id: str) -> RepoRef:
     try:
-        return RepoRef(repo_type, repo_id)
+        return as_here(RepoRef(repo_type, repo_id))
     except InvalidInput as error:
         raise Refused(404, "not_found", str(error)) from None
 
