@@ -1,4 +1,5 @@
-"""Programs in JavaScript from npm, fetched once, kept in `.cache/javascript`: the Hub's client, and a client of trackers."""
+"""Programs in JavaScript from npm, fetched once, kept in `.cache/javascript`: the Hub's client, a client of trackers, and what
+looks at pages in a browser."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import pytest
 
 PACKAGE = "@huggingface/hub@2.17.5"
 TRACKER_CLIENT = "bittorrent-tracker@10.0.12"  # of the later ones no connection to a tracker is had without a native WebRTC
+AXE, PLAYWRIGHT = "axe-core@4.14.1", "playwright-core@1.65.1"
 PROGRAM = Path(__file__).with_name("hub_calls.mjs")
 NO_NPM = "a package is fetched with npm, and there is none here: install Node.js 18 or newer with npm (apt install npm)"
 
@@ -47,6 +49,14 @@ def announces(port: int, info_hash: str) -> dict[str, Any]:
     """Announce to a tracker and scrape it, over HTTP and over UDP (tracker_calls.mjs); return what came of it, by scheme."""
     command = ["node", str(PROGRAM.with_name("tracker_calls.mjs")), str(modules(TRACKER_CLIENT)), str(port), info_hash]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return results(done.stdout)
+
+
+def looks_at_pages(asked: dict[str, Any], chromium: str) -> dict[str, Any]:
+    """Visit pages in a browser (pages.mjs); return what was seen of each."""
+    command = ["node", str(PROGRAM.with_name("pages.mjs")), str(modules(AXE)), str(modules(PLAYWRIGHT)), chromium]
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return results(done.stdout)
 

@@ -32,30 +32,28 @@ function takeOver(old, fresh) {
 function takeOverChildren(old, fresh) {
   const children = [...fresh.childNodes];
   const named = new Map([...old.children].filter((one) => one.id).map((one) => [one.id, one]));
-  const wanted = new Set(children.map((one) => one.id).filter(Boolean));
   let at = old.firstChild;
-  for (const child of children) {
+  const drop = () => {
+    const gone = at;
+    at = at.nextSibling;
+    gone.remove();
+  };
+  children.forEach((child, place) => {
+    const isText = child.nodeType !== Node.ELEMENT_NODE;
+    const isGone = (one) => one.nodeType !== Node.ELEMENT_NODE || !children.slice(place).some((later) => isSame(one, later));
+    while (!isText && at && !isSame(at, child) && isGone(at)) drop();
     const its = child.id ? named.get(child.id) : null;
-    while (its && at && at !== its && !wanted.has(at.id)) { // rows that have gone
-      const gone = at;
-      at = at.nextSibling;
-      gone.remove();
-    }
     if (at && isSame(at, child)) {
       takeOver(at, child);
       at = at.nextSibling;
-    } else if (its) {
+    } else if (its && its.isConnected) {
       old.insertBefore(its, at);
       takeOver(its, child);
     } else {
       old.insertBefore(document.importNode(child, true), at);
     }
-  }
-  while (at) {
-    const gone = at;
-    at = at.nextSibling;
-    gone.remove();
-  }
+  });
+  while (at) drop();
 }
 
 async function refresh() {
