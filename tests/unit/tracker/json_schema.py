@@ -16,7 +16,7 @@ KINDS: dict[str, tuple[type, ...]] = {
 }
 KNOWN = {
     "$ref", "anyOf", "type", "properties", "required", "additionalProperties", "items", "enum", "pattern", "minimum",
-    "maximum", "default", "description", "format", "contentEncoding",
+    "maximum", "maxItems", "default", "description", "format", "contentEncoding",
 }  # fmt: skip
 
 
@@ -55,6 +55,8 @@ def _scalar(value: Any, schema: dict[str, Any], at: str) -> list[str]:
 
 def _children(value: Any, schema: dict[str, Any], document: dict[str, Any], at: str) -> list[str]:
     found = []
+    if isinstance(value, list) and len(value) > schema.get("maxItems", len(value)):
+        found.append(f"{at}: {len(value)} are too many")
     if isinstance(value, list) and "items" in schema:
         for index, item in enumerate(value):
             found += problems(item, schema["items"], document, f"{at}[{index}]")

@@ -8,7 +8,6 @@ a case-insensitive one meets the same trouble without us). The same path twice, 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -140,9 +139,11 @@ def parse_json(model: type[MODEL], body: bytes) -> MODEL:
 
 def _torrent(index: int, text: str) -> Metainfo:
     try:
-        return Metainfo.parse(base64.b64decode(text, validate=True))
-    except binascii.Error:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError:  # binascii.Error, or not even ASCII
         raise Refused(422, "bad_metainfo", f"torrents.{index}: not base64") from None
+    try:
+        return Metainfo.parse(raw)
     except InvalidInput as error:
         raise Refused(422, "bad_metainfo", f"torrents.{index}: {error}") from None
 

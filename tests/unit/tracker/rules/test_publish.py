@@ -170,6 +170,11 @@ def test_a_piece_layer_that_does_not_hash_up_is_refused(api: Api) -> None:
     refused(api, {"torrents": [base64.b64encode(bytes(data)).decode()]}, "bad_metainfo")
 
 
+@pytest.mark.parametrize("text", ["\xeb", "a", "_-", "YQ==\n", "\u0660"])
+def test_what_is_no_base64_is_refused(api: Api, text: str) -> None:
+    assert "torrents.0: not base64" in refused(api, {"torrents": [text]}, "bad_metainfo")
+
+
 @pytest.mark.parametrize("data", [b"", b"le" * 10, b"d" * 900, b"i1e", b"d4:infoi-0ee"])
 def test_bencode_bombs_and_junk_are_refused(api: Api, data: bytes) -> None:
     refused(api, {"torrents": [base64.b64encode(data).decode()]}, "bad_metainfo")
