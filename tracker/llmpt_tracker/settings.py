@@ -22,7 +22,8 @@ def database(value: str) -> str | None:
     """Read the URL of a database; nothing means the SQLite file in LLMPT_DATA."""
     if value and "://" not in value:
         raise ValueError("write it as postgresql+psycopg://user:password@host/name, or leave it out")
-    return value or None
+    kind, _, rest = value.partition("://")
+    return f"postgresql+psycopg://{rest}" if kind in ("postgresql", "postgres") else value or None
 
 
 def optional_port(value: str) -> int | None:

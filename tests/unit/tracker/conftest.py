@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from llmpt_tracker.app import create_app
@@ -21,6 +22,7 @@ from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.rules import tokens
 from llmpt_tracker.settings import TrackerSettings
 from llmpt_tracker.state import State
+from tests.support.postgresql import PostgresProcess, programs
 from tests.unit.tracker.fakes import FakeAnnouncer, FakeBlobs
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
@@ -79,11 +81,33 @@ def settings(migrated: Path, tmp_path: Path) -> TrackerSettings:
 
 
 @pytest.fixture(scope="session")
-def shared_app(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
-    """One application for all tests: a new one would compile every statement anew."""
+def postgresql() -> Iterator[PostgresProcess]:
+    """A PostgreSQL with one database, `migrated`: a template, to which nothing is connected."""
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed here (Debian: apt-get install postgresql)")
+    with PostgresProcess() as process:
+        with Database(process.create("migrated")) as database:
+            schema.migrate(database, backups=process.folder, now=NOW)
+        yield process
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is about the catalogue on both databases, and the rest on SQLite."""
+    if "shared_app" in metafunc.fixturenames:
+        both = metafunc.definition.path.parent.name in ("hub", "rules")
+        metafunc.parametrize("shared_app", ["sqlite", *(["postgresql"] if both else [])], indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def shared_app(request: pytest.FixtureRequest, migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    """One application for all tests, on each database: a new one would compile every statement anew."""
     data = tmp_path_factory.mktemp("data")
-    shutil.copy(migrated, data / "tracker.db")
-    settings = TrackerSettings.read({"LLMPT_DATA": str(data), "XDG_CONFIG_HOME": str(data)})
+    environ = {"LLMPT_DATA": str(data), "XDG_CONFIG_HOME": str(data)}
+    if request.param == "sqlite":
+        shutil.copy(migrated, data / "tracker.db")
+    else:
+        environ["LLMPT_DATABASE_URL"] = request.getfixturevalue("postgresql").create("app", template="migrated")
+    settings = TrackerSettings.read(environ)
     app = create_app(settings, lambda: NOW, FakeAnnouncer(), blobs=FakeBlobs())
     yield app
     state_of(app).database.engine.dispose()
@@ -111,9 +135,13 @@ def blobs(shared_app: Flask) -> FakeBlobs:
 def app(shared_app: Flask, announcer: FakeAnnouncer) -> Flask:
     """The application as if nothing had happened yet."""
     with state_of(shared_app).database.writing() as session:
-        for table in reversed(Base.metadata.sorted_tables):
-            if table.name != "instance":
-                session.execute(table.delete())
+        emptied = [f"delete from {table.name}" for table in reversed(Base.metadata.sorted_tables) if table.name != "instance"]
+        if session.get_bind().dialect.name == "postgresql":  # at once; and SQLite counts from 1 again by itself
+            emptied = [
+                f"do $$ begin {'; '.join(emptied)}; perform setval(oid, 1, false) from pg_class where relkind = 'S'; end $$"
+            ]
+        for statement in emptied:
+            session.execute(text(statement))
     state_of(shared_app).holdings.forget()
     state_of(shared_app).figures.forget()
     return shared_app

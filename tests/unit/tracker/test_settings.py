@@ -39,6 +39,8 @@ def test_everything_can_be_set() -> None:
     assert settings.bind == ("192.168.1.10", "fd00::1")
     assert settings.advertise_host == "192.168.1.10"
     assert settings.database_location == "postgresql+psycopg://u@h/d"
+    for url in ("postgres://u@h/d", "postgresql://u@h/d"):  # as people paste them; the driver is the one that the extra has
+        assert read(LLMPT_DATABASE_URL=url).database_location == "postgresql+psycopg://u@h/d"
     assert settings.min_blob_bytes == 512 << 10
     assert settings.control_socket == Path("/run/x.sock")
 

@@ -38,8 +38,8 @@ def migrate(database: Database, *, backups: Path, now: datetime) -> str | None:
         if not is_known(current):
             raise SettingError(f"the database was made by a newer llmpt (its schema is {current!r}): update the tracker")
         _back_up(database.engine, backups, f"{now:%Y%m%dT%H%M%SZ}-before-{head}")
-    with database.engine.begin() as connection:
-        command.upgrade(_config(connection), "head")
+    with database.writing() as session:  # of several trackers that start at once, one does it
+        command.upgrade(_config(session.connection()), "head")
     return head
 
 

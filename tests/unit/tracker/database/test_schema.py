@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from sqlalchemy.orm import Session
 
 from llmpt.core.errors import SettingError
@@ -20,6 +23,7 @@ from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import DatabaseUnavailable
 from llmpt_tracker.rules import tokens
 from llmpt_tracker.rules.catalogue import repos
+from tests.support.postgresql import PostgresProcess
 from tests.unit.tracker.conftest import NOW
 
 
@@ -28,22 +32,88 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "tracker.db"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, file: Path) -> Iterator[Database]:
+    """An empty database, of each kind."""
+    url = f"sqlite:///{file}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql").create(f"t{uuid.uuid4().hex}")
+    with Database(url) as database:
+        yield database
+
+
+@pytest.fixture
+def migrated_postgresql(postgresql: PostgresProcess) -> str:
+    """The URL of a PostgreSQL database of the test's own, migrated."""
+    return postgresql.create(f"t{uuid.uuid4().hex}", template="migrated")
+
+
 def migrate(file: Path) -> str | None:
     with Database(f"sqlite:///{file}") as database:
         return schema.migrate(database, backups=file.parent / "backups", now=NOW)
 
 
-def is_ours(name: str | None, kind: str, _parents: object) -> bool:
-    """Leave out SQLite's index of words, which is no model's: it is several tables that begin alike."""
-    return kind != "table" or not str(name).startswith("search")
+def is_ours(name: str | None, _kind: str, _parents: object) -> bool:
+    """Leave out the index of words, which is no model's: in SQLite it is several tables that begin alike."""
+    return not str(name).startswith("search") and name != "ix_paths_words"
 
 
-def test_models_and_migrations_agree(file: Path) -> None:
-    migrate(file)
-    with Database(f"sqlite:///{file}") as database, database.engine.connect() as connection:
+@pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index")
+def test_models_and_migrations_agree(empty: Database, tmp_path: Path) -> None:
+    schema.migrate(empty, backups=tmp_path, now=NOW)
+    with empty.engine.connect() as connection:
         options = {"compare_type": True, "compare_server_default": True, "include_name": is_ours}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_each_step_leads_up_and_down_again(empty: Database) -> None:
+    steps = [one.revision for one in ScriptDirectory(str(schema.MIGRATIONS)).walk_revisions()]  # the newest first
+    made: dict[str, object] = {}
+    for step in reversed(steps):
+        with empty.writing() as session:
+            command.upgrade(schema._config(session.connection()), step)
+        made[step] = _described(empty)
+    for step in [*steps[1:], "base"]:
+        with empty.writing() as session:
+            command.downgrade(schema._config(session.connection()), step)
+        assert _described(empty) == made.get(step, {}), step
+    with empty.writing() as session:
+        command.upgrade(schema._config(session.connection()), "head")
+    assert _described(empty) == made[steps[0]]
+
+
+def test_of_two_that_start_at_once_one_makes_the_tables(empty: Database, tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        starts = [pool.submit(schema.migrate, empty, backups=tmp_path, now=NOW) for _ in range(3)]
+        assert {one.result() for one in starts} <= {schema.current_revision(empty), None}
+    assert _instance(empty)
+
+
+def test_a_reader_of_postgresql_sees_one_state_and_a_writer_is_alone(migrated_postgresql: str) -> None:
+    with Database(migrated_postgresql, busy_timeout_ms=20) as database, database.reading() as session:
+        before = repos.instance_id(session)
+        with database.writing() as writer:
+            writer.execute(text("update instance set uuid = 'x'"))
+            with pytest.raises(DatabaseUnavailable, match="busy") as refusal, database.writing() as second:
+                second.execute(text("select 1"))
+            assert refusal.value.code == "database_busy"
+        assert repos.instance_id(session) == before
+        assert _instance(database) == "x"
+
+
+def test_a_postgresql_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    with (
+        Database(f"postgresql+psycopg://u@/d?host={tmp_path}") as database,
+        pytest.raises(DatabaseUnavailable, match="try again"),
+    ):
+        database.ping()
+
+
+@pytest.mark.parametrize(("url", "said"), [("postgresql+pg8000://u@h/d", "pip install"), ("no+such://h/d", "names no database")])
+def test_a_database_that_is_unknown_or_has_no_driver_is_a_wrong_setting(url: str, said: str) -> None:
+    with pytest.raises(SettingError, match=f"LLMPT_DATABASE_URL.*{said}"):
+        Database(url)
 
 
 def test_an_empty_database_is_made_without_a_copy(file: Path) -> None:
@@ -176,6 +246,20 @@ def test_a_file_that_is_no_database_is_an_error_in_a_sentence(file: Path) -> Non
 def _change_and_fail(session: Session) -> None:
     session.execute(text("update instance set uuid = 'x'"))
     session.execute(text("insert into instance (id) values (1)"))
+
+
+def _described(database: Database) -> dict[str, object]:
+    """Return the columns and indexes of each table but alembic's."""
+    with database.engine.connect() as connection:
+        looked = inspect(connection)
+        return {
+            table: (
+                sorted((column["name"], str(column["type"]), column["nullable"]) for column in looked.get_columns(table)),
+                sorted((str(index["name"]), bool(index["unique"])) for index in looked.get_indexes(table)),
+            )
+            for table in looked.get_table_names()
+            if table != "alembic_version"
+        }
 
 
 def _instance(database: Database) -> str:

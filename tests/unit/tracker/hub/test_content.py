@@ -245,6 +245,8 @@ def test_a_file_costs_one_statement_that_reads_no_manifest(hub: HubClient) -> No
     finally:
         event.remove(engine, "before_cursor_execute", note)
     ((statement, parameters),) = seen
+    if engine.dialect.name != "sqlite":
+        return  # whose plan depends on how much there is
     with engine.connect() as connection:
         plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]  # type: ignore[arg-type]
     assert [step for step in plan if "SCAN" in step] == []

@@ -141,11 +141,13 @@ def test_a_ref_that_another_publisher_moved_is_told_as_that(api: Api) -> None:
 def test_a_row_that_is_lost_is_missed_and_comes_back(api: Api, database: Database, table: str, keys: str) -> None:
     say(api, *FILES)
     before = holdings(api)
+    on, off = "PRAGMA foreign_keys=on", "PRAGMA foreign_keys=off"
+    if database.engine.dialect.name == "postgresql":
+        on, off = "SET session_replication_role = origin", "SET session_replication_role = replica"
     with database.engine.connect() as connection:
-        connection.exec_driver_sql("ROLLBACK")
-        connection.exec_driver_sql(f"PRAGMA foreign_keys={keys}")
-        connection.exec_driver_sql(f"DELETE FROM {table}")
-        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+        for statement in ("ROLLBACK", on if keys == "on" else off, f"DELETE FROM {table}", on):
+            connection.exec_driver_sql(statement)
+        connection.commit()
     assert holdings(api)["digest"] != before["digest"]
     say(api, *FILES)
     assert holdings(api) == before

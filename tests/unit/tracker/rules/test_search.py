@@ -100,16 +100,18 @@ def test_what_is_deleted_is_not_found(published: Api, database: Database) -> Non
     with database.writing() as session:
         session.delete(session.scalars(select(Repo).where(Repo.name == "squad")).one())
     assert published.torrents(q="squad") == []
+    if database.engine.dialect.name != "sqlite":
+        return
     with database.reading() as session:  # raises when index and table have come apart
         session.connection().exec_driver_sql("insert into search (search, rank) values ('integrity-check', 1)")
 
 
 @pytest.mark.parametrize("question", ["mini", "minilm gguf", "00000", "squ", "k m", "nothing"])
 def test_a_database_without_an_index_of_ours_finds_the_same(published: Api, database: Database, question: str) -> None:
-    terms = search.terms(question)
+    terms, own = search.terms(question), database.engine.dialect.name
     with database.reading() as session:
         found, expected = (
-            sorted(session.scalars(select(Path.path).where(search.condition(dialect, terms)))) for dialect in ("other", "sqlite")
+            sorted(session.scalars(select(Path.path).where(search.condition(dialect, terms)))) for dialect in ("other", own)
         )
     assert found == expected
 

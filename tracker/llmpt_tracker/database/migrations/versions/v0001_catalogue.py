@@ -17,6 +17,11 @@ _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _MOMENT = sa.DateTime(timezone=True)
 
 
+def _by_bytes(length: int) -> sa.String:
+    """Text that every database puts into one order, and finds by its beginning with an index."""
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
 def upgrade() -> None:
     instance = op.create_table(
         "instance",
@@ -40,7 +45,7 @@ def upgrade() -> None:
         "repos",
         sa.Column("id", _KEY, nullable=False),
         sa.Column("type", sa.String(16), nullable=False),
-        sa.Column("name", sa.String(200), nullable=False),
+        sa.Column("name", _by_bytes(200), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_repos"),
     )
     op.create_index("ix_repos_type_name", "repos", ["type", "name"], unique=True)
@@ -59,7 +64,7 @@ def upgrade() -> None:
     op.create_table(
         "refs",
         sa.Column("repo_id", _KEY, nullable=False),
-        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("name", _by_bytes(255), nullable=False),
         sa.Column("revision_id", _KEY, nullable=False),
         sa.PrimaryKeyConstraint("repo_id", "name", name="pk_refs"),
         sa.ForeignKeyConstraint(["repo_id"], ["repos.id"], name="fk_refs_repo_id_repos", ondelete="CASCADE"),
@@ -89,7 +94,7 @@ def upgrade() -> None:
     op.create_table(
         "files",
         sa.Column("revision_id", _KEY, nullable=False),
-        sa.Column("path", sa.String(2048), nullable=False),
+        sa.Column("path", _by_bytes(2048), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("etag", sa.String(64), nullable=False),
         sa.Column("lfs", sa.Boolean(), nullable=False),
@@ -100,3 +105,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_files_blob_id_revision_id", "files", ["blob_id", "revision_id"])
     op.create_index("ix_files_etag", "files", ["etag"])
+
+
+def downgrade() -> None:
+    for table in ("files", "metainfo", "blobs", "refs", "revisions", "repos", "publisher_tokens", "instance"):
+        op.drop_table(table)

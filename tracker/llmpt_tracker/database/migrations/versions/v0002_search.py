@@ -52,6 +52,13 @@ def upgrade() -> None:
         connection.execute(sa.insert(paths), rows)
 
 
+def downgrade() -> None:
+    if op.get_bind().dialect.name == "sqlite":
+        for statement in ("drop trigger paths_insert", "drop trigger paths_delete", "drop table search"):
+            op.execute(statement)
+    op.drop_table("paths")
+
+
 def _words(repo: str, path: str) -> str:
     """The words of `llmpt_tracker.rules.search` as they were at this step: a migration never changes."""
     return " ".join(dict.fromkeys(_WORD.findall(f"{repo} {path}".lower())))

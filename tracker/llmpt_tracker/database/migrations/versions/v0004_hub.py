@@ -76,3 +76,13 @@ def upgrade() -> None:
     op.create_index("ix_reports_info_hash_reporter_id", "reports", ["info_hash", "reporter_id"], unique=True)
     op.create_index("ix_reports_token_id", "reports", ["token_id"])
     op.create_index("ix_reports_reported_at", "reports", ["reported_at"])
+
+
+def downgrade() -> None:
+    for table in ("reports", "invitations", "mirrors", "absent"):
+        op.drop_table(table)
+    op.drop_column("blobs", "token_id")
+    op.drop_column("files", "here")
+    op.drop_column("revisions", "card")
+    op.execute("delete from publisher_tokens where scope <> 'publish'")  # without it they could do more
+    op.drop_column("publisher_tokens", "scope")

@@ -16,3 +16,7 @@ def upgrade() -> None:
     tokens = sa.table("publisher_tokens", sa.column("name"), sa.column("scope"), sa.column("appliance", sa.Boolean))
     was_appliance = (tokens.c.scope == "publish") & (tokens.c.name == "seeder of this server")
     op.execute(tokens.update().where(was_appliance).values(appliance=sa.true()))
+
+
+def downgrade() -> None:
+    op.drop_column("publisher_tokens", "appliance")

@@ -36,3 +36,13 @@ def upgrade() -> None:
     op.drop_column("files", "here")
     instance = sa.table("instance", sa.column("uuid"))
     op.execute(instance.update().values(uuid=str(uuid.uuid4())))
+
+
+def downgrade() -> None:
+    op.add_column("files", sa.Column("here", sa.Boolean, server_default=sa.true(), nullable=False))
+    files = sa.table("files", sa.column("holders"), sa.column("here", sa.Boolean))
+    op.execute(files.update().where(files.c.holders == 0).values(here=sa.false()))
+    for table, column in (("files", "holders"), ("refs", "setter"), ("refs", "holders")):
+        op.drop_column(table, column)
+    op.drop_table("holders")
+    op.execute(sa.table("instance", sa.column("uuid")).update().values(uuid=str(uuid.uuid4())))

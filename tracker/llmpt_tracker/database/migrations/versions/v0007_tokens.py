@@ -43,6 +43,32 @@ def upgrade() -> None:
     _owners_of_refs()
 
 
+def downgrade() -> None:
+    op.drop_table("audit")
+    op.drop_table("vouchers")
+    op.drop_index("ix_blobs_token_id_metainfo_bytes", "blobs")
+    op.drop_index("ix_publisher_tokens_address", "publisher_tokens")
+    op.drop_index("ix_publisher_tokens_previous_sha256", "publisher_tokens")
+    # Without its limits a token, or an invitation to one, could do more than it was made for.
+    op.execute(
+        "delete from publisher_tokens where repos is not null or expires_at is not null or scope not in ('publish', 'share')"
+    )
+    op.execute("delete from invitations where repos is not null or scope <> 'share'")
+    dropped = {
+        "blobs": ("seen_at", "metainfo_bytes"),
+        "reports": ("address",),
+        "revisions": ("token_id",),
+        "refs": ("token_id",),
+        "invitations": ("repos", "scope"),
+        "publisher_tokens": ("address", "previous_until", "previous_sha256", "last_used_at", "expires_at", "repos"),
+    }
+    for table, columns in dropped.items():
+        for column in columns:
+            op.drop_column(table, column)
+    with op.batch_alter_table("publisher_tokens") as table_of_tokens:
+        table_of_tokens.alter_column("scope", type_=sa.String(16))
+
+
 def _tokens() -> None:
     with op.batch_alter_table("publisher_tokens") as table:
         table.alter_column("scope", type_=sa.String(80))

@@ -17,3 +17,10 @@ def upgrade() -> None:
     op.add_column("mirrors", sa.Column("turn", sa.Integer, server_default="0", nullable=False))
     op.create_index("ix_mirrors_asker_state", "mirrors", ["asker", "state"])
     op.create_index("ix_mirrors_repo_name_state", "mirrors", ["repo_name", "state"])
+
+
+def downgrade() -> None:
+    op.drop_index("ix_mirrors_repo_name_state", "mirrors")
+    op.drop_index("ix_mirrors_asker_state", "mirrors")
+    for column in ("turn", "askers", "asker"):
+        op.drop_column("mirrors", column)

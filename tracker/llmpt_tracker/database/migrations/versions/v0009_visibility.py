@@ -23,3 +23,9 @@ def upgrade() -> None:
     )
     op.add_column("refs", sa.Column("said_at", sa.DateTime(timezone=True)))
     op.add_column("refs", sa.Column("confirmed_at", sa.DateTime(timezone=True)))
+
+
+def downgrade() -> None:
+    op.drop_table("visibilities")
+    op.drop_column("refs", "confirmed_at")
+    op.drop_column("refs", "said_at")

@@ -15,3 +15,8 @@ def upgrade() -> None:
     op.add_column("repos", sa.Column("folded", sa.String(200), nullable=False, server_default=sa.text("''")))
     op.execute("update repos set folded = lower(name)")  # they are ASCII
     op.create_index("ix_repos_type_folded", "repos", ["type", "folded"])
+
+
+def downgrade() -> None:
+    op.drop_index("ix_repos_type_folded", "repos")
+    op.drop_column("repos", "folded")

@@ -40,5 +40,10 @@ def upgrade() -> None:
     )
 
 
+def downgrade() -> None:
+    for table in ("seeder_counters", "repo_traffic", "traffic"):
+        op.drop_table(table)
+
+
 def _bytes(*kinds: str) -> list[sa.Column[int]]:
     return [sa.Column(f"{kind}_bytes", sa.BigInteger, nullable=False) for kind in kinds]

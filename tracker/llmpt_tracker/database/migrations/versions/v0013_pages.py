@@ -15,3 +15,8 @@ def upgrade() -> None:
     op.create_index("ix_repos_folded", "repos", ["folded"])
     away = sa.text("holders = 0")
     op.create_index("ix_files_away", "files", ["revision_id", "blob_id"], sqlite_where=away, postgresql_where=away)
+
+
+def downgrade() -> None:
+    op.drop_index("ix_files_away", "files")
+    op.drop_index("ix_repos_folded", "repos")
