@@ -124,7 +124,7 @@ def _schemas() -> Schema:
             complete=whole,
             files=array(ref("PublishedFile")),
             absent=array(text("a path of which the Hub said that the commit does not hold it")),
-            card={"type": ["object", "null"], "description": "front matter of the README, as JSON of at most 64 KiB"},
+            card={"type": ["object", "null"], "description": "README front matter and the Hub's findings, JSON, 64 KiB"},
             torrents=array(text("a .torrent in base64", contentEncoding="base64")),
             seeder={
                 "type": ["string", "null"],
