@@ -81,7 +81,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackerClient]:
 @pytest.fixture
 def exchanges(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, Mapping[str, str], Any, dict[str, Any]]]:
     """Every request that was answered, with its answer."""
-    seen = []
+    seen: list[tuple[str, str, Mapping[str, str], Any, dict[str, Any]]] = []
     ask = Wire.call
 
     def call(self: Wire, method: str, path: str, query: Mapping[str, str], body: Any = None, **more: Any) -> Reply:
