@@ -223,7 +223,10 @@ def test_a_full_seeder_says_come_back_and_never_that_a_file_is_missing(site: Two
         assert refused == (503, "5")
         assert {status(file) for _ in range(10)} == {302}
         assert status(site.url("config.json")) == 302
-        eventually(lambda: "places for clients over HTTP were taken" in get(site.tracker.url)[1].decode(), what="it on the page")
+        eventually(
+            lambda: "places for clients over HTTP were taken" in get(f"{site.tracker.url}/servers")[1].decode(),
+            what="it on the page",
+        )
     eventually(lambda: comes(site.url("config.json")), timeout_s=20, what="a place")
 
 

@@ -44,7 +44,7 @@ def add(lan: Lan, repo: str, *names: str) -> Path:
 
 
 def page(lan: Lan) -> str:
-    with urllib.request.urlopen(lan.tracker.url, timeout=10) as answer:
+    with urllib.request.urlopen(f"{lan.tracker.url}/servers", timeout=10) as answer:
         return html.unescape(str(answer.read(), "utf-8"))
 
 

@@ -43,7 +43,7 @@ def test_what_gets_other_inode_numbers_goes_on_being_seeded_and_is_hardly_read_a
 
 
 def page(lan: Lan) -> str:
-    with urllib.request.urlopen(lan.tracker.url, timeout=5) as answer:
+    with urllib.request.urlopen(f"{lan.tracker.url}/servers", timeout=5) as answer:
         return str(answer.read().decode())
 
 
