@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -34,3 +35,9 @@ proc_name = "llmpt-tracker"
 accesslog = None
 logger_class = "llmpt_tracker.serve.http.logger.GunicornLogger"
 loglevel = "warning"
+
+
+def when_ready(_server: object) -> None:
+    """Leave what was loaded to all processes alike: the collector would write into it in each, and make it that one's own."""
+    gc.collect()
+    gc.freeze()

@@ -89,6 +89,43 @@ def test_what_is_found_comes_in_pages(published: Api) -> None:
     assert second["next"] is None
 
 
+def test_each_file_stands_on_one_page_wherever_it_is_found(api: Api) -> None:
+    """Also where a path has had several contents, and where repos have the same."""
+    many = [torrent(f"many{number}", size=2 * MIB) for number in range(5)]
+    for number, one in enumerate(many):
+        api.publish(manifest(big("model.bin", one), torrents=packed(one), commit=f"{number:040x}"))
+    api.publish(manifest(big("other.bin", many[0]), big("third.bin", many[3]), repo_id="org/name-fork"))
+    for limit in (1, 2, 3, 50):
+        found: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = api.get(f"/api/v1/torrents?q=name+bin&limit={limit}{cursor}").get_json()
+            found += [one["etag"] for one in page["torrents"]]
+            assert len(page["torrents"]) <= limit
+            cursor = f"&cursor={page['next']}" if page["next"] else None
+        expected = [many[3], many[0], many[4], many[2], many[1]]
+        assert sorted(found[:2]) == sorted(one.etag.value for one in expected[:2])
+        assert found[2:] == [one.etag.value for one in expected[2:]]
+
+
+def test_each_repo_stands_on_one_page(published: Api) -> None:
+    published.publish(manifest(small("late minilm.txt"), repo_id="acme/MiniLM-GGUF", commit=OTHER_COMMIT))
+    for limit in (1, 2, 50):
+        found: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = published.get(f"/api/v1/repos?q=minilm&limit={limit}{cursor}").get_json()
+            found += [one["repo_id"] for one in page["repos"]]
+            cursor = f"&cursor={page['next']}" if page["next"] else None
+        assert found == ["acme/MiniLM-GGUF", "sentence-transformers/all-MiniLM-L6-v2"]
+
+
+@pytest.mark.parametrize("question", ["a\U0001e922b", "\U0001e922", "ß²", "x" * 200, "ⲁ transformers", "٣"])
+def test_letters_that_sqlite_may_not_know_are_no_error(published: Api, question: str) -> None:
+    assert published.torrents(q=question) == []
+    assert published.get("/api/v1/repos", query_string={"q": question}).get_json()["repos"] == []
+
+
 def test_a_path_of_many_revisions_is_kept_once(api: Api, database: Database) -> None:
     for commit in (COMMIT, OTHER_COMMIT, COMMIT):
         api.publish(manifest(small("config.json"), small("vocab.txt"), commit=commit))
@@ -106,13 +143,14 @@ def test_what_is_deleted_is_not_found(published: Api, database: Database) -> Non
         session.connection().exec_driver_sql("insert into search (search, rank) values ('integrity-check', 1)")
 
 
-@pytest.mark.parametrize("question", ["mini", "minilm gguf", "00000", "squ", "k m", "nothing"])
+@pytest.mark.parametrize(
+    "question",
+    ["mini", "minilm gguf", "00000", "squ", "k m", "nothing", "sentence tra", "transformers", "minilm ä", "ⲁ"],
+)
 def test_a_database_without_an_index_of_ours_finds_the_same(published: Api, database: Database, question: str) -> None:
     terms, own = search.terms(question), database.engine.dialect.name
     with database.reading() as session:
-        found, expected = (
-            sorted(session.scalars(select(Path.path).where(search.condition(dialect, terms)))) for dialect in ("other", own)
-        )
+        found, expected = (session.scalars(search.newest(select(Path.path), dialect, terms)).all() for dialect in ("other", own))
     assert found == expected
 
 

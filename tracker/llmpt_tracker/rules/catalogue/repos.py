@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, exists, func, select
@@ -15,8 +16,7 @@ from llmpt.core.metainfo import InfoHash
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import Blob, File, Instance, Path, Ref, Repo, Revision
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import holders
-from llmpt_tracker.rules.search import search
+from llmpt_tracker.rules import holders, search
 
 REVISIONS_SHOWN = 20
 
@@ -88,11 +88,11 @@ def list_repos(
 ) -> tuple[list[RepoSummary], int | None]:
     """Return a page of the repos that are here (with `terms`, of those that have a file found by them), and the key after which
     the next page begins (None: this is the last one)."""
+    if terms:
+        return _found_repos(session, terms, limit=limit, before=before)
     statement = select(Repo).where(holders.is_repo_here(Repo.id)).order_by(Repo.id.desc()).limit(limit + 1)
     if before is not None:
         statement = statement.where(Repo.id < before)
-    if terms:
-        statement = statement.where(Repo.id.in_(select(Path.repo_id).where(search(session, terms))))
     repos = session.scalars(statement).all()
     page = repos[:limit]
     return summaries(session, page, shown=REVISIONS_SHOWN), page[-1].id if len(repos) > limit else None
@@ -187,6 +187,26 @@ def _row(session: Session, repo: RepoRef) -> Repo:
     if row is None:
         raise Refused(404, "not_found", f"nothing of {repo} is published here")
     return row
+
+
+def _found_repos(
+    session: Session, terms: tuple[str, ...], *, limit: int, before: int | None
+) -> tuple[list[RepoSummary], int | None]:
+    """Return `list_repos` of a search, in the order of the newest paths that are found: a key is such a path's."""
+    found = search.newest(select(Path.id, Path.repo_id), session.get_bind().dialect.name, terms, before=before)
+    its = [holders.is_repo_here(Repo.id)]
+    if before is not None:  # what an earlier page has shown
+        its.append(~exists(select(Path.id).where(Path.repo_id == Repo.id, Path.id >= before, search.has(terms))))
+    page: list[tuple[int, Repo]] = []
+    rows: Any
+    with session.execute(found) as rows:
+        newest: dict[int, int] = {}
+        new = ((at, key) for at, key in rows if newest.setdefault(key, at) == at)
+        while batch := list(islice(new, limit + 1 - len(page))):
+            here = {repo.id: repo for repo in session.scalars(select(Repo).where(Repo.id.in_([key for _, key in batch]), *its))}
+            page += [(at, here[key]) for at, key in batch if key in here]
+    shown = page[:limit]
+    return summaries(session, [repo for _, repo in shown], shown=REVISIONS_SHOWN), shown[-1][0] if len(page) > limit else None
 
 
 def _lines(revision: RevisionSummary) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, select
@@ -15,11 +17,13 @@ from llmpt.core.metainfo import InfoHash, magnet_link, piece_length_for
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.database.models import Blob, File, Path, Ref, Repo, Revision, StoredMetainfo
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import holders
+from llmpt_tracker.rules import holders, search
 from llmpt_tracker.rules.reading import is_limited
-from llmpt_tracker.rules.search import search
 
 APPEARANCES_SHOWN = 20
+_KEYS = 10**9  # more than there can be blobs
+
+Places = Sequence[ColumnElement[bool]]
 
 _BLOBS, _FILES, _REVISIONS, _REPOS, _STORED = (one.__table__.c for one in (Blob, File, Revision, Repo, StoredMetainfo))
 _ONE = select(_BLOBS.id, _BLOBS.size, _BLOBS.info_hash).where(_BLOBS.etag == bindparam("etag"))
@@ -100,24 +104,12 @@ def find_torrents(session: Session, query: TorrentQuery) -> tuple[list[Torrent],
     is_by_etag = query == TorrentQuery(etag=query.etag, limit=query.limit, most_bytes=query.most_bytes)
     if is_by_etag and query.etag is not None and not is_limited(session):
         return _by_etag(session, query.etag), None
-    statement = select(Blob).order_by(Blob.id.desc()).limit(query.limit + 1)
-    if query.before is not None:
-        statement = statement.where(Blob.id < query.before)
-    if query.etag is not None:
-        statement = statement.where(Blob.etag == query.etag.value)
-    if query.info_hash is not None:
-        column = Blob.info_hash if len(query.info_hash) == 32 else Blob.swarm
-        statement = statement.where(column == query.info_hash)
-    if query.etag is None and query.info_hash is None:
-        statement = statement.where(holders.is_blob_here())
-    places = _place_filters(session, query)
-    if places:
-        statement = statement.where(Blob.id.in_(_joined(select(File.blob_id), query).where(*places, File.blob_id.is_not(None))))
-    blobs = session.scalars(statement).all()
+    places = _place_filters(query)
+    blobs, keys = _by_words(session, query, places) if query.terms else _by_filters(session, query, places)
     page = _within(blobs[: query.limit], query.most_bytes)
     appearances = _appearances(session, [blob.id for blob in page], query, places)
     torrents = [Torrent(blob.id, blob.etag, blob.size, InfoHash(blob.info_hash), tuple(appearances[blob.id])) for blob in page]
-    return torrents, page[-1].id if len(blobs) > len(page) else None
+    return torrents, keys[len(page) - 1] if len(blobs) > len(page) else None
 
 
 def torrent(session: Session, info_hash: bytes) -> Torrent:
@@ -151,6 +143,57 @@ def _by_etag(session: Session, etag: Etag) -> list[Torrent]:
     return [Torrent(key, etag.value, size, InfoHash(info_hash), appearances)]
 
 
+def _by_filters(session: Session, query: TorrentQuery, places: Places) -> tuple[list[Blob], list[int]]:
+    """Return the blobs of a page, and one more if there is one, the newest first; and the key of each."""
+    statement = select(Blob).where(*_blob_filters(query)).order_by(Blob.id.desc()).limit(query.limit + 1)
+    if query.before is not None:
+        statement = statement.where(Blob.id < query.before)
+    if places:
+        statement = statement.where(Blob.id.in_(_joined(select(File.blob_id), query).where(*places, File.blob_id.is_not(None))))
+    blobs = list(session.scalars(statement))
+    return blobs, [blob.id for blob in blobs]
+
+
+def _by_words(session: Session, query: TorrentQuery, places: Places) -> tuple[list[Blob], list[int]]:
+    """Return the same of a search: each blob at the newest path at which it is found, in the order of these paths. A key holds
+    that path's, and the blob's own, where several stand at one."""
+    start, blob_start = divmod(query.before, _KEYS) if query.before is not None else (None, 0)
+    before = None if start is None else start + 1
+    found = search.newest(select(Path.id, Blob.id), session.get_bind().dialect.name, query.terms, before=before)
+    found = found.join(Repo, Repo.id == Path.repo_id).join(Revision, Revision.repo_id == Repo.id)
+    found = found.join(File, (File.revision_id == Revision.id) & (File.path == Path.path)).join(Blob, Blob.id == File.blob_id)
+    chosen: list[tuple[int, int]] = []
+    with session.execute(found.where(*places, *_blob_filters(query))) as rows:
+        new = _new(rows, (_KEYS, 0) if start is None else (start, blob_start))
+        while batch := list(islice(new, query.limit + 1 - len(chosen))):
+            told: set[int | None] = set()
+            if start is not None:
+                its = (File.blob_id.in_([key for _, key in batch]), Path.id > start)
+                told.update(session.scalars(_joined(select(File.blob_id), query).where(*its, *places)))
+            chosen += [one for one in batch if one[1] not in told]
+    blobs = {blob.id: blob for blob in session.scalars(select(Blob).where(Blob.id.in_([key for _, key in chosen])))}
+    return [blobs[key] for _, key in chosen], [at * _KEYS + key for at, key in chosen]
+
+
+def _new(rows: Iterable[Any], start: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Yield those of the rows, of a path and a blob each, by which a blob comes for the first time, after `start`."""
+    seen: set[int] = set()
+    for at, group in groupby(rows, key=itemgetter(0)):
+        for key in sorted({row[1] for row in group} - seen, reverse=True):
+            seen.add(key)
+            if (at, key) < start:
+                yield at, key
+
+
+def _blob_filters(query: TorrentQuery) -> list[ColumnElement[bool]]:
+    filters: list[ColumnElement[bool]] = []
+    if query.etag is not None:
+        filters.append(Blob.etag == query.etag.value)
+    if query.info_hash is not None:
+        filters.append((Blob.info_hash if len(query.info_hash) == 32 else Blob.swarm) == query.info_hash)
+    return filters or [holders.is_blob_here()]
+
+
 def _within(blobs: Sequence[Blob], most_bytes: int | None) -> Sequence[Blob]:
     """Return the first of `blobs` whose metainfo is not more than that in all; one at least."""
     if most_bytes is None:
@@ -168,7 +211,7 @@ def _joined(statement: Select[Any], query: TorrentQuery) -> Select[Any]:
     return joined.join(Path, (Path.repo_id == Repo.id) & (Path.path == File.path)) if query.terms else joined
 
 
-def _place_filters(session: Session, query: TorrentQuery) -> list[ColumnElement[bool]]:
+def _place_filters(query: TorrentQuery) -> list[ColumnElement[bool]]:
     places: list[ColumnElement[bool]] = []
     if query.repo_type is not None:
         places.append(Repo.type == query.repo_type)
@@ -180,12 +223,12 @@ def _place_filters(session: Session, query: TorrentQuery) -> list[ColumnElement[
     if query.path is not None:
         places.append(File.path == query.path)
     if query.terms:
-        places.append(search(session, query.terms))
+        places.append(search.has(query.terms))
     return places
 
 
 def _appearances(
-    session: Session, keys: Sequence[int], query: TorrentQuery, places: Sequence[ColumnElement[bool]]
+    session: Session, keys: Sequence[int], query: TorrentQuery, places: Places
 ) -> defaultdict[int, list[Appearance]]:
     """Return where blobs stand, among the places that were asked for: in one statement, 20 for each."""
     newest = func.row_number().over(partition_by=File.blob_id, order_by=(File.revision_id.desc(), File.path))
