@@ -16,7 +16,6 @@ from llmpt_tracker.announcer.peers.slots import ROLES, AddressPeers, Entry, Swar
 from llmpt_tracker.announcer.peers.store import Claim, Counts, Peer, PortVerdict, Role, StoreLimits
 from llmpt_tracker.announcer.peers.wire import V6_BYTES, Endpoint
 
-_VERDICTS_PER_ADDRESS = 64
 _DROPPED_AT_ONCE = 5000  # takes 10 ms, in which no client is answered
 
 
@@ -85,7 +84,7 @@ class MemoryStore:
             address.drop(info_hash, endpoint, is_keyed=was_keyed)
             address.note(info_hash, endpoint, is_keyed=entry.is_keyed)
         else:
-            address.swarms.move_to_end(info_hash)
+            address.touch(info_hash)
         return before
 
     def claim(self, info_hash: bytes, endpoint: Endpoint, claim: Claim | None, *, now: float) -> None:
@@ -183,10 +182,7 @@ class MemoryStore:
         if address is None:
             return
         before = address.verdicts.get(endpoint)
-        address.verdicts[endpoint] = PortVerdict(is_reachable, now)
-        address.verdicts.move_to_end(endpoint)
-        if len(address.verdicts) > _VERDICTS_PER_ADDRESS:
-            address.verdicts.popitem(last=False)
+        address.judge(endpoint, PortVerdict(is_reachable, now))
         if is_reachable == (before is None or before.is_reachable):
             return
         for info_hash in address.swarms_of(endpoint):

@@ -81,19 +81,25 @@ class SwarmSlots:
         del array[-width:]
 
 
+_VERDICTS_PER_ADDRESS = 64
+_NO_KEYED: dict[bytes, list[Endpoint]] = {}  # these two are never written to
+_NO_VERDICTS: dict[Endpoint, PortVerdict] = {}
+
+
 class AddressPeers:
     """What one address has: its endpoints by swarm, both in the order of the last announces, and what is known of them.
 
-    `keyed` are those of our seeders, which no limit of an address is about; `total` counts the others.
+    `keyed` are those of our seeders, which no limit of an address is about; `total` counts the others. Most addresses have one
+    peer, and there may be as many as peers: dictionaries that keep an order of themselves take half of what others take.
     """
 
     __slots__ = ("keyed", "swarms", "total", "verdicts")
 
     def __init__(self) -> None:
         self.total = 0
-        self.verdicts: OrderedDict[Endpoint, PortVerdict] = OrderedDict()
-        self.swarms: OrderedDict[bytes, list[Endpoint]] = OrderedDict()
-        self.keyed: dict[bytes, list[Endpoint]] = {}
+        self.verdicts = _NO_VERDICTS
+        self.swarms: dict[bytes, list[Endpoint]] = {}
+        self.keyed = _NO_KEYED
 
     @property
     def is_empty(self) -> bool:
@@ -106,11 +112,23 @@ class AddressPeers:
     def note(self, info_hash: bytes, endpoint: Endpoint, *, is_keyed: bool) -> None:
         """Note that an endpoint has announced, as the last one."""
         if is_keyed:
+            self.keyed = self.keyed or {}
             self.keyed.setdefault(info_hash, []).append(endpoint)
             return
         self.total += 1
-        self.swarms.setdefault(info_hash, []).append(endpoint)
-        self.swarms.move_to_end(info_hash)
+        self.swarms[info_hash] = [*self.swarms.pop(info_hash, ()), endpoint]
+
+    def touch(self, info_hash: bytes) -> None:
+        """Note that the one endpoint in a swarm has announced, as the last one."""
+        self.swarms[info_hash] = self.swarms.pop(info_hash)
+
+    def judge(self, endpoint: Endpoint, verdict: PortVerdict) -> None:
+        """Note whether an endpoint can be reached; what was noted longest ago of too many is forgotten."""
+        self.verdicts = self.verdicts or {}
+        self.verdicts.pop(endpoint, None)
+        self.verdicts[endpoint] = verdict
+        if len(self.verdicts) > _VERDICTS_PER_ADDRESS:
+            del self.verdicts[next(iter(self.verdicts))]
 
     def drop(self, info_hash: bytes, endpoint: Endpoint, *, is_keyed: bool) -> None:
         """Forget that an endpoint is in a swarm."""
