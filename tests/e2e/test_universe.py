@@ -147,8 +147,8 @@ SAVE = "import sys, urllib.request as http; open(sys.argv[2], 'wb').write(http.u
 
 def test_a_workstation_installs_the_client_from_the_server_without_any_other(universe: Universe) -> None:
     node = universe.workstation(1)
-    page = node.run("python", "-c", GET, "http://tracker:8000/")
-    (offline,) = re.findall(r"<summary>Without any Internet.*?<pre><code>(.*?)\n</code>", page, re.DOTALL)
+    page = node.run("python", "-c", GET, "http://tracker:8000/install")
+    (offline,) = re.findall(r"<h2>Without any Internet.*?<code>(.*?)</code>", page, re.DOTALL)
     fetch, install = html.unescape(offline).splitlines()
     node.run("python", "-c", SAVE, fetch.split()[-1], "/tmp/requirements.txt")  # there is no curl
     pip = "$(python -c 'import sys; print(sys._base_executable)') -m pip --isolated"

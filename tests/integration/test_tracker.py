@@ -105,8 +105,8 @@ def test_what_is_published_can_be_announced_at_once(tracker: TrackerProcess) -> 
 def test_a_seeders_heartbeat_is_on_the_page(tracker: TrackerProcess) -> None:
     status, answer = ask(tracker, "PUT", "/api/v1/seeders/cellar", report())
     assert (status, answer["announce_port"]) == (200, tracker.announce_port)
-    with DIRECT.open(tracker.url, timeout=10) as page:
-        assert b"cellar" in page.read()
+    with DIRECT.open(f"{tracker.url}/servers", timeout=10) as page:
+        assert b"This server&#39;s seeder" in page.read()
 
 
 def test_a_machine_learns_whether_others_can_connect_to_it(tracker: TrackerProcess) -> None:

@@ -44,7 +44,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_lines_of_the_front_page_install_the_client_without_the_internet(dist: Path, tmp_path: Path) -> None:
+def test_the_lines_of_the_page_install_the_client_without_the_internet(dist: Path, tmp_path: Path) -> None:
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([uv.find_uv_bin(), "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True, timeout=60)
     pip = [
@@ -60,9 +60,9 @@ def test_the_lines_of_the_front_page_install_the_client_without_the_internet(dis
     ]
     subprocess.run([*pip, "--quiet", stub(tmp_path, "huggingface_hub", "1.0.0")], check=True, timeout=60)  # it is there already
     with TrackerProcess(tmp_path / "data", settings={"LLMPT_DIST": str(dist)}) as tracker:
-        with DIRECT.open(tracker.url, timeout=10) as page:
+        with DIRECT.open(f"{tracker.url}/install", timeout=10) as page:
             shown = html.unescape(page.read().decode())
-        fetch, check = re.search(r"<pre><code>(curl .*)\n(echo .*)\n</code></pre>", shown).groups()  # type: ignore[union-attr]
+        fetch, check = re.search(r"<code>(curl .*)\n(echo .*)</code></pre>", shown).groups()  # type: ignore[union-attr]
         for command in (fetch, check.partition(" && ")[0]):
             subprocess.run(command, shell=True, cwd=tmp_path, check=True, timeout=60)
         line = shlex.split(check.partition(" && pip install ")[2])
