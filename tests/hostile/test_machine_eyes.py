@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
@@ -51,7 +49,4 @@ def test_no_machine_reads_which_one_fetches_what(tmp_path: Path, shown: str) -> 
 def test_an_operator_does(tmp_path: Path) -> None:
     with TrackerProcess(tmp_path / "data") as tracker:
         watched = Watched(tracker)
-        command = [sys.executable, "-m", "llmpt_tracker", "token", "create", "--name", "operator", "--scope", "admin"]
-        done = subprocess.run(command, env=tracker.environ, capture_output=True, text=True, timeout=60, check=True)
-        token = next(word for word in done.stdout.split() if word.startswith("llmpt_admin_"))
-        assert ANN in watched.read("/activity", token)
+        assert ANN in watched.read("/activity", tracker.make_token("--scope", "admin"))

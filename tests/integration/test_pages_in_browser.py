@@ -6,6 +6,7 @@ import re
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.unit.tracker.bodies import big, manifest, packed, report, small, torr
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
 
 PAGES = ("/", "/repos", "/activity", "/servers", "/install")
+ADMIN = "/admin"
 REPO = "/repos/model/org/name"
 HUGE = ("/repos?sort=size", "/repos?q=llama&sort=name", "/repos/dataset/big/listing")
 LOOKS = ((360, True), (1280, False))
@@ -30,23 +32,28 @@ AFTER = report(problems=[{"what": "blobs/x", "reason": "rotten, and read once mo
 
 
 class Seen:
-    """What a browser saw: `visits`, each with its state of the tracker, `refreshed`, and the figures of /metrics by state."""
+    """What a browser saw: `visits`, each with its state of the tracker, `refreshed`, and the figures of /metrics by state.
+
+    `password`: the token of an admin
+    """
 
     def __init__(self) -> None:
+        self.password = ""
         self.visits: list[dict[str, Any]] = []
         self.refreshed: dict[str, Any] = {}
         self.metrics: dict[str, dict[str, float]] = {}
 
     def look(self, state: str, tracker: TrackerProcess, paths: tuple[str, ...], **more: Any) -> None:
-        """Visit these pages in every look."""
+        """Visit these pages in every look, with the password that /admin wants."""
         assert CHROMIUM is not None
+        url = tracker.url.replace("://", f"://me:{self.password}@")
         visits = [
-            {"url": tracker.url + path, "width": width, "dark": dark, "axe": state in AXE_IN[dark]}
+            {"url": (url if path == ADMIN else tracker.url) + path, "width": width, "dark": dark, "axe": state in AXE_IN[dark]}
             for path in paths
             for width, dark in LOOKS
         ]
         found = javascript.looks_at_pages({"visits": visits, **more}, CHROMIUM)
-        self.visits += [{**one, "state": state, "path": one["url"].removeprefix(tracker.url)} for one in found["visits"]]
+        self.visits += [{**one, "state": state, "path": urlsplit(one["url"]).path} for one in found["visits"]]
         self.refreshed = found["refreshed"] or self.refreshed
         with urllib.request.urlopen(f"{tracker.url}/metrics", timeout=10) as answer:
             text = answer.read().decode()
@@ -70,7 +77,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         assert appliance.send("POST", "/api/v1/publish", manifest(*files, torrents=packed(MODEL)))[0] == 200
         beats = {"put": f"{tracker.url}/api/v1/seeders/server", "token": tracker.token, "before": BEFORE, "after": AFTER}
         assert appliance.send("PUT", "/api/v1/seeders/server", BEFORE)[0] == 200
-        found.look("one", tracker, (*PAGES, REPO), refresh={"url": f"{tracker.url}/servers", **beats})
+        found.password = tracker.make_token("--scope", "admin", "--name", "operator")
+        found.look("one", tracker, (*PAGES, REPO, ADMIN), refresh={"url": f"{tracker.url}/servers", **beats})
         tracker.stop()
         fill(data / "tracker.db", repos=800, files=100, in_one=20_000)
         tracker.start()

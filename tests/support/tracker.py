@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,6 +57,12 @@ class TrackerProcess(ServerProcess):
             "LLMPT_BIND": self.host,
             **self._settings,
         }
+
+    def make_token(self, *options: str) -> str:
+        """Have the command line make a token, with these options; return it."""
+        command = [sys.executable, "-m", "llmpt_tracker", "token", "create", *options]
+        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout.strip()
 
     def start(self) -> None:
         """Start it and wait until it is ready."""

@@ -137,7 +137,7 @@ def create_app(
         identity_views,
         visibility,
     )
-    for views in (*api, api_docs, blob_views, health, metrics, dist, pages):
+    for views in (*api, api_docs, blob_views, health, metrics, dist, pages, pages.admin):
         app.register_blueprint(views.blueprint)
     return app
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from llmpt_tracker.cli.database import opened
 from llmpt_tracker.cli.moments import MomentType, SpanType
 from llmpt_tracker.settings import TrackerSettings
-
-if TYPE_CHECKING:
-    from llmpt_tracker.database.models import PublisherToken
 
 
 @click.group()
@@ -40,7 +36,7 @@ def create(name: str, scope: str, repos: str | None, expires: datetime | None) -
     secret = tokens.new_secret(*rights.scopes)
     with opened() as database, database.writing() as session:
         made = tokens.grant(session, secret, rights, name=name, now=utc_now())
-        audit.note(session, audit.TOKEN_MADE, audit.OPERATOR, now=utc_now(), **_told(made))
+        audit.note(session, audit.TOKEN_MADE, audit.OPERATOR, now=utc_now(), **tokens.described(made))
     click.echo(secret)
 
 
@@ -70,7 +66,7 @@ def revoke(number: int) -> None:
 
     with opened() as database, database.writing() as session:
         one = tokens.revoke(session, number, now=utc_now())
-        audit.note(session, audit.TOKEN_REVOKED, audit.OPERATOR, now=utc_now(), **_told(one))
+        audit.note(session, audit.TOKEN_REVOKED, audit.OPERATOR, now=utc_now(), **tokens.described(one))
         name = one.name
     click.echo(f"revoked: {name}")
 
@@ -93,7 +89,7 @@ def rotate(number: int, overlap: timedelta) -> None:
     file = TrackerSettings.read().token_file
     with opened() as database, database.writing() as session:
         one, secret = tokens.rotate(session, number, now=utc_now(), overlap=overlap)
-        audit.note(session, audit.TOKEN_ROTATED, audit.OPERATOR, now=utc_now(), **_told(one))
+        audit.note(session, audit.TOKEN_ROTATED, audit.OPERATOR, now=utc_now(), **tokens.described(one))
         if one.appliance:
             replace_token(file, secret)
             secret = f"rotated: {one.name}; the new secret is in {file}"
@@ -102,9 +98,3 @@ def rotate(number: int, overlap: timedelta) -> None:
 
 def _minute(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M}" if moment else ""
-
-
-def _told(one: PublisherToken) -> dict[str, Any]:
-    """Return what the audit log says of a token that an operator made or changed."""
-    expires = one.expires_at.isoformat() if one.expires_at else None
-    return {"id": one.id, "name": one.name, "scope": one.scope, "repos": one.repos, "expires_at": expires}

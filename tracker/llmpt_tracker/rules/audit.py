@@ -101,11 +101,16 @@ def entries(session: Session, *, since: datetime | None = None) -> Iterator[Audi
         rows = session.scalars(select(AuditRow).where(AuditRow.id > after, *match).order_by(AuditRow.id).limit(BATCH)).all()
         if not rows:
             return
-        for row in rows:
-            actor = Actor(row.token_id, row.token, row.address)
-            yield AuditEntry(row.id, row.at, row.event, actor, json.loads(row.detail), row.times)
+        yield from map(_entry, rows)
         after = rows[-1].id
         session.expunge_all()
+
+
+def page(session: Session, *, limit: int, before: int | None = None) -> tuple[list[AuditEntry], int | None]:
+    """Return a page of lines, the newest first, and the number before which the next one begins."""
+    match = [] if before is None else [AuditRow.id < before]
+    rows = session.scalars(select(AuditRow).where(*match).order_by(AuditRow.id.desc()).limit(limit + 1)).all()
+    return [_entry(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
 
 
 def recent(session: Session, event: str, *, since: datetime, until: datetime, limit: int) -> list[dict[str, Any]]:
@@ -126,3 +131,8 @@ def prune(session: Session, *, now: datetime, kept_rows: int = KEPT_ROWS) -> Non
         if last is not None:
             old = delete(AuditRow).where(AuditRow.event == event, AuditRow.id <= last)
             session.execute(old.execution_options(synchronize_session=False))
+
+
+def _entry(row: AuditRow) -> AuditEntry:
+    actor = Actor(row.token_id, row.token, row.address)
+    return AuditEntry(row.id, row.at, row.event, actor, json.loads(row.detail), row.times)

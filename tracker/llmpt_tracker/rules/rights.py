@@ -3,7 +3,7 @@
     publish   say what repos hold and where their refs point, serve their files, ask for mirrors; read them
     mirror    ask for mirrors
     read      read what the repos that it names hold, where reading takes a token; see what is fetched from upstream
-    admin     what an operator does over the API; read all that it names
+    admin     what an operator does over the API; read all that it names; for all repos: make and revoke tokens in a browser
     share     publish single blobs, and take part in fetching each file once: every machine of the LAN gets one for itself
 
 A token without patterns is for all repos: so are those that were made before there were patterns.

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
@@ -149,6 +150,12 @@ def revoke(session: Session, token_id: int, *, now: datetime) -> PublisherToken:
     token = get(session, token_id)
     token.revoked_at = token.revoked_at or now
     return token
+
+
+def described(token: PublisherToken) -> dict[str, Any]:
+    """Return what the audit log says of a token that an operator made or changed."""
+    expires = token.expires_at.isoformat() if token.expires_at else None
+    return {"id": token.id, "name": token.name, "scope": token.scope, "repos": token.repos, "expires_at": expires}
 
 
 def announce_key(token: PublisherToken, seeder_id: str) -> str:

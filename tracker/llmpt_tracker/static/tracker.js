@@ -81,9 +81,11 @@ async function tick() {
   plan();
 }
 
+const isLive = () => document.querySelector("[data-live][id]") !== null; // a page of forms is not
+
 function plan() {
   clearTimeout(timer);
-  if (!document.hidden && document.querySelector("[data-live][id]")) timer = setTimeout(tick, EVERY_MS);
+  if (!document.hidden && isLive()) timer = setTimeout(tick, EVERY_MS);
 }
 
 async function copy(button) {
@@ -105,6 +107,9 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("button.copy");
   if (button) copy(button);
 });
-document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : tick()));
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) clearTimeout(timer);
+  else if (isLive()) tick();
+});
 document.addEventListener("llmpt:refresh", refresh);
 plan();

@@ -55,7 +55,7 @@ def guard() -> None:
 
 def guard_pages() -> None:
     """Refuse what a web page of another site asks (403), and a name that could be its own (421)."""
-    is_page = request.blueprint in ("pages", "api_docs", "dist") or request.endpoint == "static"
+    is_page = request.blueprint in ("pages", "admin", "api_docs", "dist") or request.endpoint == "static"
     is_link = request.method in ("GET", "HEAD") and is_page
     caller = _caller().as_program if foreign_origin() else _caller()
     why = refusal(caller, state().names, is_link=is_link)
@@ -116,6 +116,14 @@ def _caller() -> Caller:
 
 def _as_error(why: Refusal) -> Refused:
     return Refused(why.status, "host_unknown" if why.status == 421 else "page_refused", why.message)
+
+
+def authorization() -> str | None:
+    """Return the header with the token; a browser has that as a password."""
+    basic = request.authorization
+    if basic is not None and basic.type == "basic":
+        return f"Bearer {basic.password or ''}"
+    return request.headers.get("Authorization")
 
 
 def host_as_asked(request: Request) -> tuple[str, int]:

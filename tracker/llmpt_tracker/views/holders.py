@@ -13,7 +13,7 @@ from llmpt_tracker.rules import tokens
 from llmpt_tracker.rules.audit import Actor
 from llmpt_tracker.rules.rights import ADMIN, PUBLISH, SHARE, may
 from llmpt_tracker.state import state
-from llmpt_tracker.views.access import asker
+from llmpt_tracker.views.access import asker, authorization
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,7 @@ def sees_machines() -> bool:
     beside this tracker. A browser has the token as a password."""
     if state().settings.show_machines:
         return True
-    basic, header = request.authorization, request.headers.get("Authorization")
-    if basic is not None and basic.type == "basic":
-        header = f"Bearer {basic.password}"
+    header = authorization()
     if header is None:
         return False
     with state().database.reading() as session:

@@ -29,7 +29,7 @@ from llmpt_tracker.rules.hub.revisions import repo_ref
 from llmpt_tracker.rules.reading import Reader
 from llmpt_tracker.rules.rights import READ
 from llmpt_tracker.state import state
-from llmpt_tracker.views.access import asker
+from llmpt_tracker.views.access import asker, authorization
 from llmpt_tracker.views.hub.request import target
 
 OPEN = frozenset({"health", "dist", "identity", "openapi", "tokens", "versions"})
@@ -115,6 +115,8 @@ def announce_key(swarm: bytes) -> str:
 
 def asks_browsers() -> bool:
     """Say whether a browser is to ask its user for a token."""
+    if request.blueprint == "admin":
+        return True
     return state().read_keys is not None and target() is None and request.blueprint in ("pages", "blobs", "torrents")
 
 
@@ -138,8 +140,6 @@ def _token_of_the_hub() -> str | None:
 
 
 def _authorization() -> str | None:
-    """Return the header with the token; that of a browser, which has it as a password, counts for GET."""
-    basic = request.authorization
-    if basic is not None and basic.type == "basic" and request.method in ("GET", "HEAD"):
-        return f"Bearer {basic.password or ''}"
-    return request.headers.get("Authorization")
+    """Return the header with the token; that of a browser, which has it as a password, counts for GET and the forms of /admin."""
+    counts = request.method in ("GET", "HEAD") or request.blueprint == "admin"
+    return authorization() if counts else request.headers.get("Authorization")
