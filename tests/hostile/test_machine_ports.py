@@ -13,7 +13,7 @@ from tests.support.hostile import ATTACKER, OTHER, ask, connect, crowd, get
 HASH = "h" * 20
 ANNOUNCE = get(f"/announce?info_hash={HASH}&peer_id={'p' * 20}&port=6881&left=1")
 HEAD = b"GET /announce?info_hash=" + b"h" * 100  # and no end
-PROMPT_S = 2.5  # without a flood 5 ms; the bound is one that a slow machine keeps
+PROMPT_S = 2.5  # a bound that a slow machine keeps
 MANY = 1500
 
 
