@@ -13,7 +13,7 @@ from typing import Any
 
 import libtorrent as lt
 
-from llmpt.swarm.torrent import key_of
+from llmpt.swarm.torrent import endpoint_of, key_of
 
 MOST, LEAST = 16, 4
 IN_FLIGHT = 24  # blocks of 16 KiB that a leecher asks all its peers for
@@ -43,9 +43,9 @@ class Depth:
     def take(self, alert: Any) -> None:
         """Take note of an alert, if it tells of a peer that came or went."""
         if isinstance(alert, lt.peer_connect_alert):
-            self.came(key_of(alert), (str(alert.endpoint[0]), int(alert.endpoint[1])))
+            self.came(key_of(alert), endpoint_of(alert))
         elif isinstance(alert, lt.peer_disconnected_alert):
-            self.went(key_of(alert), (str(alert.endpoint[0]), int(alert.endpoint[1])))
+            self.went(key_of(alert), endpoint_of(alert))
 
     def came(self, key: bytes, endpoint: tuple[str, int]) -> None:
         """A peer of the torrent `key` was met."""

@@ -19,6 +19,7 @@ from typing import Any
 import libtorrent as lt
 
 from llmpt.core.networks import Address, Network, parse_address
+from llmpt.swarm.torrent import endpoint_of
 
 log = logging.getLogger("llmpt.swarm")
 
@@ -72,11 +73,11 @@ class Doorkeeper:
     def take(self, alert: Any) -> None:
         """Take note of an alert, if it tells of a connection."""
         if isinstance(alert, lt.incoming_connection_alert):
-            self.came(_endpoint(alert))
+            self.came(endpoint_of(alert))
         elif isinstance(alert, lt.peer_connect_alert):
-            self.greeted(_endpoint(alert))
+            self.greeted(endpoint_of(alert))
         elif isinstance(alert, lt.peer_disconnected_alert):
-            self.went(_endpoint(alert))
+            self.went(endpoint_of(alert))
 
     def came(self, endpoint: tuple[str, int]) -> None:
         """A connection was taken; its handshake has not come."""
@@ -135,7 +136,3 @@ class Doorkeeper:
             return ()
         own = ip_network(address)
         return (own,) if address.version == 4 else (own, ip_network((address, _V6_PREFIX), strict=False))
-
-
-def _endpoint(alert: Any) -> tuple[str, int]:
-    return str(alert.endpoint[0]), int(alert.endpoint[1])

@@ -79,7 +79,7 @@ class SessionTorrent:
             settle(self.handle, download)
             download.finish()
         elif isinstance(alert, lt.peer_disconnected_alert):
-            download.note_end((str(alert.endpoint[0]), int(alert.endpoint[1])))
+            download.note_end(endpoint_of(alert))
             download.touch()
         elif isinstance(alert, lt.hash_failed_alert):
             log.warning("%s: piece %s from the swarm is not what the torrent says; refused", self.etag, alert.piece_index)
@@ -91,6 +91,11 @@ def _message(alert: Any) -> str:
         return str(alert.message())
     except UnicodeDecodeError:
         return str(alert.error.message())
+
+
+def endpoint_of(alert: Any) -> tuple[str, int]:
+    """Return the address and the port of the peer that an alert is about."""
+    return str(alert.endpoint[0]), int(alert.endpoint[1])
 
 
 def key_of(alert: Any) -> bytes:
