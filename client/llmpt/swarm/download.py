@@ -43,7 +43,7 @@ class Download:
     `seen_at` is when libtorrent last said how it is (monotonic seconds; None: it was never asked);
     `in_order`: pieces come from the first to the last, `alone_since` no other leecher was seen, for `alone_s` at least before
     they do; `told_peers` are those that were known from the start; `shares`: which pieces are this machine's to take first (None:
-    it passes nothing on).
+    it passes nothing on), looked at anew at `shared_at`.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Download:
         self.alone_since: float | None = None
         self.alone_s = alone_s
         self.shares: Shares | None = None
-        self.shared_at = 0.0
+        self.shared_at = float("-inf")
         self.bytes_by_peer: dict[str, int] = {}
         self.seeder_bytes = 0
         self.lost_peers: set[tuple[str, int]] = set()

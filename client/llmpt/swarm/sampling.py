@@ -111,9 +111,9 @@ def _choose_order(handle: Any, download: Download, *, alone: bool) -> None:
 def _take_share(handle: Any, download: Download, connected: list[Any], there: list[bool]) -> None:
     """Let this machine's own pieces come first, while other leechers take theirs."""
     now = time.monotonic()
-    if download.shares is None or now < download.shared_at + SHARED_EVERY_S or not (download.leechers or download.shared_at):
+    if download.shares is None or (download.leechers and now < download.shared_at + SHARED_EVERY_S):
         return
-    download.shared_at = now if download.leechers else 0.0
+    download.shared_at = now
     leechers = [peer.pid.to_bytes() for peer in connected if not peer.flags & lt.peer_info.seed]
     seeds = len(connected) - len(leechers)
     counts = handle.piece_availability() if leechers else []
