@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from llmpt_tracker.announcer.peers.wire import V6_BYTES, Endpoint
+from llmpt_tracker.announcer.peers.wire import V6_BYTES, V6_PREFIX_BYTES, Endpoint
 
 ONCE_PER_S = 24 * 3600.0
 PER_MACHINE = 20_000
 TOTAL = 200_000
-_NETWORK_BYTES = 8  # of an IPv6 address: a machine has a /64
 
 
 class Arrivals:
@@ -32,7 +31,7 @@ class Arrivals:
             self._began_s = now
             self._counted.clear()
             self._of_machine.clear()
-        machine = endpoint[:_NETWORK_BYTES] if len(endpoint) == V6_BYTES else endpoint[:-2]
+        machine = endpoint[:V6_PREFIX_BYTES] if len(endpoint) == V6_BYTES else endpoint[:-2]
         one = (info_hash, machine)
         if one in self._counted or self._of_machine[machine] >= self._per_machine or len(self._counted) >= self._total:
             return

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from itertools import islice
 
 from llmpt_tracker.announcer.peers.slots import AddressPeers
-from llmpt_tracker.announcer.peers.wire import V6_BYTES, Endpoint
+from llmpt_tracker.announcer.peers.wire import V6_BYTES, V6_PREFIX_BYTES, Endpoint
 
 GO_AT_ONCE = 500  # so that the most crowded address is not looked for at each announce
 _FEW = 8  # where no address has more than that, one goes of each that has as many, those that came first
-_PREFIX_BYTES = 8  # a /64
 
 Found = list[tuple[bytes, Endpoint]]
 
@@ -31,13 +30,13 @@ class Crowds:
         """Take note of an address that has its first peer."""
         self._all[packed] = peers
         if len(packed) + 2 == V6_BYTES:
-            self._below.setdefault(packed[:_PREFIX_BYTES], {})[packed] = peers
+            self._below.setdefault(packed[:V6_PREFIX_BYTES], {})[packed] = peers
 
     def drop(self, packed: bytes) -> None:
         """Forget an address that has no peer any more."""
         del self._all[packed]
         if len(packed) + 2 == V6_BYTES:
-            prefix = packed[:_PREFIX_BYTES]
+            prefix = packed[:V6_PREFIX_BYTES]
             del self._below[prefix][packed]
             if not self._below[prefix]:
                 del self._below[prefix]
@@ -46,16 +45,16 @@ class Crowds:
     def count(self, packed: bytes, change: int) -> None:
         """Note that an address has so many peers more."""
         if len(packed) + 2 == V6_BYTES:
-            prefix = packed[:_PREFIX_BYTES]
+            prefix = packed[:V6_PREFIX_BYTES]
             self._totals[prefix] = self._totals.get(prefix, 0) + change
 
     def total_beside(self, packed: bytes) -> int:
         """Return how many peers all addresses of an IPv6 address's prefix have; 0 for IPv4."""
-        return self._totals.get(packed[:_PREFIX_BYTES], 0) if len(packed) + 2 == V6_BYTES else 0
+        return self._totals.get(packed[:V6_PREFIX_BYTES], 0) if len(packed) + 2 == V6_BYTES else 0
 
     def beside(self, packed: bytes) -> Found:
         """Choose the peers that go from an address's prefix."""
-        return _chosen(self._below[packed[:_PREFIX_BYTES]])
+        return _chosen(self._below[packed[:V6_PREFIX_BYTES]])
 
     def anywhere(self) -> Found:
         """Choose the peers that go from all."""

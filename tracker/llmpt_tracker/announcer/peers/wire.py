@@ -28,6 +28,7 @@ MAX_SCRAPE = 74
 
 V4_BYTES = 6  # an endpoint in compact form: address and port, big-endian
 V6_BYTES = 18
+V6_PREFIX_BYTES = 8  # of an IPv6 address: a /64, which one machine may have
 
 ID_BYTES = 20  # of an info-hash, and of a peer's id
 
