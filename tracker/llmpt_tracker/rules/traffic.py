@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.control.messages import SeederReport, Traffic
-from llmpt_tracker.database.figures import RepoTraffic, SeederCounter, TrafficRow
 from llmpt_tracker.database.models import Blob, File, Repo, Revision
+from llmpt_tracker.database.traffic import RepoTraffic, SeederCounter, TrafficRow
 
 MINUTES_KEPT, DAYS_KEPT, MONTHS_KEPT, COUNTERS_KEPT = 1500, 4000, 24, 512
 MOST_BYTES_S = 12_500_000_000  # of a seeder: what says more is not believed

@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 
 from llmpt.core.repo import RepoRef
 from llmpt_tracker.control.messages import SeederReport, Traffic
-from llmpt_tracker.database.figures import RepoTraffic, TrafficRow
 from llmpt_tracker.database.sessions import Database
+from llmpt_tracker.database.traffic import RepoTraffic, TrafficRow
 from llmpt_tracker.errors import DatabaseUnavailable
 from llmpt_tracker.rules import traffic
 from llmpt_tracker.rules.traffic import ByteCounts, RepoSaving
