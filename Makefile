@@ -63,8 +63,8 @@ unit: $(STAMP)  ## Unit tests: seconds, no network, no libtorrent session
 	$(PYTEST) tests/unit
 
 test: $(STAMP)  ## Unit, contract, integration and hostile tests, a minute of fuzz: real roles as processes on loopback, no Docker
-	$(call twice,alone,-m 'alone and not slow' $(shell grep -rl --include='*.py' 'mark\.alone' $(TESTS)))
-	$(call twice,test,$(PARALLEL) $(TESTS))
+	@$(call twice,alone,-m 'alone and not slow' $(shell grep -rl --include='*.py' 'mark\.alone' $(TESTS)))
+	@$(call twice,test,$(PARALLEL) $(TESTS))
 
 HOOK := test_boot.py test_public_api.py core hook link settings
 
@@ -75,7 +75,7 @@ VERSIONS ?= all
 MATRIX := matrix or hook_download or hook_bars or hook_future or hub_endpoint
 
 matrix: $(STAMP)  ## Eight versions of huggingface_hub × every way to download; transformers and datasets (VERSIONS=others: what `make test` leaves)
-	export LLMPT_TEST_HUB_VERSIONS='$(VERSIONS)'; $(call twice,matrix,$(PARALLEL) tests/contract -k '$(MATRIX)')
+	@export LLMPT_TEST_HUB_VERSIONS='$(VERSIONS)'; $(call twice,matrix,$(PARALLEL) tests/contract -k '$(MATRIX)')
 
 torch-check: $(STAMP)  ## sentence-transformers and diffusers load from the swarm (installs torch; UV_FIND_LINKS may name wheels)
 	LLMPT_TEST_TORCH=1 $(BIN)/pytest tests/contract/test_matrix_libraries.py
@@ -91,7 +91,7 @@ soak: $(STAMP)  ## Hundreds of downloads, many killed in the middle; then on fou
 	$(PYTEST) -m slow $(TESTS)
 
 e2e: $(STAMP)  ## The three-node universe under docker compose (needs a Docker engine)
-	$(call twice,e2e,tests/e2e)
+	@$(call twice,e2e,tests/e2e)
 
 .PHONY: images
 images: $(STAMP)  ## The images of the end-to-end tests, built beforehand
