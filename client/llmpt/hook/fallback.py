@@ -20,9 +20,8 @@ from llmpt.link.answers import Ranges
 log = logging.getLogger("llmpt")
 
 # Fetching a little twice costs less than one more request.
+SMALL_ISLAND = 1 / 512  # of the file, all of them together
 MOST_REQUESTS = 32
-WORTH_A_REQUEST_BYTES = 1 << 20
-WORTH_A_REQUEST = 1 / 512  # of a small file
 FRUITLESS_TRIES = 3
 PAUSE_S = 1.0  # before the Hub is asked again, as the library waits
 
@@ -38,9 +37,12 @@ class DiskFull(NotInParts):
 
 
 def missing(have: Ranges, size: int) -> Ranges:
-    """Return the stretches of a file of `size` bytes to fetch when `have` is there: few, at the price of fetching some twice."""
-    worth = min(WORTH_A_REQUEST_BYTES, size * WORTH_A_REQUEST)
-    islands = [one for one in have if one[0] > 0 and one[1] < size and one[1] - one[0] > worth]
+    """Return the stretches of a file of `size` bytes to fetch when `have` is there: few, at the price of fetching some twice.
+
+    Where there would be more than `MOST_REQUESTS`, the smallest islands between them are fetched, too.
+    """
+    small = size * SMALL_ISLAND / max(len(have), 1)
+    islands = [one for one in have if one[0] > 0 and one[1] < size and one[1] - one[0] > small]
     islands = sorted(islands, key=lambda one: one[1] - one[0], reverse=True)[: MOST_REQUESTS - 1]
     shores = [one for one in have if one[0] == 0 or one[1] == size]
     gaps: list[tuple[int, int]] = []

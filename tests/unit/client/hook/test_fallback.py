@@ -31,11 +31,19 @@ ASKED = {"url_to_download": "http://hub/f", "headers": {"authorization": "Bearer
         (((0, 10_000),), ()),
         (((100, 200), (300, 400)), ((0, 100), (200, 300), (400, 10_000))),
         (((0, 10), (9_990, 10_000)), ((10, 9_990),)),
-        (((100, 110), (5_000, 6_000)), ((0, 5_000), (6_000, 10_000))),  # ten bytes are not worth a request
+        (((100, 110), (5_000, 6_000)), ((0, 100), (110, 5_000), (6_000, 10_000))),
+        (((100, 101), (5_000, 6_000)), ((0, 5_000), (6_000, 10_000))),  # one byte is not worth a request
     ],
 )
 def test_what_is_missing_is_fetched_in_few_stretches(have: Ranges, gaps: Ranges) -> None:
     assert missing(have, 10_000) == gaps
+
+
+def test_few_islands_cost_no_more_than_a_fraction_of_the_file() -> None:
+    size = 1 << 26
+    have = tuple((start, start + (size >> 10)) for start in range(size >> 5, size, size >> 5))
+    assert len(have) == MOST_REQUESTS - 1
+    assert sum(stop - start for start, stop in missing(have, size)) == size - sum(stop - start for start, stop in have)
 
 
 def test_however_many_islands_there_are_the_hub_is_asked_few_times_for_what_lies_between_the_largest() -> None:
