@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -164,7 +164,7 @@ def _manifest(body: PublishBody) -> Manifest | None:
     files = tuple(_file(index, file) for index, file in enumerate(body.files or ()))
     if len({file.path for file in files}) != len(files):
         raise Refused(422, "bad_path", f"the path {_first_twice(file.path for file in files)!r} stands twice in the manifest")
-    refuse_folders([file.path for file in files])
+    _refuse_folders([file.path for file in files])
     absent = tuple(dict.fromkeys(_path(f"absent.{index}", path) for index, path in enumerate(body.absent)))
     if both := {file.path for file in files}.intersection(absent):
         raise Refused(422, "bad_path", f"{min(both)!r} is a file of the manifest, and absent as well")
@@ -204,15 +204,26 @@ def _file(index: int, file: FileBody) -> ManifestFile:
     return ManifestFile(path, file.size, etag, file.lfs, file.here)
 
 
-def refuse_folders(paths: Collection[str]) -> None:
+def _refuse_folders(paths: Collection[str]) -> None:
     """Raise `Refused` when one path is a folder of another."""
     files = set(paths)
     for path in paths:
-        slash = path.find("/")
-        while slash > 0:
-            if path[:slash] in files:
-                raise Refused(422, "bad_path", f"{path[:slash]!r} is both a file and a folder of {path!r}")
-            slash = path.find("/", slash + 1)
+        for folder in folders_of(path):
+            if folder in files:
+                raise as_folder(folder, path)
+
+
+def folders_of(path: str) -> Iterator[str]:
+    """Yield the folders of a file, the outermost first."""
+    slash = path.find("/")
+    while slash > 0:
+        yield path[:slash]
+        slash = path.find("/", slash + 1)
+
+
+def as_folder(file: str, path: str) -> Refused:
+    """Return what is said when a file is a folder of `path`."""
+    return Refused(422, "bad_path", f"{file!r} is both a file and a folder of {path!r}")
 
 
 def _first_twice(paths: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import String, and_, column, delete, insert, select, update, values
 from sqlalchemy.orm import Session
 
 from llmpt.core.repo import RepoRef
@@ -20,7 +20,7 @@ from llmpt_tracker.database.models import MACHINES, UNNAMED, Absent, Blob, File,
 from llmpt_tracker.errors import Refused
 from llmpt_tracker.rules import entries, holders, refs
 from llmpt_tracker.rules.hub import cards
-from llmpt_tracker.rules.publication import Manifest, ManifestFile, Publication, refuse_folders
+from llmpt_tracker.rules.publication import Manifest, ManifestFile, Publication, as_folder, folders_of
 from llmpt_tracker.rules.refs import Claims
 from llmpt_tracker.rules.rights import rank
 from llmpt_tracker.rules.search import words
@@ -121,7 +121,9 @@ def _enter_files(
     """Enter the lines that are new, and return them; of the others note which files the publisher has by now, and which have
     got a swarm."""
     lines = select(File.path, File.etag, File.size, File.holders, File.blob_id).where(File.revision_id == revision_id)
-    known = {row.path: row for row in session.execute(lines)}
+    paths = [file.path for file in manifest.files]
+    parts = (session.execute(lines.where(File.path.in_(batch))) for batch in entries.batches(paths))
+    known = {row.path: row for part in parts for row in part}  # not all of the commit's, or each part costs more
     added, arrived = [], []
     swarmed: dict[str, int] = {}
     for file in manifest.files:
@@ -139,8 +141,7 @@ def _enter_files(
             arrived.append(file.path)
         if row is not None and (blob := blobs.get(file.etag.value)) is not None and row.blob_id != blob.id:
             swarmed[file.path] = blob.id
-    if added and known:
-        refuse_folders([*known, *(file.path for file in added)])
+    _refuse_folders_of_others(session, revision_id, [file.path for file in added])
     seeded = holders.kept_by_machines(session, [file.etag.value for file in added if file.etag.value in blobs])
     rows = [
         {
@@ -164,6 +165,19 @@ def _enter_files(
         one = update(File).where(File.revision_id == revision_id, File.path == path).values(blob_id=blob_id)
         session.execute(one.execution_options(synchronize_session=False))
     return added
+
+
+def _refuse_folders_of_others(session: Session, revision_id: int, added: Collection[str]) -> None:
+    """Raise `Refused` when one of these paths is a folder of one that is entered, or the other way round."""
+    folders = dict.fromkeys(folder for path in added for folder in folders_of(path))
+    for batch in entries.batches(folders):
+        for path in session.scalars(select(File.path).where(File.revision_id == revision_id, File.path.in_(batch)).limit(1)):
+            raise as_folder(path, next(one for one in added if one.startswith(f"{path}/")))
+    for batch in entries.batches(added):
+        one = values(column("path", String())).data([(path,) for path in batch]).cte("added")
+        below = and_(File.path > one.c.path.concat("/"), File.path < one.c.path.concat("0"))  # the character after the slash
+        for row in session.execute(select(one.c.path, File.path).where(File.revision_id == revision_id, below).limit(1)):
+            raise as_folder(str(row[0]), str(row[1]))
 
 
 def _enter_absent(session: Session, revision_id: int, absent: Iterable[str], added: Collection[str]) -> None:

@@ -113,7 +113,17 @@ def test_a_file_that_is_also_a_folder_is_refused(api: Api) -> None:
 
 def test_a_file_that_is_a_folder_of_an_earlier_manifest_is_refused(api: Api) -> None:
     api.publish(manifest(small("a/b")))
-    refused(api, manifest(small("a")), "bad_path")
+    assert "'a' is both a file and a folder of 'a/b'" in refused(api, manifest(small("a")), "bad_path")
+
+
+def test_a_file_in_what_an_earlier_manifest_has_as_a_file_is_refused(api: Api) -> None:
+    api.publish(manifest(small("a/b")))
+    assert "'a/b' is both a file and a folder of 'a/b/c/d'" in refused(api, manifest(small("a/b/c/d")), "bad_path")
+
+
+def test_files_beside_a_folder_of_an_earlier_manifest_are_its_neighbours(api: Api) -> None:
+    api.publish(manifest(small("a/b")))
+    api.publish(manifest(*map(small, ("a.", "a-/b", "a0", "a/b.", "a/b0"))))
 
 
 def test_the_same_path_twice_is_refused(api: Api) -> None:
