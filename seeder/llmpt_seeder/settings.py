@@ -41,7 +41,7 @@ class SeederSettings:
     )
     repos: tuple[str, ...] = setting(
         "LLMPT_REPOS",
-        core.patterns,
+        core.repo_patterns,
         "",
         "repos to share without asking the Hub: names or patterns, `!` excludes, `*` shares all",
     )

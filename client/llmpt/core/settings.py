@@ -19,6 +19,7 @@ from llmpt.core.networks import Address, CidrSet, parse_address
 
 T = TypeVar("T")
 
+_IN_NO_PATTERN = re.compile(r"[^A-Za-z0-9._/*?\[\]!-]")
 QUOTES = "\"'`"  # Compose's `- NAME="value"`, and files of `docker run --env-file`, hand them on
 
 
@@ -205,3 +206,11 @@ def patterns(value: str) -> tuple[str, ...]:
     if any(mark in value for mark in QUOTES):
         raise ValueError(f"the quotes are part of the value; write {''.join(mark for mark in value if mark not in QUOTES)}")
     return tuple(value.replace(",", " ").split())
+
+
+def repo_patterns(value: str) -> tuple[str, ...]:
+    """Read patterns of repos, separated by commas or blanks."""
+    found = patterns(value)
+    if odd := _IN_NO_PATTERN.search("".join(found)):
+        raise ValueError(f"{odd[0]!r} is in no repo's name; write org/* or datasets/org/name, separated by commas")
+    return found

@@ -117,6 +117,12 @@ def test_quotes_that_came_along_are_said_to_be_too_much(tmp_path: Path, name: st
     assert str(said.value).endswith(plain)
 
 
+@pytest.mark.parametrize("value", ["\u201corg/*\u201d", "org/*;other/name", "org\\name", "org/name:main"])
+def test_what_stands_in_no_repos_name_is_no_pattern(tmp_path: Path, value: str) -> None:
+    with pytest.raises(SettingError, match="is in no repo's name; write org/"):
+        load(tmp_path, LLMPT_REPOS=value)
+
+
 AS_ANOTHER = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
 
 
