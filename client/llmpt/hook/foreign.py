@@ -5,8 +5,11 @@ A program raises into our frames from signal handlers, from progress bars, or ou
 
 from __future__ import annotations
 
+import signal
 import sys
-from types import FrameType, TracebackType
+from collections.abc import Iterator
+from functools import partial
+from types import CodeType, FrameType, TracebackType
 
 from llmpt.core.errors import LlmptError
 
@@ -42,9 +45,20 @@ def _frames(trace: TracebackType | None) -> list[FrameType]:
 
 
 def _is_signal_handler(caller: FrameType, frame: FrameType) -> bool:
-    """Whether Python called `frame` for a signal: it is handed the frame that was interrupted."""
+    """Whether Python called `frame` for a signal: it is handed the frame that was interrupted, which it may have let go of."""
     values = list(frame.f_locals.values())
-    return any(value is caller or (type(value) is tuple and any(one is caller for one in value)) for value in values)
+    has_caller = any(value is caller or (type(value) is tuple and any(one is caller for one in value)) for value in values)
+    return has_caller or frame.f_code in _signal_handlers()
+
+
+def _signal_handlers() -> Iterator[CodeType]:
+    """Yield the code of the program's signal handlers."""
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        if isinstance(handler, partial):
+            handler = handler.func
+        if isinstance(code := getattr(handler, "__code__", None), CodeType):  # of a function or a method
+            yield code
 
 
 def _module(frame: FrameType) -> str:

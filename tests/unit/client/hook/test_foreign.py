@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -43,11 +44,24 @@ def test_an_error_of_the_programs_classes_is_the_programs(error: BaseException) 
     assert is_foreign(error)
 
 
-def test_an_ordinary_error_out_of_a_signal_handler_is_the_programs() -> None:
-    def out_of_time(_number: int, _frame: object) -> None:
+class Limit:
+    def out_of_time(self, *what: object) -> None:
+        del what
         raise TimeoutError("the job's time is over")
 
-    before = signal.signal(signal.SIGALRM, out_of_time)
+
+def out_of_time(_number: int, frame: object) -> None:
+    raise TimeoutError("the job's time is over")
+
+
+def of_a_job(_job: str, _number: int, frame: object) -> None:
+    del frame
+    raise TimeoutError("the job's time is over")
+
+
+@pytest.mark.parametrize("handler", [out_of_time, Limit().out_of_time, partial(of_a_job, "job")])
+def test_an_ordinary_error_out_of_a_signal_handler_is_the_programs(handler: Callable[..., None]) -> None:
+    before = signal.signal(signal.SIGALRM, handler)
     try:
         assert is_foreign(raised(lambda: signal.raise_signal(signal.SIGALRM)))
     finally:
