@@ -22,6 +22,7 @@ from tests.support.waiting import eventually
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 PREFIX = "/llmpt"
+ANNOUNCE_URL = f"https://hub.example.com{PREFIX}/announce"
 
 CONFIG = """
 daemon off; pid {root}/nginx.pid; error_log {root}/error.log; events {{}}
@@ -39,6 +40,10 @@ http {{
             proxy_set_header X-Forwarded-Host $http_host;
             proxy_set_header X-Forwarded-Prefix {prefix};
         }}
+        location {prefix}/announce {{
+            proxy_pass http://{announcer}/announce;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
     }}
 }}
 """
@@ -46,7 +51,9 @@ http {{
 
 @pytest.fixture(scope="module")
 def shared_lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
-    with Lan(tmp_path_factory.mktemp("lan") / "lan", LLMPT_TRUSTED_PROXIES="127.0.0.1") as running:
+    with Lan(
+        tmp_path_factory.mktemp("lan") / "lan", LLMPT_TRUSTED_PROXIES="127.0.0.1", LLMPT_ANNOUNCE_URL=ANNOUNCE_URL
+    ) as running:
         yield running
 
 
@@ -76,7 +83,9 @@ def proxy(shared_lan: Lan, tmp_path: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     config = tmp_path / "nginx.conf"
-    config.write_text(CONFIG.format(root=tmp_path, port=port, prefix=PREFIX, tracker=shared_lan.tracker.url))
+    tracker = shared_lan.tracker
+    announcer = f"{tracker.host}:{tracker.announce_port}"
+    config.write_text(CONFIG.format(root=tmp_path, port=port, prefix=PREFIX, tracker=tracker.url, announcer=announcer))
     process = subprocess.Popen([NGINX, "-p", str(tmp_path), "-c", str(config)], stderr=subprocess.DEVNULL)
     try:
         url = f"https://127.0.0.1:{port}{PREFIX}"
@@ -110,7 +119,13 @@ def test_what_is_handed_out_leads_through_the_proxy(lan: Lan, proxy: str, tmp_pa
     assert {one["id"] for one in json.loads(body) + json.loads(following)} == {"org/one", "org/two"}
     assert f"llmpt join {proxy}" in said(proxy + "/", tmp_path)
     assert Wire(proxy, trust=Trust(ca=str(tmp_path / "cert.pem"))).lives(5.0)
-    assert f"{proxy}/blobs/" in said(f"{proxy}/api/v1/torrents/{found.info_hash}.torrent", tmp_path)
+    torrent = said(f"{proxy}/api/v1/torrents/{found.info_hash}.torrent", tmp_path)
+    assert f"{proxy}/blobs/" in torrent
+    assert f"8:announce{len(ANNOUNCE_URL)}:{ANNOUNCE_URL}7:" in torrent
+    assert "http://" not in torrent
+    swarm = "".join(f"%{digit}" for digit in textwrap.wrap(found.info_hash[:40], 2))
+    about = "peer_id=-LT2110-000000000000&port=6999&uploaded=0&downloaded=0&left=1&event=started"
+    assert "8:interval" in said(f"{proxy}/announce?info_hash={swarm}&{about}", tmp_path)
     assert len(said(f"{proxy}/org/two/resolve/main/model.bin", tmp_path)) > BIG
 
 

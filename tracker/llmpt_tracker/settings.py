@@ -9,10 +9,12 @@ from pathlib import Path
 
 from llmpt.core import settings as core
 from llmpt.core.browsers import HostNames, Origins
+from llmpt.core.errors import InvalidInput
 from llmpt.core.files import expand_home
 from llmpt.core.networks import DEFAULT_PEER_CIDRS, CidrSet
 from llmpt.core.settings import load, setting
 from llmpt.settings.sources import data_folder, sources
+from llmpt.tracker.url import HttpUrl
 
 DEFAULT_BIND = "0.0.0.0,[::]"
 CONTROL_SOCKET = "LLMPT_CONTROL_SOCKET"  # from the parent to its two children, not for people
@@ -24,6 +26,19 @@ def database(value: str) -> str | None:
         raise ValueError("write it as postgresql+psycopg://user:password@host/name, or leave it out")
     kind, _, rest = value.partition("://")
     return f"postgresql+psycopg://{rest}" if kind in ("postgresql", "postgres") else value or None
+
+
+def announce_url(value: str) -> str | None:
+    """Read the address of announces; nothing means the port of announces at the name by which the tracker was asked."""
+    if not value:
+        return None
+    try:
+        parsed = HttpUrl.parse(value.rstrip("/"))
+    except InvalidInput:
+        parsed = None
+    if parsed is None or "?" in value or "#" in value:
+        raise ValueError("write it as https://hub.example.com/llmpt/announce")
+    return parsed.text
 
 
 def optional_port(value: str) -> int | None:
@@ -64,6 +79,9 @@ class TrackerSettings:
     announce_port: int = setting("LLMPT_ANNOUNCE_PORT", core.port, "6969", "TCP port of announces and scrapes")
     udp_announce_port: int | None = setting(
         "LLMPT_UDP_ANNOUNCE_PORT", optional_port, "", "UDP port of announces and scrapes; empty: the same number; 0: none"
+    )
+    announce_url: str | None = setting(
+        "LLMPT_ANNOUNCE_URL", announce_url, "", "Where a .torrent has its client announce, behind a proxy; empty: at that port"
     )
     bind: tuple[str, ...] = setting("LLMPT_BIND", core.addresses, DEFAULT_BIND, "Addresses to listen on, separated by commas")
     peer_cidrs: CidrSet = setting(

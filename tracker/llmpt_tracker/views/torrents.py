@@ -162,7 +162,7 @@ def _swarms(hashes: list[str], *, peers: int) -> tuple[dict[str, Swarm], str]:
 def announce_url(port: int, key: str) -> str:
     """Return the announce URL as the asker reaches it, with the asker's key for the torrent if there is one."""
     host, _ = host_as_asked(request)
-    return f"http://{host}:{port}/announce" + (f"/{key}" if key else "")
+    return (state().settings.announce_url or f"http://{host}:{port}/announce") + (f"/{key}" if key else "")
 
 
 def _entry(one: torrents.Torrent, swarms: Mapping[str, Swarm], *, announce_port: int) -> dict[str, Any]:
