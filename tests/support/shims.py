@@ -24,7 +24,8 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 """
 
 # Below what LLMPT_TEST_FAILS begins: no entry of a folder has a type; a path with "stat" fails there at stat, with "readdir" at
-# reading a folder, with "open" at opening, any other at its reading. The very path itself fails at everything.
+# reading a folder, with "open" at opening; a blob of "stale" fails at stat, too, and one of "eio-read" whose
+# etag begins with 0 at its reading. The very path itself fails at everything.
 FAILING_MOUNT = r"""
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -53,16 +54,17 @@ static int fails(int fd, const char *path, const char *how) {
     full[size] = 0;
     return below(full, how);
 }
+static int stale(int fd, const char *path) { return fails(fd, path, "stat") || fails(fd, path, "stale/blobs/"); }
 #define NO(error) do { errno = error; return -1; } while (0)
 #define REAL(type, name, ...) static type (*real)(__VA_ARGS__); if (!real) real = dlsym(RTLD_NEXT, name)
 
 #define STAT(name) int name(const char *path, struct stat64 *facts) { \
-    REAL(int, #name, const char *, struct stat64 *); if (fails(-1, path, "stat")) NO(ESTALE); return real(path, facts); }
+    REAL(int, #name, const char *, struct stat64 *); if (stale(-1, path)) NO(ESTALE); return real(path, facts); }
 STAT(stat64)
 STAT(lstat64)
 int fstatat64(int fd, const char *path, struct stat64 *facts, int flags) {
     REAL(int, "fstatat64", int, const char *, struct stat64 *, int);
-    if (fails(fd, path, "stat")) NO(ESTALE);
+    if (stale(fd, path)) NO(ESTALE);
     return real(fd, path, facts, flags);
 }
 int open64(const char *path, int flags, ...) {
@@ -84,7 +86,7 @@ struct dirent64 *readdir64(DIR *folder) {
 }
 ssize_t read(int fd, void *into, size_t size) {
     REAL(ssize_t, "read", int, void *, size_t);
-    if (fails(fd, NULL, "eio-read/blobs/")) NO(EIO);
+    if (fails(fd, NULL, "eio-read/blobs/0")) NO(EIO);
     return real(fd, into, size);
 }
 """
