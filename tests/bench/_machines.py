@@ -13,6 +13,7 @@ import functools
 import http.client
 import json
 import logging
+import os
 import queue
 import random
 import socket
@@ -137,9 +138,12 @@ class _Machine:
             return f"to the Hub: {error}"
 
     def _said(self, awaited: AwaitedBlob) -> str:
-        self._leases.await_answer(awaited, 0, TIMINGS.first_answer_s)
+        while awaited.lease is None and awaited.error is None:
+            if awaited.passed_over_at is not None and time.monotonic() - awaited.passed_over_at > TIMINGS.passed_over_s:
+                return "to the Hub: the tracker does not say who fetches it"
+            self._leases.await_answer(awaited, 0, 1.0)
         if awaited.lease is None:
-            return f"to the Hub: {awaited.error or 'the tracker does not say who fetches it'}"
+            return f"to the Hub: {awaited.error}"
         if awaited.lease.role is LeaseRole.FETCH:
             self._leases.hold(awaited.etag)
         return awaited.lease.role.value
@@ -159,6 +163,7 @@ class _Machine:
 
 
 def main() -> None:
+    os.nice(19)  # real ones have processors of their own
     logging.disable()
     socket.socket = _OwnSocket  # type: ignore[misc]
     http.client.HTTPConnection.request = _counting(http.client.HTTPConnection.request)  # type: ignore[method-assign]

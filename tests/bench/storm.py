@@ -94,7 +94,8 @@ def _agents(tracker: TrackerProcess, machines: int, name: str, wanted: dict[str,
     asks = ", ".join(f"{count / machines:.1f} × {what}" for what, count in questions.most_common())
     went = f"the first file known after {first[-1]:.2f} s at most, all after {last[-1]:.2f} s"
     cost = f"a machine {cost_s / machines * 1e3:.0f} ms of the tracker's CPU, {own_s / machines * 1e3:.0f} of its own"
-    cost = f"{cost}, {_dropped() - drops} dropped"
+    all_asked = sum(questions.values())
+    cost = f"{cost}, {cost_s / all_asked * 1e3:.1f} ms a question of any kind, {_dropped() - drops} dropped"
     print(f"{machines} agents × {len(wanted['files'])} {name:8}: {dict(outcomes)}; {went}; {cost}: {asks}", flush=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.alone  # whose turn it is depends on who asks when
 
 MIB = 1 << 20
+AWAY_S = 7.0  # longer than a tracker is waited for that says nothing of a file
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +209,26 @@ def test_a_tracker_that_is_away_for_a_moment_sends_no_machine_past_the_lease(
             assert lan.hub.gets("0.safetensors") == before, dora.agent_log()[-2000:]
 
 
+@pytest.mark.slow
+def test_what_was_fetched_while_the_tracker_was_away_is_fetched_once(lan: Lan, machines: list[Machine], repo: str) -> None:
+    wanted = files(1, 4 * MIB)
+    lan.hub.add(repo, wanted)
+    lan.hub.mode.throttle_bytes_s = MIB
+    first = machines[0].start_download(repo)
+    eventually(lambda: fetching(machines[0], lan, repo), what="the first to fetch")
+    second = machines[1].start_download(repo)
+    eventually(lambda: waits(machines[1], repo), what="the second to wait")
+    lan.tracker.stop()
+    stopped_at = time.monotonic()
+    result(first, wanted)
+    eventually(
+        lambda: time.monotonic() - stopped_at > AWAY_S, timeout_s=2 * AWAY_S, what="the tracker to have been away for long"
+    )
+    lan.tracker.start()
+    result(second, wanted)
+    assert lan.hub.gets("0.safetensors") == 1
+
+
 def test_when_the_tracker_goes_everybody_fetches(lan: Lan, machines: list[Machine], repo: str) -> None:
     """The last one: the tracker is not started again."""
     wanted = files(1, 4 * MIB)
@@ -217,6 +239,7 @@ def test_when_the_tracker_goes_everybody_fetches(lan: Lan, machines: list[Machin
     second = machines[1].start_download(repo)
     eventually(lambda: waits(machines[1], repo), what="the second to wait")
     lan.tracker.stop()
+    lan.hub.mode.throttle_bytes_s = None
     result(second, wanted)
     result(first, wanted)
     assert lan.hub.gets("0.safetensors") == 2

@@ -19,7 +19,7 @@ import io
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from llmpt.net.authorities import SYSTEM, Trust
@@ -31,16 +31,26 @@ BUFFER_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """What an answer is given that has not begun, if the other end lives.
+    """What an answer is given that has not begun, for as long as the other end lives.
 
     doubt_at: when that is found out (monotonic seconds)
-    deadline: the one that counts then
+    deadline: the last of all, however long it lives
     lives: finds it out, within the seconds that it is given
+    doubts_s: so long after it was found out comes the next doubt, twice as long each time, up to `longest_s`; an end that
+        lives no more is waited for as long again
     """
 
     doubt_at: float
     deadline: float
     lives: Callable[[float], bool]
+    doubts_s: float = 1.0
+    longest_s: float = 5.0
+
+    def after(self, now: float) -> tuple[float, Extension]:
+        """Return until when an end that lives now is waited for, and what there is beyond that."""
+        pause_s = min(2 * self.doubts_s, self.longest_s)
+        until = min(now + 2 * pause_s, self.deadline)
+        return until, replace(self, doubt_at=min(now + pause_s, until), doubts_s=pause_s)
 
 
 @dataclass(slots=True)
@@ -75,7 +85,7 @@ class Bounds:
         if extension is None or left_s <= 0:
             return False
         if extension.lives(left_s):
-            self.deadline = extension.deadline
+            self.deadline, self.extension = extension.after(time.monotonic())
         return True
 
 

@@ -36,7 +36,7 @@ from llmpt.tracker.wire import Wire
 log = logging.getLogger("llmpt.tracker")
 
 NO_BLOB = Etag("0" * 64)
-BUSY_S = 10.0  # longer than machines that start together are in each other's way
+BUSY_S = 60.0  # longer than 500 machines that start together are in each other's way
 
 
 class TrackerClient:
@@ -77,7 +77,7 @@ class TrackerClient:
         return self
 
     def patient(self, busy_s: float = BUSY_S) -> TrackerClient:
-        """Wait so long for a tracker that lives, and has too much to do; return this very client."""
+        """Wait so long for a tracker that lives all the while, and has too much to do; return this very client."""
         self._wire.busy_s = busy_s
         return self
 

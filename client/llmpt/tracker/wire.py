@@ -62,7 +62,7 @@ class Wire:
     `token` is sent with whatever has a body or is `authorized`. `timeout_s` bounds all of it: the look-up of the name, and the
     whole answer, trickled or not; connecting has a bound of its own (1 s). Raises `SettingError` for a URL that cannot be one.
 
-    `busy_s`: for how long an answer is waited for that has not begun by half of that time, if the tracker lives; 0: no longer.
+    `busy_s`: for how long an answer is waited for that has not begun by half of that time, while the tracker lives; 0: no longer.
     """
 
     busy_s = 0.0
@@ -142,7 +142,8 @@ class Wire:
             connection.request(method, target, data, headers)
             if timeout_s is None and self.busy_s > self._timeout_s:
                 waits_until = bounds.deadline - self._timeout_s + self.busy_s
-                bounds.extension = Extension(bounds.deadline - self._timeout_s / 2, waits_until, self.lives)
+                doubts_s = self._timeout_s / 2
+                bounds.extension = Extension(bounds.deadline - doubts_s, waits_until, self.lives, doubts_s)
             with connection.getresponse() as response:  # it has the socket, and lets go of it only when it is closed
                 text = _read_all(response)
         except NETWORK_ERRORS as error:

@@ -39,6 +39,8 @@ class PollTimings:
     again: after a failure, for what is fetched or waited for already
     pauses: for how long it is left alone by what is newly wanted, once its failures have lasted for the stall time-out
     busy_s: the same after a 429 that does not say
+    told_s: a blob that another machine was fetching by the tracker's last word is waited for so long without another one: what
+        comes to that machine does not depend on the tracker, and one that is started anew is back by then
     """
 
     poll_s: float = 0.5
@@ -47,6 +49,7 @@ class PollTimings:
     again: Pauses = Pauses(first_s=0.5, longest_s=1.0)
     pauses: Pauses = Pauses(first_s=0.5, longest_s=30.0)
     busy_s: float = 1.0
+    told_s: float = 15.0
 
 
 class AwaitedBlob:
@@ -56,6 +59,7 @@ class AwaitedBlob:
     error: why there will be no more
     answers: how many came
     heard_at: when the last one did, or when the blob was first wanted
+    passed_over_at: since when the tracker has been answering without a word on it; None: it has not
     """
 
     def __init__(self, want: Want, heard_at: float) -> None:
@@ -64,6 +68,7 @@ class AwaitedBlob:
         self.error: TrackerError | None = None
         self.answers = 0
         self.heard_at = heard_at
+        self.passed_over_at: float | None = None
 
     @property
     def etag(self) -> Etag:
@@ -116,7 +121,7 @@ class Leases:
         """
         awaited = AwaitedBlob(Want(etag, size, repo), self._clock())
         with self._changed:
-            if not self._may_be_back:
+            if not self._may_be_back(self._stall_timeout_s):
                 self._tracker.raise_if_open()
             self._awaited[etag] = awaited
             self._next_at = 0.0 if self._failing_since is None else self._next_at
@@ -192,7 +197,9 @@ class Leases:
                     del self._ended[etag]
             for one in awaited:
                 one.heard_at = self._clock()
-                if (grant := grants.get(one.etag)) is not None:
+                if (grant := grants.get(one.etag)) is None:
+                    one.passed_over_at = one.passed_over_at or one.heard_at
+                else:
                     one.lease = grant
                     one.answers += 1
                     is_gone = self._awaited.get(one.etag) is not one and one.etag not in self._fetching
@@ -200,10 +207,15 @@ class Leases:
                         self._ended[one.etag] = LeaseOutcome.FAILED
             self._changed.notify_all()
 
-    @property
-    def _may_be_back(self) -> bool:
-        """Whether the tracker's failures have not lasted for long: perhaps it is being started anew."""
-        return self._failing_since is not None and self._clock() - self._failing_since < self._stall_timeout_s
+    def _may_be_back(self, within_s: float) -> bool:
+        """Whether the tracker's failures have not lasted for so long: perhaps it is being started anew."""
+        return self._failing_since is not None and self._clock() - self._failing_since < within_s
+
+    def _patience_s(self, awaited: AwaitedBlob) -> float:
+        """For how long a blob is waited for while the tracker gives no answer."""
+        lease = awaited.lease
+        is_fetched = lease is not None and lease.role is LeaseRole.WAIT and lease.fetcher is not None
+        return max(self._timings.told_s, self._stall_timeout_s) if is_fetched else self._stall_timeout_s
 
     def _failed(self, error: TrackerError, awaited: Sequence[AwaitedBlob], asked_at: float) -> None:
         """What waits goes on for a while when a tracker is restarted, or has too much to do; then there is none."""
@@ -221,8 +233,9 @@ class Leases:
             elif self._failing_since is None:
                 self._failing_since = asked_at
             for one in awaited:
-                overdue = now - one.heard_at >= self._stall_timeout_s
-                if final or (not self._may_be_back and (overdue or (one.answers == 0 and not slow))):
+                patience_s = self._patience_s(one)
+                overdue = now - one.heard_at >= patience_s
+                if final or (not self._may_be_back(patience_s) and (overdue or (one.answers == 0 and not slow))):
                     one.error = error
             if not slow or any(one.error is error for one in awaited):
                 self._tracker.failed(error, retry_after_s=asked_s, cost_s=now - asked_at)

@@ -55,18 +55,18 @@ class Asking:
         is_fresh, self._seen = want.answers > self._seen, want.answers
         error, lease = str(want.error) if want.error is not None else "", want.lease
         if lease is None:
-            return LeaseSight(error=error, asked_s=now - self._began)
+            return LeaseSight(error=error, passed_over_s=0.0 if want.passed_over_at is None else now - want.passed_over_at)
         role = lease.role
         if role is LeaseRole.HERE:
             self._here_since = self._here_since or now
-            return LeaseSight(role, is_fresh, error, now - self._began, now - self._here_since)
+            return LeaseSight(role, is_fresh, error, 0.0, now - self._here_since)
         self._here_since = None
         if lease.fetcher is None or lease.fetcher != self._fetcher or lease.bytes < self._fetched:
             self._windows.restart(lease.bytes, heard_at)
         self._fetcher, self._fetched = lease.fetcher, lease.bytes
         window = self._windows.look(lease.bytes, heard_at) if lease.fetcher is not None else Window()
         left_bytes = max(self._size - lease.bytes, 0)
-        return LeaseSight(role, is_fresh, error, now - self._began, 0.0, lease.fetcher, window, left_bytes)
+        return LeaseSight(role, is_fresh, error, 0.0, 0.0, lease.fetcher, window, left_bytes)
 
     def close(self) -> None:
         """Leave the queue."""

@@ -112,7 +112,7 @@ def _needs_long(lease: LeaseSight, timings: JobTimings) -> bool:
 def _in_vain(lease: LeaseSight, ordinary_rate: int, timings: JobTimings) -> str:
     """Say why waiting for the lease's outcome is no better than fetching; nothing while it is."""
     if lease.role is None:
-        return "" if lease.asked_s < timings.first_answer_s else "the tracker does not say who fetches it"
+        return "" if lease.passed_over_s < timings.passed_over_s else "the tracker does not say who fetches it"
     if lease.role is LeaseRole.HERE:
         return "" if lease.here_s < timings.stall_s else "it was there, and is gone"
     if is_slow(lease.window, ordinary_rate, timings):

@@ -66,7 +66,7 @@ class LeaseSight:
     `role`: None as long as there is no answer
     `is_fresh`: an answer has come since the last look
     `error`: why there will be none
-    `asked_s`: seconds since the first question
+    `passed_over_s`: seconds for which the tracker has been answering without a word on it; 0: it has none, or has said something
     `here_s`: seconds for which it has said HERE without a break
     `fetcher`: the machine that fetches it, by name
     `window`: what that machine got of late
@@ -76,7 +76,7 @@ class LeaseSight:
     role: LeaseRole | None = None
     is_fresh: bool = False
     error: str = ""
-    asked_s: float = 0.0
+    passed_over_s: float = 0.0
     here_s: float = 0.0
     fetcher: str | None = None
     window: Window = Window()

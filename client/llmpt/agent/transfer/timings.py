@@ -15,7 +15,7 @@ class JobTimings:
     `connect_s`: by then a peer must have answered
     `look_again_s`: without a byte for so long, more sources are looked for
     `http_again_s`: after so long a silent web seed is connected anew, and a seeder's HTTP that was not to be had asked for again
-    `first_answer_s`: by then the tracker must have said which machine fetches a blob
+    `passed_over_s`: for so long the tracker may answer without saying which machine fetches a blob
     `long_s`: a machine that needs longer for what it fetches is not waited for blindly, as long as the Hub's rate is not known
     `begin_s`: by then the program that is to fetch for all must have begun
     `still_s`: others of the machine wait no longer for a program that fetches for all, when its file has not grown for so long
@@ -34,7 +34,7 @@ class JobTimings:
     connect_s: float = 3.0
     look_again_s: float = 1.5
     http_again_s: float = 2.5
-    first_answer_s: float = 8.0
+    passed_over_s: float = 8.0
     long_s: float = LONG_S
     begin_s: float = 10.0
     still_s: float = 30.0

@@ -30,9 +30,12 @@ def test_a_path_of_bytes_leaves_the_rest_of_what_is_told_readable() -> None:
 
 
 class Busy:
-    """Takes questions, begins an answer with `first`, and ends it when it is told to; whether it lives, it says at once."""
+    """Takes questions, begins an answer with `first`, and ends it when it has said that it lives as often as it is to.
 
-    def __init__(self, listening: socket.socket, lives: bytes, first: bytes, tls: ssl.SSLContext | None) -> None:
+    Whether it lives, it says at once: each time the next of `lives`, and the last of them from then on.
+    """
+
+    def __init__(self, listening: socket.socket, lives: tuple[bytes, ...], first: bytes, tls: ssl.SSLContext | None) -> None:
         self.asked: list[str] = []
         self._tls = tls
         self.goes_on = threading.Event()
@@ -51,8 +54,9 @@ class Busy:
         with suppress(OSError), self._tls.wrap_socket(connection, server_side=True) if self._tls else connection as connection:
             self.asked.append(connection.recv(4096).split()[1].decode())
             if self.asked[-1] == "/livez":
-                connection.sendall(self._lives)
-                if self._lives == LIVES:
+                said = self._lives[min(self.asked.count("/livez"), len(self._lives)) - 1]
+                connection.sendall(said)
+                if said == LIVES and self.asked.count("/livez") == len(self._lives):
                     self.goes_on.set()
                 return
             connection.sendall(self._first)
@@ -62,7 +66,7 @@ class Busy:
 
 @contextmanager
 def busy(
-    lives: bytes, first: bytes = b"", *, timeout_s: float = TIMEOUT_S, authority: Authority | None = None
+    *lives: bytes, first: bytes = b"", timeout_s: float = TIMEOUT_S, authority: Authority | None = None
 ) -> Iterator[tuple[Busy, Wire]]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port, tls, trust = listening.getsockname()[1], None, SYSTEM
@@ -89,11 +93,26 @@ def test_a_tracker_that_lives_and_has_much_to_do_is_waited_for(tmp_path: Path, t
     ids=["says-nothing", "answers-nothing", "something-else", "half-a-word", "trickles"],
 )
 def test_one_of_which_that_is_not_known_is_waited_for_no_longer_than_ever(lives: bytes, first: bytes) -> None:
-    with busy(lives, first) as (_, asked):
+    with busy(lives, first=first) as (_, asked):
         began = time.monotonic()
         with pytest.raises(TrackerSlow):
             asked.call("GET", "/x", {})
         assert TIMEOUT_S - 0.05 < time.monotonic() - began < BUSY_S / 2
+
+
+def test_it_is_waited_for_as_long_as_it_lives() -> None:
+    with busy(LIVES, LIVES, LIVES) as (tracker, asked):
+        assert asked.call("GET", "/x", {}).document == {}
+    assert tracker.asked == ["/x", "/livez", "/livez", "/livez"]
+
+
+def test_one_that_stops_to_live_is_waited_for_no_longer() -> None:
+    with busy(LIVES, LIVES, STUCK) as (tracker, asked):
+        began = time.monotonic()
+        with pytest.raises(TrackerSlow):
+            asked.call("GET", "/x", {})
+        assert time.monotonic() - began < BUSY_S / 2
+    assert tracker.asked == ["/x", "/livez", "/livez", "/livez"]
 
 
 def test_what_has_a_time_of_its_own_is_not_waited_for_longer() -> None:

@@ -27,7 +27,7 @@ class TimeLimits:
     send_step_s: float = 20.0
     send_step_bytes: int = 64 << 10
     place_s: float = 20.0
-    turn_s: float = 15.0
+    turn_s: float = 65.0
     linger_s: float = 2.0
 
 

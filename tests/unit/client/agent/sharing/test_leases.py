@@ -156,8 +156,11 @@ def test_machines_do_not_come_back_in_step_after_a_failure(tracker: Tracker) -> 
     assert max(due) <= 0.5
 
 
-def test_in_the_middle_of_waiting_questions_may_stay_without_an_answer_for_the_stall_time_out(tracker: Tracker) -> None:
-    leases = tracker.leases()
+@pytest.mark.parametrize(("role", "patience_s"), [(HERE, 5.0), (WAIT, PollTimings().told_s)])
+def test_in_the_middle_of_waiting_questions_may_stay_without_an_answer_and_longer_while_another_one_fetches(
+    tracker: Tracker, role: LeaseRole, patience_s: float
+) -> None:
+    leases, tracker.roles = tracker.leases(), {A: role}
     with leases.want(A, 7, REPO) as want:
         leases.poll()
         tracker.error = TrackerUnavailable("restarting")
@@ -167,7 +170,7 @@ def test_in_the_middle_of_waiting_questions_may_stay_without_an_answer_for_the_s
         leases.poll()
         tracker.error = TrackerUnavailable("gone")
         leases.poll()
-        tracker.now += 4.9
+        tracker.now += patience_s - 0.1
         leases.poll()
         assert want.error is None
         tracker.now += 0.2

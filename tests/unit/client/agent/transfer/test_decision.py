@@ -76,8 +76,8 @@ def waiting(lease: LeaseSight | None = None, **seen: object) -> Sight:
 @pytest.mark.parametrize(
     ("sight", "step"),
     [
-        (waiting(LeaseSight(asked_s=7.9)), to.Stay()),
-        (waiting(LeaseSight(asked_s=8.0)), to.End(NotFromLan("the tracker does not say who fetches it"))),
+        (waiting(LeaseSight(passed_over_s=7.9)), to.Stay()),
+        (waiting(LeaseSight(passed_over_s=8.0)), to.End(NotFromLan("the tracker does not say who fetches it"))),
         (waiting(LeaseSight(LeaseRole.FETCH)), to.TakeLease()),
         (waiting(LeaseSight(LeaseRole.WAIT, fetcher="bob")), to.Stay()),
         (waiting(LeaseSight(LeaseRole.WAIT, fetcher="bob", window=SLOW)), to.Stay()),
@@ -175,7 +175,7 @@ def test_leeching(sight: Sight, step: to.Step) -> None:
         (SILENT, LeaseSight(LeaseRole.FETCH), to.TakeLease(NO_BYTE)),
         (SILENT, LeaseSight(LeaseRole.HERE, here_s=4.9), to.Stay()),
         (SILENT, LeaseSight(LeaseRole.HERE, here_s=5.0), to.GiveUp(NO_BYTE, BrokenOff(NO_BYTE), bury=True)),
-        (SILENT, LeaseSight(asked_s=8.0), to.GiveUp(NO_BYTE, BrokenOff(NO_BYTE), bury=True)),
+        (SILENT, LeaseSight(passed_over_s=8.0), to.GiveUp(NO_BYTE, BrokenOff(NO_BYTE), bury=True)),
         (SILENT, LeaseSight(error="gone"), to.GiveUp(NO_BYTE, BrokenOff(NO_BYTE), bury=True)),
         (replace(SILENT, http=Http.UNTRIED), LeaseSight(LeaseRole.FETCH), to.TakeHttp()),
         (replace(SILENT, looked_s=1.6), LeaseSight(LeaseRole.WAIT, fetcher="bob"), to.LookAgain()),

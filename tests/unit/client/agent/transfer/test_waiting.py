@@ -410,8 +410,8 @@ def test_one_more_file_of_a_repo_that_the_lan_did_not_have_needs_no_look_up_firs
     assert not world.for_all.lacks(REPO), "the LAN has them now"
 
 
-def test_the_first_answer_is_not_waited_for_for_long(make: Callable[..., World]) -> None:
-    world = make(first_answer_s=0.2)
+def test_a_tracker_that_answers_and_passes_it_over_is_not_asked_for_long(make: Callable[..., World]) -> None:
+    world = make(passed_over_s=0.2)
     world.says_nothing = True
     answer = world.wait()
     assert isinstance(answer, Refused)
