@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from llmpt.core.errors import AgentUnavailable
+from llmpt.link import lock
 from llmpt.link.client import AgentClient
 from llmpt.settings import ClientSettings
 from tests.support.waiting import eventually
@@ -138,4 +139,8 @@ class Machine:
         eventually(lambda: not Path(f"/proc/{pid}").exists(), what="the agent's end")
 
     def stop_agent(self) -> None:
-        self.run("-m", "llmpt", "agent", "stop")
+        """End the agent as the system does at shutdown: the command would be a process each time."""
+        if pid := lock.holder(self.environ):
+            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGCONT)  # a suspended one would never hear it
+        eventually(lambda: not lock.is_held(self.environ), what="the agent's end")
