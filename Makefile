@@ -9,6 +9,8 @@ WORKERS ?= 4
 PYTEST_OPTIONS ?=
 PYTEST := $(BIN)/pytest $(PYTEST_OPTIONS)
 PARALLEL := -n $(WORKERS) --dist worksteal -m 'not alone and not slow'
+# A file's tests share a world that takes seconds to make: one worker runs them all.
+BY_FILE := $(PARALLEL) --dist loadfile
 TESTS := tests/unit tests/contract tests/integration tests/hostile tests/fuzz
 
 # $(call twice,NAME,OPTIONS): run tests; those that failed run once more, one after the other. What fails again is a fault, and what
@@ -64,7 +66,7 @@ unit: $(STAMP)  ## Unit tests: seconds, no network, no libtorrent session
 
 test: $(STAMP)  ## Unit, contract, integration and hostile tests, a minute of fuzz: real roles as processes on loopback, no Docker
 	@$(call twice,alone,-m 'alone and not slow' $(shell grep -rl --include='*.py' 'mark\.alone' $(TESTS)))
-	@$(call twice,test,$(PARALLEL) $(TESTS))
+	@$(call twice,test,$(BY_FILE) $(TESTS))
 
 HOOK := test_boot.py test_public_api.py core hook link settings
 
