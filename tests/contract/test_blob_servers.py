@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.networks import CidrSet
+from llmpt.core.signed_address import is_signed
 from llmpt.disk.stamp import FileStamp
 from llmpt.host.certificate import Certificate
 from llmpt_seeder.blobs import BlobServer, Doors, FileSource, Notices
@@ -21,6 +24,7 @@ from llmpt_seeder.cache.contents import BlobFile
 from llmpt_tracker.blob_servers import AskingTimings, BlobServers
 from llmpt_tracker.control.messages import BlobAddress
 from llmpt_tracker.errors import SeedersBusy
+from llmpt_tracker.read_keys import ReadKeys
 from tests.support.cache_builder import lfs_sha256
 from tests.support.certificates import Authority
 from tests.support.waiting import eventually
@@ -51,6 +55,7 @@ class Site:
         shown: str | None = None,
         limits: BlobLimits = BlobLimits(),
         certificate: Certificate | None = None,
+        may_get: Callable[[str, bool], bool] = lambda _path, _looks: True,
     ) -> BlobServer:
         def find(etag: Etag) -> BlobFile | None:
             self.asked.append(server.port)
@@ -58,7 +63,9 @@ class Site:
 
         allowed = CidrSet.parse("127.0.0.0/8")
         doors = Doors(("127.0.0.1",), 0, allowed, certificate=certificate)
-        server = self.stack.enter_context(BlobServer([FileSource(find)], doors, notices=Notices(self._knock), limits=limits))
+        server = self.stack.enter_context(
+            BlobServer([FileSource(find)], doors, notices=Notices(self._knock, may_get=may_get), limits=limits)
+        )
         self.announcer.serving.append(BlobAddress("127.0.0.1", server.port, shown, tls=certificate is not None))
         return server
 
@@ -242,3 +249,25 @@ def test_without_the_announcer_what_it_said_last_counts(site: Site) -> None:
     assert site.locate() is not None
     with pytest.raises(SeedersBusy):
         site.servers.has(ETAG)  # another asker, to which nothing was said
+
+
+def test_what_the_tracker_asks_a_seeder_gives_the_file_to_none_that_listens(site: Site) -> None:
+    keys, heard = ReadKeys(b"secret"), list[tuple[str, bool]]()
+
+    def may_get(path: str, looks: bool) -> bool:
+        heard.append((path, looks))
+        return is_signed(key, path, now=time.time(), looks=looks)
+
+    site.seeder(may_get=may_get)
+    key = keys.blob_key(site.announcer.serving[0].token_id, site.announcer.serving[0].seeder)
+    with closing(BlobServers(site.announcer, timings=TIMINGS, keys=keys)) as servers:
+        given = servers.locate(ETAG, asker="10.0.0.9", host_as_asked="127.0.0.1")
+    assert given is not None
+    ((asked, looks),) = heard
+    assert looks
+    base = given.partition("/blobs/")[0]
+    with urllib.request.urlopen(given, timeout=10) as answer:
+        assert answer.read() == CONTENT
+    with pytest.raises(urllib.error.HTTPError, match="401") as no:
+        urllib.request.urlopen(base + asked, timeout=10)
+    no.value.close()

@@ -105,7 +105,8 @@ class BlobServer:
 @cache
 def _tls_context() -> ssl.SSLContext:
     """Return how a seeder is asked by TLS. Its certificate counts for the name that clients use, and we have its address from a
-    heartbeat by token: what is asked is no secret, and each client that is sent there holds the certificate to what it believes.
+    heartbeat by token: what is asked is no secret (an address that is signed for it is good for a HEAD alone), and each client
+    that is sent there holds the certificate to what it believes.
     """
     context = ssl.create_default_context()
     context.check_hostname = False

@@ -143,18 +143,19 @@ class BlobServers:
         age_s = self._announcer.status().age_s
         return age_s is not None and age_s < self._timings.first_beat_s
 
-    def _target(self, server: BlobAddress, etag: str) -> str:
-        """Return where a seeder has a blob: signed for it, for a while, where it takes a signature."""
+    def _target(self, server: BlobAddress, etag: str, *, to_look: bool = False) -> str:
+        """Return where a seeder has a blob: signed for it, for a while, where it takes a signature (`to_look`: for a HEAD)."""
         if self._keys is None:
             return f"/blobs/{etag}"
-        return signed_path(self._keys.blob_key(server.token_id, server.seeder), etag, until=int(time.time()) + LASTS_S)
+        until = int(time.time()) + LASTS_S
+        return signed_path(self._keys.blob_key(server.token_id, server.seeder), etag, until=until, to_look=to_look)
 
     def _is_at(self, server: BlobAddress, etag: str) -> bool | None:
         """Say whether a seeder has a blob; None: it does not say."""
         now, place = self._clock(), place_of(server)
         if now < self._has_it.get((place, etag), now):
             return True
-        status = self._at(place).ask("HEAD", self._target(server, etag))
+        status = self._at(place).ask("HEAD", self._target(server, etag, to_look=True))
         if status == 200:
             _remember(self._has_it, (place, etag), now + self._timings.has_it_s)
             return True

@@ -81,7 +81,7 @@ class Counter:
     on_sent: called with the number of bytes that were sent, and whether to a peer of a swarm
     on_get: called with a blob that a client gets, and the client's address
     certificate: with which TLS is spoken, and nothing else; None: no TLS
-    may_get: says whether the blob at a path may be had
+    may_get: says whether the blob at a path may be had, or (True) be asked for by HEAD
     origins: pages of these may read it
     """
 
@@ -94,7 +94,7 @@ class Counter:
     on_sent: Callable[[int, bool], None]
     on_get: Callable[[Etag, str], None] = lambda _etag, _address: None
     certificate: Certificate | None = None
-    may_get: Callable[[str], bool] = lambda _path: True
+    may_get: Callable[[str, bool], bool] = lambda _path, _looks: True
     origins: Origins = Origins()
 
 
@@ -210,7 +210,7 @@ class Connection:
             etag = Etag(etag_of(path) or path[len(_BLOBS) :])
         except InvalidName as error:
             return refusal(404, "not_found", str(error)), None
-        if not self._counter.may_get(path):
+        if not self._counter.may_get(path, head.method == b"HEAD"):
             return refusal(401, "signature", "reading takes a token here: ask the tracker for /blobs/<etag> with one"), None
         unsure = None
         for source in self._counter.sources:

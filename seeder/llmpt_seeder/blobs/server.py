@@ -80,12 +80,12 @@ class Notices:
 
     on_knock: a client knocks; a few times a second at most
     on_get: a client gets a blob; its address is the second argument
-    may_get: says whether the blob at a path may be had
+    may_get: says whether the blob at a path may be had, or (True) be asked for by HEAD
     """
 
     on_knock: Callable[[], None] = lambda: None
     on_get: Callable[[Etag, str], None] = lambda _etag, _address: None
-    may_get: Callable[[str], bool] = lambda _path: True
+    may_get: Callable[[str, bool], bool] = lambda _path, _looks: True
 
 
 class BlobServer:

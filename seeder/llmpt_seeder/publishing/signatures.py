@@ -32,6 +32,6 @@ class Signatures:
             self._key = key
             self._facts.keep_fact(_FACT, key)
 
-    def may_get(self, path: str) -> bool:
-        """Say whether the blob at this path may be had."""
-        return not self._key or is_signed(self._key, path, now=self._clock())
+    def may_get(self, path: str, looks: bool = False) -> bool:
+        """Say whether the blob at this path may be had; `looks`: or be asked for by HEAD."""
+        return not self._key or is_signed(self._key, path, now=self._clock(), looks=looks)
