@@ -5,21 +5,23 @@ The figures are those of `llmpt status`. No repo, file, machine or token is name
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
-from llmpt.core.browsers import Caller, HostNames, refusal
+from llmpt.core.browsers import SAFE_HEADERS, Caller, HostNames, refusal
 from llmpt.link import versions
 
 log = logging.getLogger("llmpt.agent")
 
 LOOPBACK = "127.0.0.1"
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
-REQUEST_S = 2.0  # one client after the other
+REQUEST_S = 2.0  # for all of it: one client after the other
 # By the name of the metric: its key in the status, what it is, whether it only grows.
 _FIGURES = {
     "uptime_seconds": ("uptime_s", "Since the agent's start.", False),
@@ -67,8 +69,23 @@ def served(port: int, status: Callable[[], Mapping[str, Any]]) -> Iterator[int]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = REQUEST_S
     read: Callable[[], Mapping[str, Any]]
+
+    def setup(self) -> None:
+        """A client that trickles its request, or its reading, would hold up all others, and the agent's end."""
+        super().setup()
+        self._over = threading.Timer(REQUEST_S, self._hang_up)
+        self._over.daemon = True
+        self._over.start()
+
+    def finish(self) -> None:
+        self._over.cancel()
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_GET(self) -> None:
         said = {name: self.headers.get(name, "") for name in ("Host", "Origin", "Referer", "Sec-Fetch-Site", "User-Agent")}
@@ -84,8 +101,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", TYPE if status == 200 else "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(OSError):  # it has gone, or was hung up on
+            self.end_headers()
+            self.wfile.write(body)
+
+    def end_headers(self) -> None:
+        """Send the head, with what each port that a browser reaches says to it."""
+        for name, text in SAFE_HEADERS.items():
+            self.send_header(name, text)
+        super().end_headers()
+
+    def version_string(self) -> str:
+        """Say nothing of what answers."""
+        return "llmpt"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
         log.debug(format, *args)

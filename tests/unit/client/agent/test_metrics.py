@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmpt.agent import metrics
+from llmpt.core.browsers import SAFE_HEADERS
 
 STATUS: dict[str, Any] = {
     "uptime_s": 12.5,
@@ -72,8 +77,39 @@ def test_no_web_page_reads_them(port: int, status: int, headers: dict[str, str])
     assert ask(port, **headers)[0] == status
 
 
+def test_a_browser_is_told_to_keep_it_from_pages(port: int) -> None:
+    for method, path, status in (("GET", "/metrics", 200), ("GET", "/", 404), ("POST", "/metrics", 501)):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            answer.read()
+            assert (answer.status, SAFE_HEADERS.items() - answer.headers.items()) == (status, set())
+
+
 def test_there_is_nothing_else(port: int) -> None:
     assert ask(port, "/")[0] == 404
+
+
+def test_a_client_that_trickles_holds_up_the_next_one_and_the_end_for_two_seconds() -> None:
+    over = threading.Event()
+
+    def trickle(port: int) -> None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as sock:
+            sock.sendall(b"GET /metrics HTTP/1.0\r\nX-Slow: ")
+            while not over.wait(0.2):
+                sock.sendall(b"x")
+
+    with metrics.served(0, lambda: STATUS) as port:
+        slow = threading.Thread(target=trickle, args=(port,))
+        slow.start()
+        assert ask(port)[0] == 200
+        last = threading.Thread(target=trickle, args=(port,))
+        last.start()
+        ended_at = time.monotonic()
+    assert time.monotonic() - ended_at < 10, "or the agent does not end"
+    over.set()
+    slow.join()
+    last.join()
 
 
 def test_a_port_that_is_taken_is_an_error_at_once(port: int) -> None:
