@@ -18,11 +18,13 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from sqlalchemy import make_url
 
+from llmpt.core.documents import read_json
 from llmpt.core.errors import StateUnavailable
 from llmpt_tracker.database import copies, schema
 from llmpt_tracker.serve import folder_lock
@@ -76,7 +78,7 @@ def restore(settings: TrackerSettings, source: Path, *, now: datetime) -> tuple[
     places = {**_secrets(settings), DATABASE: database_file(settings)}  # the database last: with it the backup is in force
     with contextlib.ExitStack() as stack:
         stack.enter_context(_sentences(settings.data, f"{source} cannot be restored"))
-        archive = stack.enter_context(source.open("rb"))  # first: a name that was mistyped makes no folder
+        archive = stack.enter_context(_Archive(source))  # first: a name that was mistyped makes no folder
         make_data_folder(settings.data)
         stack.enter_context(folder_lock.alone(settings.data))
         with _unpacked(archive, places) as (made, drafts):
@@ -137,8 +139,20 @@ def _member(name: str, size: int, made: Backup) -> tarfile.TarInfo:
     return member
 
 
+class _Archive(io.FileIO):
+    """A tar archive that is read in small parts: of headers that are longer than memory should hold nothing is read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _CHUNK:
+            raise ValueError("it has a header without end")
+        return super().read(size)
+
+
 @contextlib.contextmanager
-def _unpacked(archive: IO[bytes], places: dict[str, Path]) -> Iterator[tuple[Backup, dict[str, Path]]]:
+def _unpacked(archive: _Archive, places: dict[str, Path]) -> Iterator[tuple[Backup, dict[str, Path]]]:
     """Yield what a backup says of itself, and its files as they lie, whole and synced, beside where each belongs.
 
     Raises `StateUnavailable` when something is missing, or is not what it was.
@@ -149,11 +163,12 @@ def _unpacked(archive: IO[bytes], places: dict[str, Path]) -> Iterator[tuple[Bac
         try:
             tar = stack.enter_context(tarfile.open(fileobj=archive, mode="r:"))
             made, listed = _contents(tar)
+            members = {one.name: one for one in islice(tar, 1 + len(places))}
             for name in (name for name in places if name in listed):
                 drafts[name] = places[name].with_name(f".{places[name].name}.{label}")
                 stack.callback(drafts[name].unlink, missing_ok=True)
-                _unpack(tar, name, drafts[name], listed[name])
-        except (tarfile.TarError, ValueError, LookupError, TypeError, EOFError) as error:
+                _unpack(tar, members[name], drafts[name], listed[name])
+        except (tarfile.TarError, ValueError, LookupError, TypeError, EOFError, RecursionError) as error:
             raise StateUnavailable(f"{archive.name} is no backup of llmpt-tracker, or is damaged: {error}") from error
         yield made, drafts
 
@@ -163,16 +178,16 @@ def _contents(tar: tarfile.TarFile) -> tuple[Backup, dict[str, dict[str, Any]]]:
     opened = tar.extractfile(first) if first is not None and first.name == CONTENTS else None
     if opened is None:
         raise ValueError(f"it does not begin with {CONTENTS}")
-    said = json.loads(opened.read(_MAX_CONTENTS))
+    said = read_json(opened.read(_MAX_CONTENTS), most_bytes=_MAX_CONTENTS)
     if said["format"] != FORMAT:
         raise StateUnavailable(f"it is a backup of format {said['format']}, and this llmpt knows {FORMAT}: update the tracker")
     listed: dict[str, dict[str, Any]] = said["files"]
     return Backup(datetime.fromisoformat(said["made_at"]), said["llmpt"], said["schema"], listed[DATABASE]["size"]), listed
 
 
-def _unpack(tar: tarfile.TarFile, name: str, draft: Path, listed: dict[str, Any]) -> None:
-    member = tar.getmember(name)
-    opened = tar.extractfile(member)
+def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, draft: Path, listed: dict[str, Any]) -> None:
+    name = member.name
+    opened = tar.extractfile(member) if member.isreg() and not member.issparse() else None  # none is larger than the archive
     if opened is None or member.size != listed["size"] or (name != DATABASE and member.size > _MAX_SECRET):
         raise ValueError(f"{name} is not as long as it was")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
