@@ -68,13 +68,13 @@ def _become(*arguments: str) -> NoReturn:
 
 def _stop() -> bool:
     """Return when no agent runs any more: True when one did. Raises `LlmptError` when it does not end."""
-    client = _client()
+    client, pid = _client(), 0
     try:
         pid = client.status()["pid"]
         client.ask(Stop())
     except AgentUnavailable as error:
         if not lock.is_held(os.environ):
-            return False
+            return pid != 0  # it may have ended before it could say that it does
         pid = _end_silent(error)
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while lock.is_held(os.environ):
