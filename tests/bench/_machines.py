@@ -1,15 +1,15 @@
-"""Many machines in one process, each with the agent's own modules and an address of its own; what becomes of all that they ask.
+"""Many machines, each a process with the agent's own modules and an address of its own; what becomes of all that they ask.
 
 Its argument is a JSON object: `{"tracker", "first", "machines", "commit", "files": [[etag, size], …], "at", "within_s",
 "folder"}`. Each machine starts within `within_s` of the time `at` as an agent does: it asks how the tracker is and how that sees
 it, gets a token, and eight workers look the files up; what is found is announced, what is not is asked for with a lease. Prints
 `{"questions": {path: count}, "files": {outcome: count}, "first_s": […], "all_s": […]}`: when each machine had its first and its
-last answer. Metainfo is checked once for all machines of the process, which each would do on a processor of its own.
+last answer. Machines are forked, and run with the lowest priority: real ones have
+processors of their own, and threads that do not wait for those of a hundred others.
 """
 
 from __future__ import annotations
 
-import functools
 import http.client
 import json
 import logging
@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from llmpt.agent.directory import Directory
 from llmpt.agent.sharing.leases import AwaitedBlob, Leases
@@ -35,7 +35,6 @@ from llmpt.agent.transfer.timings import JobTimings
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerError
 from llmpt.core.leases import LeaseRole
-from llmpt.core.metainfo import Metainfo
 from llmpt.core.repo import Commit, RepoCommit, RepoRef
 from llmpt.swarm import Source
 from llmpt.tracker.client import TrackerClient
@@ -163,21 +162,30 @@ class _Machine:
 
 
 def main() -> None:
-    os.nice(19)  # real ones have processors of their own
+    os.nice(19)
     logging.disable()
     socket.socket = _OwnSocket  # type: ignore[misc]
     http.client.HTTPConnection.request = _counting(http.client.HTTPConnection.request)  # type: ignore[method-assign]
-    Metainfo.parse = functools.cache(Metainfo.parse)  # type: ignore[method-assign]
     asked = json.loads(sys.argv[1])
-    machines = [_Machine(asked["first"] + number, asked) for number in range(asked["machines"])]
-    threads = [threading.Thread(target=machine.run) for machine in machines]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    files = sum((machine.outcomes for machine in machines), Counter())
-    first, last = ([round(of(machine.answered), 3) for machine in machines] for of in (min, max))
-    print(json.dumps({"questions": _questions, "files": files, "first_s": first, "all_s": last}))
+    running = {os.fork() or _be_one(asked["first"] + number, asked) for number in range(asked["machines"])}
+    for pid in running:
+        os.waitpid(pid, 0)
+    ends = [json.loads(_end_of(asked["first"] + number, asked).read_text()) for number in range(asked["machines"])]
+    sums = {what: sum((Counter(end[what]) for end in ends), Counter()) for what in ("questions", "files")}
+    first, last = ([round(of(end["answered"]), 3) for end in ends] for of in (min, max))
+    print(json.dumps({**sums, "first_s": first, "all_s": last}))
+
+
+def _be_one(number: int, asked: dict[str, Any]) -> NoReturn:
+    machine = _Machine(number, asked)
+    machine.run()
+    said = {"questions": _questions, "files": machine.outcomes, "answered": machine.answered}
+    _end_of(number, asked).write_text(json.dumps(said))
+    os._exit(0)
+
+
+def _end_of(number: int, asked: dict[str, Any]) -> Path:
+    return Path(asked["folder"]) / f"{number}.json"
 
 
 if __name__ == "__main__":

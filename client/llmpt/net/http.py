@@ -79,12 +79,12 @@ class Bounds:
         return left_s
 
     def extend(self) -> bool:
-        """Time is up: find out whether the other end lives. False when there is nothing to wait for any more."""
+        """Time is up: find out whether the other end lives. False when that makes no difference."""
         extension, self.extension = self.extension, None
-        left_s = self.deadline - time.monotonic()
-        if extension is None or left_s <= 0:
+        if extension is None or time.monotonic() >= extension.deadline:
             return False
-        if extension.lives(left_s):
+        left_s = self.deadline - time.monotonic()
+        if extension.lives(max(left_s, extension.doubts_s)):  # it is we that were late, if nothing is left
             self.deadline, self.extension = extension.after(time.monotonic())
         return True
 

@@ -15,7 +15,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import LlmptError
 from llmpt.doctor.probe import Probe
 from llmpt.hub.asking import ask
-from llmpt.net.http import Bounds, Connection
+from llmpt.net.http import Bounds, Connection, Extension
 from llmpt.tracker.blobs import BlobHttp, BlobTimings
 from llmpt.tracker.wire import Wire
 
@@ -111,3 +111,21 @@ def test_an_answer_may_be_read_when_its_connection_is_closed() -> None:
             with connection.getresponse() as response:
                 connection.close()
                 assert response.read() == b"ok"
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_one_that_was_held_up_itself_asks_all_the_same_whether_the_other_end_lives(lives: bool) -> None:
+    """A program that wakes when its time is long over has not heard that the other end is silent."""
+    now = time.monotonic()
+    asked: list[float] = []
+    bounds = Bounds(now - 9.0, Extension(now - 10.0, now + 60.0, lambda within_s: asked.append(within_s) or lives))  # type: ignore[func-returns-value]
+    assert bounds.extend()
+    assert asked == [1.0]
+    assert (bounds.deadline > now) == lives
+    assert (bounds.extension is not None) == lives
+
+
+def test_at_the_very_end_it_does_not_matter_whether_the_other_end_lives() -> None:
+    now = time.monotonic()
+    bounds = Bounds(now - 1.0, Extension(now - 2.0, now - 1.0, lambda _: True))
+    assert not bounds.extend()
