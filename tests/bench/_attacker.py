@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 _READ_BYTES = 1 << 20
 _STAR = re.compile(r"\*")
 _OPENED_AT_ONCE = 64
+_SEND_BUFFER_BYTES = 32 << 10  # the three machines have one kernel: more of it would take the server's memory for TCP
 _IPV6_FREEBIND = 78  # which Python does not name
 _WOULD_BLOCK = (errno.EAGAIN, errno.EINPROGRESS, errno.EINTR)
 _IN, _OUT, _EDGES = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR
@@ -120,6 +121,7 @@ class _Attacker:
             return False
         try:
             sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
             if self._attack.window_bytes:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._attack.window_bytes)
             if self._attack.source:

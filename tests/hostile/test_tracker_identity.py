@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from llmpt.agent.directory import Directory
 from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerUnavailable
 from llmpt.identity.gate import joined
@@ -179,6 +180,17 @@ def test_a_certificate_that_was_pinned_is_the_only_one_that_counts(
         with pytest.raises(TrackerUnavailable, match="another one than it showed"):
             TrackerClient(place.url, trust=trust).contact()
         assert place.asked == []
+
+
+def test_libtorrent_which_knows_authorities_alone_is_not_sent_to_a_certificate_that_was_pinned(
+    trackers: tuple[TrackerProcess, TrackerProcess], authority: Authority
+) -> None:
+    etag, pinned = Etag("a" * 64), authority.certificate("right.pem")
+    with InBetween(trackers[0].url, certificate=pinned) as place:
+        place.changed[f"/blobs/{etag}"] = b"a file"
+        believed = {Trust(str(authority.file)): f"{place.url}/blobs/{etag}", Trust(certificate=digest(pinned)): None}
+        for trust, url in believed.items():
+            assert Directory(TrackerClient(place.url, trust=trust), peer_port=7000).blob_url(etag) == url
 
 
 def test_an_authority_that_cannot_be_read_is_no_reason_to_believe_anything(

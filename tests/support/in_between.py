@@ -40,7 +40,10 @@ class InBetween:
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "application/octet-stream")
                 self.end_headers()
-                self.wfile.write(body)
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+            do_HEAD = do_GET
 
             def log_message(self, *_: object) -> None:
                 pass
