@@ -3,8 +3,10 @@
 Each machine has an address of its own, and asks for each file (`one by one`, as clients of old do), or for all in one question
 (`at once`). The time of an answer counts from the moment when its connection was wanted; the kernel says how many connections it
 dropped (of all processes of this machine). The reference is the cost of a question to the health check in the same run: read the
-ratios and the growth. Then the same machines run the agent's own modules (`_machines`), where the LAN has all files and where it
-has none: what became of each file, how many questions a machine asks, and what it costs. The bar: none goes to the Hub.
+ratios and the growth. Then they ask all that agents ask when they start, as patiently (`_asking`). The bar: each of 500
+has every answer, so that none goes to the Hub. At last 100 of them run the agent's own modules (`_machines`), where the LAN has
+all files and where it has none: what became of each file, how many questions a machine asks, and what it costs. More of those
+would need more processors than this machine has: they would give up for want of one.
 """
 
 from __future__ import annotations
@@ -26,13 +28,14 @@ from typing import Any
 from llmpt.core.metainfo import Metainfo
 from llmpt.host.listening import raise_descriptor_limit
 from llmpt.tracker.client import TrackerClient
-from tests.bench._machines import MACHINES, own_address
+from tests.bench._asking import Site
+from tests.bench._machines import MACHINES, REPO, own_address
 from tests.support import network
 from tests.support.tracker import TrackerProcess
 from tests.unit.tracker.bodies import COMMIT, MIB, OTHER_COMMIT, big, manifest, packed, torrent
 
 STORMS = ((100, 8), (500, 8), (500, 30))
-AGENTS, PROCESSES, MOST_MACHINES = (100, 500), 4, 500
+AGENTS, PROCESSES, MOST_MACHINES = 100, 4, 500
 QUIET_S = 7.0  # a tracker that has just started lends nothing that has a torrent
 TOGETHER_S = 10.0  # in which the processes of so many machines are there
 ANSWER_S, WITHIN_S, SOON_S = 20.0, 1.0, 2.0
@@ -66,13 +69,28 @@ def main() -> None:
                 went = f"{len(done)} of {asked} answered ({lost}), {tail}; {cost}; a machine {cpu_s / machines * 1e3:.1f} ms"
                 print(f"{machines} × {files:2} {name:10}: {went}", flush=True)
 
+        _as_agents(tracker)
         time.sleep(QUIET_S)
         assert all(announce(tracker, meta, source=own_address(MOST_MACHINES)) for meta in FILES)
         there = [(meta.etag.value, meta.size) for meta in FILES]
         lacking = [(f"{number:064x}", 300 * MIB) for number in range(1, len(FILES) + 1)]
-        for machines in AGENTS:
-            for name, commit, wanted in (("there", COMMIT, there), ("lacking", OTHER_COMMIT, lacking)):
-                _agents(tracker, machines, name, {"commit": commit, "files": wanted})
+        for name, commit, wanted in (("there", COMMIT, there), ("lacking", OTHER_COMMIT, lacking)):
+            _agents(tracker, AGENTS, name, {"commit": commit, "files": wanted})
+
+
+def _as_agents(tracker: TrackerProcess) -> None:
+    """Let machines ask all that their agents ask, and print what was answered."""
+    commit = {"repo_type": REPO.type, "repo_id": str(REPO.id), "commit": COMMIT}
+    site = Site((tracker.host, tracker.http_port), (tracker.host, tracker.announce_port), commit, FILES)
+    before, began = _cpu_s(tracker.pid), time.monotonic()
+    asyncio.run(site.start([own_address(number) for number in range(MOST_MACHINES)], within_s=WITHIN_S))
+    cost_s, asked = _cpu_s(tracker.pid) - before, site.asked
+    slowest = ", ".join(f"{kind} {took:.2f} s" for kind, took in asked.slowest_s.items())
+    each = f"{cost_s / sum(asked.answers.values()) * 1e3:.1f} ms of the tracker's CPU a question"
+    served = f"{asked.served} of {MOST_MACHINES} machines had every answer, after {time.monotonic() - began:.1f} s"
+    print(
+        f"{MOST_MACHINES} × {len(FILES)} as agents ask: {served}; {dict(asked.answers)}; slowest: {slowest}; {each}", flush=True
+    )
 
 
 def _agents(tracker: TrackerProcess, machines: int, name: str, wanted: dict[str, Any]) -> None:
