@@ -80,40 +80,42 @@ class Site:
         head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n"
         began = time.monotonic()
         try:
-            answer = await _patiently(place, self._tracker, address, head.encode() + data)
+            answer = await self._patiently(place, address, head.encode() + data)
         except (OSError, asyncio.TimeoutError) as error:
             answer = f"{type(error).__name__} {error}".strip()
         self.asked.answers[f"{kind}: {answer}"] += 1
         self.asked.slowest_s[kind] = max(self.asked.slowest_s.get(kind, 0.0), time.monotonic() - began)
         return answer[:1] == "2"
 
+    async def _patiently(self, place: Place, address: str, question: bytes) -> str:
+        """Return the status of the answer, which is read to its end."""
+        began, doubt_s = time.monotonic(), FIRST_DOUBT_S
+        opening = asyncio.open_connection(*place, limit=1 << 24, local_addr=(address, 0))
+        reader, writer = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
+        try:
+            writer.write(question)
+            line = asyncio.ensure_future(reader.readline())
+            while not (await asyncio.wait([line], timeout=doubt_s))[0]:
+                said = await _life(self._tracker, address, doubt_s)
+                self.asked.answers[f"livez: {said}"] += 1
+                if said != "204" or time.monotonic() - began > BUSY_S:
+                    line.cancel()
+                    return "given up"
+                doubt_s = min(2 * doubt_s, LONGEST_DOUBT_S)
+            await reader.read()
+            return (line.result().split() or [b"", b"nothing"])[1].decode()
+        finally:
+            writer.close()
 
-async def _patiently(place: Place, tracker: Place, address: str, question: bytes) -> str:
-    """Return the status of the answer, which is read to its end."""
-    began, doubt_s = time.monotonic(), FIRST_DOUBT_S
-    opening = asyncio.open_connection(*place, limit=1 << 24, local_addr=(address, 0))
-    reader, writer = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
-    try:
-        writer.write(question)
-        line = asyncio.ensure_future(reader.readline())
-        while not (await asyncio.wait([line], timeout=doubt_s))[0]:
-            if time.monotonic() - began > BUSY_S or not await _lives(tracker, address, doubt_s):
-                line.cancel()
-                return "given up"
-            doubt_s = min(2 * doubt_s, LONGEST_DOUBT_S)
-        await reader.read()
-        return (line.result().split() or [b"", b"nothing"])[1].decode()
-    finally:
-        writer.close()
 
-
-async def _lives(tracker: Place, address: str, within_s: float) -> bool:
+async def _life(tracker: Place, address: str, within_s: float) -> str:
+    """Return the status of the answer whether the tracker lives, or why there is none."""
     try:
         opening = asyncio.open_connection(*tracker, local_addr=(address, 0))
         reader, writer = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
         writer.write(f"GET {LIVENESS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         line = await asyncio.wait_for(reader.readline(), within_s)
         writer.close()
-    except (OSError, asyncio.TimeoutError):
-        return False
-    return b" 204 " in line
+    except (OSError, asyncio.TimeoutError) as error:
+        return f"{type(error).__name__} {error}".strip()
+    return (line.split() or [b"", b"nothing"])[1].decode()
