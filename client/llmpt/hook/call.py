@@ -42,6 +42,7 @@ class Call:
     `proof`: whether what the Hub gives is held against the etag, and when.
     `served`: filled when the agent is to know where the file lies.
     `fetching`: while it is open, the agent watches the library's download.
+    `kept_in`: where the library keeps what it was told of a commit's files; None: it is not known.
     `request_id`: what all that is done for it is known by, here, at the agent and at the server.
     """
 
@@ -60,6 +61,7 @@ class Call:
     proof: Proof = Proof.NONE
     served: Served | None = None
     fetching: ExitStack = field(default_factory=ExitStack)
+    kept_in: Path | None = None
     request_id: str = field(default_factory=request_id.new)
 
 

@@ -13,16 +13,18 @@ from typing import Any
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import ContentMismatch, InvalidName, SettingError
+from llmpt.core.repo import Commit, RepoRef
 from llmpt.disk.verification import verify_file
 from llmpt.hook import lines
 from llmpt.hook.call import Call, current
 from llmpt.hook.download import LibraryDownload
 from llmpt.hook.lan import Lan
-from llmpt.hook.library import Asked, asked_without_token, constant
+from llmpt.hook.library import Asked, asked_without_token, constant, kept_in
 from llmpt.hook.rate import Rate
 from llmpt.hook.steps import Apart, bounded
 from llmpt.hook.summary import Summary, write_to_stderr
-from llmpt.link import counted
+from llmpt.link import answered, counted
+from llmpt.link.answered import Answered
 from llmpt.settings import ClientSettings
 
 TYPE_CHECKING = False
@@ -35,6 +37,7 @@ if TYPE_CHECKING:  # at the first question, not at an import of huggingface_hub
 
 log = logging.getLogger("llmpt")
 
+MOST_PLACES = 1000
 Connect = Callable[[ClientSettings], Lan | None]
 
 
@@ -46,6 +49,7 @@ class LibraryDownloads:
         self.settings_read = self._quiet = False
         self._lan: Lan | None = None
         self._routers: dict[str, Router | None] = {}
+        self._places: set[tuple[str, Path]] = set()
         self._rate = Rate()
         self.summary = Summary(self._say, note=lambda questions: counted.note(os.environ, questions))
 
@@ -66,7 +70,10 @@ class LibraryDownloads:
         call = Call(asked["repo_type"], asked["repo_id"], asked["revision"], asked["filename"], endpoint=str(endpoint))
         call.is_server = call.endpoint.rstrip("/") == self._lan.tracker
         names = (call.repo_type, call.repo_id, call.revision, call.filename)
-        return call if all(isinstance(name, str) for name in names) else None
+        if not all(isinstance(name, str) for name in names):
+            return None
+        call.kept_in = kept_in(asked)
+        return call
 
     def read_settings(self) -> None:
         """Use those of the environment and the config files: at the first download, not at an import."""
@@ -95,8 +102,16 @@ class LibraryDownloads:
             return
         if question.method == "HEAD":
             call.told_by_lan = True
+            self._note_place(call, reply.header("X-Repo-Commit") or "")
         else:
             call.lan_bytes += len(reply.body) if reply.status in (200, 206) else 0
+
+    def _note_place(self, call: Call, commit: str) -> None:
+        """Note, once, where the library keeps what the LAN says of a commit, to be removed if that turns out to be wrong."""
+        if call.kept_in is not None and (commit, call.kept_in) not in self._places and len(self._places) < MOST_PLACES:
+            self._places.add((commit, call.kept_in))
+            one = Answered(call.endpoint, RepoRef(call.repo_type, call.repo_id), Commit(commit).value)
+            answered.note_place(os.environ, one, call.kept_in)
 
     def _new_router(self, lan: Lan, hub: str) -> Router | None:
         if lan.sources is None:

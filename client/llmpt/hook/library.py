@@ -14,6 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from llmpt.core.errors import InvalidName
+from llmpt.core.repo import RepoRef
+
 BYTES = "_download_to_tmp_and_move"
 OUTER = ("_hf_hub_download_to_cache_dir", "_hf_hub_download_to_local_dir")
 METADATA = "_get_metadata_or_catch_error"
@@ -53,6 +56,18 @@ def unfit(file_download: ModuleType) -> str | None:
 def constant(file_download: ModuleType, name: str, default: Any) -> Any:
     """Return one of the library's constants; before 0.25 its modules had them as names of their own."""
     return getattr(_holder(file_download, name), name, default)
+
+
+def kept_in(asked: Mapping[str, Any]) -> Path | None:
+    """Return the folder in which the library keeps what it was told of a repo's commits (`trees`, `.no_exist`), by the arguments
+    of one of its outer functions; None: there is none."""
+    local_dir, cache_dir = asked.get("local_dir"), asked.get("cache_dir")
+    try:
+        if local_dir is not None:
+            return _absolute(Path(local_dir)) / ".cache" / "huggingface"
+        return None if cache_dir is None else _absolute(Path(cache_dir)) / RepoRef(asked["repo_type"], asked["repo_id"]).folder
+    except (InvalidName, TypeError):
+        return None
 
 
 def writes_as_it_comes(file_download: ModuleType) -> bool:

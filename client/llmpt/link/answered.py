@@ -3,6 +3,9 @@
 The programs of a user note for which commits the LAN has answered; the agent holds one of them a day against the Hub's own word,
 and notes what it found. Notes are files in the user's state, so that either side needs the other to be there. Where a note
 cannot be made, or read, everything goes on as it was.
+
+What huggingface_hub keeps for ever of what it was told (which files a commit has, which it has not) is removed from the caches
+of this user's programs, once the LAN's word on the repo turned out to be wrong: the next program asks the Hub.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,7 +25,7 @@ from llmpt.core.errors import InvalidInput
 from llmpt.core.repo import Commit, RepoRef
 from llmpt.link import state
 
-FOLDER = "answered"
+FOLDER, PLACES = "answered", "places"
 USED, HELD, WRONG = "used", "held", "wrong"
 MAX_NOTES = 2000
 MAX_NOTE_BYTES = 4096
@@ -76,6 +80,26 @@ def doubt(environ: Mapping[str, str], answered: Answered, words: str) -> None:
         _say_wrong(found, answered, words)
 
 
+def note_place(environ: Mapping[str, str], answered: Answered, library: Path) -> None:
+    """Note where huggingface_hub keeps what it was told of a commit: in the repo's folder of a cache, or in one in a `local_dir`.
+
+    The oldest of too many notes make room.
+    """
+    found = folder(environ)
+    if found is None:
+        return
+    with suppress(*_AT_FAULT):
+        places = found / PLACES
+        places.mkdir(mode=0o700, parents=True, exist_ok=True)
+        which = hashlib.sha256(f"{answered.commit}\0{library}".encode(errors="surrogateescape")).hexdigest()[:32]
+        path = places / f"{answered.name}-{which}"
+        if not path.exists():
+            others = sorted(places.iterdir(), key=lambda other: other.stat().st_mtime)
+            for other in others[: max(0, len(others) - MAX_NOTES + 1)]:
+                other.unlink(missing_ok=True)
+        _write(path, {"commit": answered.commit, "folder": str(library)})
+
+
 def distrusted(environ: Mapping[str, str], endpoint: str, repo: RepoRef) -> bool:
     """Say whether the LAN's answers for a repo were found to differ from the Hub's own: then the Hub is asked. Costs one look at
     a folder."""
@@ -128,6 +152,20 @@ def _document(answered: Answered) -> dict[str, object]:
 def _say_wrong(found: Path, answered: Answered, words: str) -> None:
     said = {"repo": str(answered.repo), "commit": answered.commit, "wrong": words, "at": time.time()}
     _write(found / f"{answered.name}.{WRONG}", said)
+    _forget(found, answered)
+
+
+def _forget(found: Path, answered: Answered) -> None:
+    """Remove what huggingface_hub keeps of the repo's commits since the LAN has said so. Files that it has stay: their content is
+    that of their etags."""
+    for path in (found / PLACES).glob(f"{answered.name}-*"):
+        with suppress(*_AT_FAULT):
+            told = read_json(path.read_bytes(), most_bytes=MAX_NOTE_BYTES)
+            commit, place = Commit(told["commit"]).value, Path(told["folder"])
+            (place / "trees" / f"{commit}.json").unlink(missing_ok=True)
+            shutil.rmtree(place / ".no_exist" / commit, ignore_errors=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _name(endpoint: str, repo: RepoRef) -> str:

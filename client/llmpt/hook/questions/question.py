@@ -13,7 +13,8 @@ from llmpt.core.repo import Commit, RepoRef
 
 DEFAULT_REVISION = "main"
 _TRUE = ("true", "1")
-_LISTINGS = frozenset({"info", "tree", "paths-info", "refs"})
+_LISTINGS = frozenset({"info", "tree", "paths-info", "refs", "commits"})
+_OF_THE_HUB = frozenset({"refs", "commits"})  # what else there is beside the commit
 
 
 def _no_body() -> bytes:
@@ -85,7 +86,7 @@ class Question:
         are, not the card of a repo without a revision."""
         if self.is_of_file:
             return True
-        if not self.is_listing or self.target.revision is None or self.target.route == "refs":
+        if not self.is_listing or self.target.revision is None or self.target.route in _OF_THE_HUB:
             return False
         query = self._query()
         if self.target.route == "info":

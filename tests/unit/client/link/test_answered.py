@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -108,3 +109,34 @@ def test_what_a_program_doubts_is_not_trusted_and_the_agent_looks_at_that_file_a
     assert answered.due(folder, now=time.time()) == [one()]
     answered.doubt(environ, Answered(HUB, ORG, COMMIT, "config.json"), "its etag is another one")
     assert [used.path for used in answered.due(folder, now=time.time())] == ["config.json"]
+
+
+def test_what_the_library_keeps_of_the_lans_word_goes_when_it_was_wrong(
+    environ: dict[str, str], folder: Path, tmp_path: Path
+) -> None:
+    files = {f"trees/{COMMIT}.json", f"trees/{'e' * 40}.json", f".no_exist/{COMMIT}/no.such", "refs/main"}
+    for repo in (ORG, OTHER):
+        for path in files:
+            (tmp_path / repo.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / repo.folder / path).touch()
+        answered.note_place(environ, one(repo), tmp_path / repo.folder)
+    answered.doubt(environ, one(), "the Hub has another one")
+
+    def left(repo: RepoRef) -> set[str]:
+        root = tmp_path / repo.folder
+        return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+    assert left(ORG) == {f"trees/{'e' * 40}.json", "refs/main"}
+    assert left(OTHER) == files
+    assert len(list((folder / answered.PLACES).iterdir())) == 1
+
+
+def test_the_oldest_of_too_many_places_make_room(
+    environ: dict[str, str], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answered, "MAX_NOTES", 3)
+    for number in range(6):
+        answered.note_place(environ, one(), tmp_path / str(number))
+    told = [json.loads(path.read_text())["folder"] for path in (folder / answered.PLACES).iterdir()]
+    assert len(told) == 3
+    assert str(tmp_path / "5") in told

@@ -93,6 +93,7 @@ def test_paths_with_their_last_commits_are_for_the_hub(body: bytes, kind: str, e
             f"/api/datasets/org/name/tree/{COMMIT}/a%2Fb%20c?recursive=true",
         ),
         ("/api/spaces/name/paths-info/v1", f"/api/spaces/name/paths-info/{COMMIT}"),
+        ("/api/models/org/name/commits/main?p=0", f"/api/models/org/name/commits/{COMMIT}?p=0"),
         ("/api/models/org/name/refs?include_prs=1", "/api/models/org/name/refs?include_prs=1"),
     ],
 )
