@@ -19,7 +19,7 @@ import uv
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = ROOT / ".cache" / "environments"
-MAKE_TIMEOUT_S = 240
+MAKE_TIMEOUT_S = 900  # torch comes with two GB
 
 
 def environment(hub_version: str, *extras: str, beside: tuple[str, ...] = (), editable: bool = False) -> Path:

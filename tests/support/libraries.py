@@ -1,12 +1,14 @@
 """What people load models and datasets with, in a program that knows nothing of llmpt: one name per library.
 
 Run by the Python of an environment that has them: `libraries.py transformers datasets` prints a JSON object, name → what was
-loaded. `libraries.py table FILE` writes the table that the dataset consists of.
+loaded. `libraries.py table FILE` writes the table that the dataset consists of. LLMPT_TEST_WAY takes the way to the Hub away, as
+tests/support/questions.py has it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +23,14 @@ def transformers() -> dict[str, Any]:
 
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
     return {"model_type": AutoConfig.from_pretrained(MODEL).model_type, "tokens": tokenizer("A quick fox")["input_ids"]}
+
+
+def auto_model() -> dict[str, Any]:
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(MODEL), AutoModel.from_pretrained(MODEL)
+    shown = model(**tokenizer("A quick fox", return_tensors="pt")).last_hidden_state
+    return {"model_type": model.config.model_type, "shape": list(shown.shape)}
 
 
 def safetensors() -> dict[str, Any]:
@@ -64,6 +74,7 @@ def diffusers() -> dict[str, Any]:
 
 LIBRARIES: dict[str, Callable[[], dict[str, Any]]] = {
     "transformers": transformers,
+    "auto_model": auto_model,
     "safetensors": safetensors,
     "datasets": datasets,
     "streaming": streaming,
@@ -98,6 +109,10 @@ def unet(target: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
+    if way := os.environ.get("LLMPT_TEST_WAY"):
+        from questions import cut_off  # type: ignore[import-not-found,unused-ignore]
+
+        cut_off(os.environ["HF_ENDPOINT"], way)
     makers: dict[str, Callable[[str], None]] = {"table": table, "unet": unet}
     if arguments[0] in makers:
         return makers[arguments[0]](arguments[1])
