@@ -89,6 +89,7 @@ class Repo:
     tags: dict[str, str] = field(default_factory=dict)
     private: bool = False
     gated: bool = False
+    moved_to: str = ""  # the id that it has now: the Hub redirects to it
     readers: frozenset[str] | None = None  # tokens that may read it, where it is private or gated; None: any
     about: dict[str, Any] = field(default_factory=dict)  # what the Hub has found out: its task, library, tags, its card
 
@@ -132,6 +133,8 @@ class Mode:
     stall_after_bytes: int | None = None  # nothing comes after so many bytes of a body, and the connection stays open
     fail_status: int | None = None  # every request but ours gets this status
     fail_gets_status: int | None = None  # the same for the GETs of files; HEADs and API are well
+    fail_api_status: int | None = None  # the same for the API; files are well
+    healthy_first: int = 0  # so many requests are answered before `fail_status` or `is_silent` counts
     retry_after_s: int | None = None  # such an answer's Retry-After
     hides_etags: bool = False  # of a file's bytes it says how many they are, and no more
     is_silent: bool = False  # connections are taken and requests are read, and nothing comes
@@ -143,9 +146,9 @@ class Mode:
 
 
 class _Refusal(Exception):
-    def __init__(self, status: int, code: str, message: str, *, commit: str | None = None) -> None:
+    def __init__(self, status: int, code: str, message: str, *, commit: str | None = None, location: str = "") -> None:
         super().__init__(message)
-        self.status, self.code, self.message, self.commit = status, code, message, commit
+        self.status, self.code, self.message, self.commit, self.location = status, code, message, commit, location
 
 
 class FakeHub:
@@ -267,6 +270,13 @@ class FakeHub:
             self._windows[client] = (began, count + 1)
         return max(1, round(began + self.mode.window_s - now)) if count >= most else 0
 
+    def is_well_once_more(self) -> bool:
+        """Whether it is well for this request, since there were fewer than `healthy_first` before."""
+        with self._lock:
+            was_well = self.mode.healthy_first > 0
+            self.mode.healthy_first -= was_well
+        return was_well
+
     def wait_for_the_link(self, size: int, rate_bytes_s: int) -> None:
         """Return when the one link that all connections share has carried `size` bytes more."""
         with self._lock:
@@ -301,7 +311,8 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/_mode":
             self.hub.mode = replace(self.hub.mode, **json.loads(self._body or b"{}"))
             return self._json(asdict(self.hub.mode), note=False)
-        if self.hub.mode.is_silent:
+        is_well = self.hub.is_well_once_more()
+        if self.hub.mode.is_silent and not is_well:
             return self._say_nothing()
         time.sleep(self.hub.mode.delay_s)
         left_s = self.hub.left_s(self.client_address[0])
@@ -309,12 +320,19 @@ class _Handler(BaseHTTPRequestHandler):
             words = {"error": "We had to rate limit your IP. To continue using our service, create a HF account."}
             return self._json(words, status=429, headers={"Retry-After": str(left_s), "RateLimit": f'"api";r=0;t={left_s}'})
         try:
-            if self.hub.mode.fail_status is not None and self._troubled:
-                raise _Refusal(self.hub.mode.fail_status, "", "told to fail")
+            mode = self.hub.mode
+            status = (mode.fail_status if not is_well else None) or (mode.fail_api_status if path.startswith("/api/") else None)
+            if status is not None and self._troubled:
+                raise _Refusal(status, "", "told to fail")
             self._route([part for part in path.split("/") if part], parse_qs(query))
         except _Refusal as no:
             after = self.hub.mode.retry_after_s
-            headers = {"X-Error-Message": no.message, "X-Error-Code": no.code, "X-Repo-Commit": no.commit or ""}
+            headers = {
+                "X-Error-Message": no.message,
+                "X-Error-Code": no.code,
+                "X-Repo-Commit": no.commit or "",
+                "Location": no.location,
+            }
             headers["Retry-After"] = "" if after is None or no.message != "told to fail" else str(after)
             self._json({"error": no.message}, status=no.status, headers={k: v for k, v in headers.items() if v})
 
@@ -348,6 +366,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(self._list(kind, query))
         at = next((i for i in (1, 2) if i < len(parts) and parts[i] in KEYWORDS), len(parts))
         repo = self._repo(kind, unquote("/".join(parts[:at])))
+        if repo.moved_to:
+            new = self.path.replace("/".join(parts[:at]), repo.moved_to, 1)
+            raise _Refusal(307, "", f"Temporary Redirect. Redirecting to {new}", location=new)
         keyword, rest = (parts[at], parts[at + 1 :]) if at < len(parts) else ("", [])
         self._where = (kind, repo.id, "", self.path)
         if not api:
@@ -434,7 +455,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _paths_info(self, files: Mapping[str, File]) -> list[dict[str, Any]]:
         as_json = self.headers.get("Content-Type", "").startswith("application/json")
         asked = (json.loads(self._body) if as_json else parse_qs(self._body.decode())).get("paths", [])
-        return [_entry(path, files[path]) for path in asked if path in files]
+        asked = [asked] if isinstance(asked, str) else asked
+        entries = {entry["path"]: entry for entry in self._tree(files, "", {"recursive": ["true"]})}
+        return [entries[path] for path in asked if path in entries]
 
     def _refs(self, repo: Repo) -> dict[str, Any]:
         found: dict[str, list[dict[str, str]]] = {"branches": [], "converts": [], "tags": [], "pullRequests": []}

@@ -100,6 +100,7 @@ class Lan:
             link.parent.mkdir(parents=True, exist_ok=True)
             if not link.exists():
                 link.symlink_to(Path(*[".."] * (path.count("/") + 2), "blobs", file.etag))
+        (folder / "refs" / revision).parent.mkdir(parents=True, exist_ok=True)
         (folder / "refs" / revision).write_text(commit)
         return folder
 
