@@ -101,11 +101,12 @@ class Visitors(Generic[V]):
 def in_turn(waiting: Sequence[T], origin: Callable[[T], AddressGroups], *, for_s: float) -> Iterator[T]:
     """Yield those that wait as long as `for_s` lasts, one at least: those of a machine that has few first, of equals those of a
     neighbourhood and then of a site that has few, and of equals the earlier one."""
-    until = time.monotonic() + for_s
     origins = {one: origin(one) for one in waiting}
     machines, neighbourhoods, sites = (Counter(group) for group in zip(*origins.values(), strict=True)) if origins else _NONE
     counts = {one: (machines[a], neighbourhoods[b], sites[c]) for one, (a, b, c) in origins.items()}
-    for one in sorted(counts, key=counts.__getitem__):
+    order = sorted(counts, key=counts.__getitem__)
+    until = time.monotonic() + for_s  # from here on: of thousands the order takes longer than that
+    for one in order:
         yield one
         if time.monotonic() >= until:
             return

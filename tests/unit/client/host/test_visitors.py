@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 
 import pytest
 
-from llmpt.host.visitors import VisitorLimits, Visitors
+from llmpt.core.networks import AddressGroups
+from llmpt.host.visitors import VisitorLimits, Visitors, in_turn
 
 LIMITS = VisitorLimits(per_address=3, per_neighbourhood=5, total=10, reserved=2)
 
@@ -66,3 +68,12 @@ def test_who_has_left_is_forgotten() -> None:
 def test_the_limits_leave_room_in_the_descriptors(descriptors: int, total: int, reserved: int) -> None:
     limits = LIMITS.within(descriptors)
     assert (limits.total, limits.reserved) == (total, reserved)
+
+
+def test_the_time_that_the_order_takes_is_none_of_those_who_wait() -> None:
+    def slow(name: str) -> AddressGroups:
+        time.sleep(0.001)  # as with thousands
+        return AddressGroups.named(name)
+
+    found = list(in_turn([f"machine {number}" for number in range(100)], slow, for_s=0.09))
+    assert len(found) > 1, "or they wait for a round each"
