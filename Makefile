@@ -20,7 +20,7 @@ twice = $(PYTEST) -o cache_dir=.cache/pytest/$(1) $(2) || { test $$? = 1 && prin
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install check format unit test hook matrix torch-check live fuzz soak e2e once bench mutants demo clean
+.PHONY: help install check format unit test hook matrix torch-check live fuzz soak e2e once bench bench-swarm bench-scale mutants demo clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -104,6 +104,12 @@ once: $(STAMP)  ## Ten machines want one absent repo of 1 GiB: how often does it
 
 bench: $(STAMP)  ## Benchmarks: ratios against a reference measured in the same run
 	$(BIN)/python -m tests.bench
+
+bench-swarm: $(STAMP)  ## How fast a LAN is filled, in 14 ways: docs/benchmarks/swarm.md (SCENARIOS="together-4 …"; AGAIN=1: measure anew)
+	$(BIN)/python -m tests.bench.filling $(SCENARIOS)
+
+bench-scale: $(STAMP)  ## The same for up to 2,000 machines, by a model: docs/benchmarks/at-scale.md
+	$(BIN)/python -m tests.bench.filling.scale
 
 mutants: $(STAMP)  ## Change the code in small ways: do its tests notice nine of ten? (all of a group: GROUPS="core --sample 0")
 	$(BIN)/uv pip install --quiet --python $(BIN)/python cosmic-ray==8.7.0

@@ -1,0 +1,1 @@
+"""How fast a LAN is filled, in many ways, as a report with plots: `make bench-swarm` (docs/benchmarks)."""
