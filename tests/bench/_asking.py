@@ -2,8 +2,8 @@
 
 Agents themselves cannot be run by the hundred on a machine that has a tracker to run, too: each is on its own clock, and gives up
 for want of a processor that a real one has. So the questions are asked here: how the tracker is, how it sees us, a token to
-share, the files of a commit in two look-ups, an announce of each file. A question is waited for as `TrackerClient` does it: a
-second for the connection, and then for as long as the tracker's event loop says that it lives, a minute at most.
+share, the files of a commit in two look-ups, an announce of each file. A question is waited for as `TrackerClient` does it: for
+as long as the tracker's event loop says that it lives, a minute at most.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 
 from llmpt.core.metainfo import Metainfo
 from llmpt.tracker.client import BUSY_S, NO_BLOB
-from llmpt.tracker.wire import CONNECT_TIMEOUT_S, LIVENESS
+from llmpt.tracker.wire import LIVENESS
 
 FIRST_DOUBT_S, LONGEST_DOUBT_S = 1.0, 5.0
+CONNECTED_S = 20.0  # the kernel connects at once, and this loop comes to see it when it can
 
 Place = tuple[str, int]
 
@@ -48,7 +49,8 @@ class Site:
     async def _machine(self, number: int, address: str, after_s: float) -> None:
         await asyncio.sleep(after_s)
         parts = (self._meets(address), self._gets_a_token(address, number), self._looks_up(address, number))
-        self.asked.served += all(await asyncio.gather(*parts))
+        is_served = all(await asyncio.gather(*parts))
+        self.asked.served += is_served
 
     async def _meets(self, address: str) -> bool:
         return all(
@@ -91,7 +93,7 @@ class Site:
         """Return the status of the answer, which is read to its end."""
         began, doubt_s = time.monotonic(), FIRST_DOUBT_S
         opening = asyncio.open_connection(*place, limit=1 << 24, local_addr=(address, 0))
-        reader, writer = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
+        reader, writer = await asyncio.wait_for(opening, CONNECTED_S)
         try:
             writer.write(question)
             line = asyncio.ensure_future(reader.readline())
@@ -112,7 +114,7 @@ async def _life(tracker: Place, address: str, within_s: float) -> str:
     """Return the status of the answer whether the tracker lives, or why there is none."""
     try:
         opening = asyncio.open_connection(*tracker, local_addr=(address, 0))
-        reader, writer = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
+        reader, writer = await asyncio.wait_for(opening, CONNECTED_S)
         writer.write(f"GET {LIVENESS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         line = await asyncio.wait_for(reader.readline(), within_s)
         writer.close()
