@@ -19,7 +19,7 @@ from llmpt.core.mirrors import OPEN, MirrorAsk
 from llmpt.core.repo import RepoRef
 from llmpt.tracker.client import TrackerClient
 from llmpt_seeder.upstream.queue import MirrorQueue
-from llmpt_tracker.database.models import MirrorRow
+from llmpt_tracker.database.mirrors import MirrorRow
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.rules import mirrors
 from tests.support.tracker import TrackerProcess

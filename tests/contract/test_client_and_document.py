@@ -55,6 +55,7 @@ QUESTIONS: dict[str, Ask] = {
     "ask_mirror": lambda client: client.ask_mirror(MirrorAsk(REPO, "main", ("*.bin",))),
     "mirrors": lambda client: client.mirrors([MirrorState.QUEUED]),
     "mirrors_in_order": lambda client: list(client.mirrors_in_order([MirrorState.QUEUED])),
+    "mirror_orders": lambda client: client.mirror_orders(),
     "mirror": lambda client: client.mirror(client.mirrors()[0].id),
     "report_mirror": lambda client: client.report_mirror(
         client.mirrors()[0].id, MirrorReport(MirrorState.DONE, COMMIT, 1, 1, 5, 5)

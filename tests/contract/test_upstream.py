@@ -311,3 +311,21 @@ def test_a_full_disk_is_said_in_words(hub: FakeHub, tmp_path: Path) -> None:
         worker.stdin.close()
         assert worker.wait(10) == 0  # it ends with its standard input
     assert answer == {"id": 1, "event": "failed", "message": "No space left on device", "final": True}
+
+
+def test_one_file_is_broken_off_while_another_goes_on(hub: FakeHub, tmp_path: Path) -> None:
+    commit = hub.add("org/name", {"a.bin": os.urandom(2 * MIB), "b.bin": os.urandom(2 * MIB)})
+    hub.mode = Mode(throttle_bytes_s=MIB)
+    with FetchProcess(endpoint=hub.url, cache=tmp_path, environ=dict(os.environ)) as process:
+        first, second = (process.fetch(Place(ORG, commit, path), None) for path in ("a.bin", "b.bin"))
+        growing = tmp_path / ORG.folder / "blobs"
+        eventually(lambda: len(list(growing.glob("*.incomplete"))) == 2, timeout_s=20, what="both to come")
+        process.cancel(first)
+        process.cancel(first)  # which changes nothing
+        file = eventually(lambda: second.answer(0.1), timeout_s=20, what="the other one")
+        assert file.name == "b.bin"
+        assert first.answer(0) is None
+        hub.mode = Mode()
+        again = process.fetch(Place(ORG, commit, "a.bin"), None)  # the library's lock is free: its thread has ended
+        file = eventually(lambda: again.answer(0.1), timeout_s=20, what="the first one, once more")
+        assert file.stat().st_size == 2 * MIB

@@ -271,3 +271,22 @@ def test_the_command_line_has_a_repo_fetched_and_shows_what_is(lan: Lan, repo: s
         assert "org/nowhere was not fetched: Repository Not Found (401)" in refused.stderr
     lan.seeded(repo)
     assert (lan.hub.gets("model-0.safetensors"), lan.hub.gets("README.md")) == (1, 0)
+
+
+def test_what_an_operator_cancels_stops_is_not_begun_anew_and_leaves_room(lan: Lan, repo: str) -> None:
+    add(lan, repo, big=3, size=2 * MIB)
+    wanted = MirrorAsk(RepoRef("model", repo), "main", ("*",))
+    lan.hub.mode.throttle_bytes_s = MIB // 64
+    mirror = publisher(lan).ask_mirror(wanted)
+    eventually(lambda: publisher(lan).mirror(mirror.id).report.bytes_done > 0, timeout_s=20, what="the first bytes")
+    assert f"cancelled: 1 of {wanted.repo}" in lan.tracker.command("queue", "cancel", repo)
+    eventually(lambda: not [name for name in blobs(lan) if name.endswith(".incomplete")], timeout_s=20, what="the files to go")
+    assert publisher(lan).mirror(mirror.id).state is MirrorState.CANCELLED
+    lan.hub.mode = Mode()
+    commit = json.loads(get(f"{lan.tracker.url}/api/models/{repo}/revision/main")[2])["sha"]
+    asked = lan.hub.byte_gets
+    other = publisher(lan).ask_mirror(MirrorAsk(RepoRef("model", repo), commit, ("model-0.safetensors",)))
+    assert ended(lan, other).state is MirrorState.DONE  # the seeder works on, and what was cancelled has not gone on
+    assert lan.hub.byte_gets == asked + 1
+    publisher(lan).ask_mirror(wanted)  # by hand
+    assert ended(lan, mirror).state is MirrorState.DONE

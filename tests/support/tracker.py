@@ -60,9 +60,14 @@ class TrackerProcess(ServerProcess):
 
     def make_token(self, *options: str) -> str:
         """Have the command line make a token, with these options; return it."""
-        command = [sys.executable, "-m", "llmpt_tracker", "token", "create", *options]
-        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=True)
-        return done.stdout.strip()
+        return self.command("token", "create", *options).strip()
+
+    def command(self, *words: str) -> str:
+        """Run llmpt-tracker beside it; return what it says."""
+        command = [sys.executable, "-m", "llmpt_tracker", *words]
+        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def start(self) -> None:
         """Start it and wait until it is ready."""

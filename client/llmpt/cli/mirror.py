@@ -23,6 +23,7 @@ from llmpt.tracker.client import TrackerClient
 LOOK_EVERY_S = 0.5
 PATIENCE_S = 30.0  # with a server that does not answer
 ASK_TIMEOUT_S = 10.0
+NOT_FETCHED = (MirrorState.FAILED, MirrorState.CANCELLED)
 
 
 @click.command()
@@ -56,8 +57,8 @@ def mirror(
         asked = _wait(client, asked)
     if as_json:
         show_json(asked.as_json())
-        sys.exit(1 if asked.state is MirrorState.FAILED else 0)
-    if asked.state is MirrorState.FAILED:
+        sys.exit(1 if asked.state in NOT_FETCHED else 0)
+    if asked.state in NOT_FETCHED:
         raise LlmptError(f"{ref} was not fetched: {_reason(asked)}")
     click.echo(_told(asked))
 

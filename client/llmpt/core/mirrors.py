@@ -44,6 +44,7 @@ class MirrorState(str, enum.Enum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    CANCELLED = "cancelled"  # by an operator
 
     @property
     def is_open(self) -> bool:

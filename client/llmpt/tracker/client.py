@@ -23,6 +23,7 @@ from llmpt.core.holdings import Holdings
 from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.metainfo import Metainfo
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState
+from llmpt.core.orders import MirrorOrders
 from llmpt.net.authorities import SYSTEM, Trust
 from llmpt.tracker.answers import Answer, sense
 from llmpt.tracker.looked_up import Beside, Contact, Lookup, read_lookup
@@ -273,6 +274,12 @@ class TrackerClient:
     def mirrors_in_order(self, states: Collection[MirrorState]) -> Iterator[Mirror]:
         """Yield the mirrors in one of `states` as they are to be taken; a page is read when it is needed."""
         return read_in_order(self._wire, {"state": ",".join(state.value for state in states)})
+
+    def mirror_orders(self) -> MirrorOrders:
+        """Return what an operator has said of the queue. Needs a publisher's token."""
+        answer = self._wire.call("GET", "/api/v1/mirrors/orders", {}, authorized=True).document
+        with sense(self.url):
+            return MirrorOrders.parse(answer)
 
     def mirror(self, mirror_id: int) -> Mirror:
         """Return one mirror."""

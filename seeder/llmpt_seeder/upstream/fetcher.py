@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ from typing import Protocol
 from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import ContentMismatch
+from llmpt.core.repo import RepoRef
 from llmpt.host import loops
 from llmpt_seeder.blobs.sources import FileState
 from llmpt_seeder.cache.listing import ListedFile
@@ -33,6 +34,7 @@ from llmpt_seeder.upstream.shelf import Shelf
 log = logging.getLogger("llmpt.seeder")
 
 AT_ONCE = loops.Rhythm(interval_s=0)
+CANCELLED = "no mirror wants it any more"
 STALL_S = 90.0  # the library itself tries again for a minute
 
 
@@ -103,6 +105,8 @@ class Process(Protocol):
 
     def fetch(self, place: Place, token: str | None) -> Download: ...
 
+    def cancel(self, download: Download) -> None: ...
+
     def end_when_idle(self) -> None: ...
 
     def end(self) -> None: ...
@@ -110,7 +114,8 @@ class Process(Protocol):
 
 class Fetcher:
     """Owns the slots. `process` does the fetching, `token` says which token a repo's files need; `on_fetched` is called,
-    by a slot's thread, for each blob that has come or not. Its methods may be called from any thread."""
+    by a slot's thread, for each blob that has come or not. Files of the repos that are `pinned` are fetched first. Its
+    methods may be called from any thread."""
 
     def __init__(
         self,
@@ -127,6 +132,8 @@ class Fetcher:
         self._changed = threading.Condition()
         self._wanted: dict[Etag, WantedBlob] = {}
         self._queue: deque[WantedBlob] = deque()
+        self._busy: set[Etag] = set()  # what slots are at
+        self.pinned: Collection[RepoRef] = ()
         self._upstream = Breaker(timings.pauses)
         self._threads: list[threading.Thread] = []
 
@@ -148,7 +155,7 @@ class Fetcher:
         """Have a blob fetched; it is held until `release`."""
         with self._changed:
             blob = self._wanted.get(file.etag)
-            if blob is None or (blob.state.is_over and not blob.holders):
+            if blob is None or not blob.holders:
                 blob = self._wanted[file.etag] = WantedBlob(file, place)
                 self._queue.append(blob)
                 self._changed.notify()
@@ -157,10 +164,17 @@ class Fetcher:
             return blob
 
     def release(self, blob: WantedBlob) -> None:
-        """Let go of a blob."""
+        """Let go of a blob. One that no mirror wants any more is not fetched: it is taken out of the queue, or broken off."""
         with self._changed:
             blob.holders -= 1
-            if not blob.holders and blob.state.is_over and self._wanted.get(blob.file.etag) is blob:
+            if blob.holders:
+                return
+            if blob in self._queue:
+                self._queue.remove(blob)
+                blob.end(BlobState.FAILED, FetchFailed(CANCELLED, final=True))
+            if not blob.state.is_over:
+                self._changed.notify_all()
+            elif self._wanted.get(blob.file.etag) is blob:
                 del self._wanted[blob.file.etag]
 
     def wanted(self) -> list[WantedBlob]:
@@ -184,29 +198,47 @@ class Fetcher:
             blob.end(BlobState.FAILED, FetchFailed(f"something went wrong here ({type(error).__name__})"))
             raise
         finally:
+            with self._changed:
+                self._busy.discard(blob.file.etag)
+                if not blob.holders and self._wanted.get(blob.file.etag) is blob:
+                    del self._wanted[blob.file.etag]
+                self._changed.notify()
             self._on_fetched(blob)
 
     def _next(self) -> WantedBlob | None:
         with self._changed:
-            if not self._queue:
+            if not self._ready():
                 self._changed.wait(self._timings.idle_s)
-            if not self._queue or self._life.stop.is_set():
+            if self._life.stop.is_set() or not self._ready():
                 return None
             blob = self._fairest()
             self._queue.remove(blob)
+            self._busy.add(blob.file.etag)
             blob.state = BlobState.RUNNING
             return blob
 
+    def _ready(self) -> list[WantedBlob]:
+        """Return what may be begun: what was cancelled and is wanted again waits until the slot that was at it has let go."""
+        return [one for one in self._queue if one.file.etag not in self._busy]
+
     def _fairest(self) -> WantedBlob:
-        """Return what is fetched next: what was asked for first, of the asker for which the least is under way."""
+        """Return what is fetched next: what is pinned, then what was asked for first, of the asker for which the least is under
+        way."""
         busy = Counter(one.askers[:1] for one in self._wanted.values() if one.state in (BlobState.RUNNING, BlobState.WAITING))
-        return min(self._queue, key=lambda one: busy[one.askers[:1]])
+        return min(self._ready(), key=lambda one: (one.place.repo not in self.pinned, busy[one.askers[:1]]))
+
+    def _pause(self, blob: WantedBlob, seconds: float) -> None:
+        """Wait, but not longer than the blob is wanted, or the seeder lives."""
+        with self._changed:
+            self._changed.wait_for(lambda: not blob.holders or self._life.stop.is_set(), seconds)
+        if not blob.holders:
+            raise FetchFailed(CANCELLED, final=True)
 
     def _fetch(self, blob: WantedBlob) -> None:
         """Try until the blob is here. Raises `FetchFailed` for a no, or for the last try."""
         for tried in range(1, self._timings.tries + 1):
             while not self._life.stop.is_set() and (left_s := self._upstream.left_s) > 0:
-                self._life.stop.wait(left_s)
+                self._pause(blob, left_s)
             try:
                 with self._shelf.room(blob.file.etag, blob.file.size, self._folder(blob), blob.askers):
                     self._try(blob)
@@ -218,7 +250,7 @@ class Fetcher:
                 pause_s = self._pause_s(error, tried)
                 blob.end(BlobState.WAITING, error)
                 log.info("%s of %s: %s; tried again in %.0f s", blob.place.path, blob.place.repo, error, pause_s)
-                self._life.stop.wait(pause_s)
+                self._pause(blob, pause_s)
             else:
                 break
 
@@ -232,7 +264,7 @@ class Fetcher:
         blob.state, blob.growing = BlobState.RUNNING, growing
         self._shelf.growing.begin(growing)
         try:
-            self._follow(self._process.fetch(blob.place, self._token(blob.place)), growing)
+            self._follow(blob, self._process.fetch(blob.place, self._token(blob.place)), growing)
         except (ContentMismatch, OSError) as error:
             self._shelf.remove(etag)
             words = (
@@ -243,12 +275,15 @@ class Fetcher:
             growing.fail()  # but for a whole one
             self._shelf.clear_unfinished(folder, etag)
 
-    def _follow(self, download: Download, growing: GrowingBlob) -> None:
+    def _follow(self, blob: WantedBlob, download: Download, growing: GrowingBlob) -> None:
         seen, moved_at, stall_s = -1, time.monotonic(), self._timings.stall_s
         while (file := download.answer(self._timings.tick_s)) is None:
             now, before, seen = time.monotonic(), seen, growing.look()
             if seen != before:
                 moved_at = now
+            if not blob.holders:
+                self._process.cancel(download)
+                raise FetchFailed(CANCELLED, final=True)
             if self._life.stop.is_set() or now - moved_at > stall_s:
                 self._process.end()
                 raise FetchFailed("the seeder ends" if self._life.stop.is_set() else f"no byte came for {stall_s:.0f} s")

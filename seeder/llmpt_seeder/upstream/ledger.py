@@ -1,4 +1,4 @@
-"""How many bytes lie in the cache that is fetched into: finished blobs, and what is still written.
+"""How many bytes lie in the cache that is fetched into, and come just now: finished blobs, and what is still written.
 
 It is counted anew at each look, so that a file that was removed by hand is room again; a folder that did not change since the
 last look is not read, and no finished blob is asked for its size twice.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,19 @@ class LyingFile:
     @property
     def path(self) -> Path:
         return self.folder / self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A blob that comes just now: its `size`, the `folder` that it comes into (None: whichever), and which clients want it."""
+
+    etag: Etag
+    size: int
+    folder: Path | None
+    askers: frozenset[str] = frozenset()
+
+    def is_it(self, file: LyingFile) -> bool:
+        return file.etag == self.etag and self.folder in (None, file.folder)
 
 
 @dataclass(slots=True)
@@ -93,3 +106,30 @@ def _files(folder: Path, known: _Folder) -> Iterator[tuple[str, tuple[int, Lying
                 continue
             written = min(facts.st_size, facts.st_blocks * 512) if facts.st_blocks else facts.st_size
             yield name, (inode, LyingFile(etag, folder, name, facts.st_size, written, finished))
+
+
+def used(lying: Iterable[LyingFile], coming: Collection[Coming]) -> int:
+    """Return the bytes that count: what lies there, and of what comes its size, however much of that lies there already."""
+    files = list(lying)
+    here = dict.fromkeys((one.etag for one in coming), 0)
+    for one, file in _of(coming, files):
+        here[one.etag] += file.bytes
+    others = sum(file.bytes for file in files) - sum(here.values())
+    return others + sum(max(one.size, here[one.etag]) for one in coming)
+
+
+def left(coming: Collection[Coming], lying: Iterable[LyingFile]) -> int:
+    """Return how many bytes of what comes the disk does not hold yet."""
+    missing = {one.etag: one.size for one in coming}
+    for one, file in _of(coming, lying):
+        missing[one.etag] -= file.written
+    return sum(max(0, bytes_) for bytes_ in missing.values())
+
+
+def _of(coming: Iterable[Coming], lying: Iterable[LyingFile]) -> Iterator[tuple[Coming, LyingFile]]:
+    """Yield the files of what comes."""
+    comes = {one.etag: one for one in coming}
+    for file in lying:
+        one = comes.get(file.etag)
+        if one is not None and one.is_it(file):
+            yield one, file

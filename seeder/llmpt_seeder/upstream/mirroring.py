@@ -1,5 +1,6 @@
 """The queue of mirrors at work: what the tracker's clients want from upstream, taken, fetched, and reported on.
 
+obey      what an operator has said: what is cancelled is let go, what is pinned goes first and stays
 take      mirrors that are queued (and, after a restart, those that ran): at a knock, else every ten seconds
 look up   each one's commit and listing, a few at a time; one that wants no more is done with that
 fetch     the blobs that are not here, each once (`Fetcher`)
@@ -24,7 +25,7 @@ from llmpt_seeder.upstream.fetcher import Fetcher, WantedBlob
 from llmpt_seeder.upstream.lookup import Lookup
 from llmpt_seeder.upstream.mirrors import TakenMirror, chosen
 from llmpt_seeder.upstream.process import Place
-from llmpt_seeder.upstream.queue import MirrorQueue
+from llmpt_seeder.upstream.queue import Hearing, MirrorQueue
 from llmpt_seeder.upstream.shelf import Shelf
 
 log = logging.getLogger("llmpt.seeder")
@@ -92,7 +93,7 @@ class Mirroring:
         if self._knocked.is_set() or self._queue.wants_more or time.monotonic() >= self._take_at:
             self._knocked.clear()
             self._take_at = time.monotonic() + TAKE_EVERY_S
-            for mirror in self._queue.take():
+            for mirror in self._queue.take() if self._obey() else ():
                 try:
                     self._pool.submit(self._begin, mirror)
                 except RuntimeError as error:  # no thread more
@@ -102,6 +103,18 @@ class Mirroring:
         self._advance()
         busy = self._mirrors or self._fetcher.wanted()
         return TICK_S if busy else max(0.0, self._take_at - time.monotonic())
+
+    def _obey(self) -> bool:
+        """Do what an operator has said; return whether that is known: without it nothing new may drop what is pinned."""
+        orders = self._queue.orders()
+        if orders is None:
+            return False
+        self._stock.shelf.pinned = self._fetcher.pinned = orders.pinned
+        with self._lock:
+            cancelled = [one for number, one in self._mirrors.items() if number in orders.cancelled]
+        for one in cancelled:
+            self._drop(one)
+        return True
 
     def _begin(self, mirror: Mirror) -> None:
         """Look a mirror up, and have its files fetched. Runs in the pool."""
@@ -152,12 +165,23 @@ class Mirroring:
             if not said.state.is_open:
                 self._end(one, said)
             elif now - one.told_at >= REPORT_EVERY_S and one.is_news(said):
-                if not self._queue.report(one.mirror, said):
-                    return  # the tracker is away: the next one would cost a time-out, too
+                heard = self._queue.report(one.mirror, said)
+                if heard is Hearing.AWAY:
+                    return  # the next one would cost a time-out, too
+                if heard is Hearing.OVER:
+                    self._drop(one)
                 one.told, one.told_at = said, now
 
     def _end(self, one: TakenMirror, said: MirrorReport) -> None:
-        self._queue.end(one.mirror, said)
+        self._queue.report(one.mirror, said)
+        self._let_go(one)
+
+    def _drop(self, one: TakenMirror) -> None:
+        log.info("%s is fetched no more: an operator has cancelled it", one.mirror.ask)
+        self._let_go(one)
+
+    def _let_go(self, one: TakenMirror) -> None:
+        self._queue.let_go(one.mirror)
         with self._lock:
             del self._mirrors[one.mirror.id]
         for blob in one.wanted.values():

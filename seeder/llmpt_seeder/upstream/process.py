@@ -1,6 +1,6 @@
 """The fetching process, seen from the seeder: started when it is needed, ended when it is not, killed when it hangs.
 
-It is a process apart because it runs a library that is not ours, whose downloads cannot be broken off, and whose memory is
+It is a process apart because it runs a library that is not ours, whose downloads have no end but their own, and whose memory is
 given back with it. When it is killed, every fetch in it has failed, and may be tried again.
 """
 
@@ -100,6 +100,18 @@ class FetchProcess:
             except OSError:  # it has just died, and the thread that listens to it says so
                 pass
         return download
+
+    def cancel(self, download: Download) -> None:
+        """Break off one file; it need not be waited for."""
+        with self._lock:
+            number = next((number for number, one in self._pending.items() if one is download), None)
+            if number is None or self._process is None:
+                return
+            del self._pending[number]
+            try:
+                print(json.dumps({"cancel": number}), file=self._process.stdin, flush=True)
+            except OSError:  # it has just died
+                pass
 
     def end_when_idle(self) -> None:
         """End the process unless it has something to do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import threading
 from collections import Counter
@@ -10,9 +11,11 @@ from typing import Protocol
 
 from llmpt.core.errors import TrackerError, TrackerRefused
 from llmpt.core.mirrors import OPEN, Mirror, MirrorReport, MirrorState
+from llmpt.core.orders import MirrorOrders
 
 log = logging.getLogger("llmpt.seeder")
 
+OVER = (404, 409)  # there is no such mirror any more; it was cancelled
 MAX_TAKEN = 400  # mirrors of files: more than are fetched in the ten seconds to the next look
 
 
@@ -21,7 +24,17 @@ class MirrorTracker(Protocol):
 
     def mirrors(self, states: Collection[MirrorState] = ()) -> list[Mirror]: ...
 
+    def mirror_orders(self) -> MirrorOrders: ...
+
     def report_mirror(self, mirror_id: int, report: MirrorReport) -> None: ...
+
+
+class Hearing(enum.Enum):
+    """What the tracker makes of a report. `OVER`: it wants no more of them, for the mirror was cancelled, or is not there."""
+
+    HEARD = "heard"
+    AWAY = "away"
+    OVER = "over"
 
 
 class MirrorQueue:
@@ -83,14 +96,24 @@ class MirrorQueue:
     def _read_all(self) -> Iterable[Mirror]:
         return sorted(self._connect().mirrors(OPEN), key=lambda mirror: (not mirror.ask.is_listing, mirror.id))
 
-    def report(self, mirror: Mirror, said: MirrorReport) -> bool:
-        """Tell the tracker how a mirror is; return whether it has answered."""
+    def orders(self) -> MirrorOrders | None:
+        """Return what an operator has said; None while the tracker is away."""
+        try:
+            return self._connect().mirror_orders()
+        except TrackerError as error:
+            log.debug("an operator's orders cannot be read: %s", error)
+            return None
+
+    def report(self, mirror: Mirror, said: MirrorReport) -> Hearing:
+        """Tell the tracker how a mirror is."""
         try:
             self._connect().report_mirror(mirror.id, said)
         except TrackerError as error:
             log.info("the tracker was not told of mirror %d: %s", mirror.id, error)
-            return isinstance(error, TrackerRefused)
-        return True
+            if isinstance(error, TrackerRefused):
+                return Hearing.OVER if error.status in OVER else Hearing.HEARD
+            return Hearing.AWAY
+        return Hearing.HEARD
 
     def end(self, mirror: Mirror, said: MirrorReport) -> None:
         """Report for the last time. When the tracker is away the mirror stays open there, and is taken again."""

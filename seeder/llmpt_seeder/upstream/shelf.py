@@ -16,7 +16,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.filesize import decimal
@@ -24,11 +23,12 @@ from rich.filesize import decimal
 from llmpt.core.blob import Etag
 from llmpt.core.errors import SettingError
 from llmpt.core.files import real_path
+from llmpt.core.repo import RepoRef
 from llmpt.disk.growth import unfinished
 from llmpt_seeder.cache.contents import BlobFile
 from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.upstream.growing import GrowingBlobs
-from llmpt_seeder.upstream.ledger import Ledger, LyingFile
+from llmpt_seeder.upstream.ledger import Coming, Ledger, LyingFile, left, used
 from llmpt_seeder.upstream.wants import SEVERAL, WantedMemory, Wants
 
 log = logging.getLogger("llmpt.seeder")
@@ -40,23 +40,10 @@ OF_SEVERAL, OF_ONE = 3 / 4, 1 / 2  # of the quota
 LEFT_UNASKED = 10  # without a quota that was set, this part of the disk is left free
 
 
-@dataclass(frozen=True, slots=True)
-class _Coming:
-    """A blob that comes just now: its `size`, the `folder` that it comes into (None: whichever), and which clients want it."""
-
-    etag: Etag
-    size: int
-    folder: Path | None
-    askers: frozenset[str] = frozenset()
-
-    def is_it(self, file: LyingFile) -> bool:
-        return file.etag == self.etag and self.folder in (None, file.folder)
-
-
 class Shelf:
     """Owns the cache at `root`, and what comes into it just now (`growing`); 0 as `quota_bytes` is no limit, and None what leaves
     a tenth of the disk free. `uploaded` says how many bytes of each blob the swarm took; `let_go` is told of the blobs that are
-    removed, and by which path.
+    removed, and by which path. Nothing is dropped of the repos that are `pinned`.
 
     Its methods may be called from any thread.
     """
@@ -76,8 +63,9 @@ class Shelf:
         self._wants = Wants(memory, clock)
         self._lock = threading.Lock()  # of what lies here
         self._ledger = Ledger(root)
-        self._coming: dict[Etag, _Coming] = {}
+        self._coming: dict[Etag, Coming] = {}
         self._sent: dict[Etag, int] = {}
+        self.pinned: Collection[RepoRef] = ()
 
     def prepare(self) -> None:
         """Make the cache ready to be written to; raise `SettingError` when it never can be."""
@@ -117,7 +105,7 @@ class Shelf:
         """Hold `size` bytes for a blob that is about to come into `folder`; drop others until it fits. What comes, and what has
         just come, is not dropped. `askers` are clients that want it. Raises `FetchFailed` in words."""
         self._wants.note(etag, askers)
-        coming = _Coming(etag, size, folder, self._wants.askers(etag))
+        coming = Coming(etag, size, folder, self._wants.askers(etag))
         with self._lock:
             self._make_room(coming)
             self._coming[etag] = coming
@@ -152,7 +140,7 @@ class Shelf:
             except OSError as error:
                 log.warning("%s cannot be removed: %s", entry.path, error.strerror)
 
-    def _make_room(self, new: _Coming) -> None:
+    def _make_room(self, new: Coming) -> None:
         coming, lying = [*self._coming.values(), new], self._ledger.look()
         try:
             self.root.mkdir(mode=0o755, parents=True, exist_ok=True)  # it may have been full, or away, at the start
@@ -171,21 +159,22 @@ class Shelf:
         except OSError as error:
             raise FetchFailed(f"LLMPT_MIRROR_CACHE cannot be used: {error.strerror}", final=True) from error
         spare = min(max(disk.total // 20, LEAST_SPARE_BYTES), MOST_SPARE_BYTES)
-        if disk.free < _left(coming, lying) + spare:
+        if disk.free < left(coming, lying) + spare:
             raise FetchFailed(
                 f"the disk of LLMPT_MIRROR_CACHE is full: {decimal(new.size)} do not fit into {decimal(disk.free)}, "
                 f"of which {decimal(spare)} are left for others",
                 final=True,
             )
 
-    def _keep_quota(self, lying: list[LyingFile], coming: list[_Coming], quota: int) -> None:
+    def _keep_quota(self, lying: list[LyingFile], coming: list[Coming], quota: int) -> None:
         """Drop what is needed for the last that comes, and no more, and nothing when that would not do."""
-        over = _used(lying, coming) - quota
+        over = used(lying, coming) - quota
         if over <= 0:
             return
         new = coming[-1]
         comes = {one.etag for one in coming}
-        may_go = [file for file in lying if file.finished and file.etag not in comes]
+        pinned = {repo.folder for repo in self.pinned}
+        may_go = [one for one in lying if one.finished and one.etag not in comes and one.folder.parent.name not in pinned]
         several = self._wanted_by_several(may_go, int(quota * OF_SEVERAL))
         kept = several if len(new.askers) < SEVERAL else set()
         own = self._own(new, may_go, coming, int(quota * OF_ONE))
@@ -198,7 +187,8 @@ class Shelf:
             over -= sum(file.bytes for file in self._drop(victims))
             if over <= 0:
                 return
-        raise FetchFailed(f"LLMPT_MIRROR_QUOTA is used up by files that come just now: no room for {decimal(new.size)}")
+        held = "by files that come just now" + (", and by pinned repos" if pinned else "")
+        raise FetchFailed(f"LLMPT_MIRROR_QUOTA is used up {held}: no room for {decimal(new.size)}")
 
     def _wanted_by_several(self, files: Iterable[LyingFile], most_bytes: int) -> set[Etag]:
         """Return what several clients wanted of late, of the last wanted so much as is theirs."""
@@ -211,7 +201,7 @@ class Shelf:
                 most_bytes -= file.bytes
         return kept
 
-    def _own(self, new: _Coming, files: Iterable[LyingFile], coming: Collection[_Coming], most_bytes: int) -> set[Etag]:
+    def _own(self, new: Coming, files: Iterable[LyingFile], coming: Collection[Coming], most_bytes: int) -> set[Etag]:
         """Return what one client alone wanted, if it is the one that wants `new`, and all of that is more than one may have."""
         if len(new.askers) != 1:
             return set()
@@ -259,33 +249,6 @@ class Shelf:
             log.info("dropped: %s (%s)", file.path.relative_to(self.root), decimal(file.bytes))
         self._wants.forget(file.etag for file in gone)
         return gone
-
-
-def _used(lying: Iterable[LyingFile], coming: Collection[_Coming]) -> int:
-    """Return the bytes that count: what lies there, and of what comes its size, however much of that lies there already."""
-    files = list(lying)
-    here = dict.fromkeys((one.etag for one in coming), 0)
-    for one, file in _of(coming, files):
-        here[one.etag] += file.bytes
-    others = sum(file.bytes for file in files) - sum(here.values())
-    return others + sum(max(one.size, here[one.etag]) for one in coming)
-
-
-def _left(coming: Collection[_Coming], lying: Iterable[LyingFile]) -> int:
-    """Return how many bytes of what comes the disk does not hold yet."""
-    left = {one.etag: one.size for one in coming}
-    for one, file in _of(coming, lying):
-        left[one.etag] -= file.written
-    return sum(max(0, bytes_) for bytes_ in left.values())
-
-
-def _of(coming: Iterable[_Coming], lying: Iterable[LyingFile]) -> Iterator[tuple[_Coming, LyingFile]]:
-    """Yield the files of what comes."""
-    comes = {one.etag: one for one in coming}
-    for file in lying:
-        one = comes.get(file.etag)
-        if one is not None and one.is_it(file):
-            yield one, file
 
 
 def _unlink_links(snapshots: Path, names: Collection[str]) -> None:

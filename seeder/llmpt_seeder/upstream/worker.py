@@ -1,12 +1,13 @@
 """A process that fetches files by huggingface_hub's own `hf_hub_download`: `python -m` this module.
 
-It reads a file's place as a line of JSON, and writes what came of it as another; several may be under way. It ends with its
-standard input, and so with the seeder, in the middle of a file too. How far a file is can be seen in the cache:
-`blobs/<etag>*.incomplete` grows.
+It reads a file's place as a line of JSON, and writes what came of it as another; several may be under way, and `{"cancel": ID}`
+breaks one off. It ends with its standard input, and so with the seeder, in the middle of a file too. How far a file is can be
+seen in the cache: `blobs/<etag>*.incomplete` grows.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
@@ -24,9 +25,22 @@ def main() -> None:
     """Fetch what standard input asks for, until it ends."""
     _prepare()
     answers = threading.Lock()
+    fetches: dict[int, threading.Thread] = {}
     for line in sys.stdin:
-        threading.Thread(target=_serve, args=(json.loads(line), answers), daemon=True).start()
+        said = json.loads(line)
+        if "cancel" in said:
+            _break_off(fetches.get(said["cancel"]))
+            continue
+        fetches = {number: thread for number, thread in fetches.items() if thread.is_alive()}
+        fetches[said["id"]] = threading.Thread(target=_serve, args=(said, answers), daemon=True)
+        fetches[said["id"]].start()
     os._exit(0)  # whatever is under way
+
+
+def _break_off(thread: threading.Thread | None) -> None:
+    """End a thread at its next step: the library takes no word, and this exception is none that it catches to try again."""
+    if thread is not None and thread.ident is not None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
 
 
 def _serve(wanted: dict[str, Any], answers: threading.Lock) -> None:

@@ -1,4 +1,4 @@
-"""The command `llmpt-tracker`: serve, health, tokens, invitations to share, the audit log, and backups."""
+"""The command `llmpt-tracker`: serve, health, tokens, invitations, the queue of what is fetched, the audit log, and backups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmpt.core.errors import LlmptError
 from llmpt.core.words import plain
 from llmpt.host.logs import log_to_stderr
 from llmpt.host.terminal import PlainGroup
-from llmpt_tracker.cli import audit, backup, ref, token
+from llmpt_tracker.cli import audit, backup, queue, ref, token
 from llmpt_tracker.cli.database import opened
 from llmpt_tracker.settings import TrackerSettings
 
@@ -112,5 +112,5 @@ def show_dist(url: str) -> None:
         click.echo("\n".join(found.offline))
 
 
-for command in (token.token, ref.ref, audit.audit, backup.backup, backup.restore):
+for command in (token.token, ref.ref, queue.queue, audit.audit, backup.backup, backup.restore):
     cli.add_command(command)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from llmpt.core.repo import REPO_TYPES, RepoRef, check_commit, check_ref
+from llmpt.core.repo import check_commit, check_ref
 from llmpt_tracker.cli.database import opened
+from llmpt_tracker.cli.repos import repo_named
 
 
 @click.group()
@@ -20,7 +21,7 @@ def list_refs(repo: str | None) -> None:
     from llmpt_tracker.rules import refs
 
     with opened() as database, database.reading() as session:
-        for one in refs.listed(session, None if repo is None else _repo(repo)):
+        for one in refs.listed(session, None if repo is None else repo_named(repo)):
             click.echo(f"{one.commit}  {one.repo}  {one.name}  {one.owner or '(nobody)'}")
 
 
@@ -33,13 +34,8 @@ def set_ref(repo: str, name: str, commit: str) -> None:
     from llmpt_tracker.clock import utc_now
     from llmpt_tracker.rules import audit, refs
 
-    named = _repo(repo)
+    named = repo_named(repo)
     with opened() as database, database.writing() as session:
         one = refs.confirm(session, named, check_ref(name), check_commit(commit))
         audit.note(session, audit.REF_SET, audit.OPERATOR, now=utc_now(), repo=str(named), refs=[name], commit=commit)
     click.echo(f"{one.repo} {one.name} is at {one.commit}, and is moved by {one.owner or 'the next publisher of it'}")
-
-
-def _repo(text: str) -> RepoRef:
-    kind, _, rest = text.partition("/")
-    return RepoRef(kind[:-1], rest) if kind.endswith("s") and kind[:-1] in REPO_TYPES and rest else RepoRef("model", text)

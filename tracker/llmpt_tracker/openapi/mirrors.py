@@ -20,7 +20,7 @@ from llmpt_tracker.openapi.terms import (
     text,
     token,
 )
-from llmpt_tracker.rules.rights import MIRROR, PUBLISH, SHARE
+from llmpt_tracker.rules.rights import ADMIN, MIRROR, PUBLISH, SHARE
 
 _COMMIT: Schema = {"type": ["string", "null"], "pattern": "^[0-9a-f]{40}$"}
 _STATE = text(enum=[state.value for state in MirrorState])
@@ -64,6 +64,11 @@ def schemas() -> Schema:
             ended_at={"type": ["string", "null"]},
             askers=array(text("a client that asked, by a name that says nothing to others; told to publishers only")),
         ),
+        "MirrorOrders": record(
+            cancelled=array(count("a mirror that was cancelled of late")),
+            pinned=array(record(repo_type=REPO_TYPE, repo_id=REPO_ID)),
+        ),
+        "Pin": record(repo_type=REPO_TYPE, repo_id=REPO_ID, pinned={"type": "boolean"}),
         "MirrorPage": record(mirrors=array(ref("Mirror")), next=NEXT),
         "MirrorReport": partly(("commit", *_FIGURES, "error"), state=_STATE, commit=_COMMIT, **_FIGURES, error=maybe_error),
     }
@@ -72,6 +77,7 @@ def schemas() -> Schema:
 def paths(paging: list[Schema]) -> Schema:
     """Return the routes; `paging` are the parameters of every list."""
     by_id = [path("mirror_id", count())]
+    of_repo = [path("repo_type", REPO_TYPE), path("repo_id", REPO_ID)]
     asked = answer("Mirror", "The mirror", 400, 401, 409, 413, 415, 422, 429)
     asked["202"] = asked.pop("200")
     return {
@@ -85,7 +91,7 @@ def paths(paging: list[Schema]) -> Schema:
             "get": {
                 "summary": "Mirrors that are queued, under way, and ended; the newest first, or as they are to be taken",
                 "parameters": [
-                    query("state", text("queued, running, done, failed: separated by commas")),
+                    query("state", text(", ".join(state.value for state in MirrorState) + ": separated by commas")),
                     query("order", text("listings first, then what was asked for first", enum=["next"])),
                     *paging,
                 ],
@@ -100,6 +106,33 @@ def paths(paging: list[Schema]) -> Schema:
                 "requestBody": {"required": True, **body(ref("MirrorReport"), "How far it is")},
                 "responses": answer("Mirror", "The mirror", 400, 401, 404, 413, 415, 429),
                 **token(PUBLISH),
+            },
+            "delete": {
+                "summary": "Cancel it: it is fetched no more, and not anew for a day unless it is asked for by hand",
+                "parameters": by_id,
+                "responses": answer("Mirror", "The mirror", 400, 401, 404, 409, 429),
+                **token(ADMIN),
+            },
+        },
+        "/api/v1/mirrors/orders": {
+            "get": {
+                "summary": "What an operator has said of the queue, for its seeders",
+                "responses": answer("MirrorOrders", "What is cancelled, and what is pinned", 400, 401, 429),
+                **token(PUBLISH),
+            }
+        },
+        "/api/v1/pins/{repo_type}/{repo_id}": {
+            "put": {
+                "summary": "Pin a repo: its files are fetched before others, and none of them is dropped to make room",
+                "parameters": of_repo,
+                "responses": answer("Pin", "It is pinned", 400, 401, 409, 422, 429),
+                **token(ADMIN),
+            },
+            "delete": {
+                "summary": "Let a repo that is pinned go as others do",
+                "parameters": of_repo,
+                "responses": answer("Pin", "It is not pinned", 400, 401, 404, 422, 429),
+                **token(ADMIN),
             },
         },
     }

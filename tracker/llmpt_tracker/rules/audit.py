@@ -29,6 +29,9 @@ INVITED = "invited"
 REPORTED = "reported"
 DOUBTED = "doubted"
 REFUSED = "refused"
+MIRROR_CANCELLED = "mirror_cancelled"
+PINNED = "pinned"
+UNPINNED = "unpinned"
 KINDS = (
     PUBLISHED,
     SHARED,
@@ -42,6 +45,9 @@ KINDS = (
     REPORTED,
     DOUBTED,
     REFUSED,
+    MIRROR_CANCELLED,
+    PINNED,
+    UNPINNED,
 )
 KEPT_ROWS = 20_000  # of each kind
 KEPT = timedelta(days=400)

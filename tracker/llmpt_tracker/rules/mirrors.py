@@ -2,6 +2,7 @@
 
     ask      a client wants a revision's listing, or files of it: one mirror, however many want the same
     report   the seeder says how far it is, or why it cannot
+    cancel   an operator wants it no more (rules/orders.py)
     page     the mirrors, for the seeder and for all that ask
 
 A mirror that is done or has failed is queued anew when it is asked for again: after a failure not before `retry_at`, so that
@@ -15,18 +16,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from llmpt.core.mirrors import MAX_ASKERS, MAX_MIRROR_ID, OPEN, Mirror, MirrorAsk, MirrorProblem, MirrorReport, MirrorState
 from llmpt.core.repo import RepoRef
-from llmpt_tracker.database.models import MirrorRow
+from llmpt_tracker.database.mirrors import MirrorRow, Pin
 from llmpt_tracker.errors import Refused
 
 MAX_OPEN = 20_000
 MAX_OPEN_OF_ONE = 2_000  # of which one client was the first to ask for them
 KEPT = timedelta(days=7)
 VAIN_KEPT = timedelta(minutes=10)
+CANCELLED_STANDS = timedelta(days=1)  # unless it is asked for by hand
 FRESH = timedelta(seconds=5)  # what was done a moment ago is not done again
 NO_STANDS = timedelta(seconds=60)
 _OPEN = [state.value for state in OPEN]
@@ -102,8 +104,10 @@ def ask(
 
 
 def report(session: Session, mirror_id: int, said: MirrorReport, *, now: datetime) -> Mirror:
-    """Note what the seeder says of a mirror. Raises `Refused` (404) when there is no such one."""
+    """Note what the seeder says of a mirror. Raises `Refused`: 404 when there is no such one, 409 when it was cancelled."""
     row = _get(session, mirror_id)
+    if row.state == MirrorState.CANCELLED:
+        raise Refused(409, "cancelled", f"an operator has cancelled mirror {mirror_id}")
     row.state, row.commit = said.state.value, said.commit or row.commit
     row.files_total, row.files_done = said.files_total, said.files_done
     row.bytes_total, row.bytes_done = said.bytes_total, said.bytes_done
@@ -115,6 +119,16 @@ def report(session: Session, mirror_id: int, said: MirrorReport, *, now: datetim
         row.ended_at = now
     session.flush()
     return _mirror(row, now)
+
+
+def cancel(session: Session, match: ColumnElement[bool], *, now: datetime) -> list[Mirror]:
+    """Cancel what is open of the mirrors that match; return those."""
+    rows = list(session.scalars(select(MirrorRow).where(match, MirrorRow.state.in_(_OPEN)).order_by(MirrorRow.id)))
+    for row in rows:
+        row.state, row.ended_at, row.retry_at = MirrorState.CANCELLED.value, now, now + CANCELLED_STANDS
+        row.status, row.code, row.error = None, "Cancelled", "an operator has cancelled it"
+    session.flush()
+    return [_mirror(row, now) for row in rows]
 
 
 def get(session: Session, mirror_id: int, *, now: datetime) -> Mirror:
@@ -147,20 +161,21 @@ def page(
 def next_page(
     session: Session, *, states: Collection[MirrorState], limit: int, after: int | None, listings: bool, now: datetime
 ) -> tuple[list[Mirror], int | None]:
-    """Return a page of mirrors as they are to be taken (listings first, then what was asked for first, the first of each asker
-    before the second of any), and the key after which the next one begins; `listings` as in `page`."""
-    is_files = case((MirrorRow.include == _LISTING, 0), else_=1)
-    place = is_files * _TURNS + MirrorRow.turn
+    """Return a page of mirrors as they are to be taken (listings first, then what is pinned, then what was asked for first, the
+    first of each asker before the second of any), and the key after which the next one begins; `listings` as in `page`."""
+    pinned = exists().where(Pin.repo_type == MirrorRow.repo_type, Pin.repo_name == MirrorRow.repo_name)
+    rank: ColumnElement[int] = case((MirrorRow.include == _LISTING, 0), (pinned, 1), else_=2)
+    place = (rank * _TURNS + MirrorRow.turn).label("place")
     match: list[ColumnElement[bool]] = [MirrorRow.state.in_([state.value for state in states])]
     if after is not None:
         at, number = divmod(after, _NUMBERS)
         match.append(or_(place > at, and_(place == at, MirrorRow.id > number)))
     if not listings:
         match.append(MirrorRow.include != _LISTING)
-    rows = list(session.scalars(select(MirrorRow).where(*match).order_by(place, MirrorRow.id).limit(limit + 1)))
+    rows = session.execute(select(MirrorRow, place).where(*match).order_by(place, MirrorRow.id).limit(limit + 1)).all()
     last = rows[limit - 1] if len(rows) > limit else None
-    key = None if last is None else ((last.include != _LISTING) * _TURNS + last.turn) * _NUMBERS + last.id
-    return [_mirror(row, now) for row in rows[:limit]], key
+    key = None if last is None else last[1] * _NUMBERS + last[0].id
+    return [_mirror(row, now) for row, _ in rows[:limit]], key
 
 
 def count_by_state(session: Session) -> dict[str, int]:
@@ -171,17 +186,19 @@ def count_by_state(session: Session) -> dict[str, int]:
     return counts
 
 
-def progress(session: Session, *, since: datetime, limit: int) -> list[MirroredCommit]:
-    """Return what is under way or has ended after `since`, by commit, the latest wanted first."""
+def progress(session: Session, *, since: datetime | None, limit: int) -> list[MirroredCommit]:
+    """Return what is under way or has ended after `since` (None: what is under way alone), by commit, the latest wanted first."""
+    is_open = MirrorRow.state.in_(_OPEN)
+    of_late = is_open if since is None else or_(is_open, MirrorRow.ended_at > since)
     latest = func.max(MirrorRow.wanted_at).label("latest")
     at = func.coalesce(MirrorRow.commit, MirrorRow.revision).label("at")
-    ranked = [state.value for state in (MirrorState.RUNNING, MirrorState.QUEUED, MirrorState.FAILED)]
+    ranked = [state.value for state in (MirrorState.RUNNING, MirrorState.QUEUED, MirrorState.FAILED, MirrorState.CANCELLED)]
     states = {state: func.sum(case((MirrorRow.state == state, 1), else_=0)).label(state) for state in ranked}
     sums = [func.sum(getattr(MirrorRow, name)).label(name) for name in _COUNTS]
     error = func.max(MirrorRow.error).label("error")
     rows = session.execute(
         select(MirrorRow.repo_type, MirrorRow.repo_name, at, latest, error, *sums, *states.values())
-        .where(MirrorRow.include != _LISTING, or_(MirrorRow.state.in_(_OPEN), MirrorRow.ended_at > since))
+        .where(MirrorRow.include != _LISTING, of_late)
         .group_by(MirrorRow.repo_type, MirrorRow.repo_name, at)
         .order_by(latest.desc())
         .limit(limit)
@@ -241,7 +258,7 @@ def _stands(row: MirrorRow, now: datetime, fresh: timedelta = FRESH) -> bool:
         return True
     if row.ended_at is None or _is_from_before(row.ended_at, now):
         return False
-    if row.state == MirrorState.FAILED:
+    if row.state != MirrorState.DONE:
         return row.retry_at is not None and now < row.retry_at
     return now - row.ended_at < fresh
 

@@ -1,4 +1,5 @@
-"""Routes of the queue of mirrors: `/api/v1/mirrors`. Asking needs a token, a report the seeder's own."""
+"""Routes of the queue of mirrors: `/api/v1/mirrors`. Asking needs a token, a report the seeder's own, what an operator
+says of it (`/api/v1/pins`, too) one of scope `admin`."""
 
 from __future__ import annotations
 
@@ -11,10 +12,12 @@ from sqlalchemy.orm import Session
 from llmpt.core.errors import InvalidInput, InvalidName
 from llmpt.core.mirrors import MirrorAsk, MirrorReport, MirrorState, asker_name, state_named
 from llmpt.core.networks import neighbourhood
+from llmpt.core.repo import RepoRef
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import mirrors, paging, refs, servers, tokens
+from llmpt_tracker.rules import mirrors, orders, paging, refs, servers, tokens
+from llmpt_tracker.rules.audit import Actor
 from llmpt_tracker.rules.catalogue import repos
-from llmpt_tracker.rules.rights import MIRROR, PUBLISH, READ, SHARE, check_names, grants, is_publisher
+from llmpt_tracker.rules.rights import ADMIN, MIRROR, PUBLISH, READ, SHARE, check_names, grants, is_publisher
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker
 from llmpt_tracker.views.arguments import arguments, document
@@ -30,6 +33,7 @@ ANY = (PUBLISH, SHARE, MIRROR, READ)
 ASKS = Pace("mirrors", 1, 20)
 ASKS_OF_ONE = Pace("mirrors of one machine", 1, 40)  # whatever number of tokens it has got itself
 REPORTS = Pace("reports of mirrors", 20, 100)
+ORDERS = Pace("an operator's orders", 20, 100)
 
 
 @blueprint.post("/mirrors")
@@ -85,6 +89,47 @@ def one(mirror_id: int) -> ResponseReturnValue:
         if not may_read(mirror.ask.repo) or (mirror.ask.is_listing and not _sees_listings(session)):
             raise mirrors.unknown(mirror_id)
         return jsonify(mirror.as_json())
+
+
+@blueprint.get("/mirrors/orders")
+def told() -> ResponseReturnValue:
+    """Tell a seeder what an operator has said of the queue."""
+    arguments()
+    holder(REPORTS, PUBLISH)
+    with state().database.reading() as session:
+        return jsonify(orders.orders(session, now=state().clock()).as_json())
+
+
+@blueprint.delete("/mirrors/<int:mirror_id>")
+def cancel(mirror_id: int) -> ResponseReturnValue:
+    """Cancel a mirror; answer with it."""
+    arguments()
+    token = holder(ORDERS, ADMIN)
+    with state().database.writing() as session:
+        now = state().clock()
+        check_names(token, mirrors.get(session, mirror_id, now=now).ask.repo)
+        mirror = orders.cancel_one(session, mirror_id, Actor.of(token, str(asker())), now=now)
+    state().blobs.knock()
+    return jsonify(mirror.as_json())
+
+
+@blueprint.put("/pins/<repo_type>/<repo_id:repo_id>", endpoint="pin")
+@blueprint.delete("/pins/<repo_type>/<repo_id:repo_id>", endpoint="unpin")
+def pinning(repo_type: str, repo_id: str) -> ResponseReturnValue:
+    """Pin a repo (PUT), or let it go as others do (DELETE)."""
+    arguments()
+    token = holder(ORDERS, ADMIN)
+    try:
+        repo = as_here(RepoRef(repo_type, repo_id))
+    except InvalidName as error:
+        raise Refused(422, "bad_name", str(error)) from None
+    check_names(token, repo)
+    is_pinned = request.method == "PUT"
+    with state().database.writing() as session:
+        say = orders.pin if is_pinned else orders.unpin
+        say(session, repo, Actor.of(token, str(asker())), now=state().clock())
+    state().blobs.knock()
+    return jsonify({"repo_type": repo.type, "repo_id": repo.id, "pinned": is_pinned})
 
 
 @blueprint.put("/mirrors/<int:mirror_id>")

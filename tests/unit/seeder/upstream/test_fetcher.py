@@ -39,6 +39,7 @@ class FakeProcess:
         self.places: list[Place] = []
         self.tokens: list[str | None] = []
         self.pending: list[Download] = []
+        self.cancelled: list[Download] = []
         self.ended = 0
 
     def fetch(self, place: Place, token: str | None) -> Download:
@@ -55,6 +56,9 @@ class FakeProcess:
         else:
             fetch.end({"event": "failed", **what})
         return fetch
+
+    def cancel(self, download: Download) -> None:
+        self.cancelled.append(download)
 
     def end_when_idle(self) -> None:
         pass
@@ -266,3 +270,54 @@ def test_what_one_asked_much_of_does_not_hold_up_another(tmp_path: Path, state: 
         other = world.fetcher.want(files[3], place("other"), ["ann"])
         assert world.fetcher._fairest() is other
         assert wants[0].state is BlobState.QUEUED
+
+
+def test_a_fetch_that_nobody_wants_any_more_is_broken_off_and_its_slot_is_free(tmp_path: Path, state: SeederState) -> None:
+    with running(tmp_path, state, FetchTimings(slots=1, stall_s=30)) as world:
+        world.process.script = [None, CONTENT]
+        want = world.fetcher.want(FILE, place())
+        eventually(lambda: world.process.pending, what="the first to be fetched")
+        world.fetcher.release(want)
+        again = world.fetcher.want(FILE, place())  # before its slot has let go
+        assert world.ended(want).state is BlobState.FAILED
+        assert world.ended(again).state is BlobState.DONE
+        assert world.process.cancelled == world.process.pending
+        assert world.process.ended == 0  # whatever else comes goes on
+        world.fetcher.release(again)
+        assert world.fetcher.wanted() == []
+
+
+def test_what_waits_for_its_turn_or_for_its_next_try_is_let_go_at_once(tmp_path: Path, state: SeederState) -> None:
+    with running(tmp_path, state, FetchTimings(slots=1, stall_s=30, pauses=Pauses(first_s=60, longest_s=60))) as world:
+        world.process.script = [{"message": "broken off"}]
+        tried = world.fetcher.want(FILE, place())
+        eventually(lambda: tried.state is BlobState.WAITING, what="the pause before the next try")
+        queued = world.fetcher.want(ListedFile(Etag("ab" * 32), 5), place("other"))
+        world.fetcher.release(queued)
+        world.fetcher.release(tried)
+        world.ended(tried)
+        assert world.fetcher.wanted() == []
+        assert (queued.state, len(world.process.places)) == (BlobState.FAILED, 1)
+
+
+def test_what_two_mirrors_want_goes_on_when_one_lets_go(world: World) -> None:
+    world.process.script = [None]
+    want = world.fetcher.want(FILE, place())
+    assert world.fetcher.want(FILE, place()) is want
+    eventually(lambda: world.process.pending, what="it to be fetched")
+    world.fetcher.release(want)
+    world.process.pending[0].end({"event": "failed", "message": "no", "status": 404})
+    assert str(world.ended(want).error) == "no"
+    assert world.process.cancelled == []
+
+
+def test_files_of_a_pinned_repo_are_fetched_first(tmp_path: Path, state: SeederState) -> None:
+    with running(tmp_path, state, FetchTimings(slots=1, stall_s=30)) as world:
+        pinned = RepoRef("model", "org/pinned")
+        world.fetcher.pinned = {pinned}
+        world.process.script = [None]
+        world.fetcher.want(ListedFile(Etag(f"{0:064x}"), 5), place("first"))
+        eventually(lambda: world.process.pending, what="the first to be fetched")
+        world.fetcher.want(ListedFile(Etag(f"{1:064x}"), 5), place("second"))
+        later = world.fetcher.want(ListedFile(Etag(f"{2:064x}"), 5), place("third", pinned))
+        assert world.fetcher._fairest() is later

@@ -16,6 +16,7 @@ from llmpt.core.blob import Etag
 from llmpt.core.errors import TrackerRefused, TrackerUnavailable
 from llmpt.core.leases import LeaseAnswer, Poll
 from llmpt.core.mirrors import UNREACHABLE, Mirror, MirrorAsk, MirrorProblem, MirrorReport, MirrorState
+from llmpt.core.orders import MirrorOrders
 from llmpt.core.repo import RepoRef
 from llmpt.host.loops import Rhythm
 from llmpt.hub.asking import HubNo, HubUnreachable
@@ -46,6 +47,8 @@ class FakeTracker:
         self.mirrors_: dict[int, Mirror] = {}
         self.said: list[tuple[int, MirrorReport]] = []
         self.away = False
+        self.cancelled: set[int] = set()
+        self.pinned: set[RepoRef] = set()
 
     def add(self, *include: str, revision: str = "main", repo_id: str = "org/name") -> int:
         number = len(self.mirrors_) + 1
@@ -58,9 +61,16 @@ class FakeTracker:
             raise TrackerUnavailable("no answer")
         return [mirror for mirror in self.mirrors_.values() if mirror.state in states]
 
+    def mirror_orders(self) -> MirrorOrders:
+        if self.away:
+            raise TrackerUnavailable("no answer")
+        return MirrorOrders(frozenset(self.cancelled), frozenset(self.pinned))
+
     def report_mirror(self, mirror_id: int, report: MirrorReport) -> None:
         if self.away:
             raise TrackerUnavailable("no answer")
+        if mirror_id in self.cancelled:
+            raise TrackerRefused("an operator has cancelled it", status=409, code="cancelled")
         self.said.append((mirror_id, report))
         self.mirrors_[mirror_id] = replace(self.mirrors_[mirror_id], report=report)
 
@@ -90,6 +100,7 @@ class FakeFetcher:
     def __init__(self) -> None:
         self.known: dict[Etag, WantedBlob] = {}
         self.released: list[Etag] = []
+        self.pinned: Collection[RepoRef] = ()
         self.asked = 0
 
     def start(self) -> None:
@@ -117,7 +128,8 @@ class World:
         self.here: set[Etag] = set()
         self.told: list[Mapping[str, Any]] = []
         self.queue = MirrorQueue(lambda: self.tracker)
-        stock = Stock(Shelfless(), self.here.__contains__)  # type: ignore[arg-type]
+        self.shelf = Shelfless()
+        stock = Stock(self.shelf, self.here.__contains__)  # type: ignore[arg-type]
         self.mirroring = Mirroring(
             self.queue,
             self.lookup,  # type: ignore[arg-type]
@@ -156,6 +168,7 @@ class World:
 class Shelfless:
     def __init__(self) -> None:
         self.growing = GrowingBlobs()
+        self.pinned: Collection[RepoRef] = ()
 
     def keep(self) -> None:
         pass
@@ -313,3 +326,41 @@ def test_the_machines_of_the_lan_hear_of_big_blobs_until_others_can_have_them(wo
 def test_patterns_are_the_librarys(include: tuple[str, ...], paths: set[str]) -> None:
     mirror = Mirror(1, MirrorAsk(ORG, "main", include), MirrorReport(MirrorState.QUEUED), NOW, NOW)
     assert set(chosen(mirror, FILES)) == paths
+
+
+def cancel(world: World, mirror: int) -> None:
+    world.tracker.cancelled.add(mirror)
+    said = replace(world.tracker.mirrors_[mirror].report, state=MirrorState.CANCELLED)
+    world.tracker.mirrors_[mirror] = replace(world.tracker.mirrors_[mirror], report=said)
+
+
+def test_what_an_operator_cancels_is_let_go_at_a_knock_also_while_nothing_moves(world: World) -> None:
+    mirror = world.tracker.add("a.bin", revision=COMMIT)
+    world.mirroring.knock()
+    eventually(lambda: FILES["a.bin"].etag in world.fetcher.known, what="the fetch")
+    cancel(world, mirror)
+    world.mirroring.knock()
+    eventually(lambda: world.fetcher.released == [FILES["a.bin"].etag], what="the fetch to be let go")
+    assert world.queue.taken == frozenset()
+    assert world.tracker.mirrors_[mirror].state is MirrorState.CANCELLED
+
+
+def test_a_report_that_is_refused_lets_a_cancelled_mirror_go_without_a_knock(world: World) -> None:
+    mirror = world.tracker.add("a.bin", revision=COMMIT)
+    world.mirroring.knock()
+    want = eventually(lambda: world.fetcher.known.get(FILES["a.bin"].etag), what="the fetch")
+    cancel(world, mirror)
+    want.state = BlobState.RUNNING
+    eventually(lambda: world.fetcher.released == [FILES["a.bin"].etag], what="the fetch to be let go")
+    asked = world.fetcher.asked
+    world.mirroring.knock()
+    eventually(lambda: world.queue.taken == frozenset(), what="the queue to be empty")
+    assert world.fetcher.asked == asked
+
+
+def test_what_is_pinned_is_known_before_anything_is_taken_and_nothing_is_taken_without(world: World) -> None:
+    world.tracker.pinned = {ORG}
+    world.tracker.add("a.bin", revision=COMMIT)
+    world.mirroring.knock()
+    eventually(lambda: world.fetcher.known, what="the fetch")
+    assert set(world.fetcher.pinned) == set(world.shelf.pinned) == {ORG}

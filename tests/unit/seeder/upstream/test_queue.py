@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 from llmpt.core.errors import TrackerUnavailable
 from llmpt.core.mirrors import Mirror, MirrorAsk, MirrorReport, MirrorState
+from llmpt.core.orders import MirrorOrders
 from llmpt.core.repo import RepoRef
 from llmpt_seeder.upstream.queue import MirrorQueue
 
@@ -37,6 +38,9 @@ class LongQueue:
 
     def mirrors(self, states: Collection[MirrorState] = ()) -> list[Mirror]:
         return list(reversed(self.open))
+
+    def mirror_orders(self) -> MirrorOrders:
+        return MirrorOrders()
 
     def report_mirror(self, mirror_id: int, report: MirrorReport) -> None:
         if not report.state.is_open:

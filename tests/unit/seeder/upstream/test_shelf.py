@@ -11,6 +11,7 @@ import pytest
 
 from llmpt.core.blob import Etag
 from llmpt.core.errors import SettingError
+from llmpt.core.repo import RepoRef
 from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.state import SeederState
 from llmpt_seeder.upstream.shelf import Shelf
@@ -285,3 +286,14 @@ def test_without_a_setting_a_tenth_of_the_disk_stays_free(
     assert list(shelf.root.glob(f"*/blobs/{second}"))
     with pytest.raises(FetchFailed, match="see LLMPT_MIRROR_QUOTA"), shelf.room(Etag("ab" * 32), 61 << 20):
         pass
+
+
+def test_of_a_pinned_repo_nothing_is_dropped(build: Callable[[int], World]) -> None:
+    world = build(100 * KIB)
+    world.shelf.pinned = {RepoRef("model", "org/name")}
+    with pytest.raises(FetchFailed, match="and by pinned repos: no room for"), world.shelf.room(Etag("ab" * 32), 20 * KIB):
+        pass
+    assert here(world) == [0, 1, 2]
+    world.shelf.pinned = {RepoRef("model", "org/other")}
+    with world.shelf.room(Etag("ab" * 32), 20 * KIB):
+        assert here(world) == [1, 2]

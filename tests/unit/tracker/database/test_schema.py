@@ -117,7 +117,7 @@ def test_a_database_that_is_unknown_or_has_no_driver_is_a_wrong_setting(url: str
 
 
 def test_an_empty_database_is_made_without_a_copy(file: Path) -> None:
-    assert migrate(file) == "0014"
+    assert migrate(file) == "0015"
     assert migrate(file) is None
     assert not (file.parent / "backups").exists()
 

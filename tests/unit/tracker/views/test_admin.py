@@ -13,9 +13,11 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from llmpt.core.mirrors import MirrorAsk
+from llmpt.core.repo import RepoRef
 from llmpt_tracker.app import create_app
 from llmpt_tracker.database.models import PublisherToken
-from llmpt_tracker.rules import audit, tokens
+from llmpt_tracker.rules import audit, mirrors, orders, tokens
 from llmpt_tracker.rules.rights import Rights
 from llmpt_tracker.serve.key_file import ensure_key
 from llmpt_tracker.settings import TrackerSettings
@@ -190,3 +192,31 @@ def test_where_reading_takes_a_token_the_forms_work_too(settings: TrackerSetting
     assert guarded.send("/tokens", form=guarded.key(), name="one", scope="read", repos="", days="").status_code == 200
     assert guarded.send("/tokens", name="one", scope="read", repos="", days="").status_code == 403
     state_of(app).database.engine.dispose()
+
+
+def test_the_queue_is_shown_cancelled_and_pinned(app: Flask, operator: Operator, blobs: FakeBlobs) -> None:
+    with state_of(app).database.writing() as session:
+        mirrors.ask(session, MirrorAsk(RepoRef("model", "org/new"), "main", ("*",)), now=NOW)
+    assert "org/new" in operator.open().get_data(as_text=True)
+    said = {"form": operator.key(), "repo_type": "model", "repo_id": "org/new"}
+    answer = operator.send("/queue", order="pin", **said)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/admin")
+    assert "Unpin: unpin" in operator.open().get_data(as_text=True)
+    assert operator.send("/queue", order="cancel", **said).status_code == 303
+    assert operator.send("/queue", order="cancel", **said).status_code == 404
+    assert operator.send("/queue", order="unpin", **said).status_code == 303
+    assert operator.send("/queue", order="burn", **said).status_code == 400
+    assert operator.send("/queue", order="pin", **said | {"repo_id": "../x"}).status_code == 422
+    assert blobs.knocks == 3
+    text = operator.open().get_data(as_text=True)
+    for words in ("mirror cancelled", "pinned", "unpinned"):
+        assert words in text
+
+
+def test_an_order_of_another_sites_page_or_without_the_forms_key_changes_nothing(app: Flask, operator: Operator) -> None:
+    said = {"repo_type": "model", "repo_id": "org/new", "order": "pin"}
+    assert operator.send("/queue", origin="http://evil.example", form=operator.key(), **said).status_code == 403
+    assert operator.send("/queue", **said).status_code == 403
+    assert operator.send("/queue", form="0" * 64, **said).status_code == 403
+    with state_of(app).database.reading() as session:
+        assert orders.pinned(session) == []

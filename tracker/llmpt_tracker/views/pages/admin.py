@@ -1,4 +1,5 @@
-"""The operator's page: tokens and the audit log, after a login with a token of scope `admin` for all repos.
+"""The operator's page: tokens, the queue of what is fetched and the audit log, after a login with a token of scope `admin` for
+all repos.
 
 A browser asks its user for a name and a password: the password is the token, which counts from the first request to the last, and
 no longer than it is valid. A form is taken from our own page alone: what a page of another site sends is refused by its origin
@@ -16,16 +17,19 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
+from llmpt.core.errors import InvalidName
 from llmpt.core.networks import neighbourhood
+from llmpt.core.repo import REPO_TYPES, RepoRef
 from llmpt_tracker.database.models import PublisherToken
 from llmpt_tracker.errors import Refused
-from llmpt_tracker.rules import audit, paging, tokens
+from llmpt_tracker.rules import audit, mirrors, orders, paging, tokens
 from llmpt_tracker.rules.audit import Actor
 from llmpt_tracker.rules.rights import ADMIN, PREFIXES, SHARE, Rights
 from llmpt_tracker.state import state
 from llmpt_tracker.views.access import asker, authorization, guard_effect
 from llmpt_tracker.views.arguments import body
 from llmpt_tracker.views.holders import Pace, keep_pace
+from llmpt_tracker.views.hub.request import as_here
 from llmpt_tracker.views.pages.routes import allow_own_forms
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
@@ -35,6 +39,8 @@ MAX_FORM_BYTES = 8192
 MAX_DAYS = 3650
 AUDIT_SHOWN = 50
 MACHINES_SHOWN = 50
+QUEUE_SHOWN = 50
+ORDERS = {"cancel": orders.cancel_repo, "pin": orders.pin, "unpin": orders.unpin}
 WRONG = Pace("logins that failed", 0.2, 10)  # of a machine
 
 
@@ -78,6 +84,23 @@ def revoke_token(number: int) -> ResponseReturnValue:
     return redirect(url_for("admin.overview"), 303)
 
 
+@blueprint.post("/queue")
+def order() -> ResponseReturnValue:
+    """Cancel what is to be fetched of a repo, pin it, or let it go as others do."""
+    said, now = _form("repo_type", "repo_id", "order"), state().clock()
+    say = ORDERS.get(said["order"])
+    if say is None:
+        raise Refused(400, "bad_request", f"order: one of {', '.join(ORDERS)}")
+    try:
+        repo = as_here(RepoRef(said["repo_type"], said["repo_id"].strip()))
+    except InvalidName as error:
+        raise Refused(422, "bad_name", str(error)) from None
+    with state().database.writing() as session:
+        say(session, repo, _actor(_admin(session, said)), now=now)
+    state().blobs.knock()
+    return redirect(url_for("admin.overview"), 303)
+
+
 def _shown(session: Session, admin: PublisherToken, **more: object) -> ResponseReturnValue:
     listed = tokens.listed(session)
     machines = [one for one in listed if one.scope == SHARE][::-1]
@@ -90,6 +113,10 @@ def _shown(session: Session, admin: PublisherToken, **more: object) -> ResponseR
         machines=machines[:MACHINES_SHOWN],
         more_machines=max(0, len(machines) - MACHINES_SHOWN),
         scopes=list(PREFIXES),
+        repo_types=REPO_TYPES,
+        pinned=orders.pinned(session),
+        queue=mirrors.progress(session, since=None, limit=QUEUE_SHOWN),
+        upstream=state().behind.address,
         entries=entries,
         next=None if older is None else paging.write_cursor(older),
         now=state().clock(),
