@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -50,6 +51,7 @@ def _measured(server: Server, scenario: Scenario) -> Found:
             seconds, used = _all(machines, scenario.apart * http_s, leave=scenario.leave)
             lasted, taken_bytes = time.monotonic() - began, taken.received_bytes() if taken else 0
         ticks = [now - before for now, before in zip(_processors(), busy, strict=True)]
+        _check_content(machines, scenario)
         return Found(
             http_s,
             seconds,
@@ -82,6 +84,15 @@ def _all(machines: list[Workstation], apart_s: float, *, p2p: bool = True, leave
     for thread in threads:
         thread.join()
     return seconds, sum(left_s)
+
+
+def _check_content(machines: list[Workstation], scenario: Scenario) -> None:
+    """Hold every file in every cache against its etag, which is its name."""
+    for each in machines:
+        blobs = [path for path in each.machine.cache.glob("models--bench--swarm/blobs/*") if path.is_file()]
+        wrong = [path.name for path in blobs if hashlib.sha256(path.read_bytes()).hexdigest() != path.name]
+        if wrong or len(blobs) != scenario.files:
+            raise AssertionError(f"{each.machine.name} has {len(blobs)} files of {scenario.files}, and these are wrong: {wrong}")
 
 
 def _over_http(host: Host, url: str) -> float:
