@@ -24,6 +24,21 @@ class FileId:
         return cls(stat.st_dev, stat.st_ino)
 
 
+def give_name(draft: Path, name: Path) -> None:
+    """Give a whole file the name under which it is looked for. Raises `FileExistsError` where another process was first.
+
+    Where a file system has no links, the last one of those that are at it at once stays.
+    """
+    try:
+        os.link(draft, name)
+    except FileExistsError:
+        raise
+    except OSError:
+        draft.replace(name)
+    else:
+        draft.unlink()
+
+
 def real_path(path: Path | str) -> Path:
     """Follow the links of a path, as far as they lead: where they go round in circles, pathlib raises what is no `OSError`."""
     return Path(os.path.realpath(path))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmpt.core.errors import InvalidInput, LlmptError
+from llmpt.core.files import give_name
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -106,7 +107,10 @@ class ServerKey:
         return cls(private)
 
     def write(self, file: Path) -> None:
-        """Put it into `file`, whole or not at all, readable by its owner alone from its first moment. Raises `OSError`."""
+        """Put it into `file`, which is new, whole or not at all, readable by its owner alone from its first moment.
+
+        Raises `FileExistsError` where another process was first, `OSError`.
+        """
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
         text = self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -117,7 +121,7 @@ class ServerKey:
                 out.write(text)
                 out.flush()
                 os.fsync(out.fileno())
-            draft.replace(file)
+            give_name(draft, file)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise

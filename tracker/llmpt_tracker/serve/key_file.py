@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -15,16 +16,20 @@ MEND = "put a copy of yours in its place; or remove it, and start again: a new o
 
 
 def ensure_key(file: Path) -> ServerKey:
-    """Return the key in `file`, which is made if there is none. Raises `StateUnavailable`."""
+    """Return the key in `file`, which is made if there is none; of replicas that start at once one makes it.
+
+    Raises `StateUnavailable`.
+    """
     with usable(file, "the key by which this server is known", MEND):
         try:
             key = ServerKey.read(file)
             if file.stat().st_mode & 0o077:
                 file.chmod(0o600)
         except FileNotFoundError:
-            key = ServerKey.generate()
-            key.write(file)
-            log.info("made the key of this server: %s", file)
+            with contextlib.suppress(FileExistsError):
+                ServerKey.generate().write(file)
+                log.info("made the key of this server: %s", file)
+            key = ServerKey.read(file)
         except InvalidInput as error:
             raise StateUnavailable(f"{error}. It is to hold the key by which this server is known; {MEND}") from None
     return key

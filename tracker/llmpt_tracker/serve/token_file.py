@@ -5,12 +5,15 @@ The file is the authority: the tracker lets its holder publish, also after the d
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from llmpt.core.files import give_name
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.rules import tokens
 from llmpt_tracker.serve.state_files import usable
@@ -27,7 +30,10 @@ def ensure_token(file: Path, database: Database, *, now: datetime) -> None:
         try:
             secret = file.read_text(encoding="ascii", errors="replace").strip()
         except FileNotFoundError:
-            secret = ""
+            with contextlib.suppress(FileExistsError):  # of replicas that start at once one makes it
+                _write(file, tokens.new_secret(), place=give_name)
+                log.info("made a publisher token: %s", file)
+            secret = file.read_text(encoding="ascii").strip() if file.exists() else ""  # a link that leads nowhere is replaced
         if not secret:  # a disk that was full leaves an empty one
             secret = tokens.new_secret()
             _write(file, secret)
@@ -49,7 +55,7 @@ def replace_token(file: Path, secret: str) -> None:
         _write(file, secret)
 
 
-def _write(file: Path, secret: str) -> None:
+def _write(file: Path, secret: str, *, place: Callable[[Path, Path], object] = Path.replace) -> None:
     """Put the file there whole or not at all, readable by its owner alone from its first moment."""
     draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -58,7 +64,7 @@ def _write(file: Path, secret: str) -> None:
             out.write(secret + "\n")
             out.flush()
             os.fsync(out.fileno())
-        draft.replace(file)
+        place(draft, file)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
