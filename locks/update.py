@@ -24,9 +24,9 @@ FOLDER = Path(__file__).parent
 ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "client": ((), ()),
     "dist": ((), ("huggingface_hub",)),  # an environment that downloads has it, in the version that its project pinned
-    "tracker": (("tracker", "postgresql"), ("huggingface_hub", "libtorrent")),  # runs neither the hook nor a swarm
+    "tracker": (("tracker", "postgresql", "valkey"), ("huggingface_hub", "libtorrent")),  # runs neither the hook nor a swarm
     "seeder": (("seeder",), ()),
-    "dev": (("tracker", "postgresql", "seeder", "lan", "dev"), ()),
+    "dev": (("tracker", "postgresql", "valkey", "seeder", "lan", "dev"), ()),
 }
 # What installs the others, and what looks at them.
 TOOLS: dict[str, tuple[str, ...]] = {

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from llmpt_tracker.announcer.peers.memory_store import MemoryStore
 from llmpt_tracker.announcer.peers.store import LOOPBACK_TAG, Counts, PortVerdict, Role, StoreLimits, SwarmStore
 from llmpt_tracker.announcer.peers.wire import split
+from llmpt_tracker.announcer.replicas.shared_store import SharedStore
+from tests.support.replicated import Replicated
+from tests.support.valkey import ValkeyProcess, program
 
 Make = Callable[..., SwarmStore]
-IMPLEMENTATIONS: dict[str, Make] = {"memory": MemoryStore}
+IMPLEMENTATIONS: dict[str, Make] = {
+    "memory": MemoryStore,
+    "shared": lambda **arguments: SharedStore(MemoryStore(**arguments), lambda _: None),
+}
 
 ONE, TWO = b"1" * 20, b"2" * 20
 
 
-@pytest.fixture(params=list(IMPLEMENTATIONS))
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[ValkeyProcess]:
+    with ValkeyProcess() as running:
+        yield running
+
+
+@pytest.fixture(params=[*IMPLEMENTATIONS, "valkey"])
 def make(request: pytest.FixtureRequest) -> Make:
+    """`valkey`: what is read is another replica's, which knows what it was told through a Valkey."""
+    if request.param == "valkey" and program() is None:
+        pytest.skip("needs Valkey or Redis (Debian: apt-get install redis-server)")
+
     def build(**arguments: object) -> SwarmStore:
-        store: SwarmStore = IMPLEMENTATIONS[request.param](**arguments)
+        store: SwarmStore
+        if request.param == "valkey":
+            store = Replicated(request.getfixturevalue("valkey").url, lambda: MemoryStore(**arguments))  # type: ignore[arg-type]
+        else:
+            store = IMPLEMENTATIONS[request.param](**arguments)
         store.register([ONE, TWO])
         return store
 

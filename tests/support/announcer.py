@@ -165,6 +165,12 @@ class AnnouncerProcess:
             self._log = None
         return code
 
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+
     def restart(self) -> None:
         """Stop and start it: it has forgotten everything, and its port is closed until `open`."""
         self.stop()

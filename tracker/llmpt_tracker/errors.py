@@ -7,6 +7,7 @@
     │   └── RefusedAsHub        the same in the Hub's words, to a client of the Hub's API
     ├── UpstreamRefused       the Hub behind this one said no, in its own words
     ├── AnnouncerUnavailable  the announcer gave no answer in time: 503, try again
+    ├── ValkeyUnavailable     the replicas of this tracker cannot tell each other anything now: each goes on alone
     ├── SeedersBusy           a seeder that may have a file does not say so now: 503, try again
     ├── TooManyWait           as many requests wait for something as may: 503, try again
     ├── DatabaseUnavailable   the database is busy, full or away: 503, try again
@@ -52,6 +53,10 @@ class UpstreamRefused(LlmptError):
 
 class AnnouncerUnavailable(LlmptError):
     """The announcer did not answer, or said that it could not."""
+
+
+class ValkeyUnavailable(LlmptError):
+    """What the replicas share did not answer in time."""
 
 
 class SeedersBusy(LlmptError):

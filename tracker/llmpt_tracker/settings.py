@@ -41,6 +41,13 @@ def announce_url(value: str) -> str | None:
     return parsed.text
 
 
+def valkey(value: str) -> str | None:
+    """Read the URL of a Valkey; nothing means none."""
+    if value and not value.startswith(("valkey://", "valkeys://", "redis://", "rediss://", "unix://")):
+        raise ValueError("write it as valkey://user:password@host:6379, or leave it out")
+    return value or None
+
+
 def optional_port(value: str) -> int | None:
     """Read a port; nothing means none that was chosen."""
     return core.port(value) if value else None
@@ -101,6 +108,9 @@ class TrackerSettings:
         "LLMPT_ADVERTISE_HOST", core.literal_address, "", "IP address under which the seeder is handed out to peers"
     )
     database_url: str | None = setting("LLMPT_DATABASE_URL", database, "", "Database; empty: SQLite in LLMPT_DATA/tracker.db")
+    valkey_url: str | None = setting(
+        "LLMPT_VALKEY_URL", valkey, "", "Valkey by which several replicas of a tracker know of each other; empty: there is one"
+    )
     min_blob_bytes: int = setting(
         "LLMPT_MIN_BLOB_BYTES", core.size, "1M", "Files smaller than this have no swarm and come the ordinary way"
     )

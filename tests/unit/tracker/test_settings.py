@@ -54,6 +54,7 @@ def test_everything_can_be_set() -> None:
         ("LLMPT_ADVERTISE_HOST", "server.lan"),
         ("LLMPT_PEER_CIDRS", "192.168.0.0/33"),
         ("LLMPT_DATABASE_URL", "/srv/tracker.db"),
+        ("LLMPT_VALKEY_URL", "http://valkey"),
     ],
 )
 def test_what_is_wrong_is_named(name: str, text: str) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import signal
 import sys
+from hashlib import sha256
 
 from llmpt.core.breaker import Pauses
 from llmpt.core.errors import LlmptError
@@ -22,12 +23,12 @@ from llmpt.host.visitors import VisitorLimits
 from llmpt_tracker.announcer import loops
 from llmpt_tracker.announcer.control.requests import ControlServer
 from llmpt_tracker.announcer.http.server import FrontEnd
-from llmpt_tracker.announcer.leases.book import LeaseBook
 from llmpt_tracker.announcer.peers.memory_store import MemoryStore
 from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.subnets import Subnets
 from llmpt_tracker.announcer.peers.visibility import Visibility, is_own_address
 from llmpt_tracker.announcer.readers import Readers
+from llmpt_tracker.announcer.replicas.link import Link
 from llmpt_tracker.announcer.tracker import Tracker
 from llmpt_tracker.announcer.udp.server import DatagramFrontEnd
 from llmpt_tracker.read_keys import ReadKeys
@@ -56,13 +57,14 @@ def main() -> int:
 async def serve(settings: TrackerSettings, limits: VisitorLimits) -> None:
     """Serve the control socket, and announces from `open` on, until SIGTERM or SIGINT."""
     tracker = _tracker(settings)
+    link = Link(settings.valkey_url, tracker, key=_key_id(settings)) if settings.valkey_url else None
     front, datagrams = FrontEnd(tracker, limits), DatagramFrontEnd(tracker)
 
     def open_port() -> int:
         port = front.open(settings.bind, settings.announce_port)
         if settings.udp_announce_port != 0:
             datagrams.open(settings.bind, settings.udp_announce_port or port, is_any=settings.announce_port == 0)
-        tracker.leases = LeaseBook(opened_at=tracker.clock())
+        tracker.open()
         log.info("announces are answered on port %d, boot id %s", port, tracker.boot_id)
         return port
 
@@ -79,6 +81,8 @@ async def serve(settings: TrackerSettings, limits: VisitorLimits) -> None:
         asyncio.create_task(loops.loop("asking seeders", tracker.look_after_seeders, SEEDERS_ASKED, health=tracker.health)),
         asyncio.create_task(tracker.prober.run(tracker.health)),
     ]
+    if link is not None:
+        working.append(asyncio.create_task(link.run(control.decide)))
     try:
         await stopped.wait()
     finally:
@@ -87,6 +91,13 @@ async def serve(settings: TrackerSettings, limits: VisitorLimits) -> None:
         await control.close()
         front.close()
         datagrams.close()
+
+
+def _key_id(settings: TrackerSettings) -> str:
+    try:
+        return sha256(b"llmpt replicas\0" + settings.key_file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _tracker(settings: TrackerSettings) -> Tracker:

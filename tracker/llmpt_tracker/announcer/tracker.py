@@ -15,6 +15,7 @@ from llmpt.host.loops import Health
 from llmpt_tracker.announcer.arrivals import Arrivals
 from llmpt_tracker.announcer.leases.book import LeaseBook
 from llmpt_tracker.announcer.limiter import Limiter
+from llmpt_tracker.announcer.others import NoOthers, Others
 from llmpt_tracker.announcer.peers import swarms, wire
 from llmpt_tracker.announcer.peers.moment import Moment
 from llmpt_tracker.announcer.peers.prober import Prober
@@ -31,7 +32,8 @@ SWEPT_PER_SECOND = 1000  # swarms; a slice takes about a millisecond
 
 
 class Tracker:
-    """The state of the announcer. `boot_id` is another one at each start: a peer that sees a new one announces again."""
+    """The state of the announcer. `boot_id` is another one at each start, and the same
+    in all replicas: a peer that sees a new one announces again."""
 
     def __init__(
         self,
@@ -43,16 +45,25 @@ class Tracker:
         hosts: HostNames = HostNames(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.prober = Prober(store, clock=clock)
         self.arrivals = Arrivals()
-        self._probes = swarms.Probes(self.prober.ask, self.prober.doubt, self.prober.prove, self.prober.forget, self._arrived)
-        self.store, self.seeders, self.visibility, self.clock = store, seeders, visibility, clock
+        self.seeders, self.visibility, self.clock = seeders, visibility, clock
+        self._use(store)
         self.leases, self.limiter, self.reached, self.health = LeaseBook(), Limiter(), ReachedLimits(), Health()
         self.started_at, self.readers = clock(), Readers()
         self.boot_id = secrets.token_hex(8)
-        self._tracker_id = self.boot_id.encode()
+        self.others: Others = NoOthers()
         self.counts = dict.fromkeys(("announces", "scrapes", "refusals"), 0)
         self._trusted_proxies, self._callers = trusted_proxies or CidrSet(()), Callers(hosts)
+
+    def share(self, others: Others, store: SwarmStore) -> None:
+        """Tell other replicas what is done from now on; `store` is this one's, which tells them."""
+        self.others = others
+        self._use(store)
+
+    def open(self) -> None:
+        """Lend from now on, as one that has just started."""
+        if self.others.lends:
+            self.leases = LeaseBook(opened_at=self.clock())
 
     def moment(self) -> Moment:
         """Return the swarms as they are now."""
@@ -123,11 +134,15 @@ class Tracker:
                 self._check_seeder(key)
         return swarms.scrape(self.moment(), hashes)
 
+    def _use(self, store: SwarmStore) -> None:
+        self.store, self.prober = store, Prober(store, clock=self.clock)
+        self._probes = swarms.Probes(self.prober.ask, self.prober.doubt, self.prober.prove, self.prober.forget, self._arrived)
+
     def _announce(self, head: Head, asker: Asker, key: bytes) -> bytes:
         if not asker.is_allowed:  # before anything that it says is looked at
             swarms.check_allowed(asker, key.decode("latin-1"), self.visibility)
         request = wire.parse_announce(head.query, key=key)
-        return wire.encode_announce(self.announce(request, asker, reached_at=head.reached_at), tracker_id=self._tracker_id)
+        return wire.encode_announce(self.announce(request, asker, reached_at=head.reached_at), tracker_id=self.boot_id.encode())
 
     def _arrived(self, info_hash: bytes, endpoint: Endpoint) -> None:
         self.arrivals.note(info_hash, endpoint, self.clock())

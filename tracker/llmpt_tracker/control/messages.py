@@ -31,6 +31,7 @@ class AnnouncerStatus:
     `limits`: of the application, those that were reached of late, a sentence each.
     `counts`: how many announces and scrapes came since the start, and how many of both were refused.
     `roles`: of the peers, how many are seeders, leechers and paused.
+    `reaches_replicas`: whether Valkey answers, by which replicas know of each other; None: none is used.
     """
 
     boot_id: str
@@ -43,6 +44,7 @@ class AnnouncerStatus:
     limits: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     roles: Mapping[str, int] = field(default_factory=dict)
+    reaches_replicas: bool | None = None
 
     @classmethod
     def parse(cls, said: Json) -> AnnouncerStatus:
@@ -57,11 +59,14 @@ class AnnouncerStatus:
             limits=tuple(map(str, said.get("limits", ()))),
             counts={str(name): int(count) for name, count in said.get("counts", {}).items()},
             roles={str(name): int(count) for name, count in said.get("roles", {}).items()},
+            reaches_replicas=None if said.get("reaches_replicas") is None else bool(said["reaches_replicas"]),
         )
 
     def as_json(self) -> dict[str, Any]:
         said = {**dataclasses.asdict(self), "announce_port": self.announce_port or None}
-        return {name: value for name, value in said.items() if not (name in ("age_s", "limits", "counts", "roles") and not value)}
+        left_out = {name for name in ("age_s", "limits", "counts", "roles") if not said[name]}
+        left_out |= {"reaches_replicas"} if self.reaches_replicas is None else set()
+        return {name: value for name, value in said.items() if name not in left_out}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from llmpt_tracker.control.messages import SeederReport, Traffic
 from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.errors import AnnouncerUnavailable, DatabaseUnavailable
 from llmpt_tracker.rules import audit, completions, holders, quotas, reading, traffic
+from llmpt_tracker.rules.catalogue import torrents
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ SILENT_S = 24 * 3600.0
 SEEN_EVERY_S = 3600.0
 SETTLED_S = 7200.0
 BATCH = 5000
+LATE = 1000  # a transaction may end after one that took later keys
 
 
 class Observer(Protocol):
@@ -37,6 +39,8 @@ class Observer(Protocol):
     def seeders(self) -> list[SeederReport]: ...
 
     def unregister(self, swarms: Sequence[bytes]) -> None: ...
+
+    def load(self, swarms: Mapping[bytes, int]) -> None: ...
 
     def tell_readers(self, valid: Iterable[tuple[int, int]], *, as_of: float) -> None: ...
 
@@ -57,7 +61,7 @@ class Bookkeeping:
         self._seen_due = self._prune_due = monotonic()
         self._silent_s, self._monotonic = silent_s, monotonic
         self._started = monotonic()
-        self._traffic, self._traffic_since = Traffic(), clock()
+        self._traffic, self._traffic_since, self._listed = Traffic(), clock(), 0
 
     def keep(self) -> None:
         """Write all down; what cannot be kept is said to the log, and waits for the next time."""
@@ -79,6 +83,13 @@ class Bookkeeping:
         with self._database.reading() as session:
             valid = reading.owners(session, now=now)
         self._announcer.tell_readers(valid, as_of=now.timestamp())
+
+    def keep_list(self) -> None:
+        """Tell the announcer what other replicas have published, whether or not they could. Raises what cannot be done."""
+        with self._database.reading() as session:
+            batch = torrents.all_swarms(session, after=max(0, self._listed - LATE), limit=BATCH)
+        self._announcer.load({swarm: completed for _, swarm, completed in batch})
+        self._listed = batch[-1][0] if batch else self._listed
 
     def _counts(self) -> None:
         if counts := self._announcer.newly_completed():

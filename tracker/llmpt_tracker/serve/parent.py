@@ -48,6 +48,7 @@ START_TIMEOUT_S = 30.0
 REGISTER_BATCH = 5000
 KEPT_EVERY_S = 60.0
 READERS_EVERY_S = 5.0
+LIST_EVERY_S = 2.0  # what a replica was not told of
 
 
 def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
@@ -90,10 +91,12 @@ def serve(settings: TrackerSettings, environ: Mapping[str, str]) -> int:
         _say_what_to_copy(settings, fingerprint, http_port)
         announcer = stack.enter_context(contextlib.closing(AnnouncerClient(control)))
         books = Bookkeeping(announcer, database)
+        ending = threading.Event()
+        stack.callback(ending.set)
         if settings.require_read_token:
-            ending = threading.Event()
-            stack.callback(ending.set)
             loops.start("readers", books.keep_readers, Rhythm(READERS_EVERY_S), stop=ending, health=Health())
+        if settings.valkey_url:
+            loops.start("the list of torrents", books.keep_list, Rhythm(LIST_EVERY_S), stop=ending, health=Health())
         return family.wait(meanwhile=books.keep, every_s=KEPT_EVERY_S)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,33 +75,45 @@ class ControlServer:
     async def answer(self, line: bytes) -> bytes:
         """Carry out one operation, and return the line that answers it; what is wrong is in there, a bug of ours, too."""
         try:
-            return json.dumps(await self._carry_out(line)).encode()
+            return json.dumps(await _answered(self._carry_out(line))).encode()
         except Exception as error:
             log.exception("a bug of llmpt in answering %.80r", line)
             return json.dumps(_refusal(f"something went wrong in the announcer ({type(error).__name__})")).encode()
 
+    async def decide(self, request: Reply) -> Reply:
+        """Carry out what another replica asks this one, which decides for all; what is wrong is in the answer."""
+        return await _answered(self._decide(request))
+
+    async def _decide(self, request: Reply) -> Reply:
+        if request.get("op") not in _DECIDED:
+            raise InvalidInput(f"unknown op: {request.get('op')!r:.80}")
+        return {"ok": True} | _OPERATIONS[request["op"]](self._tracker, request)
+
     async def _carry_out(self, line: bytes) -> Reply:
-        try:
-            if len(line) > MAX_LINE_BYTES:
-                raise InvalidInput(f"a request has at most {MAX_LINE_BYTES} bytes")
-            request = read_json(line, most_bytes=MAX_LINE_BYTES)
-            if not isinstance(request, dict):
-                raise InvalidInput("a request is a JSON object")
-            if request.get("op") == "open":
-                port = self._open_port()
-                return {"ok": True, "announce_port": port, "udp_port": self._ports()[1], "boot_id": self._tracker.boot_id}
-            if request.get("op") == "status":
-                return {"ok": True, **self._status().as_json()}
-            if request.get("op") == "reach":
-                return {"ok": True, "reachable": await self._tracker.reach(request["address"], _port(request["port"]))}
-            operation = _OPERATIONS.get(str(request.get("op")))
-            if operation is None:
-                raise InvalidInput(f"unknown op: {request.get('op')!r:.80}")
-            return {"ok": True} | operation(self._tracker, request)
-        except (LlmptError, ValueError) as error:
-            return _refusal(str(error))
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
-            return _refusal(f"malformed request: {error!r:.200}")
+        tracker = self._tracker
+        if len(line) > MAX_LINE_BYTES:
+            raise InvalidInput(f"a request has at most {MAX_LINE_BYTES} bytes")
+        request = read_json(line, most_bytes=MAX_LINE_BYTES)
+        if not isinstance(request, dict):
+            raise InvalidInput("a request is a JSON object")
+        op = str(request.get("op"))
+        if op == "open":
+            await tracker.others.know()
+            port = self._open_port()
+            return {"ok": True, "announce_port": port, "udp_port": self._ports()[1], "boot_id": tracker.boot_id}
+        if op == "status":
+            return {"ok": True, **self._status().as_json()}
+        if op == "reach":
+            return {"ok": True, "reachable": await tracker.reach(request["address"], _port(request["port"]))}
+        operation = _OPERATIONS.get(op)
+        if operation is None:
+            raise InvalidInput(f"unknown op: {request.get('op')!r:.80}")
+        if op in _DECIDED and (decided := await tracker.others.ask(request)) is not None:
+            return decided
+        done = {"ok": True} | operation(tracker, request)
+        if op in _TOLD:
+            await tracker.others.told()
+        return done
 
     def _status(self) -> AnnouncerStatus:
         tracker, port = self._tracker, self._ports()[0]
@@ -111,8 +123,18 @@ class ControlServer:
         age_s = None if port is None else round(now - tracker.started_at, 3)
         limits = tracker.reached.sentences(now)
         roles = {role.name.lower(): count for role, count in tracker.store.roles.items()}
-        about = (troubles, age_s, limits, tracker.counts, roles)
+        about = (troubles, age_s, limits, tracker.counts, roles, tracker.others.reaches)
         return AnnouncerStatus(tracker.boot_id, port is not None, port or 0, swarms, peers, *about)
+
+
+async def _answered(carrying_out: Awaitable[Reply]) -> Reply:
+    """Return what comes of it; where it cannot be done, the sentence that says why."""
+    try:
+        return await carrying_out
+    except (LlmptError, ValueError) as error:
+        return _refusal(str(error))
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        return _refusal(f"malformed request: {error!r:.200}")
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
@@ -137,7 +159,10 @@ def _port(number: object) -> int:
 
 def _register(tracker: Tracker, request: Reply) -> Reply:
     completed = {truncated_hex(text): int(count) for text, count in request.get("completed", {}).items()}
-    tracker.store.register([truncated_hex(text) for text in request["hashes"]], completed=completed)
+    hashes = [truncated_hex(text) for text in request["hashes"]]
+    tracker.store.register(hashes, completed=completed)
+    if "completed" not in request:  # news, and not what every replica reads in the catalogue
+        tracker.others.listed(hashes)
     return {}
 
 
@@ -151,7 +176,9 @@ def _traffic(tracker: Tracker, _request: Reply) -> Reply:
 
 
 def _unregister(tracker: Tracker, request: Reply) -> Reply:
-    tracker.store.unregister([truncated_hex(text) for text in request["hashes"]])
+    hashes = [truncated_hex(text) for text in request["hashes"]]
+    tracker.store.unregister(hashes)
+    tracker.others.unlisted(hashes)
     return {}
 
 
@@ -180,6 +207,7 @@ def _heartbeat(tracker: Tracker, request: Reply) -> Reply:
         raise InvalidInput("a heartbeat has a seeder, its key and a report")
     address = parse_address(request["address"]) if request.get("address") else None
     tracker.seeders.beat(seeder, key=key, report=report, now=tracker.clock(), address=address)
+    tracker.others.beat(seeder, key=key, report=report, address=address)
     return {"boot_id": tracker.boot_id}
 
 
@@ -228,4 +256,6 @@ _OPERATIONS: dict[str, Callable[[Tracker, Reply], Reply]] = {
     "limit": _limit,
     "readers": _readers,
 }
+_DECIDED = ("leases", "fetches", "take")  # by one replica for all
+_TOLD = ("register", "unregister")  # before they are answered
 OPERATIONS = ("open", "reach", "status", *_OPERATIONS)  # docs/protocols/control-socket.md

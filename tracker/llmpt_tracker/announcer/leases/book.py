@@ -36,7 +36,7 @@ class LeaseBook:
 
     def __init__(self, terms: LeaseTerms = DEFAULT_TERMS, *, opened_at: float = -math.inf) -> None:
         """`opened_at`: since when machines can ask; those that fetch since before must have told of it first."""
-        self._terms, self._opened_at, self._has_begun = terms, opened_at, False
+        self._terms, self._opened_at, self.has_begun = terms, opened_at, False
         self._machines = Machines(terms, on_forgotten=self._forget)
         self._repos: OrderedDict[RepoRef, RepoTurns] = OrderedDict()  # what was asked for last stands last
         self._leases: OrderedDict[Etag, Lease] = OrderedDict()
@@ -79,8 +79,8 @@ class LeaseBook:
 
     def _begin(self, now: float) -> None:
         """Settle from the first poll on: at a restart the application is there later than the announcer."""
-        if not self._has_begun:
-            self._has_begun = True
+        if not self.has_begun:
+            self.has_begun = True
             if now - self._opened_at < self._terms.starting_s:
                 self._opened_at = now
 

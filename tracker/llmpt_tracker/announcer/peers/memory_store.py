@@ -8,7 +8,7 @@ goes when a limit is reached.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from llmpt_tracker.announcer.peers.crowds import Crowds
@@ -255,6 +255,11 @@ class MemoryStore:
         swarm = self._swarms.get(info_hash)
         entry = swarm.entries.get(endpoint) if swarm is not None else None
         return None if entry is None else entry.peer(endpoint)
+
+    def all(self) -> Iterator[tuple[bytes, Peer]]:
+        for info_hash, swarm in self._swarms.items():
+            for endpoint, entry in swarm.entries.items():
+                yield info_hash, entry.peer(endpoint)
 
     def sweep(self, now: float, *, swarms: int) -> int:
         if not self._to_sweep:

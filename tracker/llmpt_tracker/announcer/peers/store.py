@@ -8,7 +8,7 @@ Every implementation passes tests/contract/test_swarm_store.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
@@ -143,6 +143,9 @@ class SwarmStore(Protocol):
 
     def peer(self, info_hash: bytes, endpoint: Endpoint) -> Peer | None:
         """Return what is known of one peer."""
+
+    def all(self) -> Iterator[tuple[bytes, Peer]]:
+        """Yield every peer with its torrent, those that were silent longest first in each. The store may not change meanwhile."""
 
     def sweep(self, now: float, *, swarms: int) -> int:
         """Look at the next `swarms` swarms and drop the peers that were silent for the TTL; return how many were dropped."""
