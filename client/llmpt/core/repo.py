@@ -38,6 +38,11 @@ class RepoRef:
             raise InvalidName(f"not a repo id of the Hub (`name` or `owner/name`): {self.id!r:.120}")
 
     @property
+    def folded(self) -> RepoRef:
+        """The one that stands for all spellings: on the Hub, names in lower and upper case are the same."""
+        return RepoRef(self.type, self.id.lower())
+
+    @property
     def folder(self) -> str:
         """The name of the repo's folder in a Hub cache, e.g. `models--org--name`."""
         return "--".join([self.type + "s", *self.id.split("/")])

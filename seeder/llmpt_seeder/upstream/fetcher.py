@@ -114,7 +114,7 @@ class Process(Protocol):
 
 class Fetcher:
     """Owns the slots. `process` does the fetching, `token` says which token a repo's files need; `on_fetched` is called,
-    by a slot's thread, for each blob that has come or not. Files of the repos that are `pinned` are fetched first. Its
+    by a slot's thread, for each blob that has come or not. Files of the repos that are `pinned` (folded) are fetched first. Its
     methods may be called from any thread."""
 
     def __init__(
@@ -225,7 +225,7 @@ class Fetcher:
         """Return what is fetched next: what is pinned, then what was asked for first, of the asker for which the least is under
         way."""
         busy = Counter(one.askers[:1] for one in self._wanted.values() if one.state in (BlobState.RUNNING, BlobState.WAITING))
-        return min(self._ready(), key=lambda one: (one.place.repo not in self.pinned, busy[one.askers[:1]]))
+        return min(self._ready(), key=lambda one: (one.place.repo.folded not in self.pinned, busy[one.askers[:1]]))
 
     def _pause(self, blob: WantedBlob, seconds: float) -> None:
         """Wait, but not longer than the blob is wanted, or the seeder lives."""

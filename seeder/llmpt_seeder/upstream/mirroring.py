@@ -109,7 +109,7 @@ class Mirroring:
         orders = self._queue.orders()
         if orders is None:
             return False
-        self._stock.shelf.pinned = self._fetcher.pinned = orders.pinned
+        self._stock.shelf.pinned = self._fetcher.pinned = frozenset(repo.folded for repo in orders.pinned)
         with self._lock:
             cancelled = [one for number, one in self._mirrors.items() if number in orders.cancelled]
         for one in cancelled:

@@ -43,7 +43,7 @@ LEFT_UNASKED = 10  # without a quota that was set, this part of the disk is left
 class Shelf:
     """Owns the cache at `root`, and what comes into it just now (`growing`); 0 as `quota_bytes` is no limit, and None what leaves
     a tenth of the disk free. `uploaded` says how many bytes of each blob the swarm took; `let_go` is told of the blobs that are
-    removed, and by which path. Nothing is dropped of the repos that are `pinned`.
+    removed, and by which path. Nothing is dropped of the repos that are `pinned` (folded).
 
     Its methods may be called from any thread.
     """
@@ -174,7 +174,8 @@ class Shelf:
         new = coming[-1]
         comes = {one.etag for one in coming}
         pinned = {repo.folder for repo in self.pinned}
-        may_go = [one for one in lying if one.finished and one.etag not in comes and one.folder.parent.name not in pinned]
+        ours = (one for one in lying if one.finished and one.etag not in comes)
+        may_go = [one for one in ours if one.folder.parent.name.lower() not in pinned]
         several = self._wanted_by_several(may_go, int(quota * OF_SEVERAL))
         kept = several if len(new.askers) < SEVERAL else set()
         own = self._own(new, may_go, coming, int(quota * OF_ONE))

@@ -45,10 +45,11 @@ class MirrorRow(Base):
 
 
 class Pin(Base):
-    """A repo whose files are fetched before others, and stay in the cache that is fetched into."""
+    """A repo whose files are fetched before others, and stay in the cache that is fetched into. `folded`: its name in lower case."""
 
     __tablename__ = "pins"
 
     repo_type: Mapped[str] = mapped_column(String(16), primary_key=True)
-    repo_name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    folded: Mapped[str] = mapped_column(String(200), primary_key=True)
+    repo_name: Mapped[str] = mapped_column(String(200))
     pinned_at: Mapped[datetime] = mapped_column(Utc)

@@ -163,7 +163,7 @@ def next_page(
 ) -> tuple[list[Mirror], int | None]:
     """Return a page of mirrors as they are to be taken (listings first, then what is pinned, then what was asked for first, the
     first of each asker before the second of any), and the key after which the next one begins; `listings` as in `page`."""
-    pinned = exists().where(Pin.repo_type == MirrorRow.repo_type, Pin.repo_name == MirrorRow.repo_name)
+    pinned = exists().where(Pin.repo_type == MirrorRow.repo_type, Pin.folded == func.lower(MirrorRow.repo_name))
     rank: ColumnElement[int] = case((MirrorRow.include == _LISTING, 0), (pinned, 1), else_=2)
     place = (rank * _TURNS + MirrorRow.turn).label("place")
     match: list[ColumnElement[bool]] = [MirrorRow.state.in_([state.value for state in states])]

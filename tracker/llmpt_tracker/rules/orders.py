@@ -40,7 +40,7 @@ def cancel_one(session: Session, mirror_id: int, by: Actor, *, now: datetime) ->
 
 def cancel_repo(session: Session, repo: RepoRef, by: Actor, *, now: datetime) -> int:
     """Cancel all that is to be fetched of a repo; return how many mirrors these were. Raises `Refused` (404) for none."""
-    its = and_(MirrorRow.repo_type == repo.type, MirrorRow.repo_name == repo.id)
+    its = and_(MirrorRow.repo_type == repo.type, func.lower(MirrorRow.repo_name) == repo.folded.id)
     gone = mirrors.cancel(session, its, now=now)
     if not gone:
         raise Refused(404, "not_found", f"nothing of {repo} is to be fetched")
@@ -50,18 +50,18 @@ def cancel_repo(session: Session, repo: RepoRef, by: Actor, *, now: datetime) ->
 
 def pin(session: Session, repo: RepoRef, by: Actor, *, now: datetime) -> None:
     """Pin a repo; nothing is done to one that is. Raises `Refused` (409) when there are as many as can be."""
-    if session.get(Pin, (repo.type, repo.id)) is not None:
+    if session.get(Pin, (repo.type, repo.folded.id)) is not None:
         return
     if (session.scalar(select(func.count()).select_from(Pin)) or 0) >= MAX_PINS:
         raise Refused(409, "too_many_pins", f"{MAX_PINS} repos are pinned: unpin one first")
-    session.add(Pin(repo_type=repo.type, repo_name=repo.id, pinned_at=now))
+    session.add(Pin(repo_type=repo.type, folded=repo.folded.id, repo_name=repo.id, pinned_at=now))
     session.flush()
     audit.note(session, audit.PINNED, by, now=now, repo=str(repo))
 
 
 def unpin(session: Session, repo: RepoRef, by: Actor, *, now: datetime) -> None:
     """Let a repo go as others do. Raises `Refused` (404) for one that is not pinned."""
-    row = session.get(Pin, (repo.type, repo.id))
+    row = session.get(Pin, (repo.type, repo.folded.id))
     if row is None:
         raise Refused(404, "not_found", f"{repo} is not pinned")
     session.delete(row)
@@ -71,5 +71,5 @@ def unpin(session: Session, repo: RepoRef, by: Actor, *, now: datetime) -> None:
 
 def pinned(session: Session) -> list[RepoRef]:
     """Return the repos that are pinned, by name."""
-    rows = session.execute(select(Pin.repo_type, Pin.repo_name).order_by(Pin.repo_type, Pin.repo_name))
+    rows = session.execute(select(Pin.repo_type, Pin.repo_name).order_by(Pin.repo_type, Pin.folded))
     return [RepoRef(kind, name) for kind, name in rows]

@@ -313,11 +313,10 @@ def test_what_two_mirrors_want_goes_on_when_one_lets_go(world: World) -> None:
 
 def test_files_of_a_pinned_repo_are_fetched_first(tmp_path: Path, state: SeederState) -> None:
     with running(tmp_path, state, FetchTimings(slots=1, stall_s=30)) as world:
-        pinned = RepoRef("model", "org/pinned")
-        world.fetcher.pinned = {pinned}
+        world.fetcher.pinned = {RepoRef("model", "org/pinned")}
         world.process.script = [None]
         world.fetcher.want(ListedFile(Etag(f"{0:064x}"), 5), place("first"))
         eventually(lambda: world.process.pending, what="the first to be fetched")
         world.fetcher.want(ListedFile(Etag(f"{1:064x}"), 5), place("second"))
-        later = world.fetcher.want(ListedFile(Etag(f"{2:064x}"), 5), place("third", pinned))
+        later = world.fetcher.want(ListedFile(Etag(f"{2:064x}"), 5), place("third", RepoRef("model", "Org/Pinned")))
         assert world.fetcher._fairest() is later

@@ -359,7 +359,7 @@ def test_a_report_that_is_refused_lets_a_cancelled_mirror_go_without_a_knock(wor
 
 
 def test_what_is_pinned_is_known_before_anything_is_taken_and_nothing_is_taken_without(world: World) -> None:
-    world.tracker.pinned = {ORG}
+    world.tracker.pinned = {RepoRef(ORG.type, ORG.id.upper())}
     world.tracker.add("a.bin", revision=COMMIT)
     world.mirroring.knock()
     eventually(lambda: world.fetcher.known, what="the fetch")

@@ -15,9 +15,10 @@ def upgrade() -> None:
     op.create_table(
         "pins",
         sa.Column("repo_type", sa.String(16), nullable=False),
+        sa.Column("folded", sa.String(200), nullable=False),
         sa.Column("repo_name", sa.String(200), nullable=False),
         sa.Column("pinned_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("repo_type", "repo_name", name="pk_pins"),
+        sa.PrimaryKeyConstraint("repo_type", "folded", name="pk_pins"),
     )
 
 
