@@ -99,18 +99,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def shared_app(request: pytest.FixtureRequest, migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+def applications() -> Iterator[dict[str, Flask]]:
+    """The applications that were made, by their database: they outlive the tests of another one that come between."""
+    made: dict[str, Flask] = {}
+    yield made
+    for app in made.values():
+        state_of(app).database.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def shared_app(
+    request: pytest.FixtureRequest, applications: dict[str, Flask], migrated: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Flask:
     """One application for all tests, on each database: a new one would compile every statement anew."""
-    data = tmp_path_factory.mktemp("data")
-    environ = {"LLMPT_DATA": str(data), "XDG_CONFIG_HOME": str(data)}
-    if request.param == "sqlite":
-        shutil.copy(migrated, data / "tracker.db")
-    else:
-        environ["LLMPT_DATABASE_URL"] = request.getfixturevalue("postgresql").create("app", template="migrated")
-    settings = TrackerSettings.read(environ)
-    app = create_app(settings, lambda: NOW, FakeAnnouncer(), blobs=FakeBlobs())
-    yield app
-    state_of(app).database.engine.dispose()
+    if request.param not in applications:
+        data = tmp_path_factory.mktemp("data")
+        environ = {"LLMPT_DATA": str(data), "XDG_CONFIG_HOME": str(data)}
+        if request.param == "sqlite":
+            shutil.copy(migrated, data / "tracker.db")
+        else:
+            environ["LLMPT_DATABASE_URL"] = request.getfixturevalue("postgresql").create("app", template="migrated")
+        settings = TrackerSettings.read(environ)
+        applications[request.param] = create_app(settings, lambda: NOW, FakeAnnouncer(), blobs=FakeBlobs())
+    return applications[request.param]
 
 
 @pytest.fixture
