@@ -45,7 +45,7 @@ class MirrorRow(Base):
 
 
 class Pin(Base):
-    """A repo whose files are fetched before others, and stay in the cache that is fetched into. `folded`: its name in lower case."""
+    """A repo whose files are fetched first, and stay in the cache that is fetched into. `folded`: its name in lower case."""
 
     __tablename__ = "pins"
 
