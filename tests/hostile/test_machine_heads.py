@@ -66,7 +66,8 @@ def answer(port: int, text: str) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
         try:
             sock.sendall(text.encode("latin-1"))
-            sock.shutdown(socket.SHUT_WR)
+            if "Connection: close" not in text:  # who asked, and leaves, is told nothing
+                sock.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # it has heard enough
         found = b""

@@ -95,7 +95,7 @@ def test_a_file_whose_only_peer_dies_at_60_percent_costs_the_hub_the_rest(lan: L
     await_bytes(ann, SIZE * 60 // 100)
     lan.seeder.kill()
     assert result_of(process) == content
-    assert 0 < lan.hub.bytes_sent <= SIZE * 41 // 100
+    assert 0 < lan.hub.bytes_sent <= SIZE // 2  # the rest, and islands that would be a 33rd request
     assert not list(ann.cache.rglob("*.incomplete"))
     lan.hub.mode.refuse_bytes_over = 1 << 20
     eventually(lambda: ann.status()["seeding"], timeout_s=20, what="the agent to seed what it has now")
