@@ -89,11 +89,15 @@ fuzz: $(STAMP)  ## Half an hour of rubbish for everything that reads a network o
 	LLMPT_FUZZ_SECONDS=$${LLMPT_FUZZ_SECONDS:-1800} $(PYTEST) $(PARALLEL) tests/fuzz
 
 soak: $(STAMP)  ## Hundreds of downloads, many killed in the middle; then on four machines under random faults (LLMPT_CHAOS_SEED replays)
-	$(PYTEST) -s tests/soak
+	$(PYTEST) -s tests/soak --ignore tests/soak/test_scale.py
 	$(PYTEST) -m slow $(TESTS)
 
 e2e: $(STAMP)  ## The three-node universe under docker compose (needs a Docker engine)
-	@$(call twice,e2e,tests/e2e)
+	@$(call twice,e2e,-m "not slow" tests/e2e)
+
+.PHONY: scale
+scale: $(STAMP)  ## Three replicas under load lose a replica, Valkey, PostgreSQL; compose.scale.yaml likewise (needs a Docker engine)
+	$(PYTEST) -s -m slow tests/soak/test_scale.py tests/e2e/test_scale.py
 
 .PHONY: images
 images: $(STAMP)  ## The images of the end-to-end tests, built beforehand
