@@ -37,7 +37,7 @@ class Extension:
     deadline: the last of all, however long it lives
     lives: finds it out, within the seconds that it is given
     doubts_s: so long after it was found out comes the next doubt, twice as long each time, up to `longest_s`; an end that
-        lives no more is waited for as long again
+        lived is waited for for twice that, whatever is found out later: where too much is to be done, `lives` may be late
     """
 
     doubt_at: float
@@ -49,7 +49,7 @@ class Extension:
     def after(self, now: float) -> tuple[float, Extension]:
         """Return until when an end that lives now is waited for, and what there is beyond that."""
         pause_s = min(2 * self.doubts_s, self.longest_s)
-        until = min(now + 2 * pause_s, self.deadline)
+        until = min(now + 2 * self.longest_s, self.deadline)
         return until, replace(self, doubt_at=min(now + pause_s, until), doubts_s=pause_s)
 
 

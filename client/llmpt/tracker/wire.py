@@ -143,7 +143,7 @@ class Wire:
             if timeout_s is None and self.busy_s > self._timeout_s:
                 waits_until = bounds.deadline - self._timeout_s + self.busy_s
                 doubts_s = self._timeout_s / 2
-                bounds.extension = Extension(bounds.deadline - doubts_s, waits_until, self.lives, doubts_s)
+                bounds.extension = Extension(bounds.deadline - doubts_s, waits_until, self.lives, doubts_s, 5 * doubts_s)
             with connection.getresponse() as response:  # it has the socket, and lets go of it only when it is closed
                 text = _read_all(response)
         except NETWORK_ERRORS as error:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pydantic_core
@@ -15,6 +16,7 @@ import pytest
 
 from llmpt.core.errors import TrackerSlow
 from llmpt.net.authorities import SYSTEM, Trust
+from llmpt.net.http import Bounds, Extension
 from llmpt.tracker import wire
 from llmpt.tracker.wire import Wire
 from tests.support.certificates import Authority
@@ -113,6 +115,15 @@ def test_one_that_stops_to_live_is_waited_for_no_longer() -> None:
             asked.call("GET", "/x", {})
         assert time.monotonic() - began < BUSY_S / 2
     assert tracker.asked == ["/x", "/livez", "/livez", "/livez"]
+
+
+def test_one_that_lived_is_waited_for_though_a_later_doubt_is_not_answered_in_time() -> None:
+    now = time.monotonic()
+    until, beyond = Extension(now, now + 60, lambda _: True, 1.0, 5.0).after(now)
+    assert (until - now, beyond.doubt_at - now) == (10.0, 2.0)
+    bounds = Bounds(until, replace(beyond, lives=lambda _: False))
+    assert bounds.extend()
+    assert bounds.deadline == until
 
 
 def test_what_has_a_time_of_its_own_is_not_waited_for_longer() -> None:
