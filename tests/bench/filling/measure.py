@@ -89,9 +89,9 @@ def _all(machines: list[Workstation], apart_s: float, *, p2p: bool = True, leave
 def _check_content(machines: list[Workstation], scenario: Scenario) -> None:
     """Hold every file in every cache against its etag, which is its name."""
     for each in machines:
-        blobs = [path for path in each.machine.cache.glob("models--bench--swarm/blobs/*") if path.is_file()]
+        blobs = [path for path in each.machine.root.glob("llmpt-bench-*/*/models--bench--swarm/blobs/*") if path.is_file()]
         wrong = [path.name for path in blobs if hashlib.sha256(path.read_bytes()).hexdigest() != path.name]
-        if wrong or len(blobs) != scenario.files:
+        if wrong or not blobs or len(blobs) % scenario.files:
             raise AssertionError(f"{each.machine.name} has {len(blobs)} files of {scenario.files}, and these are wrong: {wrong}")
 
 
