@@ -12,7 +12,7 @@ import logging
 import random
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +131,7 @@ class Fetcher:
         self._on_fetched, self._life, self._timings = on_fetched, life, timings
         self._changed = threading.Condition()
         self._wanted: dict[Etag, WantedBlob] = {}
-        self._queue: deque[WantedBlob] = deque()
+        self._queue: dict[Etag, WantedBlob] = {}  # in the order in which they were asked for
         self._busy: set[Etag] = set()  # what slots are at
         self.pinned: Collection[RepoRef] = ()
         self._upstream = Breaker(timings.pauses)
@@ -157,7 +157,7 @@ class Fetcher:
             blob = self._wanted.get(file.etag)
             if blob is None or not blob.holders:
                 blob = self._wanted[file.etag] = WantedBlob(file, place)
-                self._queue.append(blob)
+                self._queue[file.etag] = blob
                 self._changed.notify()
             blob.holders += 1
             blob.askers = tuple(dict.fromkeys((*blob.askers, *askers)))
@@ -169,8 +169,8 @@ class Fetcher:
             blob.holders -= 1
             if blob.holders:
                 return
-            if blob in self._queue:
-                self._queue.remove(blob)
+            if self._queue.get(blob.file.etag) is blob:
+                del self._queue[blob.file.etag]
                 blob.end(BlobState.FAILED, FetchFailed(CANCELLED, final=True))
             if not blob.state.is_over:
                 self._changed.notify_all()
@@ -207,25 +207,28 @@ class Fetcher:
 
     def _next(self) -> WantedBlob | None:
         with self._changed:
-            if not self._ready():
+            ready = self._ready()
+            if not ready:
                 self._changed.wait(self._timings.idle_s)
-            if self._life.stop.is_set() or not self._ready():
+                ready = self._ready()
+            if self._life.stop.is_set() or not ready:
                 return None
-            blob = self._fairest()
-            self._queue.remove(blob)
+            blob = self._fairest(ready)
+            del self._queue[blob.file.etag]
             self._busy.add(blob.file.etag)
             blob.state = BlobState.RUNNING
             return blob
 
     def _ready(self) -> list[WantedBlob]:
         """Return what may be begun: what was cancelled and is wanted again waits until the slot that was at it has let go."""
-        return [one for one in self._queue if one.file.etag not in self._busy]
+        return [one for etag, one in self._queue.items() if etag not in self._busy]
 
-    def _fairest(self) -> WantedBlob:
+    def _fairest(self, ready: Sequence[WantedBlob]) -> WantedBlob:
         """Return what is fetched next: what is pinned, then what was asked for first, of the asker for which the least is under
         way."""
-        busy = Counter(one.askers[:1] for one in self._wanted.values() if one.state in (BlobState.RUNNING, BlobState.WAITING))
-        return min(self._ready(), key=lambda one: (one.place.repo.folded not in self.pinned, busy[one.askers[:1]]))
+        pinned = {repo for repo in {one.place.repo for one in ready} if repo.folded in self.pinned} if self.pinned else ()
+        busy = Counter(self._wanted[etag].askers[:1] for etag in self._busy if etag in self._wanted)
+        return min(ready, key=lambda one: (one.place.repo not in pinned, busy[one.askers[:1]]))
 
     def _pause(self, blob: WantedBlob, seconds: float) -> None:
         """Wait, but not longer than the blob is wanted, or the seeder lives."""

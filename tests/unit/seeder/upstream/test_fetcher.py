@@ -268,7 +268,7 @@ def test_what_one_asked_much_of_does_not_hold_up_another(tmp_path: Path, state: 
         eventually(lambda: world.process.pending, what="the first to be fetched")
         wants = [world.fetcher.want(file, place(file.etag.value), ["eve"]) for file in files[1:3]]
         other = world.fetcher.want(files[3], place("other"), ["ann"])
-        assert world.fetcher._fairest() is other
+        assert world.fetcher._fairest(world.fetcher._ready()) is other
         assert wants[0].state is BlobState.QUEUED
 
 
@@ -319,4 +319,22 @@ def test_files_of_a_pinned_repo_are_fetched_first(tmp_path: Path, state: SeederS
         eventually(lambda: world.process.pending, what="the first to be fetched")
         world.fetcher.want(ListedFile(Etag(f"{1:064x}"), 5), place("second"))
         later = world.fetcher.want(ListedFile(Etag(f"{2:064x}"), 5), place("third", RepoRef("model", "Org/Pinned")))
-        assert world.fetcher._fairest() is later
+        assert world.fetcher._fairest(world.fetcher._ready()) is later
+
+
+def test_letting_go_of_many_costs_each_as_much_as_of_one(tmp_path: Path, state: SeederState) -> None:
+    with running(tmp_path, state, FetchTimings(slots=0)) as world:
+        many = [world.fetcher.want(ListedFile(Etag(f"{number:064x}"), 5), place(f"{number}")) for number in range(3000)]
+        compared = 0
+
+        def same(self: WantedBlob, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return self is other
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(WantedBlob, "__eq__", same)
+            for one in reversed(many):
+                world.fetcher.release(one)
+        assert world.fetcher.wanted() == []
+        assert compared == 0
