@@ -57,8 +57,9 @@ def _signal_handlers() -> Iterator[CodeType]:
         handler = signal.getsignal(number)
         if isinstance(handler, partial):
             handler = handler.func
-        if isinstance(code := getattr(handler, "__code__", None), CodeType):  # of a function or a method
-            yield code
+        for callee in (handler, getattr(handler, "__call__", None)):  # noqa: B004 - a function, a method; an object that can be called
+            if isinstance(code := getattr(callee, "__code__", None), CodeType):
+                yield code
 
 
 def _module(frame: FrameType) -> str:

@@ -54,12 +54,18 @@ def out_of_time(_number: int, frame: object) -> None:
     raise TimeoutError("the job's time is over")
 
 
+class Over:
+    def __call__(self, *what: object) -> None:
+        del what
+        raise TimeoutError("the job's time is over")
+
+
 def of_a_job(_job: str, _number: int, frame: object) -> None:
     del frame
     raise TimeoutError("the job's time is over")
 
 
-@pytest.mark.parametrize("handler", [out_of_time, Limit().out_of_time, partial(of_a_job, "job")])
+@pytest.mark.parametrize("handler", [out_of_time, Limit().out_of_time, Over(), partial(of_a_job, "job")])
 def test_an_ordinary_error_out_of_a_signal_handler_is_the_programs(handler: Callable[..., None]) -> None:
     before = signal.signal(signal.SIGALRM, handler)
     try:
