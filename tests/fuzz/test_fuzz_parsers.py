@@ -21,7 +21,11 @@ from llmpt.link import answers, protocol, requests
 from llmpt.link.answers import Done, Failed, Greeting, Ok, Progress, Refused
 from llmpt.tracker.hops import hop
 from llmpt.tracker.url import HttpUrl
+from llmpt_tracker.announcer.peers.memory_store import MemoryStore
+from llmpt_tracker.announcer.peers.seeders import Seeders
+from llmpt_tracker.announcer.peers.store import Claim, Role
 from llmpt_tracker.announcer.peers.wire import parse_announce, parse_scrape
+from llmpt_tracker.announcer.replicas import changes
 from llmpt_tracker.errors import ClientError
 from tests.fuzz.mutation import Fuzz
 from tests.support.rogue_tracker import BLOB, COMMIT, MIRROR, REPO, RIGHT
@@ -76,6 +80,29 @@ def test_json(fuzz: Fuzz) -> None:
     for _ in fuzz:
         data = fuzz.bytes(right)
         fuzz.refuses(lambda data=data: read_json(data, most_bytes=1 << 20), InvalidInput)  # type: ignore[misc]
+
+
+def test_what_replicas_tell(fuzz: Fuzz) -> None:
+    torrent, endpoint, claim = b"t" * 20, b"\x0a\0\0\x07\x1a\xe1", Claim(b"me", Role.LEECHER)
+    right = [
+        json.loads(changes.encode([one], now=2.0))
+        for one in (
+            changes.listed([torrent], now=1.0),
+            changes.put(torrent, endpoint, Role.SEEDER, now=1.0, tag="server", owner=b"o"),
+            changes.claimed(torrent, endpoint, claim, now=1.0),
+            changes.marked(endpoint, is_reachable=True, now=1.0),
+            changes.completed(torrent, now=1.0),
+            changes.beat("server", key="k", report={"blobs": 1}, address=parse_address("10.0.0.7"), now=1.0),
+            changes.removed(torrent, endpoint, now=1.0),
+            changes.unlisted([torrent], now=1.0),
+        )
+    ]
+    for _ in fuzz:
+        store = MemoryStore()
+        store.register([torrent])
+        said = json.dumps([fuzz.document(right), right[0][0]]).encode()
+        changes.Applying(store, Seeders()).batch(said, told_at=2.0, since=0.0)
+        assert torrent in store, "what makes no sense keeps nothing else from being done"
 
 
 def test_heads_and_queries(fuzz: Fuzz) -> None:

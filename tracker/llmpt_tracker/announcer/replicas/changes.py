@@ -15,8 +15,7 @@ from llmpt.core.networks import Address, parse_address
 from llmpt_tracker.announcer.peers.seeders import Seeders
 from llmpt_tracker.announcer.peers.store import Claim, Role, SwarmStore
 from llmpt_tracker.announcer.peers.wire import Endpoint
-
-MOST_BYTES = 16 << 20  # of a batch
+from llmpt_tracker.announcer.replicas.valkey import MOST_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -103,12 +102,18 @@ class Applying:
     def batch(self, text: bytes, *, told_at: float, since: float) -> None:
         """Do what a batch says that was told at a moment of this process's clock, but for what was before `since`."""
         try:
-            for kind, age_ms, *arguments in read_json(text, most_bytes=MOST_BYTES):
+            told = list(read_json(text, most_bytes=MOST_BYTES))
+        except (ValueError, TypeError) as error:
+            log.warning("what another replica told cannot be read (%r): %.80r", error, text)
+            return
+        for change in told:
+            try:
+                kind, age_ms, *arguments = change
                 at_s = told_at - age_ms / 1000
                 if at_s >= since:
                     self._kinds[kind](at_s, *arguments)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            log.warning("what another replica told makes no sense (%r): %.80r", error, text)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                log.warning("what another replica told makes no sense (%r): %.80r", error, change)
 
     def _put(self, at_s: float, named: str, where: str, role: int, tag: str | None, owner: str) -> None:
         info_hash, endpoint = bytes.fromhex(named), bytes.fromhex(where)

@@ -18,13 +18,13 @@ from typing import Any
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.documents import read_json
 from llmpt_tracker.announcer.others import Reply
-from llmpt_tracker.announcer.replicas.valkey import Valkey
+from llmpt_tracker.announcer.replicas.valkey import MOST_BYTES, Valkey
 from llmpt_tracker.errors import ValkeyUnavailable
 
 LOCK = "llmpt:leader"
 LEADS_S = 3.0  # one that has not renewed its lock for so long has lost it
 ASK_S = 0.5  # the application waits 2 s
-MOST_BYTES = 16 << 20
+NOT_DECIDING = {"ok": False, "error": "this replica does not decide"}
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,6 @@ class Leading:
 
     def __init__(self, valkey: Valkey, *, me: str, clock: Callable[[], float], on_change: Callable[[bool], None]) -> None:
         self._valkey, self._me, self._clock, self._on_change = valkey, me, clock, on_change
-        self.leads = False
         self._leader = ""
         self._renewed_s = self._lost_s = float("-inf")
         self._numbers = itertools.count()
@@ -44,11 +43,16 @@ class Leading:
         self._breaker = Breaker(Pauses(first_s=1.0, longest_s=5.0), clock=clock)
         self.answer: Answer | None = None  # of this replica, to what another one asks
 
+    @property
+    def leads(self) -> bool:
+        """Whether this replica decides, as far as it knows."""
+        return self._leader == self._me
+
     async def renew(self, *, may_lead: bool = True) -> None:
         """Keep the lock, or take it when it is free. Call it every second. Raises `ValkeyUnavailable`."""
-        began = self._clock()
+        began, led = self._clock(), self.leads
         try:
-            if not self.leads and (not may_lead or began - self._lost_s < LEADS_S):
+            if not led and (not may_lead or began - self._lost_s < LEADS_S):
                 self._leader = await self._valkey.holder(LOCK)  # where Valkey is new, the one that decided comes first
             else:
                 self._leader = await self._valkey.hold(LOCK, self._me, for_s=LEADS_S)
@@ -56,8 +60,7 @@ class Leading:
             self._lost_s = self._clock()
             raise
         self._renewed_s = began
-        if self.leads != (self._leader == self._me):
-            self.leads = not self.leads
+        if self.leads != led:
             log.info("this replica %s for all", "decides" if self.leads else "no longer decides")
             self._on_change(self.leads)
 
@@ -104,10 +107,10 @@ class Leading:
             number = int(said["number"])
             if (reply := said.get("reply")) is None:
                 answer = await self.answer(said["request"]) if self.answer is not None and self.leads else None
-                reply = answer or {"ok": False, "error": "this replica does not decide"}
+                reply = answer or NOT_DECIDING
                 await self._valkey.publish(_channel(str(said["from"])), json.dumps({"number": number, "reply": reply}))
             elif (future := self._asked.get(number)) is not None and not future.done():
-                if reply.get("error") == "this replica does not decide":
+                if reply == NOT_DECIDING:
                     future.set_exception(ValkeyUnavailable("that replica does not decide"))
                 else:
                     future.set_result(reply)

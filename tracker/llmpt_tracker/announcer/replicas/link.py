@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
+import enum
 import logging
 import math
 import secrets
@@ -44,20 +44,31 @@ OTHER_KEY = "another replica of this tracker has another key: all need the same 
 log = logging.getLogger(__name__)
 
 
+class Contact(enum.Enum):
+    """Whether Valkey answers: NEW until that was tried."""
+
+    NEW = "new"
+    REACHED = "reached"
+    AWAY = "away"
+
+
 class Link:
     """The `Others` of a tracker whose replicas share a Valkey."""
 
     def __init__(self, url: str, tracker: Tracker, *, key: str = "") -> None:
         """`key` tells the server's key from any other, and gives nothing of it away; empty: there is none."""
-        self.reaches: bool | None = False
-        self._key = key
+        self._key, self._contact = key, Contact.NEW
         self._valkey, self._tracker, me = Valkey(url), tracker, secrets.token_hex(8)
         self._here: SwarmStore = tracker.store
         self._journal = Journal(self._valkey, Applying(self._here, tracker.seeders), me=me, clock=tracker.clock)
         self._leading = Leading(self._valkey, me=me, clock=tracker.clock, on_change=self._decides)
-        self._is_settled, self._may_read, self._was_settled = asyncio.Event(), asyncio.Event(), False
+        self._was_tried, self._may_read = asyncio.Event(), asyncio.Event()
         tracker.share(self, SharedStore(self._here, self.tell, clock=tracker.clock))
         self._decides(leads=False)
+
+    @property
+    def reaches(self) -> bool | None:
+        return self._contact is Contact.REACHED
 
     @property
     def lends(self) -> bool:
@@ -86,7 +97,7 @@ class Link:
 
     async def know(self) -> None:
         self._may_read.set()
-        await _within(KNOW_S, self._is_settled.wait())
+        await _within(KNOW_S, self._was_tried.wait())
         if self.reaches:
             await _within(KNOW_S, self._journal.is_read.wait())
             with contextlib.suppress(ValkeyUnavailable):
@@ -124,25 +135,27 @@ class Link:
         except ValkeyUnavailable as error:
             if self.reaches:
                 log.warning("%s: this replica goes on with what it knows, and tells the others later", error)
-            self.reaches = False
-            self._is_settled.set()
+            self._note(Contact.AWAY)
             self._tracker.reached.note(AWAY, times=1, now=self._tracker.clock())
             raise
         if not self.reaches:
             log.info("the replicas of this tracker reach each other, boot id %s", boot_id)
-            if self._was_settled and self._leading.leads:  # what Valkey had may be lost
-                for change in changes.everything(self._here, self._tracker.seeders):
-                    self.tell(change)
+        if self._contact is Contact.AWAY and self.lends:  # what Valkey had may be lost
+            for change in changes.everything(self._here, self._tracker.seeders):
+                self.tell(change)
         if others_key != self._key:
             log.error(OTHER_KEY)
             self._tracker.reached.note(OTHER_KEY, times=1, now=self._tracker.clock())
         self._tracker.boot_id = boot_id
-        self.reaches = self._was_settled = True
-        self._is_settled.set()
+        self._note(Contact.REACHED)
+
+    def _note(self, contact: Contact) -> None:
+        self._contact = contact
+        self._was_tried.set()
 
     def _decides(self, leads: bool) -> None:
         now = self._tracker.clock()
-        self._tracker.leases = LeaseBook(opened_at=now) if leads else LeaseBook(dataclasses.replace(PATIENT), opened_at=now)
+        self._tracker.leases = LeaseBook(opened_at=now) if leads else LeaseBook(PATIENT, opened_at=now)
 
 
 async def _within(seconds: float, waiting: Any) -> None:

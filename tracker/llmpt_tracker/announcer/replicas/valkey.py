@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 2.0  # longer than any of our calls blocks
 CONNECT_TIMEOUT_S = 1.0
+MOST_BYTES = 16 << 20  # of what another replica says at once
 
 
 class Valkey:
