@@ -129,9 +129,9 @@ def _of_the_announcer() -> Iterator[Metric]:
     status, seeders = announcer.status(), announcer.seeders()
     yield _gauge("llmpt_swarms", "Torrents that may be announced.", {}, status.swarms)
     yield _gauge("llmpt_peers", "Peers, each counted once in each swarm.", {}, status.peers)
-    states = GaugeMetricFamily("llmpt_peers_by_state", "Peers, by whether they have all, want more, or not.", labels=("state",))
     if status.reaches_replicas is not None:
         yield _gauge("llmpt_valkey_up", "Whether the replicas of this tracker know of each other.", {}, status.reaches_replicas)
+    states = GaugeMetricFamily("llmpt_peers_by_state", "Peers, by whether they have all, want more, or not.", labels=("state",))
     for name, number in status.roles.items():
         states.add_metric((name,), number)
     yield states

@@ -83,7 +83,7 @@ def beside(session: Session, repo: RepoRef, commit: Commit, *, but: Collection[s
         select(File.etag)
         .join(Revision, Revision.id == File.revision_id)
         .join(Repo, Repo.id == Revision.repo_id)
-        .where(Repo.type == repo.type, Repo.folded == repo.id.lower(), Revision.commit == commit.value, File.blob_id.is_not(None))
+        .where(Repo.type == repo.type, Repo.folded == repo.folded.id, Revision.commit == commit.value, File.blob_id.is_not(None))
         .order_by(File.path)
         .limit(MAX_FILES_BESIDE)
     )

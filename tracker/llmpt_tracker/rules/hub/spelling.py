@@ -24,7 +24,7 @@ class Spelling:
 
     def as_here(self, session: Session, repo: RepoRef) -> RepoRef:
         """Return a repo under its name in the catalogue; as it is, where that knows none like it."""
-        its = (Repo.type == repo.type, Repo.folded == repo.id.lower())
+        its = (Repo.type == repo.type, Repo.folded == repo.folded.id)
         names = session.scalars(select(Repo.name).where(*its, is_known()).order_by(Repo.id)).all()
         if repo.id in names:
             if len(self._exact) >= MAX_REMEMBERED:
