@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -139,8 +140,25 @@ class Machine:
         eventually(lambda: not Path(f"/proc/{pid}").exists(), what="the agent's end")
 
     def stop_agent(self) -> None:
-        """End the agent as the system does at shutdown: the command would be a process each time."""
-        if pid := lock.holder(self.environ):
-            os.kill(pid, signal.SIGTERM)
-            os.kill(pid, signal.SIGCONT)  # a suspended one would never hear it
-        eventually(lambda: not lock.is_held(self.environ), what="the agent's end")
+        """End the agent as a shutdown does, and one that is only starting; the command would be a process each time."""
+        told: set[int] = set()
+
+        def has_ended() -> bool:
+            alive = self._agents()
+            for pid in alive - told:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+                    os.kill(pid, signal.SIGCONT)  # a suspended one would never hear it
+            told.update(alive)
+            return not alive and not lock.is_held(self.environ)
+
+        eventually(has_ended, what="the agent's end")
+
+    def _agents(self) -> set[int]:
+        """Return the processes that are agents of this machine."""
+        ours, found = f"={self.root}".encode(), set()
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has just ended
+                if b"llmpt.agent" in (process / "cmdline").read_bytes() and ours in (process / "environ").read_bytes():
+                    found.add(int(process.name))
+        return found
