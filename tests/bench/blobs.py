@@ -21,8 +21,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests.support import nginx
 from tests.support.cache_builder import CacheBuilder
 from tests.support.lan import Lan
+from tests.support.ports import free_ports
 from tests.support.waiting import eventually
 
 FILE_BYTES = 512 << 20
@@ -31,42 +33,33 @@ CLIENTS = (1, 4, 64)
 ROUNDS = 7
 BAR = 0.9
 ROOM_IN_MEMORY = Path("/dev/shm")
-NGINX = """
-worker_processes auto;
-error_log {folder}/error.log;
-pid {folder}/pid;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
+CONFIG = """
     sendfile on;
     tcp_nopush on;
     default_type application/octet-stream;
-    {temporary}
     server {{ listen 127.0.0.1:{port}; root {root}; }}
-}}
 """
 
 
 def main() -> None:
     console = Console(width=130)
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if nginx is None or shutil.which("curl") is None:
+    if nginx.PROGRAM is None or shutil.which("curl") is None:
         console.print("not measured: this needs nginx and curl (apt-get install nginx-light curl)")
         return
     if ROOM_IN_MEMORY.is_dir() and shutil.disk_usage(ROOM_IN_MEMORY).free > 2 << 30:
         tempfile.tempdir = str(ROOM_IN_MEMORY)  # the disk's own speed, and its moods, are not what is measured
     with tempfile.TemporaryDirectory(prefix="llmpt-bench-") as scratch:
-        console.print(_beside_nginx(Path(scratch), nginx))
+        console.print(_beside_nginx(Path(scratch)))
 
 
-def _beside_nginx(root: Path, nginx: str) -> Table:
+def _beside_nginx(root: Path) -> Table:
     with Lan(root / "lan", LLMPT_REPOS="*") as lan, ExitStack() as stack:
         builder = CacheBuilder(lan.cache).repo("bench/model")
         builder.commit({"model.bin": os.urandom(FILE_BYTES)}, lfs={"model.bin"})
         torrent = eventually(lambda: next(iter(lan.torrents("bench/model")), None), timeout_s=120, what="the file")
         redirect = f"{lan.tracker.url}/blobs/{torrent.etag}"
         seeder = eventually(lambda: _where(redirect), timeout_s=30, what="a seeder that has it")
-        port, workers = stack.enter_context(_nginx(nginx, root / "nginx", builder.blob_path(torrent.etag).parent))
+        port, workers = stack.enter_context(_nginx(root / "nginx", builder.blob_path(torrent.etag).parent))
         urls = {"nginx": f"http://127.0.0.1:{port}/{torrent.etag}", "llmpt": seeder}
         processes = {"nginx": workers, "llmpt": [lan.seeder.pid]}
         names = ("clients", "nginx, MB/s", "llmpt, MB/s", "llmpt ÷ nginx", "CPU-s/GiB of each", "seeder's memory, MB")
@@ -110,24 +103,13 @@ def _where(url: str) -> str | None:
 
 
 @contextmanager
-def _nginx(program: str, folder: Path, root: Path) -> Iterator[tuple[int, list[int]]]:
+def _nginx(folder: Path, root: Path) -> Iterator[tuple[int, list[int]]]:
     """Serve a folder; yield the port, and the processes that do it."""
-    folder.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-    config = folder / "nginx.conf"
-    user = "user root;" if os.geteuid() == 0 else ""
-    config.write_text(user + NGINX.format(folder=folder, port=port, root=root, temporary=temporary))
-    command = [program, "-c", str(config), "-e", str(folder / "error.log"), "-g", "daemon off;"]
-    with subprocess.Popen(command) as process:
-        try:
-            eventually(lambda: _answers(port), what="nginx")
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-            yield port, [int(pid) for pid in children.split()]
-        finally:
-            process.terminate()
+    (port,) = free_ports(1)
+    with nginx.running(folder, CONFIG.format(port=port, root=root), workers="auto") as process:
+        eventually(lambda: _answers(port), what="nginx")
+        children = Path(f"/proc/{process}/task/{process}/children").read_text()
+        yield port, [int(pid) for pid in children.split()]
 
 
 def _answers(port: int) -> bool:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import socket
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ from typing import Any
 from tests.support import minilm
 from tests.support.compose import Compose
 from tests.support.containers import Client, Hub, Tracker, Workstation
+from tests.support.ports import free_ports
 from tests.support.waiting import eventually
 
 MIB = 1 << 20
@@ -137,14 +135,3 @@ class Server:
 
     def seeders_of(self, model: Model) -> int:
         return min((one["seeders"] for one in self.tracker.catalogue(repo_id=model.repo_id)), default=0)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now, and that the system gives to no connection by itself."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as one, suppress(OSError):
-            one.bind(("0.0.0.0", port))
-            found += [port] if port not in found else []
-    return found

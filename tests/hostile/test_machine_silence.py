@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tests.support.cache_builder import CacheBuilder
 from tests.support.hostile import ATTACKER
 from tests.support.hub import FakeHub
 from tests.support.machine import Machine
+from tests.support.ports import free_ports
 from tests.support.relay import Relay
 from tests.support.seeder import SeederProcess
 from tests.support.tracker import TrackerProcess
@@ -35,7 +35,7 @@ def test_a_seeder_whose_heartbeats_do_not_arrive_is_handed_out_while_every_port_
     raise_descriptor_limit()
     repo = CacheBuilder(tmp_path / "cache").repo("org/name")
     repo.commit({"model.bin": os.urandom(3 << 20)}, lfs=["model.bin"])
-    peers, blobs = _free_ports(2)
+    peers, blobs = free_ports(2)
     with ExitStack() as stack:
         hub = stack.enter_context(FakeHub(cache=tmp_path / "cache"))
         tracker = stack.enter_context(TrackerProcess(tmp_path / "data"))
@@ -68,9 +68,3 @@ def _filled(port: int) -> Iterator[None]:
     with attacking(attack) as did:
         yield
     assert did["connections"] >= ON_EACH
-
-
-def _free_ports(count: int) -> Sequence[int]:
-    with ExitStack() as stack:
-        socks = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [sock.getsockname()[1] for sock in socks]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import textwrap
@@ -17,19 +16,15 @@ import pytest
 
 from llmpt.net.authorities import Trust
 from llmpt.tracker.wire import Wire
+from tests.support import nginx
 from tests.support.lan import BIG, Lan
+from tests.support.ports import free_ports
 from tests.support.waiting import eventually
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 PREFIX = "/llmpt"
 ANNOUNCE_URL = f"https://hub.example.com{PREFIX}/announce"
 
 CONFIG = """
-daemon off; pid {root}/nginx.pid; error_log {root}/error.log; events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/f;
-    uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
     server {{
         listen 127.0.0.1:{port} ssl;
         ssl_certificate {root}/cert.pem; ssl_certificate_key {root}/key.pem;
@@ -45,7 +40,6 @@ http {{
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         }}
     }}
-}}
 """
 
 
@@ -60,7 +54,7 @@ def shared_lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
 @pytest.fixture
 def proxy(shared_lan: Lan, tmp_path: Path) -> Iterator[str]:
     """The address of a proxy in front of the tracker."""
-    if NGINX is None or shutil.which("openssl") is None:
+    if nginx.PROGRAM is None or shutil.which("openssl") is None:
         pytest.skip("needs nginx and openssl (Debian: apt-get install nginx-light openssl)")
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     made = [
@@ -79,21 +73,14 @@ def proxy(shared_lan: Lan, tmp_path: Path) -> Iterator[str]:
         "cert.pem",
     ]
     subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = tmp_path / "nginx.conf"
+    (port,) = free_ports(1)
     tracker = shared_lan.tracker
     announcer = f"{tracker.host}:{tracker.announce_port}"
-    config.write_text(CONFIG.format(root=tmp_path, port=port, prefix=PREFIX, tracker=tracker.url, announcer=announcer))
-    process = subprocess.Popen([NGINX, "-p", str(tmp_path), "-c", str(config)], stderr=subprocess.DEVNULL)
-    try:
+    config = CONFIG.format(root=tmp_path, port=port, prefix=PREFIX, tracker=tracker.url, announcer=announcer)
+    with nginx.running(tmp_path / "nginx", config):
         url = f"https://127.0.0.1:{port}{PREFIX}"
         eventually(lambda: said(url + "/healthz", tmp_path), what="nginx to answer")
         yield url
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def said(url: str, root: Path) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import urllib.request
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from tests.support.machine import quiet_environment
+from tests.support.ports import free_ports
 from tests.support.process import ServerProcess
 from tests.support.waiting import eventually
 
@@ -48,7 +48,7 @@ class QBittorrent(ServerProcess):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / "qbittorrent.log")
         self.folder, self.downloads = folder, folder / "downloads"
-        self.port, self._web_port = _free_ports(2)
+        self.port, self._web_port = free_ports(2)
 
     def start(self) -> None:
         settings = self.folder / "profile" / "qBittorrent" / "config" / "qBittorrent.conf"
@@ -86,12 +86,3 @@ class QBittorrent(ServerProcess):
 
     def _url(self, action: str) -> str:
         return f"http://127.0.0.1:{self._web_port}/api/v2/{action}"
-
-
-def _free_ports(count: int) -> list[int]:
-    free = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [one.getsockname()[1] for one in free]
-    finally:
-        for one in free:
-            one.close()

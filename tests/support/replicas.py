@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
 import tempfile
 import threading
 import urllib.request
@@ -12,22 +9,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from tests.support import nginx
+from tests.support.ports import free_ports
 from tests.support.postgresql import PostgresProcess, programs
 from tests.support.tracker import TrackerProcess
 from tests.support.valkey import ValkeyProcess, program
 from tests.support.waiting import eventually
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 MISSING = "needs nginx, PostgreSQL and Valkey or Redis (Debian: apt-get install nginx-light postgresql redis-server)"
-ARE_HERE = NGINX is not None and programs() is not None and program() is not None
+ARE_HERE = nginx.PROGRAM is not None and programs() is not None and program() is not None
 
-# As compose/nginx.conf has it, with several replicas by their ports in place of one name.
+# As compose/compose.scale.yaml has it, with the replicas by their ports in place of one name.
 CONFIG = """
-daemon off; pid {root}/nginx.pid; error_log {root}/error.log; events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/f;
-    uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
     proxy_http_version 1.1;
     proxy_connect_timeout 1s;
     proxy_next_upstream error timeout non_idempotent;
@@ -39,7 +32,6 @@ http {{
     upstream announces {{ {announces} keepalive 16; }}
     server {{ listen 127.0.0.1:{http_port}; location / {{ proxy_pass http://api; }} }}
     server {{ listen 127.0.0.1:{announce_port}; location / {{ proxy_pass http://announces; }} }}
-}}
 """
 
 
@@ -49,7 +41,7 @@ class Replicas:
     def __init__(self, root: Path, *, count: int) -> None:
         self.root, self._count = root, count
         self.trackers: list[TrackerProcess] = []
-        self.http_port, self.announce_port = _free_port(), _free_port()
+        self.http_port, self.announce_port = free_ports(2)
         self._stack = ExitStack()
 
     def __enter__(self) -> Replicas:
@@ -99,11 +91,7 @@ class Replicas:
         apis = " ".join(line.format(one.http_port) for one in self.trackers)
         announces = " ".join(line.format(one.announce_port) for one in self.trackers)
         ports = {"http_port": self.http_port, "announce_port": self.announce_port}
-        (root / "nginx.conf").write_text(CONFIG.format(root=root, apis=apis, announces=announces, **ports))
-        command = [str(NGINX), "-p", str(root), "-c", str(root / "nginx.conf")]
-        proxy = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        stack.callback(proxy.wait, 10)
-        stack.callback(proxy.terminate)
+        stack.enter_context(nginx.running(root, CONFIG.format(apis=apis, announces=announces, **ports)))
         eventually(self._answers, what="nginx answers")
 
     def _answers(self) -> bool:
@@ -112,10 +100,3 @@ class Replicas:
                 return True
         except OSError:
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

@@ -9,6 +9,7 @@ import socket
 import tempfile
 from pathlib import Path
 
+from tests.support.ports import free_ports
 from tests.support.process import ServerProcess
 from tests.support.waiting import eventually
 
@@ -24,9 +25,7 @@ class ValkeyProcess(ServerProcess):
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="llmpt-valkey-"))
         super().__init__(self.folder / "log")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        (self._port,) = free_ports(1)
 
     @property
     def url(self) -> str:

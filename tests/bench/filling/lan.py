@@ -13,7 +13,7 @@ from pathlib import Path
 
 from llmpt.tracker.client import TrackerClient
 from tests.bench.filling.scenarios import MIB, Scenario
-from tests.support import network
+from tests.support import network, nginx
 from tests.support.cache_builder import CacheBuilder
 from tests.support.hub import FakeHub
 from tests.support.machine import Machine
@@ -25,14 +25,6 @@ from tests.support.waiting import eventually
 ROOT = Path(__file__).parents[3]
 REPO, WARM, NGINX_PORT = "bench/swarm", "bench/warm", 8090
 _WORKER = ROOT / "tests" / "bench" / "_worker.py"
-_NGINX = """
-user root; daemon off; worker_processes 1; pid {root}/nginx.pid; error_log {root}/nginx.log;
-events {{}}
-http {{ access_log off; sendfile on;
-        client_body_temp_path {root}/b; proxy_temp_path {root}/p; fastcgi_temp_path {root}/f;
-        uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
-        server {{ listen 0.0.0.0:{port}; root {root}/www; }} }}
-"""
 
 
 class Server:
@@ -53,7 +45,7 @@ class Server:
             self.hub_url = self.hub.url.replace("127.0.0.1", network.SERVER)
             bind = {"LLMPT_BIND": "0.0.0.0"}
             with self.host.inside():
-                stack.enter_context(self._nginx())
+                stack.enter_context(self._plain_http())
                 tracker = stack.enter_context(TrackerProcess(self._root / "data", settings=bind))
                 data = self._root / "data"
                 self.seeder = SeederProcess(data, self._root / "cache", tracker=tracker.url, hub=self.hub_url, **bind)
@@ -68,20 +60,14 @@ class Server:
         self._stack.close()
 
     @contextmanager
-    def _nginx(self) -> Iterator[None]:
+    def _plain_http(self) -> Iterator[None]:
         """One file as large as the whole repo, by plain HTTP."""
         (self._root / "www").mkdir()
         with (self._root / "www" / "whole.bin").open("wb") as whole:
             whole.truncate(self._scenario.total_bytes)
-        config = self._root / "nginx.conf"
-        config.write_text(_NGINX.format(root=self._root, port=NGINX_PORT))
-        environ = os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"}
-        process = subprocess.Popen(["nginx", "-e", f"{self._root}/nginx.log", "-c", str(config)], env=environ)
-        try:
+        config = f"sendfile on; server {{ listen 0.0.0.0:{NGINX_PORT}; root {self._root}/www; }}"
+        with nginx.running(self._root / "nginx", config):
             yield
-        finally:
-            process.terminate()
-            process.wait(10)
 
     @property
     def plain_url(self) -> str:
