@@ -78,7 +78,7 @@ def _beside(measured: list[tuple[float, float]]) -> str:
             "figure to hold the model against. `make bench-swarm` on an idle machine, then `make bench-scale`, mends that."
         )
     told = ", ".join(f"{ratio:.3f} (N = {count:g})" for count, ratio in measured)
-    return f"Measured on this project's own bench ([swarm](swarm.md)), the last machine: {told}."
+    return f"Measured ([swarm](swarm.md)), the last machine: {told}. Where the model differs, that counts."
 
 
 def _draw(name: str, title: str, across: str, series: dict[str, list[tuple[float, float]]]) -> None:
@@ -138,13 +138,14 @@ its own subnet (0 %: any).
 
 ![Time of the last machine, over the uplink's rate, for three ways to name others](subnets.svg)
 
-## What follows for the tracker
+## What this says of the tracker
 
-* With 128 machines it makes no difference from ten others on; with the 50 of an announce 2,000 machines need 1.2 F/u.
-* One seeder is enough. A second one takes nearly half of what is above the bound away; eight do little more.
-* To name others of the own subnet alone is the worst answer: the seeder's one cable feeds every subnet, and the uplinks lie idle.
-  To name nine in ten of it does not spare the uplinks either, for a machine takes from any that it knows. A swarm that asks its
-  own subnet first, piece by piece, would; libtorrent has no such rule.
+No more than the model's rules bring about: a machine takes a part of any other that it knows, in whichever subnet that is, and
+one swarm differs from the next by some hundredths.
+
+* More others named, or more seeders, change little with equal cables: what the tables show beyond that is chance.
+* To name others of the own subnet alone is the worst answer where the seeder is in another one: its one cable feeds every subnet,
+  and the uplinks lie idle. Naming most of it from there does not spare the uplinks; asking the own subnet first would.
 """
 
 
