@@ -34,6 +34,8 @@ def list_queue() -> None:
         click.echo(
             plain(f"{one.id:>6}  {one.state.value:<7}  {said.bytes_done} of {said.bytes_total} B  {one.ask}  {files}{why}")
         )
+    if not found:
+        click.echo("nothing is to be fetched")
     if more is not None:
         click.echo(f"…and more after these {SHOWN}")
 

@@ -172,7 +172,7 @@ def test_at_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
         return done.output
 
     assert run("pin", "datasets/org/other") == f"pinned: {OTHER}\n"
-    assert run("list") == f"pinned  {OTHER}\n"
+    assert run("list") == f"pinned  {OTHER}\nnothing is to be fetched\n"
     assert run("unpin", "datasets/org/other") == f"not pinned any more: {OTHER}\n"
     with pytest.raises(Refused, match="nothing of org/new"):
         run("cancel", "org/new")
