@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from llmpt.tracker.url import HttpUrl
 
 DEFAULT_BIND = "0.0.0.0,[::]"
 CONTROL_SOCKET = "LLMPT_CONTROL_SOCKET"  # from the parent to its two children, not for people
+_VALKEY = re.compile(
+    r"(?:valkeys?|rediss?)://(?:[^/@\s]*@)?(?:\[[0-9A-Fa-f:.]+\]|[^/@:?\s\[\]]+)(?::\d{1,5})?(?:/\d*)?(?:\?\S*)?|unix://\S+"
+)
 
 
 def database(value: str) -> str | None:
@@ -43,7 +47,7 @@ def announce_url(value: str) -> str | None:
 
 def valkey(value: str) -> str | None:
     """Read the URL of a Valkey; nothing means none."""
-    if value and not value.startswith(("valkey://", "valkeys://", "redis://", "rediss://", "unix://")):
+    if value and _VALKEY.fullmatch(value) is None:
         raise ValueError("write it as valkey://user:password@host:6379, or leave it out")
     return value or None
 

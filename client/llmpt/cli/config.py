@@ -11,6 +11,7 @@ import click
 from rich.text import Text
 
 from llmpt.cli.output import add_row, console, json_option, show_json, table
+from llmpt.core.settings import without_password
 from llmpt.settings import ClientSettings
 from llmpt.settings.sources import Origin, origins, user_config_file
 
@@ -47,4 +48,4 @@ def shown(one: Origin) -> str:
     """The value; of a secret only that there is one; of a URL all but its password."""
     if SECRET.search(one.name) and one.text:
         return "********"
-    return re.sub(r"(://[^/:@\s]*):[^/@\s]*@", r"\1:********@", one.text)
+    return without_password(one.text)

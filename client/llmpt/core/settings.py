@@ -51,15 +51,21 @@ def load(cls: type[T], source: Mapping[str, str], **overrides: Any) -> T:
 def read(meta: Mapping[str, Any], source: Mapping[str, str]) -> Any:
     """Read one declared setting (its metadata) from `source`; raise `SettingError` naming it."""
     text = source.get(meta["name"], "").strip() or meta["default"]
+    shown = without_password(text)
     if len(text) > 1 and text[0] == text[-1] and text[0] in QUOTES:
-        plain = text.strip(QUOTES)
+        plain = shown.strip(QUOTES)
         raise SettingError(
-            f"{meta['name']}={text} cannot be used: the quotes are part of the value; write {meta['name']}={plain}"
+            f"{meta['name']}={shown} cannot be used: the quotes are part of the value; write {meta['name']}={plain}"
         )
     try:
         return meta["parse"](text)
     except ValueError as error:
-        raise SettingError(f"{meta['name']}={text!r} cannot be used: {error}") from None
+        raise SettingError(f"{meta['name']}={shown!r} cannot be used: {error}") from None
+
+
+def without_password(text: str) -> str:
+    """Return a value as people may read it: of a URL all but its password."""
+    return re.sub(r"(://[^/:@\s]*):[^/\s]*@", r"\1:********@", text)
 
 
 def hub_cache(source: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from llmpt.core.errors import SettingError
 from llmpt.core.networks import parse_address
+from llmpt_tracker.database.sessions import Database
 from llmpt_tracker.settings import TrackerSettings
 
 
@@ -55,8 +56,30 @@ def test_everything_can_be_set() -> None:
         ("LLMPT_PEER_CIDRS", "192.168.0.0/33"),
         ("LLMPT_DATABASE_URL", "/srv/tracker.db"),
         ("LLMPT_VALKEY_URL", "http://valkey"),
+        ("LLMPT_VALKEY_URL", "valkey://valkey:many"),
+        ("LLMPT_VALKEY_URL", "valkey://valkey/lab"),
     ],
 )
 def test_what_is_wrong_is_named(name: str, text: str) -> None:
     with pytest.raises(SettingError, match=name):
         read(**{name: text})
+
+
+@pytest.mark.parametrize(
+    "text", ["valkey://v", "valkeys://me:pw@v:6379/2", "redis://:pw@[fd00::1]:6379", "unix:///run/v.sock?db=1"]
+)
+def test_a_valkey_is_named_in_the_ways_that_there_are(text: str) -> None:
+    assert read(LLMPT_VALKEY_URL=text).valkey_url == text
+
+
+@pytest.mark.parametrize("text", ["http://:secret@valkey", '"valkey://me:secret@valkey"', "valkey://me:sec@ret@valkey:no"])
+def test_no_error_names_a_password(text: str) -> None:
+    with pytest.raises(SettingError) as told:
+        read(LLMPT_VALKEY_URL=text)
+    assert "sec" not in str(told.value)
+
+
+def test_a_database_with_a_port_that_is_none_is_one_sentence() -> None:
+    with pytest.raises(SettingError, match="LLMPT_DATABASE_URL names no database: write postgresql://") as told:
+        Database("postgresql+psycopg://me:secret@db:many/llmpt")
+    assert "secret" not in str(told.value)

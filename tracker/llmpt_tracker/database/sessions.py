@@ -67,6 +67,8 @@ class Database:
             raise SettingError(f"LLMPT_DATABASE_URL needs {error.name}: for PostgreSQL pip install 'llmpt[postgresql]'") from None
         except (ArgumentError, NoSuchModuleError) as error:
             raise SettingError(f"LLMPT_DATABASE_URL names no database: {error}") from None
+        except ValueError:  # a port that is none
+            raise SettingError("LLMPT_DATABASE_URL names no database: write postgresql://user:password@host:5432/name") from None
         is_postgresql = self.engine.dialect.name == "postgresql"
         one_state = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if is_postgresql else {}
         self._reading = self.engine.execution_options(**one_state)
