@@ -9,7 +9,8 @@ which one fetches what.
 
 from __future__ import annotations
 
-from llmpt_seeder.upstream.fetcher import BlobState, Fetcher, WantedBlob
+from llmpt_seeder.upstream.blob import BlobState, WantedBlob
+from llmpt_seeder.upstream.fetcher import Fetcher
 from llmpt_seeder.upstream.hub import UpstreamHub, token_rule
 from llmpt_seeder.upstream.leases import LeaseReports
 from llmpt_seeder.upstream.lookup import Lookup

@@ -12,7 +12,8 @@ from llmpt.core.blob import Etag
 from llmpt.core.breaker import Breaker, Pauses
 from llmpt.core.errors import TrackerError, TrackerRefused
 from llmpt.core.leases import MAX_LINES, Ended, FetchProgress, LeaseAnswer, LeaseOutcome, Poll, Want
-from llmpt_seeder.upstream.fetcher import STALL_S, BlobState, WantedBlob
+from llmpt_seeder.upstream.blob import BlobState, WantedBlob
+from llmpt_seeder.upstream.fetcher import STALL_S
 
 log = logging.getLogger("llmpt.seeder")
 

@@ -21,7 +21,8 @@ from llmpt.core.errors import StateUnavailable, TrackerError, TrackerRefused
 from llmpt.core.mirrors import UNREACHABLE, Mirror, MirrorProblem, MirrorReport, MirrorState
 from llmpt.hub.asking import HubNo, HubUnreachable
 from llmpt_seeder.life import UPSTREAM, Life
-from llmpt_seeder.upstream.fetcher import Fetcher, WantedBlob
+from llmpt_seeder.upstream.blob import WantedBlob
+from llmpt_seeder.upstream.fetcher import Fetcher
 from llmpt_seeder.upstream.lookup import Lookup
 from llmpt_seeder.upstream.mirrors import TakenMirror, chosen
 from llmpt_seeder.upstream.process import Place

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from llmpt.core.blob import Etag
 from llmpt.core.mirrors import Mirror, MirrorProblem, MirrorReport, MirrorState
 from llmpt_seeder.cache.listing import ListedFile, Listing
-from llmpt_seeder.upstream.fetcher import BlobState, WantedBlob
+from llmpt_seeder.upstream.blob import BlobState, WantedBlob
 
 
 @dataclass(slots=True)

@@ -18,7 +18,8 @@ from llmpt_seeder.blobs.sources import FileState
 from llmpt_seeder.cache.listing import ListedFile
 from llmpt_seeder.life import Life
 from llmpt_seeder.state import SeederState
-from llmpt_seeder.upstream.fetcher import BlobState, Fetcher, FetchTimings, WantedBlob
+from llmpt_seeder.upstream.blob import BlobState, WantedBlob
+from llmpt_seeder.upstream.fetcher import Fetcher, FetchTimings
 from llmpt_seeder.upstream.growing import GrowingBlob, GrowingBlobs
 from llmpt_seeder.upstream.process import Download, Place
 from llmpt_seeder.upstream.shelf import Shelf

@@ -23,7 +23,7 @@ from llmpt.hub.asking import HubNo, HubUnreachable
 from llmpt_seeder.cache.listing import ListedFile, Listing
 from llmpt_seeder.errors import FetchFailed
 from llmpt_seeder.life import Life
-from llmpt_seeder.upstream.fetcher import BlobState, WantedBlob
+from llmpt_seeder.upstream.blob import BlobState, WantedBlob
 from llmpt_seeder.upstream.growing import GrowingBlobs
 from llmpt_seeder.upstream.leases import LeaseReports
 from llmpt_seeder.upstream.mirroring import Mirroring, Stock
