@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -128,3 +130,24 @@ class LibraryBar:
             return factory(log_level=level, **looks)
         disable = True if level == logging.NOTSET else None  # None: off where there is no terminal
         return self._library.tqdm(unit="B", unit_scale=True, disable=disable, **looks)
+
+
+def _free_bars() -> None:
+    """Free the locks of tqdm's bars in a forked child: a thread of the parent's that drew a bar has one still, and here no thread
+    lets it go, so that the child's next bar would wait for ever."""
+    std = sys.modules.get("tqdm.std")
+    kinds = [] if std is None else [std.tqdm]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        own = vars(kind).get("_lock")
+        for lock in getattr(own, "locks", (own,)):
+            free = getattr(lock, "_at_fork_reinit", None)  # as the standard library frees its own
+            if free is None:  # there is none, or it is one of processes, which the parent lets go
+                continue
+            if lock.acquire(blocking=False):
+                lock.release()
+            else:
+                free()
+
+
+os.register_at_fork(after_in_child=_free_bars)

@@ -26,8 +26,7 @@ def flowing():
         rows = link.status()["downloads"]
     except Exception:
         return False
-    # Past the moment in which the bar is made: tqdm's lock is one that a fork can catch held.
-    return any(row["outcome"] == "running" and row["bytes_from_lan"] > 2_000_000 for row in rows)
+    return any(row["outcome"] == "running" and row["bytes_from_lan"] > 0 for row in rows)
 
 thread = threading.Thread(target=hf_hub_download, args=({SLOW_REPO!r}, "slow.bin"), kwargs={{"local_dir": "parent"}})
 thread.start()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import types
 from typing import Any
 
@@ -134,3 +136,35 @@ def test_a_bar_that_can_only_update_is_enough() -> None:
     bar = LibraryBar(_library(_get_progress_bar_context=factory), filename="f", total=100, tqdm_class=Silent)
     bar.show(1)
     bar.finish()
+
+
+FORK_WHILE_A_BAR_IS_DRAWN = """
+import os, signal, threading
+import llmpt.hook.progress
+from BARS import tqdm
+drawing, forked = threading.Event(), threading.Event()
+
+def draw():
+    with tqdm.get_lock():
+        drawing.set()
+        forked.wait()
+
+thread = threading.Thread(target=draw)
+thread.start()
+drawing.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    tqdm(total=1, file=open(os.devnull, "w")).close()
+    os._exit(0)
+forked.set()
+thread.join()
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("bars", ["tqdm.auto", "huggingface_hub.utils"])
+def test_a_child_forked_while_a_bar_is_drawn_draws_its_own(bars: str) -> None:
+    code = FORK_WHILE_A_BAR_IS_DRAWN.replace("BARS", bars)
+    ran = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False)
+    assert ran.returncode == 0
